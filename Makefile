@@ -1,0 +1,38 @@
+# Everything here works on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?=
+
+.PHONY: install demo test test-all bench docs check clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+install: .venv/installed
+
+demo: install
+	$(BIN)/medgrad demo
+
+test: install
+	$(BIN)/pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+test-all: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/pytest -m "not gpu" --timeout 3600 $(TESTS)
+
+bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/run_all.py
+
+docs: install
+	$(BIN)/python docs/make_reference.py
+
+check: install
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist demo

@@ -1,0 +1,1 @@
+"""Floor 2: random changes, batched, on the device: drawn, then applied."""

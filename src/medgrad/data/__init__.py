@@ -1,0 +1,22 @@
+"""Floor 0: what a patient's data is. Arrays that know where they lie in the body; no torch."""
+
+from .case import Case
+from .cohort import Cohort, Entry, Source
+from .grid import Grid
+from .types import Boxes, Deformation, Image, LabelMap, Landmarks, Scores, Truth, join
+
+__all__ = [
+    "Boxes",
+    "Case",
+    "Cohort",
+    "Deformation",
+    "Entry",
+    "Grid",
+    "Image",
+    "LabelMap",
+    "Landmarks",
+    "Scores",
+    "Source",
+    "Truth",
+    "join",
+]

@@ -1,0 +1,89 @@
+"""Files in and out: one format a file, found by name and by first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import registry
+from ...errors import FormatError
+from ..cohort import Source
+from ..grid import Grid
+from ..types import Image, LabelMap
+from ._format import Format
+
+
+def suffix_of(path: Path) -> str:
+    """Give the ending of a file name in lower case, ``.nii.gz`` whole."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def format_of(path: Path | str) -> Format:
+    """Find the format of a file (or of a folder that is one DICOM series) by its ending, then by its first bytes."""
+    path = Path(path)
+    if not path.exists():
+        raise FormatError(f"{str(path)!r} does not exist. Check the path.")
+    every = [registry.find("data.formats", name) for name in registry.names("data.formats")]
+    by_name = [f for f in every if suffix_of(path) in f.suffixes]
+    for form in [
+        *[f for f in by_name if f.claims(path)],
+        *[f for f in every if f not in by_name and f.claims(path)],
+    ]:
+        return form
+    if by_name:
+        raise FormatError(f"{str(path)!r} is not the {suffix_of(path)!r} file that its name says. Was it copied whole?")
+    raise FormatError(f"{str(path)!r} is not in a format that is known: {', '.join(registry.names('data.formats'))}.")
+
+
+def read(source: Source | Path | str) -> Image:
+    """Read an image, whatever its format."""
+    source = source if isinstance(source, Source) else Source(Path(source))
+    form = format_of(source.path)
+    if form.read is None:
+        raise FormatError(f"{str(source)!r} holds labels, not an image. Give it as the truth.")
+    return form.read(source.path, source.item)
+
+
+def read_labels(source: Source | Path | str, *, like: Grid | None = None) -> LabelMap:
+    """Read a label map, whatever its format; ``like`` is the grid of its image, which contours are drawn onto."""
+    source = source if isinstance(source, Source) else Source(Path(source))
+    form = format_of(source.path)
+    if form.read_labels is not None:
+        return form.read_labels(source.path, source.item, like)
+    image = read(source)
+    return LabelMap(whole_numbers(image, source), image.grid, {}, image.told)
+
+
+def whole_numbers(image: Image, source: Source) -> np.ndarray[Any, np.dtype[Any]]:
+    """Give an image's values as labels, or raise if they are not whole, not one channel, or below zero."""
+    array = image.array
+    if image.channels > 1:
+        if not (array == array[..., :1]).all():
+            raise FormatError(f"{str(source)!r} is a colour picture; a mask has one value a pixel.")
+        array = array[..., 0]
+    elif array.ndim > image.grid.dims:
+        array = array[..., 0]
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or not (array == np.round(array)).all():
+            raise FormatError(f"{str(source)!r} has values that are not whole numbers, so it is not a label map.")
+        array = array.astype(np.int32)
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if array.size and array.min() < 0:
+        raise FormatError(f"{str(source)!r} has labels below zero.")
+    return array
+
+
+def write(path: Path | str, thing: Image | LabelMap) -> Path:
+    """Write an image or a label map in the format that the ending says."""
+    path = Path(path)
+    for name in registry.names("data.formats"):
+        form: Format = registry.find("data.formats", name)
+        if suffix_of(path) in form.suffixes and form.write is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            form.write(path, thing)
+            return path
+    raise FormatError(f"{str(path)!r}: nothing here writes {suffix_of(path)!r} files. Use .nii.gz.")

@@ -1,0 +1,144 @@
+"""Where an array lies in the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+AXES = (("L", "R"), ("P", "A"), ("I", "S"))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A shape and an affine: element ``i`` of the array lies at ``affine @ (i, 1)``.
+
+    World coordinates are millimetres, to the patient's Right, Anterior and Superior (as in NIfTI). A flat picture has
+    two axes, rows then columns, and a world of two axes. ``measured`` is false where the source has no spacing (a PNG):
+    then the spacing is 1 and lengths are in pixels.
+
+    >>> Grid.of((4, 4, 2), spacing=(1, 1, 3)).spacing
+    (1.0, 1.0, 3.0)
+    """
+
+    shape: tuple[int, ...]
+    affine: tuple[tuple[float, ...], ...]
+    measured: bool = True
+
+    def __post_init__(self) -> None:
+        n = len(self.shape)
+        matrix = np.asarray(self.affine, float)
+        if matrix.shape != (n + 1, n + 1):
+            raise ValueError(f"A grid of {n} axes needs a ({n + 1}, {n + 1}) affine, but got {matrix.shape}.")
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:n, :n])) < 1e-12:
+            raise ValueError(f"The affine {matrix.tolist()} cannot be inverted.")
+        object.__setattr__(self, "shape", tuple(int(s) for s in self.shape))
+        object.__setattr__(self, "affine", tuple(tuple(float(v) for v in row) for row in matrix))
+
+    @classmethod
+    def of(
+        cls,
+        shape: Sequence[int],
+        *,
+        spacing: Sequence[float] | None = None,
+        origin: Sequence[float] | None = None,
+        measured: bool = True,
+    ) -> Grid:
+        """Make an axis-aligned grid, by default with spacing 1 and origin 0."""
+        n = len(shape)
+        matrix = np.diag([*(spacing or (1.0,) * n), 1.0])
+        matrix[:n, n] = origin if origin is not None else 0.0
+        return cls(tuple(shape), as_rows(matrix), measured)
+
+    @property
+    def dims(self) -> int:
+        return len(self.shape)
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The affine as an array."""
+        return np.array(self.affine)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """The distance between neighbours along each axis, in mm."""
+        n = self.dims
+        return tuple(float(v) for v in np.sqrt((self.matrix[:n, :n] ** 2).sum(axis=0)))
+
+    @property
+    def directions(self) -> NDArray[np.float64]:
+        """The unit vector of each axis, as columns."""
+        n = self.dims
+        return self.matrix[:n, :n] / np.array(self.spacing)
+
+    @property
+    def voxel_mm(self) -> float:
+        """The length, area or volume of one element, in mm to the power of the number of axes."""
+        return float(abs(np.linalg.det(self.matrix[: self.dims, : self.dims])))
+
+    @property
+    def orientation(self) -> str:
+        """The nearest anatomical direction that each axis points to, such as ``RAS``; empty for a flat picture.
+
+        >>> Grid.of((2, 2, 2)).orientation
+        'RAS'
+        """
+        if self.dims != 3:
+            return ""
+        codes = [""] * 3
+        for axis, (world, sign) in enumerate(nearest_axes(self.directions)):
+            codes[axis] = AXES[world][sign > 0]
+        return "".join(codes)
+
+    def world(self, index: ArrayLike) -> NDArray[np.float64]:
+        """Turn (..., dims) indices into world coordinates."""
+        n = self.dims
+        return np.asarray(index, float) @ self.matrix[:n, :n].T + self.matrix[:n, n]
+
+    def index(self, world: ArrayLike) -> NDArray[np.float64]:
+        """Turn (..., dims) world coordinates into indices, not rounded."""
+        n = self.dims
+        inverse = np.linalg.inv(self.matrix)
+        return np.asarray(world, float) @ inverse[:n, :n].T + inverse[:n, n]
+
+    def crop(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
+        """Give the grid of a box that begins at ``start`` (which may lie outside) and has ``shape``."""
+        n = self.dims
+        matrix = self.matrix
+        matrix[:n, n] = self.world(np.asarray(start, float))
+        return Grid(tuple(shape), as_rows(matrix), self.measured)
+
+    def is_close(self, other: Grid, *, tolerance_mm: float = 1e-2) -> bool:
+        """Tell whether both grids put every corner at the same place."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, s - 1) for s in self.shape], indexing="ij")).reshape(self.dims, -1).T
+        return bool(np.abs(self.world(corners) - other.world(corners)).max() <= tolerance_mm)
+
+
+def as_rows(matrix: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    """Freeze a matrix into nested tuples."""
+    return tuple(tuple(float(v) for v in row) for row in matrix)
+
+
+def nearest_axes(directions: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Match each array axis with a world axis of its own and a sign; the best total alignment wins.
+
+    >>> nearest_axes(np.diag([-1.0, 1.0, 1.0]))
+    [(0, -1), (1, 1), (2, 1)]
+    """
+    from itertools import permutations
+
+    n = len(directions)
+    best = max(permutations(range(n)), key=lambda order: sum(abs(directions[w, a]) for a, w in enumerate(order)))
+    return [(w, 1 if directions[w, a] >= 0 else -1) for a, w in enumerate(best)]
+
+
+def is_evenly_spaced(positions: Sequence[float], *, tolerance: float = 0.01) -> bool:
+    """Tell whether the steps between sorted positions agree within a share of the middle step."""
+    steps = [b - a for a, b in pairwise(positions)]
+    middle = float(np.median(steps)) if steps else 1.0
+    return all(abs(s - middle) <= tolerance * abs(middle) for s in steps)

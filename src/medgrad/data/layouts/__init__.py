@@ -1,0 +1,45 @@
+"""Folders in: every layout is asked, and one that recognises the folder answers with a cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ... import registry
+from ...errors import LayoutError
+from ..cohort import Cohort
+from ._layout import Hints, Layout, Miss
+
+__all__ = ["Hints", "Layout", "Miss", "recognise"]
+
+
+def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
+    """Give the cohort in a folder (or in a file that holds a set), by the first layout that recognises it.
+
+    Layouts are asked in the order of ``THIS.order`` where they have one, so that the strictest comes first.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
+    misses: dict[str, Miss] = {}
+    offers: dict[str, Layout] = {name: registry.find("data.layouts", name) for name in registry.names("data.layouts")}
+    for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
+        found = offers[name](folder, hints or Hints())
+        if isinstance(found, Cohort):
+            return found
+        misses[name] = found
+    nearest = max(misses, key=lambda n: misses[n].closeness, default=None)
+    near = f" The nearest layout is {nearest!r}: {misses[nearest].why}" if nearest else ""
+    raise LayoutError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
+
+
+def contents(folder: Path) -> str:
+    """Say in a few words what a folder holds."""
+    if folder.is_file():
+        return f"one {folder.suffix or 'nameless'} file"
+    files = [p for p in folder.rglob("*") if p.is_file()][:10_000]
+    kinds: dict[str, int] = {}
+    for file in files:
+        kinds[file.suffix.lower() or "(none)"] = kinds.get(file.suffix.lower() or "(none)", 0) + 1
+    folders = sorted(p.name for p in folder.iterdir() if p.is_dir())[:6]
+    said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1])[:4]) or "no files"
+    return f"it holds {said}" + (f" in folders {', '.join(folders)}" if folders else "")

@@ -1,0 +1,31 @@
+"""What a layout offers; each file of this folder ends in ``THIS = <a function of the kind Layout>``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cohort import Cohort
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a person says to settle a doubt; None where they said nothing.
+
+    ``truth`` and ``within`` name the folder or file (or a part of its name) of the truth and of the region that counts.
+    ``task`` is the problem to solve where the data would serve for several.
+    """
+
+    truth: str | None = None
+    within: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class Miss:
+    """Why a folder is not of this layout, and how near it came (0 to 1)."""
+
+    closeness: float
+    why: str
+
+
+Layout = Callable[[Path, Hints], Cohort | Miss]

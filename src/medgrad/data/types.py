@@ -1,0 +1,128 @@
+"""What an expert draws and what a network says: the same kinds of thing, in patient space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import Grid
+
+
+@dataclass(frozen=True)
+class Image:
+    """Intensities on a grid: ``array`` is (*grid.shape) or, with several channels, (*grid.shape, channels).
+
+    ``modality`` is one of the words in ``MODALITIES``, or None where nobody said. ``told`` holds what the reader found
+    out and a person may want to know, a sentence each.
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+    modality: str | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = self.grid.dims
+        if self.array.shape[:n] != self.grid.shape or self.array.ndim not in (n, n + 1):
+            raise ValueError(f"An array of shape {self.array.shape} does not fit a grid of {self.grid.shape}.")
+
+    @property
+    def channels(self) -> int:
+        return self.array.shape[-1] if self.array.ndim > self.grid.dims else 1
+
+    @property
+    def planes(self) -> NDArray[Any]:
+        """The array with its channels first, always (channels, *grid.shape)."""
+        return np.moveaxis(self.array, -1, 0) if self.array.ndim > self.grid.dims else self.array[None]
+
+
+MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "other")
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A label for every element: 0 is the background, ``names`` says what the others are.
+
+    >>> LabelMap(np.array([[0, 1]]), Grid.of((1, 2)), {1: "lesion"}).names[1]
+    'lesion'
+    """
+
+    array: NDArray[Any]
+    grid: Grid
+    names: Mapping[int, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape:
+            raise ValueError(f"Labels of shape {self.array.shape} do not fit a grid of {self.grid.shape}.")
+        if self.array.dtype.kind not in "uib":
+            raise ValueError(f"Labels are whole numbers, but these are {self.array.dtype}.")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Axis-aligned boxes in world mm: ``corners`` is (n, 2 * dims), the lower corner, then the upper.
+
+    ``scores`` is None where an expert drew them. ``labels`` index ``names``.
+    """
+
+    corners: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number a class: 0 or 1 from an expert, a probability from a network.
+
+    ``exclusive`` is true where just one class can hold; else each stands for itself.
+
+    >>> Scores(np.array([0.2, 0.8]), ("benign", "malignant")).best
+    'malignant'
+    """
+
+    values: NDArray[np.float64]
+    names: tuple[str, ...]
+    exclusive: bool = True
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.names),):
+            raise ValueError(f"{len(self.names)} names need as many values, but got {self.values.shape}.")
+
+    @property
+    def best(self) -> str:
+        return self.names[int(np.argmax(self.values))]
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """Displacement in world mm, (*grid.shape, dims): where each point of the fixed image lies in the moving one."""
+
+    field: NDArray[np.float32]
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Named points in world mm, (n, dims)."""
+
+    points: NDArray[np.float64]
+    names: tuple[str, ...] = ()
+
+
+Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks
+
+
+def join(pieces: Sequence[Any], grid: Grid) -> Any:
+    """Put dense answers that lie side by side along the first axis together on the grid of the whole."""
+    first = pieces[0]
+    name = "field" if isinstance(first, Deformation) else "array"
+    whole = np.concatenate([getattr(p, name) for p in pieces], axis=0)
+    rest = {k: getattr(first, k) for k in first.__dataclass_fields__ if k not in (name, "grid")}
+    return type(first)(**{name: whole, "grid": grid}, **rest)

@@ -1,0 +1,1 @@
+"""Floor 4: how gradients come to be, and what is done with them."""

@@ -1,0 +1,1 @@
+"""Floor 5: recipe, plan, cache, sampling, training, answering, evaluating."""

@@ -1,0 +1,60 @@
+"""The few kinds of error that a user may catch; the command line turns each into one line and exit code 1."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+
+
+class MedgradError(Exception):
+    """Something that the user can mend; the message says what was wanted, what came, and what to do."""
+
+
+class FormatError(MedgradError, ValueError):
+    """A file is not what it claims to be, or is damaged."""
+
+
+class LayoutError(MedgradError, ValueError):
+    """A folder is not laid out in a way that is recognised."""
+
+
+class LeakError(MedgradError, ValueError):
+    """The same patient, or the same pixels, stand on both sides of a split."""
+
+
+class SettingError(MedgradError, ValueError):
+    """A setting is unknown, or its value cannot be."""
+
+
+class NameNotFound(MedgradError, LookupError):  # noqa: N818  (reads as a claim)
+    """A name is not in the room that was asked for it."""
+
+
+class Missing(MedgradError, ImportError):  # noqa: N818
+    """An optional package is not installed."""
+
+
+class Diverged(MedgradError, ArithmeticError):  # noqa: N818
+    """The loss or its gradient is no longer a finite number."""
+
+
+def need(module: str, *, extra: str) -> ModuleType:
+    """Import an optional package, or say which command installs it.
+
+    >>> need("json", extra="dicom").__name__
+    'json'
+    """
+    try:
+        return import_module(module)
+    except ImportError as reason:
+        raise Missing(f"{module!r} is not installed. Type: pip install 'medgrad[{extra}]'") from reason
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Give the hint of an error message that names the nearest known word, or nothing.
+
+    >>> nearest("diec", ["dice", "focal"])
+    " Did you mean 'dice'?"
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

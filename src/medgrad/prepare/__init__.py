@@ -1,0 +1,1 @@
+"""Floor 1: exact, undoable image processing, Case to Case."""

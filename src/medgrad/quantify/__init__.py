@@ -1,0 +1,1 @@
+"""Floor 1: what a radiologist measures and follows."""
