@@ -1,0 +1,241 @@
+"""NIfTI, the format of neuroimaging and of most challenges: ``.nii`` and ``.nii.gz``."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import IO, Any, cast
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import FormatError
+from ..grid import Grid, as_rows
+from ..types import Image, LabelMap
+from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
+from ._format import Format
+
+GZIP = b"\x1f\x8b"
+FLAT = b"flat picture"  # kept in the header of a picture that has rows and columns but no place in a patient
+MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+UNMEASURED = b"flat picture in pixels"
+# Column 0 of a flat picture lies to the patient's right and row 0 on top in a viewer; the matrix is its own inverse.
+FLAT_TO_WORLD = np.array([[0.0, -1.0], [-1.0, 0.0]])
+
+
+def claims(path: Path) -> bool:
+    """Tell whether a file begins as NIfTI does, packed or not."""
+    start = first_bytes(path, 4096)
+    if start[:2] == GZIP:
+        try:
+            with gzip.open(path) as file:
+                start = file.read(540)
+        except (OSError, EOFError, zlib.error):
+            return False
+    return size_of_header(start) != 0
+
+
+def size_of_header(start: bytes) -> int:
+    """Give 348 for NIfTI-1, 540 for NIfTI-2 and 0 for anything else."""
+    for size, magic in ((348, start[344:347]), (540, start[4:7])):
+        if start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and magic in (b"n+1", b"n+2"):
+            return size
+    return 0
+
+
+def items(path: Path) -> list[str]:
+    """List the volumes of a 4D file, as numbers; one empty name for a single volume."""
+    with damage_told(path, "NIfTI"), opened(path) as file:
+        _, rest = split_shape(path, read_header(path, file))
+    n = math.prod(rest)
+    return [""] if n == 1 else [str(i) for i in range(n)]
+
+
+def read(path: Path, item: str = "") -> Image:
+    """Read one volume, or all of them with the volumes as channels."""
+    told: list[str] = []
+    with damage_told(path, "NIfTI"), opened(path) as file:
+        header = read_header(path, file)
+        shape, rest = split_shape(path, header)
+        n = math.prod(rest)
+        first, count = (0, n) if item == "" else (chosen(path, item, n), 1)
+        values = read_values(path, file, header, shape, first, count)
+        matrix = affine_of(header, told)
+        if bytes(header["descrip"]).startswith(FLAT):
+            return flat_image(values, matrix, measured=not bytes(header["descrip"]).startswith(UNMEASURED))
+        array = values if values.shape[-1] > 1 else values[..., 0]
+        return Image(array, Grid(shape, as_rows(matrix)), None, {}, tuple(told))
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open a file for reading, unpacking on the way where it is packed."""
+    return cast(IO[bytes], gzip.open(path)) if first_bytes(path, 2) == GZIP else path.open("rb")
+
+
+def read_header(path: Path, file: IO[bytes]) -> Any:
+    """Read a header from the start of a file."""
+    start = file.read(540)
+    size = size_of_header(start)
+    if not size:
+        raise FormatError(f"{str(path)!r} does not begin as a NIfTI file does. Was it copied whole?")
+    if len(start) < size:
+        raise FormatError(f"{str(path)!r} ends within its header. Copy it again: it is cut off.")
+    kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
+    return kind(start[:size], check=True)
+
+
+def split_shape(path: Path, header: Any) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Give the shape of a volume and that of the axes beyond it."""
+    shape = tuple(int(s) for s in header.get_data_shape())
+    if not 1 <= len(shape) <= 7 or min(shape) < 1:
+        raise FormatError(f"{str(path)!r} says that its shape is {shape}. Copy it again: its header is damaged.")
+    x, y, z = (*shape[:3], 1, 1)[:3]
+    return (x, y, z), shape[3:]
+
+
+def chosen(path: Path, item: str, n: int) -> int:
+    """Give the number of the volume that an item names."""
+    if not item.isdecimal() or int(item) >= n:
+        raise FormatError(f"{str(path)!r} has no volume {item!r}: it has {n}, numbered from 0.")
+    return int(item)
+
+
+def read_values(
+    path: Path, file: IO[bytes], header: Any, shape: tuple[int, int, int], first: int, count: int
+) -> NDArray[Any]:
+    """Read some volumes as (*shape, count), scaled as the header says."""
+    kind = np.dtype(header.get_data_dtype())
+    if kind.kind == "c":
+        raise FormatError(f"{str(path)!r} holds complex numbers. Write their magnitude instead.")
+    one = math.prod(shape) * kind.itemsize
+    offset = int(header.get_data_offset())
+    check_promise(path, offset + (first + count) * one, path.stat().st_size, packed=isinstance(file, gzip.GzipFile))
+    file.seek(offset + first * one)
+    raw = read_bytes(path, file, count * one)
+    array: NDArray[Any] = np.frombuffer(raw, kind).reshape((*shape, count), order="F")
+    if kind.names:
+        array = np.concatenate([array[name] for name in kind.names], axis=-1)
+    return scaled(native(array), header)
+
+
+def read_bytes(path: Path, file: IO[bytes], n: int) -> bytearray:
+    """Read so many bytes piece by piece, so that memory is taken only for what is there."""
+    raw = bytearray()
+    while len(raw) < n:
+        piece = file.read(min(n - len(raw), 2**24))
+        if not piece:
+            raise FormatError(
+                f"{str(path)!r} promises {n:,} bytes of values but ends after {len(raw):,}. "
+                "Copy it again: it is cut off."
+            )
+        raw += piece
+    return raw
+
+
+def scaled(array: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Apply slope and intercept, which gives float32; without them the stored kind of number stays."""
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope == 1 and not intercept):
+        return array.astype(np.float64) if array.dtype.itemsize > 8 else array
+    return (array * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+
+
+def affine_of(header: Any, told: list[str]) -> NDArray[np.float64]:
+    """Give the affine in mm; the sform is taken before the qform, as nibabel does."""
+    shape = (*header.get_data_shape(), 1, 1)[:3]
+    sform, scode = header.get_sform(coded=True)
+    qform, qcode = qform_of(header, told)
+    if scode and not is_sound(sform):
+        told.append("The sform cannot be inverted, so it was left out.")
+        scode = 0
+    if scode and qcode and (far := furthest_mm(sform, qform, shape)) > 0.1:
+        told.append(f"The sform and the qform disagree by up to {far:.3g} mm; the sform was taken.")
+    if scode:
+        matrix = sform
+    elif qcode:
+        matrix = qform
+    else:
+        matrix = header.get_base_affine()
+        told.append("Neither sform nor qform is set: the spacing is known, but LAS orientation is assumed.")
+    unit = header.get_xyzt_units()[0]
+    if MM_PER_UNIT.get(unit, 1.0) != 1.0:
+        told.append(f"Lengths are in {unit}s in the file and were turned into mm.")
+    matrix = np.array(matrix, float)
+    matrix[:3] *= MM_PER_UNIT.get(unit, 1.0)
+    return matrix
+
+
+def qform_of(header: Any, told: list[str]) -> tuple[Any, int]:
+    """Give the qform and its code; none where its numbers make no rotation."""
+    try:
+        matrix, code = header.get_qform(coded=True)
+    except Exception:  # nibabel has several kinds of error for a quaternion that is none
+        told.append("The qform is not a rotation, so it was left out.")
+        return None, 0
+    if code and not is_sound(matrix):
+        told.append("The qform cannot be inverted, so it was left out.")
+        return None, 0
+    return matrix, int(code)
+
+
+def is_sound(matrix: Any) -> bool:
+    """Tell whether an affine can be inverted."""
+    return bool(np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:3, :3])) > 1e-12)
+
+
+def furthest_mm(one: Any, other: Any, shape: tuple[int, ...]) -> float:
+    """Give how far two affines put a corner apart."""
+    corners = np.array(np.meshgrid(*[(0, s - 1) for s in shape], [1.0], indexing="ij")).reshape(4, -1)
+    return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())
+
+
+def flat_image(values: NDArray[Any], matrix: NDArray[np.float64], *, measured: bool) -> Image:
+    """Turn what ``write`` made of a flat picture back into rows and columns."""
+    array = values[:, :, 0].swapaxes(0, 1)
+    plane = np.vstack([FLAT_TO_WORLD @ matrix[:2, [1, 0, 3]], [0, 0, 1]])
+    return Image(array if array.shape[-1] > 1 else array[..., 0], Grid(array.shape[:2], as_rows(plane), measured))
+
+
+def write(path: Path, thing: Image | LabelMap) -> None:
+    """Write an image, or labels as the smallest unsigned whole numbers that hold them."""
+    array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else storable(thing.array)
+    grid = thing.grid
+    header = nibabel.Nifti1Header()
+    matrix = grid.matrix
+    if grid.dims == 2:
+        array = array.swapaxes(0, 1)[:, :, None]
+        matrix = np.eye(4)
+        matrix[:2, [1, 0, 3]] = FLAT_TO_WORLD @ grid.matrix[:2]
+        header["descrip"] = FLAT if grid.measured else UNMEASURED
+    if max(array.shape) > 32767:
+        raise FormatError(f"{str(path)!r}: NIfTI holds at most 32,767 voxels an axis, but the shape is {array.shape}.")
+    image = nibabel.Nifti1Image(array, matrix, header)
+    image.header.set_data_dtype(array.dtype)
+    image.set_sform(matrix, code=2)
+    if is_rotation(grid) and grid.dims == 3:
+        image.set_qform(matrix, code=2)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def is_rotation(grid: Grid) -> bool:
+    """Tell whether the axes stand at right angles, which is all that a qform can hold."""
+    d = grid.directions
+    return bool(np.allclose(d.T @ d, np.eye(grid.dims), atol=1e-6))
+
+
+def storable(array: NDArray[Any]) -> NDArray[Any]:
+    """Give values as a kind of number that every reader of NIfTI knows."""
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype in (np.int64, np.uint64) and array.size and array.min() >= -(2**31) and array.max() < 2**31:
+        return array.astype(np.int32)
+    return array
+
+
+THIS = Format((".nii", ".nii.gz"), claims, read, None, write, items)
