@@ -1,0 +1,204 @@
+"""Pairs of thumbnails that show the same picture: cheap candidates by hash, then a strict second look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ._thumbnail import resized, shapes_only
+
+Floats = NDArray[np.float32]
+
+CANDIDATE = 0.3  # correlation of the hashes' bits from which a pair is looked at again
+MOST_CANDIDATES = 20_000
+MOST_ALIGNED = 1_500
+NEAR_ENOUGH_TO_ALIGN = 0.3
+FEW = 8  # with fewer pictures it cannot be told what they all share
+STRICT = 0.97
+SAME_ANYHOW = 0.985  # so like that even one camera does not explain it
+AGREE = 5.0  # the number of pictures that must agree in a direction for it to be shared
+MOST_DIRECTIONS = 24
+SIDE_2D = 32
+SCALES = (1.0, 0.95, 1 / 0.95, 0.9, 1 / 0.9)
+REACH = 6
+TURNS = ("", "turned 90", "turned 180", "turned 270", "mirrored", "mirrored, 90", "mirrored, 180", "mirrored, 270")
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Two pictures, by their place in the list, that are the same one."""
+
+    first: int
+    second: int
+    similarity: float
+    turned: str = ""
+
+
+def alike_pairs(
+    thumbs: Sequence[NDArray[np.uint8]], hashes: Sequence[str], similarity: float, sides: Sequence[str | None] | None
+) -> list[Alike]:
+    """Find the pairs of thumbnails (all 2D or all 3D) that show the same picture; with ``sides`` only across them."""
+    bands = _unit(np.stack([shapes_only(resized(t, SIDE_2D) if t.ndim == 2 else t).ravel() for t in thumbs]))
+    shared = Shared.of(bands)
+    own = shared.removed(bands)
+    limit = similarity if len(bands) >= FEW else max(similarity, STRICT)
+    found, near = [], []
+    for i, j, turn in _candidates(hashes, thumbs[0].ndim, sides):
+        other = bands[j] if not turn else _turned(bands[j].reshape(SIDE_2D, SIDE_2D), turn).ravel()
+        whole = float(bands[i] @ other)
+        score = _correlation(own[i], own[j] if not turn else shared.removed(other[None])[0])
+        if score >= limit or whole >= SAME_ANYHOW:
+            found.append(Alike(i, j, max(score, whole if whole >= SAME_ANYHOW else 0.0), TURNS[turn]))
+        elif score >= NEAR_ENOUGH_TO_ALIGN and turn == 0:
+            near.append((score, i, j))
+    if thumbs[0].ndim == 2 and len(bands) >= FEW:
+        found += _aligned(thumbs, sorted(near, reverse=True)[:MOST_ALIGNED], limit)
+    return sorted(found, key=lambda a: (-a.similarity, a.first, a.second))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the pictures of a set have in common: their mean, and each direction in which more than a few agree.
+
+    Pictures of one camera share its frame and heads share a skull; only what is left tells one picture from another.
+    """
+
+    mean: Floats
+    basis: Floats
+
+    @classmethod
+    def of(cls, rows: Floats) -> Shared:
+        if len(rows) < FEW:
+            return cls(np.zeros(rows.shape[1], np.float32), np.zeros((0, rows.shape[1]), np.float32))
+        sample = rows[_spread(len(rows), 600)]
+        mean = sample.mean(axis=0)
+        centred = sample - mean
+        sizes, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+        chosen = [k for k in np.argsort(-sizes)[: len(sample) // 10] if sizes[k] > AGREE][:MOST_DIRECTIONS]
+        basis = (vectors[:, chosen].T @ centred) / np.sqrt(np.maximum(sizes[chosen], 1e-12))[:, None]
+        return cls(mean.astype(np.float32), basis.astype(np.float32))
+
+    def removed(self, rows: Floats) -> Floats:
+        """Give rows without what is shared."""
+        centred = rows - self.mean
+        return (centred - (centred @ self.basis.T) @ self.basis).astype(np.float32)
+
+
+def _aligned(thumbs: Sequence[NDArray[np.uint8]], near: Sequence[tuple[float, int, int]], limit: float) -> list[Alike]:
+    """Look again at pairs that come near, with the second moved and scaled a little over the first."""
+    if not near:
+        return []
+    shared = Shared.of(_unit(np.stack([shapes_only(thumbs[k]).ravel() for k in _spread(len(thumbs), 600)])))
+    wanted = sorted({k for _, i, j in near for k in (i, j)})
+    rows = shared.removed(_unit(np.stack([shapes_only(thumbs[k]).ravel() for k in wanted])))
+    bands = dict(zip(wanted, rows.reshape(-1, *thumbs[0].shape), strict=True))
+    limit = min(0.95, limit + 0.05)  # the best of many places scores higher by chance
+    scores = ((max(_best_shift(bands[i], v) for v in _scaled(bands[j])), i, j) for _, i, j in near)
+    return [Alike(i, j, float(s)) for s, i, j in scores if s >= limit]
+
+
+def _spread(n: int, most: int) -> list[int]:
+    return sorted({int(v) for v in np.linspace(0, n - 1, min(n, most))})
+
+
+def _candidates(hashes: Sequence[str], dims: int, sides: Sequence[str | None] | None) -> Iterator[tuple[int, int, int]]:
+    """Give (first, second, turn) of the pairs whose hashes come near, the best ``MOST_CANDIDATES``."""
+    signs = _unit(np.stack([_signs(h) for h in hashes]))
+    shared = Shared.of(signs)
+    own = _unit(shared.removed(signs))
+    edge = round(signs.shape[1] ** (1 / dims))
+    side = np.array([hash_of_side(s) for s in sides]) if sides is not None else None
+    found: list[NDArray[np.float64]] = []
+    for turn in range(8 if dims == 2 else 1):
+        turned = np.stack([_turned(o, turn).ravel() for o in signs.reshape(-1, *[edge] * dims)]) if turn else signs
+        found += list(_near(own, _unit(shared.removed(turned)), turn, side))
+    every = np.concatenate(found) if found else np.zeros((0, 4))
+    best = every[np.argsort(-every[:, 3], kind="stable")[:MOST_CANDIDATES]]
+    seen: set[tuple[int, int]] = set()
+    for i, j, turn in best[:, :3].astype(int).tolist():
+        if (i, j) not in seen:
+            seen.add((i, j))
+            yield i, j, turn
+
+
+def hash_of_side(side: str | None) -> int:
+    """Give a number for a side of a split, and -1 for none."""
+    return -1 if side is None else int.from_bytes(side.encode()[:7], "big")
+
+
+def _near(
+    left: Floats, right: Floats, turn: int, side: NDArray[np.int64] | None, *, block: int = 2_000
+) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(left), block):
+        scores = left[start : start + block] @ right.T  # (block, n)
+        rows, columns = np.nonzero(scores >= CANDIDATE)
+        keep = rows + start < columns
+        if side is not None:
+            a, b = side[rows + start], side[columns]
+            keep &= (a != b) & (a >= 0) & (b >= 0)
+        rows, columns = rows[keep], columns[keep]
+        values = scores[rows, columns]
+        if len(values) > MOST_CANDIDATES:
+            top = np.argpartition(-values, MOST_CANDIDATES)[:MOST_CANDIDATES]
+            rows, columns, values = rows[top], columns[top], values[top]
+        yield np.stack([rows + start, columns, np.full(len(rows), turn), values], axis=1).astype(np.float64)
+
+
+def _signs(text: str) -> Floats:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8)).astype(np.float32) * 2 - 1
+
+
+def _unit(rows: Floats) -> Floats:
+    return (rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+
+
+def _turned(image: Floats, turn: int) -> Floats:
+    if turn == 0:
+        return image
+    around = np.rot90(image, turn % 4)
+    return around[:, ::-1] if turn >= 4 else around
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float((a * b).sum()) / size if size > 1e-12 else 0.0
+
+
+def _scaled(image: Floats) -> Iterator[Floats]:
+    """Give the picture drawn out or pressed together by up to a tenth along each axis; NaN where nothing is known."""
+    centre = (np.array(image.shape) - 1) / 2
+    for down in SCALES:
+        for across in SCALES:
+            scale = np.array([down, across])
+            yield ndimage.affine_transform(
+                image, scale, offset=centre - centre * scale, order=1, mode="constant", cval=np.nan
+            )
+
+
+def _best_shift(fixed: Floats, moving: Floats) -> float:
+    """Give the best correlation over shifts of up to ``REACH``, counted where both are known (J. P. Lewis, 1995)."""
+    known = np.isfinite(moving).astype(np.float64)
+    moved = np.where(known > 0, moving, 0.0)
+    side = 2 * fixed.shape[0]
+
+    def spectrum(image: NDArray[np.float64]) -> NDArray[np.complex128]:
+        return np.fft.rfft2(image, (side, side))
+
+    def back(product: NDArray[np.complex128]) -> NDArray[np.float64]:
+        return np.fft.irfft2(product, (side, side))
+
+    f, f2, one = (spectrum(np.asarray(v, float)) for v in (fixed, fixed**2, np.ones_like(fixed)))
+    m, m2, k = (spectrum(v).conj() for v in (moved, moved**2, known))
+    n = np.maximum(back(one * k), 1.0)
+    sum_f, sum_m = back(f * k), back(one * m)
+    spread_f, spread_m = back(f2 * k) - sum_f**2 / n, back(one * m2) - sum_m**2 / n
+    covariance = back(f * m) - sum_f * sum_m / n
+    floor = 1e-6 * float((fixed**2).sum()) + 1e-12
+    enough = (n > 0.7 * fixed.size) & (spread_f > floor) & (spread_m > floor)
+    scores = np.where(enough, covariance / np.sqrt(np.where(enough, spread_f * spread_m, 1.0)), -1.0)
+    reach = np.r_[0 : REACH + 1, side - REACH : side]
+    return float(scores[np.ix_(reach, reach)].max())

@@ -1,0 +1,74 @@
+"""Small pictures of pictures: what is left of an image when size, brightness and fine grain are taken away."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+SIDE = {1: 256, 2: 64, 3: 24}
+BITS_SIDE = {1: 256, 2: 16, 3: 8}
+
+
+@lru_cache(maxsize=256)
+def _weights(old: int, new: int) -> NDArray[np.float32]:
+    """Give the (new, old) matrix that shrinks by areas or grows by straight lines."""
+    if old >= new:
+        edges = np.linspace(0, old, new + 1)
+        cells = np.arange(old)
+        matrix = np.clip(np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells), 0, 1)
+        return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    places = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    low = np.floor(places).astype(int)
+    matrix = np.zeros((new, old))
+    matrix[np.arange(new), low] += 1 - (places - low)
+    matrix[np.arange(new), np.minimum(low + 1, old - 1)] += places - low
+    return matrix.astype(np.float32)
+
+
+def resized(array: NDArray[np.generic], side: int) -> NDArray[np.float32]:
+    """Bring every axis to ``side`` elements, by areas where it shrinks."""
+    small = array.astype(np.float32)
+    for axis, old in enumerate(array.shape):
+        small = np.moveaxis(np.tensordot(_weights(old, side), small, axes=(1, axis)), 0, axis)
+    return small
+
+
+def grey(array: NDArray[np.generic], dims: int) -> NDArray[np.generic]:
+    """Give one value an element: the channel if all are equal, else their mean; NaN and infinity become 0."""
+    if array.ndim > dims:
+        first = array[..., 0]
+        same = all(np.array_equal(array[..., c], first) for c in range(1, array.shape[-1]))
+        array = first if same else array.astype(np.float32).mean(axis=-1)
+    if array.dtype.kind == "c":
+        array = np.abs(array)
+    return array if array.dtype.kind != "f" or np.isfinite(array).all() else np.nan_to_num(array, posinf=0, neginf=0)
+
+
+def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Shrink to 64 x 64 (or 24 x 24 x 24) in 256 steps between the 0.5 and 99.5 percentiles; all 0 if it is constant."""
+    small = resized(array, SIDE[array.ndim])
+    low, high = np.percentile(small, (0.5, 99.5))
+    if high <= low:
+        low, high = float(small.min()), float(small.max())
+    if high - low <= 1e-6 * max(abs(float(high)), abs(float(low)), 1e-30):
+        return np.zeros(small.shape, np.uint8)
+    return np.round(np.clip((small - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def shapes_only(thumb: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Take away slow shading and fine grain, so that only what is drawn in the picture is left; mean 0."""
+    image = thumb.astype(np.float32)
+    coarse = image.shape[0] / 20
+    band = ndimage.gaussian_filter(image, coarse / 4, mode="nearest") - ndimage.gaussian_filter(
+        image, coarse, mode="nearest"
+    )
+    return (band - band.mean()).astype(np.float32)
+
+
+def bits(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Give 256 (or 512) yes-or-no values: where the picture is brighter than around."""
+    band = resized(shapes_only(thumb), BITS_SIDE[thumb.ndim]).ravel()
+    return band > np.median(band)
