@@ -48,7 +48,7 @@ def grey(array: NDArray[np.generic], dims: int) -> NDArray[np.generic]:
 
 
 def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Shrink to 64 x 64 (or 24 x 24 x 24) in 256 steps between the 0.5 and 99.5 percentiles; all 0 if it is constant."""
+    """Shrink to 64 x 64 (or 24 x 24 x 24) in 256 steps from the 0.5 to the 99.5 percentile; 0 if it is constant."""
     small = resized(array, SIDE[array.ndim])
     low, high = np.percentile(small, (0.5, 99.5))
     if high <= low:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,14 @@ def fingerprint_pixels(array: NDArray[np.generic], *, dims: int | None = None) -
     return exact, _hash_of_look(thumb) if exact else ""
 
 
-def record(array: NDArray[np.generic], *, id: str, patient: str, split: str | None, dims: int) -> Record:
+def record(
+    array: NDArray[np.generic],
+    *,
+    id: str,  # noqa: A002  (the word of the house)
+    patient: str,
+    split: str | None,
+    dims: int,
+) -> Record:
     """Give what is kept of one image of a case."""
     exact, thumb = _exact_and_thumbnail(array, dims)
     return Record(id, patient, split, exact, _hash_of_look(thumb) if exact else "", thumb)
@@ -76,7 +83,7 @@ def record(array: NDArray[np.generic], *, id: str, patient: str, split: str | No
 def _exact_and_thumbnail(array: NDArray[np.generic], dims: int | None) -> tuple[str, NDArray[np.uint8]]:
     if dims is None:
         dims = 2 if array.ndim == 3 and array.shape[-1] in (3, 4) else array.ndim
-    image = grey(array, dims)
+    image: NDArray[Any] = grey(array, dims)
     thumb = thumbnail(image)
     if image.size == 0 or (image == image.flat[0]).all():
         return "", thumb
