@@ -1,1 +1,31 @@
-"""Floor 2: random changes, batched, on the device: drawn, then applied."""
+"""Floor 2: random changes, batched, on the device: drawn for each sample from its own seed, applied to all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ._augment import Augmentation, Targets, stacked
+
+__all__ = ["Augmentation", "augment"]
+
+
+def augment(
+    inputs: Tensor,
+    targets: Targets,
+    moves: Mapping[str, str],
+    *,
+    steps: Sequence[Augmentation],
+    seeds: Sequence[Sequence[int]],
+) -> tuple[Tensor, Targets]:
+    """Apply every step in turn; ``seeds`` has one seed a sample (a few whole numbers), and nothing else is random.
+
+    So a sample looks the same whichever batch, worker or device it falls to.
+    """
+    chances = [np.random.default_rng(seed) for seed in seeds]
+    for step in steps:
+        drawn = stacked([step.draw(rng, inputs.shape[2:]) for rng in chances], inputs.device)
+        inputs, targets = step.apply(inputs, targets, drawn, moves)
+    return inputs, targets

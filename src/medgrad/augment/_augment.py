@@ -1,0 +1,50 @@
+"""What an augmentation offers; each file of this folder ends in ``THIS = <a frozen dataclass of this kind>``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Drawn = dict[str, NDArray[Any] | np.generic]
+Targets = dict[str, Tensor]
+
+
+class Augmentation(Protocol):
+    """Settings that can draw the chances of one sample and apply those of a whole batch.
+
+    ``draw`` gives arrays whose shapes depend on the settings and the sample's shape alone, so that they stack; it
+    always takes the same amount of chance from ``rng``. ``apply`` gets them stacked, on the device of the inputs
+    (b, channels, *shape), and must not alter what it is given. ``moves`` says which targets follow the image, and how.
+    """
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn: ...
+
+    def apply(
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+    ) -> tuple[Tensor, Targets]: ...
+
+
+def per_sample(values: Tensor, inputs: Tensor) -> Tensor:
+    """Shape (b,) or (b, channels) values so that they multiply (b, channels, *shape) inputs."""
+    channels = values if values.ndim == 2 else values.unsqueeze(1)
+    return channels.view(*channels.shape, *[1] * (inputs.ndim - 2))
+
+
+def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
+    """Apply ``change(inputs[rows], rows)`` to the chosen rows of a batch and leave the others as they are."""
+    chosen = rows.nonzero().flatten()
+    if len(chosen) == 0:
+        return inputs
+    if len(chosen) == len(inputs):
+        return change(inputs, chosen)
+    return inputs.index_copy(0, chosen, change(inputs.index_select(0, chosen), chosen).to(inputs.dtype))
+
+
+def stacked(drawn: Sequence[Drawn], device: torch.device) -> dict[str, Tensor]:
+    """Put the chances of the samples of a batch side by side on a device."""
+    return {k: torch.from_numpy(np.stack([d[k] for d in drawn])).to(device) for k in drawn[0]}

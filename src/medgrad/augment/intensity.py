@@ -1,0 +1,53 @@
+"""Brighter, darker, flatter, steeper, and bent by a power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ._augment import Drawn, Targets, only, per_sample
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """``share`` of the samples get each change. ``contrast`` and ``gamma`` are largest log2 factors; ``brightness`` is
+    added, in the units of the normalised image."""
+
+    share: float = 0.3
+    brightness: float = 0.2
+    contrast: float = 0.4
+    gamma: float = 0.5
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn:
+        del shape
+        on = rng.random(3) < self.share
+        add, factor, power = rng.uniform(-1, 1, 3)
+        values = {
+            "add": add * self.brightness if on[0] else 0.0,
+            "factor": 2.0 ** (factor * self.contrast) if on[1] else 1.0,
+            "power": 2.0 ** (power * self.gamma) if on[2] else 1.0,
+        }
+        return {k: np.asarray(v, np.float32) for k, v in values.items()}
+
+    def apply(
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+    ) -> tuple[Tensor, Targets]:
+        del moves
+        inputs = inputs * per_sample(drawn["factor"], inputs) + per_sample(drawn["add"], inputs)
+        inputs = only(drawn["power"] != 1, inputs, lambda x, rows: powered(x, drawn["power"][rows]))
+        return inputs, targets
+
+
+def powered(x: Tensor, power: Tensor) -> Tensor:
+    """Raise each channel, stretched to 0 to 1, to a power, and keep its mean and spread."""
+    axes = tuple(range(2, x.ndim))
+    low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
+    bent = ((x - low) / (high - low).clamp_min(1e-6)).pow(per_sample(power, x))
+    mean, spread = x.mean(axes, keepdim=True), x.std(axes, keepdim=True)
+    return (bent - bent.mean(axes, keepdim=True)) / bent.std(axes, keepdim=True).clamp_min(1e-6) * spread + mean
+
+
+THIS = Intensity

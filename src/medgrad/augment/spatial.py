@@ -1,0 +1,143 @@
+"""Turn, scale, shift and bend, in one resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, sin
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._augment import Drawn, Targets
+
+OUTSIDE = -1
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """``share`` of the samples are moved. Angles in degrees, about each axis; ``scale`` is the largest log2 factor.
+
+    ``shift`` is a share of the size, ``bend`` the standard deviation of the elastic displacement in elements at
+    ``knots`` points along each axis. ``spacing`` keeps turns true where elements are not cubes. What comes in from
+    outside is 0 in the image and not counted in labels.
+    """
+
+    share: float = 0.5
+    degrees: float = 15.0
+    scale: float = 0.25
+    shift: float = 0.05
+    bend: float = 1.0
+    knots: int = 5
+    spacing: tuple[float, ...] = ()
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn:
+        n = len(shape)
+        moved = rng.random() < self.share
+        angles = np.deg2rad(rng.uniform(-self.degrees, self.degrees, 3 if n == 3 else 1))
+        factor = 2.0 ** rng.uniform(-self.scale, self.scale) * np.ones(n)
+        space = np.array(self.spacing or (1.0,) * n)
+        matrix = np.diag(1 / space) @ rotation(angles) @ np.diag(factor) @ np.diag(space)
+        shift = rng.uniform(-self.shift, self.shift, n) * np.array(shape)
+        bend = rng.normal(0, 1, (n, *(self.knots,) * n)) * self.bend
+        if not moved:
+            matrix, shift, bend = np.eye(n), shift * 0, bend * 0
+        f32 = np.float32
+        return {
+            "moved": np.array(moved),
+            "matrix": matrix.astype(f32),
+            "shift": shift.astype(f32),
+            "bend": bend.astype(f32),
+        }
+
+    def apply(
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+    ) -> tuple[Tensor, Targets]:
+        rows = drawn["moved"].nonzero().flatten()
+        if len(rows) == 0:
+            return inputs, targets
+        chosen = {k: v.index_select(0, rows) for k, v in drawn.items()}
+        shape = inputs.shape[2:]
+        where = sources(chosen, shape, bent=self.bend > 0)
+        grid = to_torch_grid(where, shape)
+        moved = F.grid_sample(inputs.index_select(0, rows), grid.to(inputs.dtype), align_corners=True)
+        inputs = inputs.index_copy(0, rows, moved)
+        new = dict(targets)
+        for name, how in moves.items():
+            if name in targets:
+                part = follow(targets[name].index_select(0, rows), how, grid, chosen, shape)
+                new[name] = targets[name].index_copy(0, rows, part)
+        return inputs, new
+
+
+def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn about one axis in 2D, about each of three in 3D."""
+    if len(angles) == 1:
+        c, s = cos(angles[0]), sin(angles[0])
+        return np.array([[c, -s], [s, c]])
+    whole = np.eye(3)
+    for axis, angle in enumerate(angles):
+        c, s = cos(angle), sin(angle)
+        turn = np.eye(3)
+        i, j = [k for k in range(3) if k != axis]
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
+        whole = whole @ turn
+    return whole
+
+
+def sources(drawn: Mapping[str, Tensor], shape: Sequence[int], *, bent: bool = True) -> Tensor:
+    """Tell, for each element of the output, where in the input it comes from, in elements: (b, *shape, dims)."""
+    n = len(shape)
+    matrix, shift = drawn["matrix"], drawn["shift"]
+    where = shift.view(-1, *[1] * n, n) + torch.tensor([(s - 1) / 2 for s in shape], device=shift.device)
+    for axis, size in enumerate(shape):
+        line = torch.arange(size, device=shift.device, dtype=torch.float32) - (size - 1) / 2
+        line = line.view(*[-1 if a == axis else 1 for a in range(n)], 1)
+        where = where + line * matrix[:, :, axis].view(-1, *[1] * n, n)
+    if bent:
+        where = where + displacement(drawn["bend"], shape).movedim(1, -1)
+    return where
+
+
+def displacement(bend: Tensor, shape: Sequence[int]) -> Tensor:
+    """Enlarge the knots' displacements to every element: (b, dims, *shape)."""
+    mode = "trilinear" if len(shape) == 3 else "bilinear"
+    return F.interpolate(bend, size=tuple(shape), mode=mode, align_corners=True)
+
+
+def to_torch_grid(where: Tensor, shape: Sequence[int]) -> Tensor:
+    """Turn elements into torch's coordinates: -1 to 1, the last axis first."""
+    size = torch.tensor([max(s - 1, 1) for s in shape], device=where.device, dtype=where.dtype)
+    return (where * (2 / size) - 1).flip(-1)
+
+
+def follow(target: Tensor, how: str, grid: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
+    """Move one target as its image was moved."""
+    if how == "labels":
+        flat = (target - OUTSIDE).unsqueeze(1).float()
+        return F.grid_sample(flat, grid, mode="nearest", align_corners=True).squeeze(1).to(target.dtype) + OUTSIDE
+    if how == "values":
+        return F.grid_sample(target, grid, align_corners=True)
+    if how == "points":
+        return landed(target, drawn, shape)
+    raise ValueError(f"Nothing here moves a target as {how!r}; known are 'labels', 'values' and 'points'.")
+
+
+def landed(points: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int], *, rounds: int = 50) -> Tensor:
+    """Find where (b, n, dims) points of the input land in the output: the inverse, by iteration."""
+    centre = torch.tensor([(s - 1) / 2 for s in shape], device=points.device)
+    inverse = torch.linalg.inv(drawn["matrix"])
+    aim = points - centre - drawn["shift"].unsqueeze(1)
+    at = aim @ inverse.mT + centre
+    field = displacement(drawn["bend"], shape)
+    for _ in range(rounds):
+        grid = to_torch_grid(at, shape).view(len(at), -1, *[1] * (len(shape) - 1), len(shape))
+        bent = F.grid_sample(field, grid, align_corners=True, padding_mode="border").flatten(2).mT
+        at = (aim - bent) @ inverse.mT + centre
+    return at
+
+
+THIS = Spatial

@@ -1,0 +1,25 @@
+"""The one seam of the loop: how gradients come to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from ...tasks._task import Batch, Task
+
+Gradients = Callable[[nn.Module, Task, Batch], dict[str, float]]
+"""Fill ``p.grad`` of every parameter and return what there is to tell.
+
+A plain name is a term of the loss; a name with a slash (``gradient/norm``) is an observation and no part of it.
+"""
+
+
+def loss_of(told: Mapping[str, Any]) -> float:
+    """Sum the terms of the loss and leave the observations out.
+
+    >>> loss_of({"dice": 0.5, "entropy": 0.25, "gradient/norm": 9.0})
+    0.75
+    """
+    return float(sum(v for k, v in told.items() if "/" not in k))

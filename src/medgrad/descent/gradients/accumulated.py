@@ -1,0 +1,43 @@
+"""Accumulate: a large batch in parts that fit."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from ...tasks._task import Batch, Task
+from ._gradients import Gradients
+from .plain import plain
+
+
+def accumulated(*, parts: int = 2, inner: Gradients | None = None) -> Gradients:
+    """Give the mean gradient over ``parts`` of the batch, one at a time, for less memory."""
+    make = inner or plain()
+
+    def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        whole: dict[str, float] = {}
+        kept: list[torch.Tensor | None] = [None for _ in model.parameters()]
+        n = len(batch.inputs)
+        bounds = [round(i * n / parts) for i in range(parts + 1)]
+        for start, stop in pairwise(bounds):
+            if start == stop:
+                continue
+            model.zero_grad()
+            piece = Batch(
+                batch.inputs[start:stop], {k: v[start:stop] for k, v in batch.target.items()}, batch.grids[start:stop]
+            )
+            share = (stop - start) / n
+            for name, value in make(model, task, piece).items():
+                whole[name] = whole.get(name, 0.0) + share * value
+            for i, p in enumerate(model.parameters()):
+                if p.grad is not None:
+                    so_far = kept[i]
+                    kept[i] = p.grad * share if so_far is None else so_far + p.grad * share
+        for p, total in zip(model.parameters(), kept, strict=True):
+            p.grad = total
+        return whole
+
+    return gradients
+
+
+THIS = accumulated

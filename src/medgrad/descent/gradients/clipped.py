@@ -1,0 +1,23 @@
+"""Clip by norm: a step may be as long as it likes up to a bound."""
+
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from ...tasks._task import Batch, Task
+from ._gradients import Gradients
+from .plain import plain
+
+
+def clipped(*, norm: float = 5.0, inner: Gradients | None = None) -> Gradients:
+    """Shrink the whole gradient so that its norm is at most ``norm``; tells the norm that it had."""
+    make = inner or plain()
+
+    def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        told = make(model, task, batch)
+        had = clip_grad_norm_(model.parameters(), norm, foreach=True)
+        return told | {"gradient/norm": float(had)}
+
+    return gradients
+
+
+THIS = clipped

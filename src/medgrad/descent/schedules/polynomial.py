@@ -1,0 +1,21 @@
+"""Down along a power of what is left."""
+
+from collections.abc import Callable
+
+
+def polynomial(*, power: float = 0.9, warm: float = 0.0) -> Callable[[float], float]:
+    """The factor is (1 - done) to the ``power``; 1 is a straight line.
+
+    >>> polynomial(power=1)(0.25)
+    0.75
+    """
+
+    def factor(done: float) -> float:
+        if done < warm:
+            return max(done, 1e-4) / warm
+        return max(0.0, 1 - (done - warm) / max(1 - warm, 1e-9)) ** power
+
+    return factor
+
+
+THIS = polynomial

@@ -1,0 +1,181 @@
+"""From a case to its answer: prepared, shown to the network, decoded, and brought back to where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Case, join
+from ..prepare._step import Step, prepare, restore
+from ..tasks._task import Task, finest
+from .device import Place, order_of
+from .recipe import Answering
+from .sample import part
+
+
+@torch.inference_mode()
+def answer(
+    models: Sequence[nn.Module],
+    task: Task,
+    case: Case,
+    *,
+    steps: Sequence[Step],
+    patch: Sequence[int],
+    place: Place,
+    how: Answering | None = None,
+) -> Any:
+    """Answer about one case, on its own grid. Several models (folds) answer together: their outputs are averaged.
+
+    The case may carry its truth; nobody looks at it.
+    """
+    prepared, grids = prepare(blind(case), steps)
+    return restore(answer_prepared(models, task, prepared, patch=patch, place=place, how=how), steps, grids)
+
+
+@torch.inference_mode()
+def answer_prepared(
+    models: Sequence[nn.Module],
+    task: Task,
+    case: Case,
+    *,
+    patch: Sequence[int],
+    place: Place,
+    how: Answering | None = None,
+) -> Any:
+    """Answer about a case that is prepared already, on the prepared grid."""
+    how = how or Answering()
+    for model in models:
+        model.eval()
+    case = blind(case)
+    if task.outputs.shape == "dense":
+        return dense(models, task, case, patch=patch, place=place, how=how)
+    output = ask(models, task.encode(case).inputs[None], place, how.flips)
+    return task.decode(output[0], case.grid)
+
+
+def blind(case: Case) -> Case:
+    """Give the case without its truth and its region."""
+    return Case(case.id, case.images, None, case.patient, None, case.notes)
+
+
+def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequence[int]) -> Tensor:
+    """Show inputs (b, channels, *shape) to every model, mirrored in every way asked for, and average what they say."""
+    order = order_of(inputs)
+    inputs = inputs.to(place.device)
+    total: Tensor | None = None
+    ways = list(product(*[(False, True)] * len(flips)))
+    for way in ways:
+        axes = [a + 2 for a, on in zip(flips, way, strict=True) if on]
+        turned = inputs.flip(axes) if axes else inputs
+        turned = turned.contiguous(memory_format=order) if order is not None else turned
+        for model in models:
+            said = finest(model(turned)).float()
+            said = said.flip(axes) if axes and said.ndim == inputs.ndim else said
+            total = said if total is None else total + said
+    assert total is not None  # there is at least one model
+    count = len(ways) * len(models)
+    return total / count if count > 1 else total
+
+
+def dense(
+    models: Sequence[nn.Module], task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering
+) -> Any:
+    """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete."""
+    size = [max(p, 1) for p in patch]
+    shape = case.grid.shape
+    room = [max(s, p) for s, p in zip(shape, size, strict=True)]
+    before = [(r - s) // 2 for r, s in zip(room, shape, strict=True)]
+
+    def look(start: Sequence[int]) -> Tensor:
+        box = part(case, [a - b for a, b in zip(start, before, strict=True)], size)
+        return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
+
+    pieces = []
+    inner = tuple(slice(b, b + s) for b, s in zip(before[1:], shape[1:], strict=True))
+    for first, slab in slabs(look, room, size, overlap=how.overlap):
+        low, high = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
+        if low < high:
+            kept = slab[(slice(None), slice(low - first, high - first), *inner)]
+            begin = [low - before[0], *[0] * (len(shape) - 1)]
+            pieces.append(task.decode(kept, case.grid.crop(begin, kept.shape[1:])))
+    return pieces[0] if len(pieces) == 1 else join(pieces, case.grid)
+
+
+def slabs(
+    look: Any, shape: Sequence[int], patch: Sequence[int], *, overlap: float = 0.5
+) -> Iterator[tuple[int, Tensor]]:
+    """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
+
+    ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
+    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab.
+    """
+    starts = [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
+    if all(len(s) == 1 for s in starts):
+        yield 0, look([s[0] for s in starts])
+        return
+    weight = bell(patch)
+    rest = list(product(*starts[1:]))
+    norm = total_weight(starts[1:], patch[1:], shape[1:])
+    lines = bell(patch[:1])
+    sums: Tensor | None = None
+    for k, first in enumerate(starts[0]):
+        for start in rest:
+            said = look([first, *start])
+            if sums is None:
+                sums = said.new_zeros(len(said), patch[0], *shape[1:])
+                weight = weight.to(said.device)
+            where = (slice(None), slice(None), *[slice(a, a + p) for a, p in zip(start, patch[1:], strict=True)])
+            sums[where].addcmul_(said, weight)
+        assert sums is not None  # every axis has at least one window
+        last = k == len(starts[0]) - 1
+        done = patch[0] if last else starts[0][k + 1] - first
+        share = torch.zeros(done)
+        for other in starts[0]:
+            low, high = max(other, first), min(other + patch[0], first + done)
+            if low < high:
+                share[low - first : high - first] += lines[low - other : high - other]
+        scale = share.view(-1, *[1] * len(rest[0])) * norm
+        slab = sums[:, :done] / scale.to(sums.device)
+        yield first, slab
+        if not last:
+            kept = sums[:, done:].clone()
+            sums[:, : patch[0] - done] = kept
+            sums[:, patch[0] - done :] = 0
+
+
+def window_starts(size: int, patch: int, overlap: float) -> list[int]:
+    """Spread windows evenly along an axis, overlapping by at least a share.
+
+    >>> window_starts(10, 4, 0.5)
+    [0, 2, 4, 6]
+    """
+    if size <= patch:
+        return [0]
+    step = max(1, round(patch * (1 - overlap)))
+    count = -(-(size - patch) // step) + 1
+    return [round(i * (size - patch) / (count - 1)) for i in range(count)]
+
+
+def bell(patch: Sequence[int]) -> Tensor:
+    """Give a Gaussian weight for each element of a window, an eighth of its size wide; a product over the axes."""
+    weight = torch.ones(())
+    for axis, size in enumerate(patch):
+        at = (torch.arange(size) - (size - 1) / 2) / (size / 8)
+        line = torch.exp(-0.5 * at**2).clamp_min(1e-3)
+        weight = weight.unsqueeze(-1) * line if axis else line
+    return weight
+
+
+def total_weight(starts: Sequence[Sequence[int]], patch: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Sum the weights of all windows over a plane: a product over its axes, like the weights themselves."""
+    total = torch.ones(())
+    for axis, (begins, size, whole) in enumerate(zip(starts, patch, shape, strict=True)):
+        line = torch.zeros(whole)
+        for begin in begins:
+            line[begin : begin + size] += bell([size])
+        total = total.unsqueeze(-1) * line if axis else line
+    return total

@@ -1,0 +1,211 @@
+"""All the settings of a run, as one tree: read from TOML, written to TOML, kept in every checkpoint."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..errors import SettingError, nearest
+from ..tasks._task import Task
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how much at once, and with what care.
+
+    ``steps`` 0 means that ``minutes`` are turned into steps by timing a few. ``patch`` is what the network sees.
+    ``foreground`` is the share of patches that are centred on a labelled element, ``balance`` how far rare classes are
+    drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
+    ``patience`` validations without a better one end the run; 0 never does.
+    """
+
+    steps: int = 0
+    minutes: float = 20.0
+    batch: int = 2
+    patch: tuple[int, ...] = ()
+    foreground: float = 0.33
+    balance: float = 0.5
+    average: float = 0.995
+    validations: int = 10
+    patience: int = 0
+    seed: int = 0
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How answers are made: ``overlap`` of neighbouring windows, ``flips`` along these axes averaged."""
+
+    overlap: float = 0.5
+    flips: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings."""
+
+    task: Table = field(default_factory=lambda: {"kind": "segmentation"})
+    model: Table = field(default_factory=lambda: {"name": "unet"})
+    prepare: tuple[Table, ...] = ()
+    augment: tuple[Table, ...] = ()
+    optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
+    schedule: Table = field(default_factory=lambda: {"name": "cosine"})
+    gradients: tuple[Table, ...] = ()
+    training: Training = field(default_factory=Training)
+    answering: Answering = field(default_factory=Answering)
+
+    def __post_init__(self) -> None:
+        for room, table in self.named():
+            if "name" not in table:
+                raise SettingError(f"A table of [{room}] has no name. Known: {', '.join(registry.names(room))}.")
+            registry.check_settings(room, table["name"], {k: v for k, v in table.items() if k != "name"})
+        if "kind" not in self.task:
+            raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
+        registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
+
+    def named(self) -> list[tuple[str, Table]]:
+        """Every part that names a file, with the room that the file is in."""
+        return [
+            ("models", self.model),
+            ("descent.optimisers", self.optimiser),
+            ("descent.schedules", self.schedule),
+            *[("prepare", t) for t in self.prepare],
+            *[("augment", t) for t in self.augment],
+            *[("descent.gradients", t) for t in self.gradients],
+        ]
+
+    def build_task(self) -> Task:
+        """Make the task that the recipe names."""
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task.items() if k != "kind"}
+        return registry.find("tasks", self.task["kind"])(**settings)
+
+    def with_training(self, **changes: Any) -> Recipe:
+        """Give the recipe with some settings of its training changed."""
+        return replace(self, training=replace(self.training, **changes))
+
+
+def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
+    """Make a recipe from nested tables; an unknown key is an error that names the nearest known one."""
+    known = {f.name for f in fields(Recipe)}
+    check_keys(table, known, where)
+    made: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in ("training", "answering"):
+            made[key] = section(Training if key == "training" else Answering, value, f"[{key}] of {where}")
+        elif key in ("prepare", "augment", "gradients"):
+            made[key] = tuple(frozen(v) for v in value)
+        else:
+            made[key] = frozen(value)
+    return Recipe(**made)
+
+
+def section(kind: Any, table: Table, where: str) -> Any:
+    """Make one section of the recipe, each value of the kind that its default has."""
+    defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}
+    check_keys(table, defaults, where)
+    made: dict[str, Any] = {}
+    for key, value in table.items():
+        wanted = type(defaults[key])
+        if wanted is tuple and isinstance(value, (list, tuple)):
+            made[key] = tuple(value)
+        elif wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            made[key] = float(value)
+        elif type(value) is wanted:
+            made[key] = value
+        else:
+            raise SettingError(f"{key!r} in {where} must be a {wanted.__name__}, but it is {value!r}.")
+    return kind(**made)
+
+
+def check_keys(table: Table, known: Sequence[str] | set[str] | Mapping[str, Any], where: str) -> None:
+    """Raise on the first key that is not known."""
+    for key in table:
+        if key not in known:
+            raise SettingError(f"{key!r} is not a setting of {where}.{nearest(key, known)} Known: {', '.join(known)}.")
+
+
+def frozen(value: Any) -> Any:
+    """Turn lists within tables into tuples."""
+    if isinstance(value, Mapping):
+        return {k: frozen(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(frozen(v) for v in value)
+    return value
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as reason:
+        raise SettingError(f"{str(path)!r} cannot be read: {reason.strerror}.") from reason
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise SettingError(f"{str(path)!r} is not a TOML file: {reason}.") from reason
+    return from_table(table, where=repr(path.name))
+
+
+def merged(recipe: Recipe, changes: Table) -> Recipe:
+    """Give the recipe with a person's tables laid over it: what they name is replaced, the rest stays."""
+    table = asdict(recipe)
+    for key, value in changes.items():
+        old = table.get(key)
+        renames = isinstance(value, Mapping) and "name" in value and value["name"] != (old or {}).get("name")
+        if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
+            table[key] = old | dict(value)
+        else:
+            table[key] = value
+    return from_table(table)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write the whole tree as TOML.
+
+    >>> to_toml(Recipe()).splitlines()[0]
+    '[task]'
+    """
+    lines: list[str] = []
+    for key, value in asdict(recipe).items():
+        if isinstance(value, Mapping):
+            lines += table_lines(f"[{key}]", value)
+        else:
+            for each in value:
+                lines += table_lines(f"[[{key}]]", each)
+    return "\n".join(lines).strip() + "\n"
+
+
+def table_lines(head: str, table: Table) -> list[str]:
+    """Write one table; what is None is absent."""
+    return [head, *[f"{k} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
+
+
+def toml_value(value: Any) -> str:
+    """Write one value.
+
+    >>> toml_value({"a": [1, 0.5, True, "x"]})
+    '{a = [1, 0.5, true, "x"]}'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, float):
+        return ("inf" if value > 0 else "-inf") if math.isinf(value) else repr(value)
+    return repr(value)
+
+
+def toml_key(key: Any) -> str:
+    """Write a key, quoted where it must be."""
+    text = str(key)
+    return text if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text) else toml_value(text)

@@ -1,0 +1,30 @@
+"""Cross-entropy: the surprise at the right class."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._loss import IGNORED
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean over all elements that count. ``weights`` has one factor a class; ``smoothing`` spreads some certainty."""
+
+    weights: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        weights = torch.tensor(self.weights, device=output.device) if self.weights else None
+        each = F.cross_entropy(
+            output.float(), target, weights, ignore_index=IGNORED, reduction="none", label_smoothing=self.smoothing
+        )
+        counted = (target != IGNORED).float()
+        if weights is not None:
+            counted = counted * weights[target.clamp_min(0)]
+        return each.sum() / counted.sum().clamp_min(1e-6)
+
+
+THIS = CrossEntropy

@@ -1,0 +1,29 @@
+"""Focal loss: cross-entropy that looks away from what is already right."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._loss import IGNORED, is_labels
+
+
+@dataclass(frozen=True)
+class Focal:
+    """``gamma`` is how much easy elements fade (0 is cross-entropy). Lin et al., ICCV 2017, equation 4."""
+
+    gamma: float = 2.0
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        output = output.float()
+        if is_labels(output, target):
+            surprise = F.cross_entropy(output, target, ignore_index=IGNORED, reduction="none")
+            counted = (target != IGNORED).float()
+        else:
+            surprise = F.binary_cross_entropy_with_logits(output, target.float(), reduction="none")
+            counted = surprise.new_ones(surprise.shape)
+        doubt = 1 - (-surprise).exp()
+        return (doubt.pow(self.gamma) * surprise * counted).sum() / counted.sum().clamp_min(1)
+
+
+THIS = Focal

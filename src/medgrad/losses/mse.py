@@ -1,0 +1,22 @@
+"""Mean squared error."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._loss import is_labels, soft_answers
+
+
+@dataclass(frozen=True)
+class MSE:
+    """The mean square of what is missing; against labels, of the probabilities (Brier's score, background left out)."""
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        if is_labels(output, target):
+            soft, truth = soft_answers(output, target)
+            return F.mse_loss(soft, truth)
+        return F.mse_loss(output.float(), target.float())
+
+
+THIS = MSE

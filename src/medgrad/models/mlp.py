@@ -1,0 +1,41 @@
+"""The multi-layer perceptron: every element to every unit."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Fully connected layers on the flattened image; ``shape`` is the size of the images that it takes."""
+
+    gives = ("pooled",)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dims: int,
+        *,
+        shape: Sequence[int] = (),
+        widths: Sequence[int] = (256, 64),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if len(shape) != dims:
+            raise ValueError(f"A perceptron in {dims}D needs the shape of its images, but got {tuple(shape)}.")
+        sizes = [inputs * prod(shape), *widths]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for a, b in pairwise(sizes):
+            layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.GELU(), nn.Dropout(dropout)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(sizes[-1], outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+THIS = MLP

@@ -1,0 +1,53 @@
+"""Any network of MONAI, by its name there."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import SettingError, nearest, need
+
+NAMES = {
+    "inputs": ("in_channels", "in_channel", "n_input_channels"),
+    "outputs": ("out_channels", "num_classes", "out_channel"),
+    "dims": ("spatial_dims", "dimensions"),
+}
+
+
+class Monai(nn.Module):
+    """A network of ``monai.networks.nets``: ``network`` is its name, further settings are passed on to it.
+
+    What the network calls its input channels, output channels and axes is found out; a list of outputs, as some give
+    while training, becomes a tuple.
+    """
+
+    gives = ("dense", "pooled")
+
+    def __init__(self, inputs: int, outputs: int, dims: int, *, network: str = "BasicUNet", **settings: Any) -> None:
+        super().__init__()
+        nets = need("monai.networks.nets", extra="monai")
+        make = getattr(nets, network, None)
+        if not (isinstance(make, type) and issubclass(make, nn.Module)):
+            known = [n for n in dir(nets) if isinstance(getattr(nets, n), type)]
+            raise SettingError(f"MONAI has no network {network!r}.{nearest(network, known)}")
+        taken = signature(make).parameters
+        given = {"inputs": inputs, "outputs": outputs, "dims": dims}
+        for ours, theirs in NAMES.items():
+            name = next((t for t in theirs if t in taken), None)
+            if name is not None and name not in settings:
+                settings[name] = given[ours]
+        try:
+            self.network = make(**settings)
+        except TypeError as reason:
+            raise SettingError(f"MONAI's {network!r} could not be made: {reason}. Give it under [model].") from reason
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        out = self.network(x)
+        if isinstance(out, (list, tuple)):
+            return tuple(out) if self.training else out[0]
+        return out
+
+
+THIS = Monai

@@ -1,0 +1,47 @@
+"""VGG: stacks of small convolutions with a maximum between them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ._blocks import MAX, Head, Layer
+
+
+class VGG(nn.Module):
+    """One number a class for a whole image. Simonyan and Zisserman, ICLR 2015, with norms and a pooled head.
+
+    ``layers`` has the number of convolutions of each stack: (1, 1, 2, 2, 2) is VGG-11, (2, 2, 3, 3, 3) is VGG-16.
+    """
+
+    gives = ("pooled",)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dims: int,
+        *,
+        channels: Sequence[int] = (32, 64, 128, 128),
+        layers: Sequence[int] = (1, 1, 2, 2),
+        dropout: float = 0.2,
+        normalise: str = "batch",
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(layers):
+            raise ValueError(f"{len(channels)} widths need as many stacks, but got {len(layers)}.")
+        stacks: list[nn.Module] = []
+        width = inputs
+        for level, (wide, count) in enumerate(zip(channels, layers, strict=True)):
+            if level:
+                stacks.append(MAX[dims](2, ceil_mode=True))
+            for _ in range(count):
+                stacks.append(Layer(width, wide, dims, normalise=normalise))
+                width = wide
+        self.body = nn.Sequential(*stacks)
+        self.head = Head(width, outputs, dims, dropout=dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+THIS = VGG

@@ -1,0 +1,65 @@
+"""Cut away the border where there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Case, Grid, Image, LabelMap
+from ._step import changed
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Keep the box in which any image is above ``above``, with ``margin`` elements around it."""
+
+    above: float = 0.0
+    margin: int = 2
+
+    def apply(self, case: Case) -> Case:
+        inside = np.zeros(case.grid.shape, bool)
+        for image in case.images.values():
+            for plane in image.planes:
+                inside |= plane > self.above
+        start, stop = box_around(inside, margin=self.margin)
+        shape = [b - a for a, b in zip(start, stop, strict=True)]
+        return changed(case, lambda i: cut(i, start, shape), lambda labels: cut(labels, start, shape))
+
+    def undo(self, answer: Any, before: Grid) -> Any:
+        if not isinstance(answer, (Image, LabelMap)):
+            return answer
+        start = [-round(v) for v in answer.grid.index(before.world(np.zeros(before.dims)))]
+        return cut(answer, [-s for s in start], before.shape, grid=before)
+
+
+def box_around(inside: NDArray[np.bool_], *, margin: int = 0) -> tuple[list[int], list[int]]:
+    """Give the first and one past the last index along each axis of what is true; the whole if nothing is."""
+    start, stop = [], []
+    for axis, size in enumerate(inside.shape):
+        line = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+        start.append(max(0, int(line[0]) - margin) if line.size else 0)
+        stop.append(min(size, int(line[-1]) + 1 + margin) if line.size else size)
+    return start, stop
+
+
+def cut(thing: Any, start: Sequence[int], shape: Sequence[int], *, grid: Grid | None = None, fill: float = 0) -> Any:
+    """Cut a box out of an image or a label map; what lies outside it is ``fill``."""
+    array = thing.array
+    take, place = [], []
+    for first, size, whole in zip(start, shape, array.shape, strict=False):
+        a, b = max(0, first), min(whole, first + size)
+        take.append(slice(a, max(a, b)))
+        place.append(slice(a - first, max(a, b) - first))
+    inner = array[tuple(take)]
+    if inner.shape[: len(shape)] != tuple(shape):
+        whole_array = np.full((*shape, *array.shape[len(shape) :]), fill, array.dtype)
+        whole_array[tuple(place)] = inner
+        inner = whole_array
+    return replace(thing, array=inner, grid=grid or thing.grid.crop(start, shape))
+
+
+THIS = Crop

@@ -1,0 +1,59 @@
+"""Bring every image to the same shape, for tasks that answer about the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data import Case, Grid, Image, LabelMap
+from ._step import changed
+from .crop import cut
+from .resample import image_onto, labels_onto, scaled
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Shrink or enlarge, proportions kept, until the image just fits into ``shape``, and fill the rest with its lowest.
+
+    With ``stretch`` the proportions give way instead.
+    """
+
+    shape: tuple[int, ...] = ()
+    stretch: bool = False
+    order: int = 1
+
+    def apply(self, case: Case) -> Case:
+        inner = self.inner(case.grid)
+        grid = scaled(case.grid, inner)
+        start = [-((s - i) // 2) for s, i in zip(self.shape, inner, strict=True)]
+
+        def image(thing: Image) -> Image:
+            fitted = image_onto(thing, grid, order=self.order)
+            return cut(fitted, start, self.shape, fill=float(np.min(fitted.array)))
+
+        return changed(case, image, lambda labels: cut(labels_onto(labels, grid), start, self.shape))
+
+    def inner(self, grid: Grid) -> list[int]:
+        """Give the shape that the image itself takes within the whole."""
+        if len(self.shape) != grid.dims:
+            raise ValueError(f"A shape of {len(self.shape)} axes does not fit an image of {grid.dims}.")
+        if self.stretch:
+            return list(self.shape)
+        size = [n * s for n, s in zip(grid.shape, grid.spacing, strict=True)]
+        return self.proportional(size)
+
+    def proportional(self, size: Sequence[float]) -> list[int]:
+        """Scale lengths so that the tightest axis just fits."""
+        factor = min(w / s for w, s in zip(self.shape, size, strict=True))
+        return [max(1, min(w, round(s * factor))) for w, s in zip(self.shape, size, strict=True)]
+
+    def undo(self, answer: Any, before: Grid) -> Any:
+        if isinstance(answer, LabelMap):
+            return labels_onto(answer, before)
+        return image_onto(answer, before, order=1) if isinstance(answer, Image) else answer
+
+
+THIS = Fit

@@ -1,0 +1,74 @@
+"""Turn and mirror the axes so that they point the same way in every case; nothing is resampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Case, Grid, Image, LabelMap
+from ..data.grid import AXES, as_rows, nearest_axes
+from ._step import changed
+
+
+@dataclass(frozen=True)
+class Reorient:
+    """``to`` names where each axis points, such as ``RAS``. A flat picture stays as it is."""
+
+    to: str = "RAS"
+
+    def apply(self, case: Case) -> Case:
+        return changed(case, self.turned, self.turned) if case.grid.dims == 3 else case
+
+    def turned(self, thing: Any) -> Any:
+        """Turn an image or a label map."""
+        order, flips = plan(thing.grid, self.to)
+        return moved(thing, order, flips, turned_grid(thing.grid, order, flips))
+
+    def undo(self, answer: Any, before: Grid) -> Any:
+        if not isinstance(answer, (Image, LabelMap)) or before.dims != 3:
+            return answer
+        order, flips = plan(before, self.to)
+        back = [order.index(a) for a in range(3)]
+        return moved(answer, back, [flips[b] for b in back], before, flip_first=True)
+
+
+def plan(grid: Grid, to: str) -> tuple[list[int], list[bool]]:
+    """Tell which axis of the grid becomes each new axis, and whether it is mirrored."""
+    here = nearest_axes(grid.directions)
+    order, flips = [], []
+    for letter in to:
+        world = next(w for w, pair in enumerate(AXES) if letter in pair)
+        axis = next(a for a, (w, _) in enumerate(here) if w == world)
+        order.append(axis)
+        flips.append((here[axis][1] > 0) != (letter == AXES[world][1]))
+    return order, flips
+
+
+def turned_grid(grid: Grid, order: list[int], flips: list[bool]) -> Grid:
+    """Give the grid on which the turned array lies: every element stays where it was in the patient."""
+    shape = [grid.shape[a] for a in order]
+    index = np.zeros((4, 4))
+    index[3, 3] = 1
+    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
+        index[old, new] = -1 if flip else 1
+        index[old, 3] = grid.shape[old] - 1 if flip else 0
+    return Grid(tuple(shape), as_rows(grid.matrix @ index), grid.measured)
+
+
+def moved(thing: Any, order: list[int], flips: list[bool], grid: Grid, *, flip_first: bool = False) -> Any:
+    """Transpose and mirror an array that stands on a grid; a trailing channel axis stays last."""
+    array = thing.array
+    axes = [*order, *range(3, array.ndim)]
+    if flip_first:
+        source_flips = [False] * 3
+        for new, old in enumerate(order):
+            source_flips[old] = flips[new]
+        array = np.flip(array, tuple(a for a in range(3) if source_flips[a])).transpose(axes)
+    else:
+        array = np.flip(array.transpose(axes), tuple(a for a in range(3) if flips[a]))
+    return replace(thing, array=np.ascontiguousarray(array), grid=grid)
+
+
+THIS = Reorient

@@ -1,0 +1,143 @@
+"""The one abstraction that the rest of the package leans on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..data import Case, Grid
+
+Output = Tensor | tuple[Tensor, ...]
+Moves = Literal["values", "labels", "points", "vectors"]
+
+
+class Outputs(NamedTuple):
+    """What the network must give: its shape and its number of channels."""
+
+    shape: Literal["dense", "pooled", "pyramid"]
+    channels: int
+
+
+class Sample(NamedTuple):
+    """One case as tensors: inputs (channels, *shape), and targets of fixed shapes, so that samples stack."""
+
+    inputs: Tensor
+    target: dict[str, Tensor]
+    grid: Grid
+
+
+class Batch(NamedTuple):
+    """Samples side by side: inputs (b, channels, *shape)."""
+
+    inputs: Tensor
+    target: dict[str, Tensor]
+    grids: list[Grid]
+
+    def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
+        """Give the batch on another device, its inputs in the order that the device is fast with."""
+        inputs = self.inputs.to(device, non_blocking=True)
+        if memory_format is not None:
+            inputs = inputs.contiguous(memory_format=memory_format)
+        return Batch(inputs, {k: v.to(device, non_blocking=True) for k, v in self.target.items()}, self.grids)
+
+
+def stack(samples: Sequence[Sample]) -> Batch:
+    """Put samples side by side."""
+    target = {k: torch.stack([s.target[k] for s in samples]) for k in samples[0].target}
+    return Batch(torch.stack([s.inputs for s in samples]), target, [s.grid for s in samples])
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A problem, told in seven verbs. It holds settings, never weights or state.
+
+    ``dims`` is 2 or 3; ``channels`` names the images of a case in the order in which the network takes them (empty: as
+    they come).
+    """
+
+    dims: int = 3
+    channels: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def outputs(self) -> Outputs:
+        """What the network must give."""
+
+    @property
+    def moves(self) -> Mapping[str, Moves]:
+        """How each target follows when the image is moved; one that is not named stays as it is."""
+        return {}
+
+    @property
+    def is_mappable(self) -> bool:
+        """Whether the loss of a batch is the mean of its samples' losses."""
+        return True
+
+    @abstractmethod
+    def example(self, seed: int = 0) -> Case:
+        """Make a small case with its truth: for tests, for export, for documentation."""
+
+    @abstractmethod
+    def encode(self, case: Case) -> Sample:
+        """Turn numbers into tensors. Without a truth in the case, the target is empty."""
+
+    @abstractmethod
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Name each term; what is minimised is their sum."""
+
+    @abstractmethod
+    def decode(self, output: Tensor, grid: Grid) -> Any:
+        """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
+
+    @abstractmethod
+    def judge(self, truth: Any, answer: Any) -> dict[str, Any]:
+        """Compare one answer with the truth: one row of plain numbers; None where a number does not apply."""
+
+    @abstractmethod
+    def failed(self, truth: Any) -> dict[str, Any]:
+        """Give the row of a case that could not be answered: the worst of everything, so that it counts."""
+
+    @abstractmethod
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        """Turn the rows of a whole set into the few numbers that are reported."""
+
+    @property
+    @abstractmethod
+    def aim(self) -> str:
+        """The one of those numbers by which a model is chosen; larger is better."""
+
+    @abstractmethod
+    def score(self, output: Tensor, about: int) -> Tensor:
+        """One number a sample that an explanation may differentiate."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the task: that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def settings(self) -> dict[str, Any]:
+        """What a saved model must remember to answer again."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
+    """Stack the images of a case into (channels, *shape) float32."""
+    names = channels or list(case.images)
+    missing = [n for n in names if n not in case.images]
+    if missing:
+        raise ValueError(
+            f"Case {case.id!r} has the images {list(case.images)}, but {missing} is needed. "
+            "Add it, or leave the case out."
+        )
+    planes = [torch.from_numpy(case.images[n].planes.astype("float32")) for n in names]
+    return planes[0] if len(planes) == 1 else torch.cat(planes)
+
+
+def finest(output: Output) -> Tensor:
+    """Give the output itself, or the finest of several."""
+    return output if isinstance(output, Tensor) else output[0]

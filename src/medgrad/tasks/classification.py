@@ -1,0 +1,95 @@
+"""Classification: what an image shows, as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import registry
+from ..data import Case, Grid, Image, Scores
+from ._task import Output, Outputs, Sample, Task, finest, tensor_of
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """One probability a class. ``exclusive``: just one class holds (softmax); else each stands for itself (sigmoid).
+
+    ``temperature`` is fitted on validation cases after training. ``shift`` (one number a class, added to the logits)
+    gives back how common the classes are where training drew the rare ones more often.
+    """
+
+    labels: tuple[str, ...] = ("no", "yes")
+    exclusive: bool = True
+    temperature: float = 1.0
+    shift: tuple[float, ...] = ()
+    loss_name: str = ""
+    loss_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs("pooled", len(self.labels))
+
+    def example(self, seed: int = 0) -> Case:
+        rng = np.random.default_rng(seed)
+        grid = Grid.of((16,) * self.dims)
+        kind = seed % len(self.labels)
+        image = rng.normal(0, 0.3, grid.shape)
+        corner = rng.integers(0, 10, self.dims)
+        image[tuple(slice(c, c + 6) for c in corner)] += 1.0 + kind
+        names = self.channels or ("image",)
+        images = {n: Image(image.astype(np.float32), grid) for n in names}
+        truth = Scores(np.eye(len(self.labels))[kind], self.labels, self.exclusive)
+        return Case(f"example-{seed}", images, truth, f"patient-{seed}")
+
+    def encode(self, case: Case) -> Sample:
+        target = {}
+        if isinstance(case.truth, Scores):
+            values = torch.from_numpy(case.truth.values.astype(np.float32))
+            target["class"] = values.argmax() if self.exclusive else values
+        return Sample(tensor_of(case, self.channels), target, case.grid)
+
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        name = self.loss_name or ("cross_entropy" if self.exclusive else "binary")
+        return {name: registry.find("losses", name)(**self.loss_settings)(finest(output), target["class"])}
+
+    def decode(self, output: Tensor, grid: Grid) -> Scores:
+        del grid  # an opinion on a whole image has no place
+        logits = finest(output).double().cpu()
+        if self.shift:
+            logits = logits + torch.tensor(self.shift, dtype=torch.float64)
+        logits = logits / self.temperature
+        values = logits.softmax(0) if self.exclusive else logits.sigmoid()
+        return Scores(values.numpy(), self.labels, self.exclusive)
+
+    def judge(self, truth: Scores, answer: Scores) -> dict[str, Any]:
+        row: dict[str, Any] = {f"truth/{n}": float(v) for n, v in zip(self.labels, truth.values, strict=True)}
+        return row | {f"said/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
+
+    def failed(self, truth: Scores) -> dict[str, Any]:
+        wrong = 1 - truth.values
+        return self.judge(truth, Scores(wrong / wrong.sum() if self.exclusive else wrong, self.labels, self.exclusive))
+
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows])
+        said = np.array([[r[f"said/{n}"] for n in self.labels] for r in rows])
+        found: dict[str, float | None] = {}
+        for name in registry.names("metrics"):
+            metric = registry.find("metrics", name)
+            if metric.on == "scores":
+                found |= metric.compute(truth, said, names=self.labels, exclusive=self.exclusive)
+        return found
+
+    @property
+    def aim(self) -> str:
+        return "auroc"
+
+    def score(self, output: Tensor, about: int) -> Tensor:
+        return finest(output)[:, about]
+
+
+THIS = Classification

@@ -1,0 +1,132 @@
+"""Segmentation: a label for every element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import registry
+from ..data import Case, Grid, Image, LabelMap
+from ._task import Moves, Output, Outputs, Sample, Task, finest, tensor_of
+
+IGNORED = -1
+
+
+@dataclass(frozen=True)
+class Segmentation(Task):
+    """Label 0 is the background; the others are named by ``labels``.
+
+    Outside a case's region nothing is learned. An output of several sizes (deep supervision) is judged at each,
+    half the weight at half the size.
+    """
+
+    labels: tuple[str, ...] = ("lesion",)
+    loss_name: str = "dice_entropy"
+    loss_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs("dense", 1 + len(self.labels))
+
+    @property
+    def moves(self) -> Mapping[str, Moves]:
+        return {"labels": "labels"}
+
+    @property
+    def is_mappable(self) -> bool:
+        return not self.loss_settings.get("batch", "dice" in self.loss_name)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The name of each label."""
+        return dict(enumerate(self.labels, 1))
+
+    def example(self, seed: int = 0) -> Case:
+        rng = np.random.default_rng(seed)
+        grid = Grid.of((16,) * self.dims)
+        truth = np.zeros(grid.shape, np.uint8)
+        for value in range(1, 1 + len(self.labels)):
+            corner = rng.integers(1, 10, self.dims)
+            truth[tuple(slice(c, c + 5) for c in corner)] = value
+        image = truth + rng.normal(0, 0.1, grid.shape)
+        names = self.channels or ("image",)
+        images = {n: Image(image.astype(np.float32), grid) for n in names}
+        return Case(f"example-{seed}", images, LabelMap(truth, grid, self.names), f"patient-{seed}")
+
+    def encode(self, case: Case) -> Sample:
+        target = {}
+        if isinstance(case.truth, LabelMap):
+            labels = torch.from_numpy(case.truth.array.astype(np.int64))
+            if case.region is not None:
+                labels[torch.from_numpy(case.region.array == 0)] = IGNORED
+            target["labels"] = labels
+        return Sample(tensor_of(case, self.channels), target, case.grid)
+
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        cost = registry.find("losses", self.loss_name)(**self.loss_settings)
+        labels = target["labels"]
+        if isinstance(output, Tensor):
+            return {self.loss_name: cost(output, labels)}
+        weights = [0.5**i for i in range(len(output))]
+        total = sum(
+            w / sum(weights) * cost(o, shrunk(labels, o.shape[2:])) for w, o in zip(weights, output, strict=True)
+        )
+        return {self.loss_name: torch.as_tensor(total)}
+
+    def decode(self, output: Tensor, grid: Grid) -> LabelMap:
+        labels = finest(output).argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
+        return LabelMap(labels.cpu().numpy(), grid, self.names)
+
+    def judge(self, truth: LabelMap, answer: LabelMap) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for name in registry.names("metrics"):
+            metric = registry.find("metrics", name)
+            if metric.on == "labels":
+                row |= metric.compute(truth, answer)
+        return row
+
+    def failed(self, truth: LabelMap) -> dict[str, Any]:
+        empty = LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
+        row = self.judge(truth, empty)
+        return {k: None if v is None else worst(k, v) for k, v in row.items()}
+
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        keys = list(dict.fromkeys(k for r in rows for k in r if "/" in k))
+        found: dict[str, float | None] = {}
+        for key in keys:
+            values = [r[key] for r in rows if r.get(key) is not None]
+            found[key] = float(np.mean(values)) if values else None
+        for first in dict.fromkeys(k.split("/")[0] for k in keys):
+            each = [found[k] for k in keys if k.startswith(f"{first}/")]
+            known = [v for v in each if v is not None]
+            found[f"{first}/mean"] = float(np.mean(known)) if known else None
+        return found
+
+    @property
+    def aim(self) -> str:
+        return "dice/mean"
+
+    def score(self, output: Tensor, about: int) -> Tensor:
+        said = finest(output)
+        return (said[:, about] * said.softmax(dim=1)[:, about].detach()).flatten(1).sum(1)
+
+
+def shrunk(labels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Give (b, *shape) labels at a coarser size, each the nearest of the finer ones."""
+    if tuple(labels.shape[1:]) == tuple(shape):
+        return labels
+    return F.interpolate(labels.unsqueeze(1).float(), size=tuple(shape), mode="nearest-exact").squeeze(1).long()
+
+
+def worst(name: str, value: float) -> float:
+    """Keep what is the worst of a number when nothing was answered; shares become zero."""
+    return 0.0 if name.split("/")[0] in ("dice", "iou", "nsd") else value
+
+
+THIS = Segmentation
