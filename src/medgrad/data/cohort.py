@@ -11,9 +11,11 @@ import numpy as np
 
 from ..errors import FormatError
 from .case import Case
-from .types import LabelMap, Scores
+from .grid import Grid
+from .types import Image, LabelMap, Scores
 
 SPLITS = ("train", "val", "test")
+PLACE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Cohort:
     """What a layout found in a folder.
 
     ``task`` is the problem that the data asks for. ``labels`` are its classes: for segmentation they name the labels
-    1, 2, ... and ``values`` says which number in the files each of them has. ``patients_from`` says how the patients
-    were told apart, ``told`` what else was decided, a sentence each: a person must be able to object.
+    1, 2, ... and ``values`` says which number in the files each of them has. Without ``values`` there is one label, and
+    it is wherever a mask is larger than ``above`` (instance maps, masks kept as JPEG). ``modalities`` says what the
+    images of a name are, where the set says so. ``patients_from`` says how the patients were told apart, ``told`` what
+    else was decided, a sentence each: a person must be able to object.
     """
 
     root: Path
@@ -62,6 +66,8 @@ class Cohort:
     exclusive: bool = True
     patients_from: str = "one patient a case"
     told: tuple[str, ...] = ()
+    above: int = 0
+    modalities: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, *splits: str | None) -> Cohort:
         """Give the cases of some splits."""
@@ -73,21 +79,56 @@ class Cohort:
         return tuple(dict.fromkeys(e.patient or e.id for e in self.entries))
 
     def load(self, entry: Entry) -> Case:
-        """Read one case: images, truth and region, with the labels renumbered to 1, 2, ... in the order of ``labels``."""
-        from .formats import read, read_labels
+        """Read one case: images, truth and region, with the labels renumbered to 1, 2, ... in the order of ``labels``.
 
-        images = {name: read(source) for name, source in entry.images.items()}
+        The truth and the region must lie on the grid of the first image. In a flat set, volumes of one slice are
+        given as pictures.
+        """
+        images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
         truth: Any = entry.truth
         if isinstance(truth, Source):
-            truth = self.renumber(read_labels(truth, like=grid), where=str(truth))
-        region = read_labels(entry.region, like=grid) if entry.region else None
+            truth = self.renumber(self.read_mask(truth, grid), where=str(truth))
+        region = self.read_mask(entry.region, grid) if entry.region else None
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
+
+    def read_image(self, name: str, source: Source) -> Image:
+        """Read one image of a case, with the modality that the set says if the file says none."""
+        from .formats import read
+
+        image = read(source)
+        if image.modality is None and name in self.modalities:
+            image = replace(image, modality=self.modalities[name])
+        if self.dims == 2 and image.grid.dims == 3 and 1 in image.grid.shape:
+            axis = image.grid.shape.index(1)
+            image = replace(image, array=np.squeeze(image.array, axis), grid=flattened(image.grid, axis))
+        return image
+
+    def read_mask(self, source: Source, grid: Grid) -> LabelMap:
+        """Read the truth or the region of a case, as the file numbers it, or raise if it lies on another grid."""
+        from .formats import read_labels
+
+        labels = read_labels(source, like=grid if grid.dims == 3 else None)
+        if self.dims == 2 and labels.grid.dims == 3 and 1 in labels.grid.shape:
+            axis = labels.grid.shape.index(1)
+            labels = replace(labels, array=np.squeeze(labels.array, axis), grid=flattened(labels.grid, axis))
+        if labels.grid.shape != grid.shape:
+            raise FormatError(
+                f"{str(source)!r} has the shape {labels.grid.shape}, but its image has {grid.shape}. "
+                "Resample the mask to the image, or leave the case out."
+            )
+        if labels.grid.measured and grid.measured and not labels.grid.is_close(grid, tolerance_mm=PLACE_MM):
+            raise FormatError(
+                f"{str(source)!r} and its image have one shape but lie at different places in the body. "
+                "Save the mask with the image's own header."
+            )
+        return replace(labels, grid=grid)
 
     def renumber(self, labels: LabelMap, *, where: str) -> LabelMap:
         """Turn the numbers in the files into 1, 2, ...; instance maps (no ``values``) become one label."""
         if not self.values:
-            return LabelMap((labels.array > 0).astype(np.uint8), labels.grid, dict(enumerate(self.labels, 1)))
+            one = (labels.array > self.above).astype(np.uint8)
+            return LabelMap(one, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
         found = set(np.unique(labels.array).tolist())
         unknown = found - {0, *self.values}
         if unknown:
@@ -99,6 +140,12 @@ class Cohort:
         for number, value in enumerate(self.values, 1):
             table[value] = number
         return LabelMap(table[labels.array], labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+
+
+def flattened(grid: Grid, axis: int) -> Grid:
+    """Give the flat grid that is left when an axis of one element is taken away."""
+    keep = [a for a in range(grid.dims) if a != axis]
+    return Grid.of([grid.shape[a] for a in keep], spacing=[grid.spacing[a] for a in keep], measured=grid.measured)
 
 
 def with_split(cohort: Cohort, split: Mapping[str, str]) -> Cohort:

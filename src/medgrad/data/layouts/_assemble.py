@@ -1,0 +1,263 @@
+"""From files that belong together, case by case, to a cohort: which are images, which the truth, which the region."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import LayoutError, MedgradError
+from ..cohort import Cohort, Entry, Source
+from ..formats import read, read_labels
+from ..patients import with_patients
+from ..split_files import with_split_beside
+from ._beside import told_beside
+from ._files import MASK_WORDS, REGION_WORDS, modality_of, some, words_of
+from ._labels import Meaning, Seen, counted, meaning, seen_in
+from ._layout import Hints, Miss
+
+MOST_MASK_VALUES = 64
+SAMPLE = 8
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The files of one case, by the role that their folder or name gives them."""
+
+    id: str
+    files: Mapping[str, Path]
+    side: str | None = None
+    name: str = ""  # what to read the patient from, if not the id
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which roles are images, which one is the truth, and which one, if any, the region that counts."""
+
+    images: tuple[str, ...]
+    truth: str
+    region: str | None = None
+    told: tuple[str, ...] = field(default_factory=tuple)
+
+
+def assemble(
+    root: Path, drafts: Sequence[Draft], hints: Hints, *, layout: str, likely: Mapping[str, str]
+) -> Cohort | Miss:
+    """Give the segmentation cohort of some cases; ``likely`` says of a role that its name is of an image or a mask."""
+    roles = settle(drafts, hints, likely, root)
+    if isinstance(roles, Miss):
+        return roles
+    told = list(roles.told)
+    kept = [d for d in drafts if all(r in d.files for r in roles.images)]
+    lost = [d.id for d in drafts if roles.truth in d.files and not all(r in d.files for r in roles.images)]
+    if lost:
+        told.append(f"{len(lost)} case(s) lack an image and are left out: {some(lost)}.")
+    if not any(roles.truth in d.files for d in kept):
+        return Miss(0.5, f"no image in it goes with a mask in {roles.truth!r}.")
+    bare = [d.id for d in kept if roles.truth not in d.files]
+    if bare:
+        told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
+    names = roles.images if len(roles.images) > 1 else ("image",)
+    if len(names) > 1:
+        told.append(f"Each case has {len(names)} images: {', '.join(names)}.")
+    entries = tuple(_entry(d, roles, names) for d in kept)
+    modalities = {n: m for n, r in zip(names, roles.images, strict=True) if (m := modality_of(r))}
+    cohort = Cohort(root, layout, "segmentation", entries, told=tuple(told), modalities=modalities)
+    return finished(with_labels(cohort, roles.truth), root, names=[d.name or d.id for d in kept])
+
+
+def _entry(draft: Draft, roles: Roles, names: Sequence[str]) -> Entry:
+    has_truth = roles.truth in draft.files
+    region = draft.files.get(roles.region) if roles.region else None
+    return Entry(
+        draft.id,
+        {name: Source(draft.files[role]) for name, role in zip(names, roles.images, strict=True)},
+        Source(draft.files[roles.truth]) if has_truth else None,
+        split=draft.side if has_truth else None,
+        region=Source(region) if region else None,
+    )
+
+
+def with_labels(cohort: Cohort, name: str, known: Meaning | None = None) -> Cohort:
+    """Read the label files of a cohort and add the labels, the number of axes, and what each case holds as notes."""
+    sources = {e.id: e.truth for e in cohort.entries if isinstance(e.truth, Source)}
+    seen = seen_in(sources)
+    found = known or meaning(seen, label_name(name), n_files=len(sources))
+    told = [*cohort.told, *found.told]
+    broken = [i for i, s in seen.items() if s.error]
+    if broken:
+        told.append(f"{len(broken)} label file(s) cannot be read: {some(broken)}.")
+    dims = dims_of([s.shape for s in seen.values() if s.shape])
+    entries = tuple(_noted(e, seen.get(e.id), found) for e in cohort.entries)
+    return replace(
+        cohort,
+        entries=entries,
+        labels=found.labels,
+        values=found.values,
+        above=found.above,
+        dims=dims,
+        told=tuple(told),
+    )
+
+
+def label_name(name: str) -> str:
+    """Give a name to the one label of a set: that of its folder, unless that only says that it is a mask."""
+    words = [w for w in words_of(name) if w not in MASK_WORDS or w in ("lesion", "lesions")]
+    return "_".join(words) or "foreground"
+
+
+def _noted(entry: Entry, seen: Seen | None, found: Meaning) -> Entry:
+    if seen is None or seen.error:
+        return entry
+    held = [n for n, v in zip(found.labels, found.values, strict=False) if v in seen.values]
+    if not found.values and seen.foreground:
+        held = list(found.labels)
+    return replace(entry, notes={**entry.notes, "labels": tuple(held), "foreground": seen.foreground})
+
+
+def dims_of(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Say whether arrays of some shapes are flat pictures, also as volumes of a single slice, or volumes.
+
+    >>> dims_of([(64, 64, 1), (32, 32, 1)]), dims_of([(64, 64, 9), (64, 64, 1)])
+    (2, 3)
+    """
+    deep = [s for s in shapes if sum(v > 1 for v in s) > 2]
+    return 3 if deep or (not shapes) else 2
+
+
+def finished(cohort: Cohort, root: Path, *, names: Sequence[str] | None = None) -> Cohort:
+    """Add what stands beside the cases: the patients, and the split that came with them; and check that ids are one."""
+    twice = [i for i, n in Counter(e.id for e in cohort.entries).items() if n > 1]
+    if twice:
+        raise LayoutError(f"{str(root)!r} has two cases named {twice[0]!r}. Rename the files of one.")
+    beside = told_beside(cohort, root) if root.is_dir() else None
+    patients, source = (beside.patients, beside.patients_from) if beside else ({}, "")
+    cohort = with_patients(cohort, patients, known_from=source, names=names)
+    if root.is_dir():
+        cohort = with_split_beside(cohort, root)
+    if beside and beside.sides and not any(e.split for e in cohort.entries):
+        entries = tuple(replace(e, split=beside.sides.get(e.id)) for e in cohort.entries)
+        cohort = replace(cohort, entries=entries, told=(*cohort.told, beside.split_told))
+    return without_unjudged_sides(cohort)
+
+
+def without_unjudged_sides(cohort: Cohort) -> Cohort:
+    """Take cases without truth from their sides: nothing can be learned from them, and nothing judged."""
+    return replace(
+        cohort, entries=tuple(replace(e, split=None if e.truth is None else e.split) for e in cohort.entries)
+    )
+
+
+def settle(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], root: Path) -> Roles | Miss:
+    """Say which role is what: by the hints, by the words in the names, and by what the files hold."""
+    roles = list(dict.fromkeys(r for d in drafts for r in d.files))
+    truth = _hinted(hints.truth, roles, "truth", root)
+    region = _hinted(hints.within, roles, "within", root)
+    masks = [r for r in roles if r in (truth, region) or is_mask(r, drafts, likely)]
+    images = [r for r in roles if r not in masks]
+    if not images:
+        return Miss(0.3, f"{some(roles)} all look like masks." if roles else "it holds no images.")
+    told: list[str] = []
+    if truth is None:
+        left = [m for m in masks if m != region]
+        if not left:
+            return Miss(0.4, f"{some(images)} hold images, but nothing holds masks.")
+        truth, region, told = _of_masks(left, region, drafts, root)
+    main = max(images, key=lambda r: (sum(r in d.files and truth in d.files for d in drafts), -roles.index(r)))
+    count = sum(main in d.files for d in drafts)
+    channels = [r for r in images if sum(r in d.files and main in d.files for d in drafts) >= 0.9 * count]
+    named = [r for r in channels if likely.get(r) == "image"]
+    if named and len(named) < len(channels) and not all(modality_of(r) for r in channels):
+        channels = named
+    ignored = [r for r in (*images, *masks) if r not in (*channels, truth, region)]
+    if ignored:
+        told.append(f"Not used: {', '.join(ignored)}.")
+    return Roles(tuple(channels), truth, region, tuple(told))
+
+
+def _hinted(hint: str | None, roles: Sequence[str], setting: str, root: Path) -> str | None:
+    if hint is None:
+        return None
+    wanted = Path(hint).name
+    found = [r for r in roles if r in (hint, wanted)] or [r for r in roles if hint.lower() in r.lower()]
+    if len(found) != 1:
+        which = "fits none" if not found else "fits several"
+        raise LayoutError(f"{setting} = {hint!r} {which} of {', '.join(roles)} in {str(root)!r}. Name one of them.")
+    return found[0]
+
+
+def is_mask(role: str, drafts: Sequence[Draft], likely: Mapping[str, str]) -> bool:
+    """Tell whether a role holds masks: as its name says, else if its files hold few, whole numbers."""
+    if role in likely:
+        return likely[role] == "mask"
+    files = [d.files[role] for d in drafts if role in d.files]
+    chosen = [files[int(i)] for i in np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int))]
+    return bool(chosen) and all(_has_few_values(f) for f in chosen)
+
+
+def _has_few_values(path: Path) -> bool:
+    try:
+        values, counts = counted(read_labels(path).array)
+    except (MedgradError, OSError, ValueError):
+        return False
+    if len(values) <= MOST_MASK_VALUES:
+        return True
+    ends = (values <= 20) | ((values >= 235) & (values <= 255))
+    return bool(values.max() <= 255 and counts[ends].sum() >= 0.97 * counts.sum() and counts[values >= 235].sum() > 0)
+
+
+def _of_masks(
+    masks: list[str], region: str | None, drafts: Sequence[Draft], root: Path
+) -> tuple[str, str | None, list[str]]:
+    """Choose the truth among masks: the only one, or the one that another contains practically whole."""
+    if len(masks) == 1:
+        return masks[0], region, []
+    if len(masks) == 2 and region is None:
+        for inner, outer in (masks, masks[::-1]):
+            share = _contained(inner, outer, drafts)
+            if share is not None:
+                told = f"{outer!r} holds {share:.1%} of {inner!r}, so it is taken as the region that counts."
+                return inner, outer, [told]
+    raise LayoutError(
+        f"{str(root)!r} has several masks: {', '.join(masks)}. Say which is the truth with --truth {masks[0]} or "
+        f"--truth {masks[1]}, and with --within which is the region that counts, if one is."
+    )
+
+
+def _contained(inner: str, outer: str, drafts: Sequence[Draft]) -> float | None:
+    """Give the share of one mask within another if that may be a region: by its name, or because it is large."""
+    if set(words_of(inner)) & REGION_WORDS - {"roi", "rois"}:
+        return None
+    both = [d for d in drafts if inner in d.files and outer in d.files]
+    chosen = (
+        [both[int(i)] for i in np.unique(np.linspace(0, len(both) - 1, min(SAMPLE, len(both))).astype(int))]
+        if both
+        else []
+    )
+    inside, whole, area, size = 0, 0, 0, 0
+    for draft in chosen:
+        try:
+            a, b = (read_labels(draft.files[r]).array > 0 for r in (inner, outer))
+        except (MedgradError, OSError, ValueError):
+            continue
+        if a.shape != b.shape:
+            return None
+        inside, whole = inside + int((a & b).sum()), whole + int(a.sum())
+        area, size = area + int(b.sum()), size + b.size
+    if not whole or inside == 0:
+        return None
+    is_named = bool(set(words_of(outer)) & REGION_WORDS)
+    share = inside / whole
+    is_region = (is_named and share >= 0.9) or (share >= 0.99 and area >= 0.3 * size and area > 2 * whole)
+    return share if is_region else None
+
+
+def image_shape(source: Source) -> tuple[int, ...]:
+    """Give the shape of an image's grid, or nothing if it cannot be read."""
+    try:
+        return read(source).grid.shape
+    except (MedgradError, OSError, ValueError):
+        return ()
