@@ -31,6 +31,7 @@ class Draft:
     files: Mapping[str, Path]
     side: str | None = None
     name: str = ""  # what to read the patient from, if not the id
+    patient: str = ""  # whose it is, where the layout says so
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def assemble(
         told.append(f"{len(lost)} case(s) lack an image and are left out: {some(lost)}.")
     if not any(roles.truth in d.files for d in kept):
         return Miss(0.5, f"no image in it goes with a mask in {roles.truth!r}.")
+    if not _some_fit(kept, roles):
+        return Miss(0.5, f"what looks like masks, {roles.truth!r}, does not have the shape of {roles.images[0]!r}.")
     bare = [d.id for d in kept if roles.truth not in d.files]
     if bare:
         told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
@@ -66,7 +69,25 @@ def assemble(
     entries = tuple(_entry(d, roles, names) for d in kept)
     modalities = {n: m for n, r in zip(names, roles.images, strict=True) if (m := modality_of(r))}
     cohort = Cohort(root, layout, "segmentation", entries, told=tuple(told), modalities=modalities)
-    return finished(with_labels(cohort, roles.truth), root, names=[d.name or d.id for d in kept])
+    whose = {d.id: d.patient for d in kept if d.patient}
+    return finished(with_labels(cohort, roles.truth), root, names=[d.name or d.id for d in kept], folders=whose)
+
+
+def _some_fit(drafts: Sequence[Draft], roles: Roles) -> bool:
+    """Tell whether at least one of a few masks has the shape of its image, or that cannot be told."""
+    both = [d for d in drafts if roles.truth in d.files]
+    pairs = [
+        (a, b)
+        for i in spread(len(both), 4)
+        if (a := image_shape(Source(both[i].files[roles.images[0]])))
+        and (b := image_shape(Source(both[i].files[roles.truth])))
+    ]
+    return not pairs or any(tuple(v for v in a if v > 1) == tuple(v for v in b if v > 1) for a, b in pairs)
+
+
+def spread(n: int, most: int) -> list[int]:
+    """Give at most so many places, evenly over n."""
+    return sorted({int(i) for i in np.linspace(0, n - 1, min(n, most))}) if n else []
 
 
 def _entry(draft: Draft, roles: Roles, names: Sequence[str]) -> Entry:
@@ -128,13 +149,21 @@ def dims_of(shapes: Sequence[tuple[int, ...]]) -> int:
     return 3 if deep or (not shapes) else 2
 
 
-def finished(cohort: Cohort, root: Path, *, names: Sequence[str] | None = None) -> Cohort:
-    """Add what stands beside the cases: the patients, and the split that came with them; and check that ids are one."""
+def finished(
+    cohort: Cohort, root: Path, *, names: Sequence[str] | None = None, folders: Mapping[str, str] | None = None
+) -> Cohort:
+    """Add what stands beside the cases, the patients and the split that came with them, and check that ids are one.
+
+    ``names`` are what to read the patients from; ``folders`` says whose folder each case lies in.
+    """
     twice = [i for i, n in Counter(e.id for e in cohort.entries).items() if n > 1]
     if twice:
         raise LayoutError(f"{str(root)!r} has two cases named {twice[0]!r}. Rename the files of one.")
     beside = told_beside(cohort, root) if root.is_dir() else None
     patients, source = (beside.patients, beside.patients_from) if beside else ({}, "")
+    if folders and not patients:
+        example = next(iter(folders))
+        patients, source = dict(folders), f"the folder, {folders[example]!r} for {example!r}"
     cohort = with_patients(cohort, patients, known_from=source, names=names)
     if root.is_dir():
         cohort = with_split_beside(cohort, root)
@@ -165,6 +194,9 @@ def settle(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], roo
         left = [m for m in masks if m != region]
         if not left:
             return Miss(0.4, f"{some(images)} hold images, but nothing holds masks.")
+        left = [m for m in left if any(m in d.files and set(images) & set(d.files) for d in drafts)]
+        if not left:
+            return Miss(0.4, f"its masks, {some(masks)}, do not go with images by their names.")
         truth, region, told = _of_masks(left, region, drafts, root)
     main = max(images, key=lambda r: (sum(r in d.files and truth in d.files for d in drafts), -roles.index(r)))
     count = sum(main in d.files for d in drafts)
@@ -194,7 +226,7 @@ def is_mask(role: str, drafts: Sequence[Draft], likely: Mapping[str, str]) -> bo
     if role in likely:
         return likely[role] == "mask"
     files = [d.files[role] for d in drafts if role in d.files]
-    chosen = [files[int(i)] for i in np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int))]
+    chosen = [files[i] for i in spread(len(files), SAMPLE)]
     return bool(chosen) and all(_has_few_values(f) for f in chosen)
 
 
@@ -232,11 +264,7 @@ def _contained(inner: str, outer: str, drafts: Sequence[Draft]) -> float | None:
     if set(words_of(inner)) & REGION_WORDS - {"roi", "rois"}:
         return None
     both = [d for d in drafts if inner in d.files and outer in d.files]
-    chosen = (
-        [both[int(i)] for i in np.unique(np.linspace(0, len(both) - 1, min(SAMPLE, len(both))).astype(int))]
-        if both
-        else []
-    )
+    chosen = [both[i] for i in spread(len(both), SAMPLE)]
     inside, whole, area, size = 0, 0, 0, 0
     for draft in chosen:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ..cohort import Cohort, Entry, Source
+from ..patients import WORDS
 from ..types import Scores
-from ._assemble import dims_of, finished, image_shape
+from ._assemble import dims_of, finished, image_shape, spread
 from ._files import IMAGE_WORDS, MASK_WORDS, images_in, natural, side_and_rest, some, stem_of, words_of
 from ._layout import Hints, Miss
 
 MOST_CLASSES = 500
+PATIENT = re.compile(rf"({WORDS})[-_ ]?\d+", re.IGNORECASE)
 
 
 def class_folders(folder: Path, hints: Hints) -> Cohort | Miss:
@@ -30,6 +33,11 @@ def class_folders(folder: Path, hints: Hints) -> Cohort | Miss:
     counts = Counter(name for _, _, name in images)
     if len(counts) < 2:
         return Miss(0.2 if images else 0.0, "it has no folders of images, one a class.")
+    if all(PATIENT.match(c) for c in counts):
+        return Miss(0.3, f"the folders are named for patients, such as {next(iter(counts))!r}, not for classes.")
+    depths = {len(path.relative_to(folder).parts) - (side is not None) for path, side, _ in images}
+    if max(depths) - min(depths) > 1 or max(depths) > 3:
+        return Miss(0.3, "its images do not lie equally deep, so its folders are hardly classes.")
     telling = [c for c in counts if set(words_of(c)) <= MASK_WORDS | IMAGE_WORDS]
     if telling:
         return Miss(0.3, f"the folder {telling[0]!r} does not name a class.")
@@ -75,16 +83,12 @@ def _cohort(
     absent = [c for c in classes if "train" in sides and not any(n == c and s == "train" for _, s, n in images)]
     if absent:
         told.append(f"No image of {some(absent)} is there to train on.")
-    shapes = [s for i in _spread(len(entries)) if (s := image_shape(next(iter(entries[i].images.values()))))]
+    shapes = [s for i in spread(len(entries), 4) if (s := image_shape(next(iter(entries[i].images.values()))))]
     cohort = Cohort(
         root, "class_folders", "classification", tuple(entries), classes, dims=dims_of(shapes or [(2, 2)]),
         told=tuple(told),
     )  # fmt: skip
     return finished(cohort, root, names=names)
-
-
-def _spread(n: int) -> list[int]:
-    return sorted({int(i) for i in np.linspace(0, n - 1, min(n, 4))})
 
 
 class_folders.order = 60  # type: ignore[attr-defined]
