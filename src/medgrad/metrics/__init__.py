@@ -1,1 +1,161 @@
-"""Floor 1: (truth, answer) to plain numbers, one metric a file."""
+"""Floor 1: (truth, answer) to plain numbers, one metric a file.
+
+The name of a number is a path of small words: what it is, then of what: ``dice/liver``, ``dice/mean``, ``auroc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import registry
+from ..data.grid import Grid
+from ..data.types import LabelMap
+from ._metric import Figure, Metric, Row, diagonal
+
+__all__ = [
+    "Figure",
+    "Metric",
+    "Row",
+    "about",
+    "better",
+    "bounds",
+    "judge",
+    "judge_failed",
+    "judge_set",
+    "judge_set_many",
+    "pool",
+    "unit",
+    "worst",
+]
+
+
+@cache
+def figures() -> dict[str, Figure]:
+    """Map the first word of every number that a metric can give to what it means."""
+    return {word: f for name in registry.names("metrics") for word, f in registry.find("metrics", name).figures.items()}
+
+
+def about(name: str) -> Figure | None:
+    """Give what a number means, or None for a name that no metric gives.
+
+    >>> about("dice/liver").better
+    'higher'
+    """
+    return figures().get(name.split("/")[0])
+
+
+def better(name: str) -> Literal["higher", "lower", "zero"]:
+    """Tell in which direction a number is better; one that no metric gives is taken to be better when higher.
+
+    >>> better("hd95/liver")
+    'lower'
+    """
+    found = about(name)
+    return found.better if found else "higher"
+
+
+def unit(name: str, *, measured: bool = True) -> str:
+    """Give the unit of a number, empty for a share; lengths are in pixels where the image has no spacing.
+
+    >>> unit("hd95/liver"), unit("hd95/liver", measured=False)
+    ('mm', 'px')
+    """
+    found = about(name)
+    word = found.unit if found else ""
+    return "px" if word == "mm" and not measured else word
+
+
+def bounds(name: str) -> tuple[float, float] | None:
+    """Give the lowest and the highest value that a number can have, or None if it has no bounds.
+
+    >>> bounds("dice/liver")
+    (0.0, 1.0)
+    """
+    found = about(name)
+    return found.bounds if found else None
+
+
+def worst(name: str, grid: Grid | None = None) -> float | None:
+    """Give what a failed case gets, so that it counts; None where nothing is worst.
+
+    >>> worst("dice/liver"), worst("hd95/liver", Grid.of((4, 5)))
+    (0.0, 5.0)
+    """
+    found = about(name)
+    if found is None or found.worst != "diagonal":
+        return found.worst if found else None  # type: ignore[return-value]
+    return diagonal(grid) if grid else None
+
+
+def judge(
+    metrics: Sequence[str], truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
+) -> dict[str, float | None]:
+    """Give one row for one case by all the named metrics on labels."""
+    row: dict[str, float | None] = {}
+    for name in metrics:
+        row |= registry.find("metrics", name).compute(truth, answer, region=region)
+    return row
+
+
+def judge_failed(metrics: Sequence[str], truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, float | None]:
+    """Give the row of a case for which there is no answer, so that it counts as the worst one.
+
+    Each figure gets its worst value, also for a label that the truth does not have; one that has none (a count) is told
+    as if the answer were empty.
+    """
+    nothing = LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
+    row = judge(metrics, truth, nothing, region=region)
+    return {name: low if (low := worst(name, truth.grid)) is not None else value for name, value in row.items()}
+
+
+def pool(metrics: Sequence[str], rows: Sequence[Row]) -> dict[str, float | None]:
+    """Give the figures of a set from its rows: the mean of each, or what the metric says where a mean is wrong."""
+    figures: dict[str, float | None] = {}
+    for name in metrics:
+        metric: Metric = registry.find("metrics", name)
+        figures |= metric.pool(rows) if metric.pool else means(rows, metric)
+    return figures
+
+
+def means(rows: Sequence[Row], metric: Metric) -> dict[str, float | None]:
+    """Average each figure of a metric over the rows in which it is defined."""
+    names = dict.fromkeys(n for row in rows for n in row if n.split("/")[0] in metric.figures)
+    found = {n: [v for row in rows if (v := row.get(n)) is not None] for n in names}
+    return {n: float(np.mean(values)) if values else None for n, values in found.items()}
+
+
+def judge_set(
+    metrics: Sequence[str],
+    truth: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    *,
+    names: Sequence[str],
+    exclusive: bool = True,
+) -> dict[str, float | None]:
+    """Give the figures of a set by all the named metrics on scores; ``truth`` is (n, k), 0 or 1."""
+    row: dict[str, float | None] = {}
+    for metric in metrics:
+        row |= registry.find("metrics", metric).compute(truth, probabilities, names=names, exclusive=exclusive)
+    return row
+
+
+def judge_set_many(
+    metrics: Sequence[str],
+    truth: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    *,
+    names: Sequence[str],
+    exclusive: bool = True,
+) -> dict[str, NDArray[np.float64]]:
+    """Give the figures of many resamples at once: ``weights`` (b, n) says how often each row counts in each."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for metric in metrics:
+        many = registry.find("metrics", metric).many
+        found |= many(truth, probabilities, weights, names=names, exclusive=exclusive)
+    return found

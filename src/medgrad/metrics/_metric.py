@@ -1,0 +1,68 @@
+"""What a metric offers; each file of this folder ends in ``THIS = Metric(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..data.grid import Grid
+
+Row = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one number means: ``dice`` tells it for ``dice/liver``, ``dice/tumour`` and ``dice/mean``.
+
+    ``better`` is the direction; ``zero`` is for a signed number that is best at 0. ``unit`` is empty for a share.
+    ``worst`` is what a failed case gets: a number, ``"diagonal"`` for the longest way through the image, or None where
+    nothing is worst, so that a failed case does not count. ``says`` is the definition, for the report.
+    """
+
+    better: Literal["higher", "lower", "zero"]
+    says: str
+    worst: float | Literal["diagonal"] | None = 0.0
+    unit: str = ""
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How an answer is judged, and what its figures mean.
+
+    On labels, ``compute(truth, answer, *, region=None)`` takes two label maps and gives one row for one case. On
+    scores, ``compute(truth, probabilities, *, names, exclusive)`` takes (n, k) arrays of a whole set and gives its
+    figures. A figure that is not defined is None and never counts.
+
+    ``pool`` turns the rows of a set into figures of the set; None means that each figure is averaged over the rows.
+    ``many`` is ``compute`` for resampling: it also takes ``weights`` (b, n), how often each row counts, and gives
+    arrays (b,) that hold nan where a figure is not defined.
+    """
+
+    on: Literal["labels", "scores"]
+    compute: Callable[..., dict[str, float | None]]
+    figures: Mapping[str, Figure]
+    pool: Callable[[Sequence[Row]], dict[str, float | None]] | None = None
+    many: Callable[..., dict[str, Any]] | None = None
+
+
+def diagonal(grid: Grid) -> float:
+    """Give the longest distance between two elements of a grid.
+
+    >>> diagonal(Grid.of((4, 5), spacing=(1, 1)))
+    5.0
+    """
+    from itertools import product
+
+    steps = [[(s - 1) * sign for sign in ((1,) if axis == 0 else (1, -1))] for axis, s in enumerate(grid.shape)]
+    points = grid.world(list(product(*steps))) - grid.world([0] * grid.dims)
+    return float((points**2).sum(axis=1).max() ** 0.5)
+
+
+F1 = Figure(
+    "higher",
+    "The harmonic mean of precision and sensitivity. In segmentation it is counted over the pixels of all cases "
+    "together, inside the region that counts; in classification it is the mean over the classes.",
+)
+SPECIFICITY = Figure("higher", "Of what is not of the class in the truth, the share that the answer leaves out.")

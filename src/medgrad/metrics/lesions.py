@@ -1,0 +1,94 @@
+"""How many lesions were found, and how many were invented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..data.types import LabelMap
+from ._labels import Mask, pairs
+from ._metric import Figure, Metric, Row
+
+TOUCH = 0.1
+
+
+def touched(parts: Mask, others: Mask) -> NDArray[np.bool_]:
+    """Tell of each connected part of ``parts`` whether at least a tenth of it lies in ``others``.
+
+    >>> touched(np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 0], bool)).tolist()
+    [True, False]
+    """
+    numbered, count = ndimage.label(parts, structure=np.ones((3,) * parts.ndim))
+    size = np.bincount(numbered.ravel(), minlength=count + 1)[1:]
+    shared = np.bincount(numbered[others], minlength=count + 1)[1:]
+    return shared >= np.maximum(TOUCH * size, 1)
+
+
+def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None) -> dict[str, float | None]:
+    """Give lesions by count: sensitivity, false positives and F1 of each label, and the counts behind them.
+
+    A lesion is a connected part, diagonals included. One of the truth is found where the answer covers at least a tenth
+    of it; one of the answer is false where the truth covers less than a tenth of it.
+    """
+    row: dict[str, float | None] = {}
+    for pair in pairs(truth, answer, region):
+        hit, right = touched(pair.truth, pair.answer), touched(pair.answer, pair.truth)
+        counts = (float(len(hit)), float(hit.sum()), float(len(right)), float((~right).sum()))
+        row |= {f"lesion_{word}/{pair.label}": v for word, v in zip(COUNTS, counts, strict=True)}
+        row |= figures_of(pair.label, *counts)
+    return row
+
+
+COUNTS = ("count", "found", "answers", "false_positives")
+
+
+def figures_of(label: str, count: float, found: float, answers: float, false: float) -> dict[str, float | None]:
+    """Turn counts into shares; None where there is nothing to find, or nothing at all."""
+    sensitivity = found / count if count else None
+    precision = (answers - false) / answers if answers else None
+    both = (sensitivity or 0.0) + (precision or 0.0)
+    f1 = 2 * (sensitivity or 0.0) * (precision or 0.0) / both if both else (0.0 if count or answers else None)
+    return {f"lesion_sensitivity/{label}": sensitivity, f"lesion_f1/{label}": f1}
+
+
+def pool(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Give sensitivity and F1 over all lesions of a set, and the false positives a case."""
+    labels = dict.fromkeys(n.split("/", 1)[1] for row in rows for n in row if n.startswith("lesion_count/"))
+    figures: dict[str, float | None] = {}
+    for label in labels:
+        sums = [sum(row.get(f"lesion_{word}/{label}") or 0.0 for row in rows) for word in COUNTS]
+        counted = sum(row.get(f"lesion_count/{label}") is not None for row in rows)
+        figures |= figures_of(label, *sums)
+        figures[f"lesion_false_positives/{label}"] = sums[3] / counted if counted else None
+    return figures
+
+
+THIS = Metric(
+    on="labels",
+    compute=compute,
+    pool=pool,
+    figures={
+        "lesion_sensitivity": Figure(
+            "higher",
+            "Of all lesions (connected parts) of the truth, the share of which the answer covers at least a tenth.",
+        ),
+        "lesion_false_positives": Figure(
+            "lower",
+            "Lesions of the answer, a case, of which the truth covers less than a tenth.",
+            worst=None,
+            bounds=None,
+            unit="a case",
+        ),
+        "lesion_f1": Figure(
+            "higher",
+            "The harmonic mean of lesion sensitivity and of the share of the answer's lesions that are true. A set "
+            "without any lesion in truth and answer does not count.",
+        ),
+        "lesion_count": Figure("zero", "Lesions of the truth.", worst=None, bounds=None),
+        "lesion_found": Figure("higher", "Lesions of the truth that were found.", bounds=None),
+        "lesion_answers": Figure("zero", "Lesions of the answer.", worst=None, bounds=None),
+    },
+)

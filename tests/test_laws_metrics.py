@@ -1,0 +1,144 @@
+"""What every metric keeps, run over the folder listing."""
+
+import numpy as np
+import pytest
+
+from medgrad import metrics, registry
+from medgrad.data.grid import Grid
+from medgrad.data.types import LabelMap
+
+NAMES = registry.names("metrics")
+ON_LABELS = [n for n in NAMES if registry.find("metrics", n).on == "labels"]
+ON_SCORES = [n for n in NAMES if registry.find("metrics", n).on == "scores"]
+
+
+def blobs(seed, shape=(12, 14, 6), names=("a", "b")):
+    rng = np.random.default_rng(seed)
+    array = np.zeros(shape, np.uint8)
+    for label in range(1, len(names) + 1):
+        corner = [rng.integers(0, s // 2) for s in shape]
+        array[tuple(slice(c, c + s // 3) for c, s in zip(corner, shape, strict=True))] = label
+    return LabelMap(array, Grid.of(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)]), dict(enumerate(names, 1)))
+
+
+def scored(seed, n=60, k=3):
+    rng = np.random.default_rng(seed)
+    truth = np.eye(k)[rng.integers(0, k, n)]
+    odds = np.exp(rng.normal(size=(n, k)) + truth)
+    return truth, odds / odds.sum(axis=1, keepdims=True), tuple("abcdefg"[:k])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_says_what_it_is(name):
+    for figure in registry.find("metrics", name).figures.values():
+        assert len(figure.says) > 10
+        assert figure.says.endswith(".")
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_every_number_on_labels_has_a_meaning(name):
+    row = metrics.judge([name], blobs(0), blobs(1))
+    assert row
+    assert [n for n in row if metrics.about(n) is None] == []
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_a_perfect_answer_gets_the_best_of_each_figure(name):
+    truth = blobs(0)
+    for figure, value in metrics.judge([name], truth, truth).items():
+        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
+        if metrics.bounds(figure) or metrics.better(figure) == "lower":
+            assert value in (None, pytest.approx(best))
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_no_answer_is_worse_than_a_failed_case(name):
+    truth, answer = blobs(0), blobs(1)
+    good, failed = metrics.judge([name], truth, answer), metrics.judge_failed([name], truth)
+    for figure, value in good.items():
+        if metrics.worst(figure, truth.grid) is not None and value is not None:
+            assert (value >= failed[figure]) if metrics.better(figure) == "higher" else True
+            assert (value <= failed[figure]) if name in ("hd95", "assd") else True
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_an_absent_label_is_never_nan(name):
+    empty = LabelMap(np.zeros((5, 6), np.uint8), Grid.of((5, 6)), {1: "a"})
+    for value in metrics.judge([name], empty, empty).values():
+        assert value is None or np.isfinite(value)
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_what_lies_outside_the_region_does_not_count(name):
+    truth, answer = blobs(0), blobs(1)
+    inside = np.zeros(truth.grid.shape, np.uint8)
+    inside[:8] = 1
+    cut = [LabelMap(m.array * inside, m.grid, m.names) for m in (truth, answer)]
+    region = LabelMap(inside, truth.grid)
+    assert metrics.judge([name], truth, answer, region=region) == metrics.judge([name], *cut, region=region)
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_a_flat_image_without_spacing_is_judged_too(name):
+    truth, answer = blobs(0, (12, 14)), blobs(1, (12, 14))
+    flat = [LabelMap(m.array, Grid.of((12, 14), measured=False), m.names) for m in (truth, answer)]
+    assert metrics.judge([name], *flat)
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_maps_of_different_shape_are_refused(name):
+    with pytest.raises(ValueError, match="shape"):
+        metrics.judge([name], blobs(0), blobs(0, (12, 14, 7)))
+
+
+@pytest.mark.parametrize("name", ON_LABELS)
+def test_maps_at_different_places_are_refused(name):
+    truth = blobs(0)
+    moved = LabelMap(truth.array, Grid.of(truth.grid.shape, spacing=(1, 1.5, 3), origin=(5, 0, 0)), truth.names)
+    with pytest.raises(ValueError, match="different places"):
+        metrics.judge([name], truth, moved)
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_every_number_on_scores_has_a_meaning(name, exclusive):
+    truth, probabilities, names = scored(0)
+    row = metrics.judge_set([name], truth, probabilities, names=names, exclusive=exclusive)
+    assert row
+    assert [n for n in row if metrics.about(n) is None] == []
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_weights_are_the_same_as_repeated_rows(name, exclusive, k):
+    truth, probabilities, names = scored(1, k=max(k, 2))
+    truth, probabilities, names = truth[:, :k], np.round(probabilities[:, :k], 2), names[:k]
+    if exclusive and k == 1:
+        exclusive = False
+    weights = np.random.default_rng(0).integers(0, 3, (2, len(truth))).astype(float)
+    many = metrics.judge_set_many([name], truth, probabilities, weights, names=names, exclusive=exclusive)
+    for b, counts in enumerate(weights):
+        again = np.repeat(np.arange(len(truth)), counts.astype(int))
+        row = metrics.judge_set([name], truth[again], probabilities[again], names=names, exclusive=exclusive)
+        assert {n: v[b] for n, v in many.items()} == pytest.approx(row)
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+def test_a_set_of_one_class_gives_none_and_no_nan(name):
+    truth = np.tile([1.0, 0.0], (5, 1))
+    probabilities = np.tile([0.6, 0.4], (5, 1))
+    for value in metrics.judge_set([name], truth, probabilities, names=("a", "b")).values():
+        assert value is None or np.isfinite(value)
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+def test_logits_are_refused(name):
+    with pytest.raises(ValueError, match="logits"):
+        metrics.judge_set([name], np.eye(2), np.array([[3.0, -3], [-1, 1]]), names=("a", "b"))
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+def test_two_true_classes_of_exclusive_ones_are_refused(name):
+    with pytest.raises(ValueError, match="exclusive=False"):
+        metrics.judge_set([name], np.ones((2, 2)), np.full((2, 2), 0.5), names=("a", "b"))
