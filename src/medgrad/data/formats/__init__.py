@@ -12,7 +12,22 @@ from ...errors import FormatError
 from ..cohort import Source
 from ..grid import Grid
 from ..types import Image, LabelMap
+from ._dicom_index import SeriesInfo, series_in
+from ._dicom_pixels import stored_pixels
 from ._format import Format
+
+__all__ = [
+    "Format",
+    "SeriesInfo",
+    "format_of",
+    "read",
+    "read_labels",
+    "series_in",
+    "stored_pixels",
+    "suffix_of",
+    "whole_numbers",
+    "write",
+]
 
 
 def suffix_of(path: Path) -> str:

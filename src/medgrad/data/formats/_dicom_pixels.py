@@ -1,0 +1,263 @@
+"""The values that a DICOM file stores, checked against what its header promises before and after they are decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames, parse_fragments
+from pydicom.uid import UID
+
+from ...errors import FormatError
+from ._damage import MOST_PIXELS, MOST_TIMES_SMALLER, damage_told
+from ._dicom_file import PIXELS, number, open_dicom, word
+
+GREY, COLOUR = (
+    ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
+    ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+)
+BITS = (1, 8, 16, 32, 64)
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+ITEM = b"\xfe\xff\x00\xe0"
+FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
+JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "JPEG", 0xF7: "JPEG-LS"}
+CODECS = {
+    "1.2.840.10008.1.2.4.50": "JPEG",
+    "1.2.840.10008.1.2.4.51": "JPEG",
+    "1.2.840.10008.1.2.4.57": "JPEG",
+    "1.2.840.10008.1.2.4.70": "JPEG",
+    "1.2.840.10008.1.2.4.80": "JPEG-LS",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS",
+    "1.2.840.10008.1.2.4.90": "JPEG 2000",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.5": "RLE",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a header says about the pixels."""
+
+    frames: int
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    bits_stored: int
+    signed: bool
+    photometric: str
+
+    @property
+    def frame_bits(self) -> int:
+        return self.rows * self.columns * self.samples * self.bits
+
+
+def stored_pixels(path: Path | str) -> NDArray[Any]:
+    """Give the decoded values as they are stored, before any rescaling: (frames, rows, columns, samples) less ones."""
+    path = Path(path)
+    return pixels_of(path, open_dicom(path))
+
+
+def pixels_of(path: Path, source: Dataset) -> NDArray[Any]:
+    """Decode the pixels of a file that has been read."""
+    with damage_told(path, "DICOM pixels"):
+        shape = promised_by(path, source)
+        return decoded(path, source, shape, syntax_of(path, source))
+
+
+def promised_by(path: Path, source: Dataset) -> Shape:
+    """Give what a header says about the pixels, or raise unless the file has just that."""
+    shape = shape_of(path, source)
+    syntax = syntax_of(path, source)
+    if "PixelData" not in source:
+        return shape
+    data = source.PixelData
+    if not isinstance(data, bytes):
+        raise FormatError(f"{str(path)!r} has no bytes of pixel data. Copy it again: it is cut off.")
+    if syntax.is_encapsulated:
+        check_packed(path, data, shape, syntax)
+    else:
+        check_plain(path, data, shape, source)
+    return shape
+
+
+def shape_of(path: Path, source: Dataset) -> Shape:
+    """Give what the header says about the pixels, or raise if it cannot be."""
+    if not any(name in source for name in PIXELS):
+        raise FormatError(
+            f"{str(path)!r} holds no pixels ({word(source, 'Modality') or 'no modality'}). Give an image."
+        )
+
+    def whole(name: str, usual: float | None = None) -> int:
+        value = number(source, name)
+        value = usual if value is None else value
+        if value is None or value != int(value):
+            raise FormatError(f"{str(path)!r} gives {name} as {value}. Copy it again: its header is damaged.")
+        return int(value)
+
+    is_float = "PixelData" not in source
+    bits = whole("BitsAllocated", 64 if "DoubleFloatPixelData" in source else 32 if is_float else None)
+    stored = whole("BitsStored", bits)
+    found = Shape(
+        max(whole("NumberOfFrames", 1), 1) if whole("NumberOfFrames", 1) >= 0 else -1,
+        whole("Rows"),
+        whole("Columns"),
+        whole("SamplesPerPixel", 1),
+        bits,
+        stored,
+        whole("PixelRepresentation", 0) == 1,
+        word(source, "PhotometricInterpretation"),
+    )
+    high = whole("HighBit", stored - 1)
+    kinds = {1: GREY, 3: COLOUR}.get(found.samples, ())
+    wrong = [
+        *([f"Rows {found.rows}"] if found.rows < 1 else []),
+        *([f"Columns {found.columns}"] if found.columns < 1 else []),
+        *([f"NumberOfFrames {found.frames}"] if found.frames < 1 else []),
+        *([f"BitsAllocated {bits}"] if bits not in BITS else []),
+        *([f"BitsStored {stored}"] if not 1 <= stored <= bits else []),
+        *([f"HighBit {high}"] if not is_float and high != stored - 1 else []),
+        *([f"{found.samples} samples of {found.photometric!r}"] if found.photometric not in kinds else []),
+    ]
+    if wrong:
+        raise FormatError(f"{str(path)!r} has a header that cannot be: {', '.join(wrong)}. Copy it again.")
+    if found.rows * found.columns > MOST_PIXELS:
+        raise FormatError(f"{str(path)!r} promises {found.rows} x {found.columns} pixels, more than are read at once.")
+    return found
+
+
+def syntax_of(path: Path, source: Dataset) -> UID:
+    """Give the transfer syntax; a file without one gets the plain one that it was read by."""
+    meta = getattr(source, "file_meta", None)
+    said = meta.get("TransferSyntaxUID") if meta is not None else None
+    if said:
+        syntax = UID(str(said).strip())
+        if syntax.is_private or not syntax.is_transfer_syntax:
+            raise FormatError(f"{str(path)!r} names a transfer syntax that is not known: {str(syntax)[:64]!r}.")
+        return syntax
+    if meta is None:
+        source.file_meta = meta = pydicom.dataset.FileMetaDataset()
+    implicit, little = source.original_encoding
+    plain = {(True, True): UID("1.2.840.10008.1.2"), (False, True): UID("1.2.840.10008.1.2.1")}
+    meta.TransferSyntaxUID = plain.get((bool(implicit), bool(little)), UID("1.2.840.10008.1.2.2"))
+    return UID(meta.TransferSyntaxUID)
+
+
+def check_plain(path: Path, data: bytes, shape: Shape, source: Dataset) -> None:
+    """Raise unless there are just as many bytes as the header says, but for some padding."""
+    if source["PixelData"].is_undefined_length:
+        raise FormatError(f"{str(path)!r} packs its pixels, but its transfer syntax says that they are plain.")
+    bits = shape.frame_bits * 2 // 3 if shape.photometric == "YBR_FULL_422" else shape.frame_bits
+    wanted = math.ceil(bits * shape.frames / 8)
+    if len(data) < wanted:
+        raise FormatError(
+            f"{str(path)!r} has {len(data):,} bytes of pixels, but its header promises {wanted:,}. "
+            "Copy it again: it is cut off."
+        )
+    if len(data) - wanted >= max(bits // 8, 2):
+        raise FormatError(
+            f"{str(path)!r} has {len(data):,} bytes of pixels, but its header says {wanted:,}: "
+            "which of them are the picture cannot be known. Ask for the file again."
+        )
+
+
+def check_packed(path: Path, data: bytes, shape: Shape, syntax: UID) -> None:
+    """Raise unless every frame is there, is packed as the header says, and is of the size that it says."""
+    codec = CODECS.get(str(syntax))
+    if codec is None:
+        raise FormatError(f"{str(path)!r} is packed as {syntax.name[:60]!r}, which is not read. Ask for it unpacked.")
+    if data[:4] != ITEM:
+        raise FormatError(f"{str(path)!r} says that it is packed as {codec}, but its pixels are plain.")
+    n = parse_fragments(data)[0]
+    promised = shape.frame_bits // 8 * shape.frames
+    if n < shape.frames or promised > max(FREE_BYTES, len(data) * MOST_TIMES_SMALLER):
+        raise FormatError(
+            f"{str(path)!r} promises {shape.frames} frames of {shape.rows} x {shape.columns} pixels but has "
+            f"{len(data):,} bytes in {n} pieces. Copy it again: it is cut off or damaged."
+        )
+    i = -1
+    for i, frame in enumerate(generate_frames(data, number_of_frames=shape.frames)):
+        check_frame(path, i, frame, shape, codec)
+    if i + 1 != shape.frames:
+        raise FormatError(f"{str(path)!r} promises {shape.frames} frames but has {i + 1}. Copy it again.")
+
+
+def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> None:
+    """Raise unless one packed frame begins and ends as its codec does, and is of the right size."""
+    if codec == "RLE":
+        segments = int.from_bytes(frame[:4], "little")
+        if segments != math.ceil(shape.bits / 8) * shape.samples or len(frame) < 64:
+            raise FormatError(
+                f"{str(path)!r}, frame {i + 1}, has {segments} RLE segments. Copy it again: it is damaged."
+            )
+        return
+    found, rows, columns, samples, bits = codestream(frame)
+    if found != codec:
+        raise FormatError(f"{str(path)!r}, frame {i + 1}, is {found}, but its transfer syntax says {codec}.")
+    if (rows, columns, samples) != (shape.rows, shape.columns, shape.samples) or bits > shape.bits:
+        raise FormatError(
+            f"{str(path)!r}, frame {i + 1}, is {rows} x {columns} x {samples} of {bits} bits inside, but its header "
+            f"says {shape.rows} x {shape.columns} x {shape.samples} of {shape.bits}. Ask for the file again."
+        )
+    if b"\xff\xd9" not in frame[-16:]:
+        raise FormatError(f"{str(path)!r}, frame {i + 1}, does not end as {codec} does. Copy it again: it is cut off.")
+
+
+def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
+    """Give the codec, rows, columns, samples and bits that a packed frame says of itself.
+
+    >>> codestream(b"no picture")
+    ('of no known kind', 0, 0, 0, 0)
+    """
+    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) > 43:
+        size = [int.from_bytes(frame[i : i + 4], "big") for i in (8, 12, 16, 20)]
+        bits = max((frame[42 + 3 * c] & 0x7F) + 1 for c in range((len(frame) - 42) // 3)[: frame[41]] or [0])
+        return "JPEG 2000", size[1] - size[3], size[0] - size[2], int.from_bytes(frame[40:42], "big"), bits
+    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    while at + 10 <= len(frame):
+        if frame[at] != 0xFF:
+            break
+        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in JPEG_FRAMES:
+            rows, columns = int.from_bytes(frame[at + 5 : at + 7], "big"), int.from_bytes(frame[at + 7 : at + 9], "big")
+            return JPEG_FRAMES[marker], rows, columns, frame[at + 9], frame[at + 4]
+        at += 2 + max(length, 2)
+    return "of no known kind", 0, 0, 0, 0
+
+
+def decoded(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+    """Decode the pixels, and raise if what comes is not what was promised."""
+    if source.get("NumberOfFrames") is not None and shape.frames == 1:
+        source.NumberOfFrames = 1
+    deep_jpeg = syntax == JPEG_EXTENDED and shape.bits_stored > 8
+    array: NDArray[Any] = by_gdcm(path, shape) if deep_jpeg else source.pixel_array
+    wanted = (
+        [n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns] + [n for n in (shape.samples,) if n > 1]
+    )
+    if list(array.shape) != wanted:
+        raise FormatError(f"{str(path)!r} unpacks to {array.shape}, not {tuple(wanted)}. Copy it again: it is damaged.")
+    return array
+
+
+def by_gdcm(path: Path, shape: Shape) -> NDArray[Any]:
+    """Decode JPEG of 12 bits, which pydicom asks none of its decoders to do."""
+    import gdcm
+
+    gdcm.Trace.WarningOff()
+    gdcm.Trace.ErrorOff()
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    if shape.bits != 16 or not reader.Read():
+        raise FormatError(f"{str(path)!r} cannot be unpacked as JPEG of {shape.bits_stored} bits. Ask for it unpacked.")
+    raw = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+    array: NDArray[Any] = np.frombuffer(raw, np.int16 if shape.signed else np.uint16)
+    return array.reshape([n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns])

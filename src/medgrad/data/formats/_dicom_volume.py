@@ -1,0 +1,154 @@
+"""From pictures that each know their place to one volume with one grid, or a word why that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import FormatError
+from ._dicom_frames import PHASES, Frame
+
+TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAME_PLACE_MM = 0.01
+MOST_MISSING = 0.1  # the share of slices that may be filled in between their neighbours
+
+Same = Callable[[Frame, Frame], bool]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The frames of one or several volumes, bottom first, and where they lie; None stands for a missing slice."""
+
+    volumes: tuple[tuple[Frame | None, ...], ...]
+    affine: NDArray[np.float64]
+    told: tuple[str, ...]
+
+
+def stacked(frames: Sequence[Frame], name: str, same_pixels: Same) -> Stack:
+    """Order the frames along their normal and find the affine from (column, row, slice) to world RAS."""
+    told: list[str] = []
+    check_alike(frames, name)
+    heights = np.array([f.position @ frames[0].normal for f in frames])
+    volumes = parted(frames, heights, name, same_pixels, told)
+    first = volumes[0]
+    step, places = stepped(first, name, told)
+    filled = [with_gaps(v, places) for v in volumes]
+    return Stack(tuple(filled), affine_of(first[0], step), tuple(told))
+
+
+def check_alike(frames: Sequence[Frame], name: str) -> None:
+    """Raise unless all frames have one shape, one orientation and one spacing."""
+    first = frames[0]
+    for frame in frames:
+        if frame.shape != first.shape:
+            difference = f"{first.shape} and {frame.shape} pixels"
+        elif not np.allclose(frame.orientation, first.orientation, atol=2e-3):
+            difference = "different orientations"
+        elif not np.allclose(frame.spacing, first.spacing, rtol=2e-3):
+            difference = f"spacings of {first.spacing} and {frame.spacing}"
+        else:
+            continue
+        raise FormatError(
+            f"{name} is no single volume: {first} and {frame} have {difference}. Put them in folders of their own."
+        )
+
+
+def parted(
+    frames: Sequence[Frame], heights: NDArray[np.float64], name: str, same_pixels: Same, told: list[str]
+) -> list[list[Frame]]:
+    """Sort the frames into volumes that have one frame at each height."""
+    places: list[list[Frame]] = []
+    last = -np.inf
+    for i in np.argsort(heights, kind="stable"):
+        if heights[i] - last > SAME_PLACE_MM:
+            places.append([])
+            last = heights[i]
+        places[-1].append(frames[i])
+    if max(map(len, places)) == 1:
+        return [[p[0] for p in places]]
+    for which, phase in enumerate(PHASES):
+        words = [sorted(f.phases[which] for f in place) for place in places]
+        if all(w == words[0] for w in words) and len(set(words[0])) == len(words[0]) > 1:
+            keys = sorted(words[0], key=as_number)
+            told.append(f"It holds {len(keys)} volumes, told apart by {phase} ({', '.join(keys[:8])}): the channels.")
+            return [[next(f for f in place if f.phases[which] == key) for place in places] for key in keys]
+    return [without_copies(places, name, same_pixels, told)]
+
+
+def as_number(key: str) -> tuple[float, str]:
+    """Sort words that are numbers by their size, and the others by their letters behind them."""
+    try:
+        return float(key), key
+    except ValueError:
+        return float("inf"), key
+
+
+def without_copies(places: list[list[Frame]], name: str, same_pixels: Same, told: list[str]) -> list[Frame]:
+    """Keep one of several frames at a place if all show the same; else nobody knows which is meant."""
+    for place in places:
+        for other in place[1:]:
+            if not same_pixels(place[0], other):
+                raise FormatError(
+                    f"{name} has {place[0]} and {other} at the same place with different pixels. Remove one of them."
+                )
+    n = sum(len(p) - 1 for p in places)
+    told.append(f"{n} slices lay at the place of another with the same pixels and were left out.")
+    return [p[0] for p in places]
+
+
+def stepped(frames: Sequence[Frame], name: str, told: list[str]) -> tuple[NDArray[np.float64], list[int]]:
+    """Give the vector from slice to slice, and the number on that ladder that each frame has."""
+    normal = frames[0].normal
+    points = np.array([f.position for f in frames])
+    if len(frames) == 1:
+        thickness = frames[0].thickness_mm
+        if thickness is None:
+            told.append("A lone slice without a thickness: 1 mm is assumed.")
+        return normal * (thickness or 1.0), [0]
+    steps = np.diff(points @ normal)
+    smallest = float(np.median(steps[steps <= steps.min() * 1.5]))
+    rungs = np.concatenate([[0], np.cumsum(np.maximum(np.round(steps / smallest), 1))]).astype(int)
+    step = (points[-1] - points[0]) / rungs[-1]
+    off = np.abs(points - (points[0] + rungs[:, None] * step)).max()
+    if off > max(0.02 * np.linalg.norm(step), 0.02):
+        raise FormatError(
+            f"{name} has slices at uneven distances ({steps.min():.4g} to {steps.max():.4g} mm): they lie up to "
+            f"{off:.3g} mm off an even grid. Ask for all slices, or resample it first."
+        )
+    missing = int(rungs[-1]) + 1 - len(frames)
+    if missing:
+        tell_gap(frames, rungs, missing, name, told)
+    tilt = np.degrees(np.arccos(np.clip(step @ normal / np.linalg.norm(step), -1, 1)))
+    if tilt > 0.1:
+        told.append(f"The slices are sheared by {tilt:.2f} degrees (a tilted gantry); the affine says so exactly.")
+    return step, [int(r) for r in rungs]
+
+
+def tell_gap(frames: Sequence[Frame], rungs: NDArray[np.int_], missing: int, name: str, told: list[str]) -> None:
+    """Tell which slices are missing, or raise if they are too many to fill in."""
+    gaps = [frames[int(i)] for i in np.flatnonzero(np.diff(rungs) > 1)]
+    where = ", ".join(str(g) for g in gaps[:5])
+    if missing > MOST_MISSING * len(frames):
+        raise FormatError(
+            f"{name} lacks {missing} of {rungs[-1] + 1} slices, after {where}. Copy it again: too many to fill in."
+        )
+    told.append(f"{missing} slices are missing, after {where}; a straight line between their neighbours fills them.")
+
+
+def with_gaps(frames: Sequence[Frame], rungs: Sequence[int]) -> tuple[Frame | None, ...]:
+    """Put None where a rung of the ladder has no frame."""
+    at = dict(zip(rungs, frames, strict=True))
+    return tuple(at.get(i) for i in range(rungs[-1] + 1))
+
+
+def affine_of(first: Frame, step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the affine from (column, row, slice) to world RAS in mm."""
+    rows_mm, columns_mm = first.spacing or (1.0, 1.0)
+    along, down = np.reshape(first.orientation, (2, 3))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.column_stack([along * columns_mm, down * rows_mm, step])
+    matrix[:3, 3] = first.position
+    return TO_RAS @ matrix
