@@ -25,6 +25,7 @@ MOST_DIRECTIONS = 24
 SIDE_2D = 32
 SCALES = (1.0, 0.95, 1 / 0.95, 0.9, 1 / 0.9)
 REACH = 6
+SPLITS: dict[str | None, int] = {"train": 0, "val": 1, "test": 2}
 TURNS = ("", "turned 90", "turned 180", "turned 270", "mirrored", "mirrored, 90", "mirrored, 180", "mirrored, 270")
 
 
@@ -39,15 +40,23 @@ class Alike:
 
 
 def alike_pairs(
-    thumbs: Sequence[NDArray[np.uint8]], hashes: Sequence[str], similarity: float, sides: Sequence[str | None] | None
+    thumbs: Sequence[NDArray[np.uint8]],
+    hashes: Sequence[str],
+    similarity: float,
+    *,
+    patients: Sequence[str],
+    sides: Sequence[str | None] | None = None,
 ) -> list[Alike]:
-    """Find the pairs of thumbnails (all 2D or all 3D) that show the same picture; with ``sides`` only across them."""
+    """Find the pairs of thumbnails (all 2D or all 3D) of two patients that show the same picture.
+
+    With ``sides`` only pairs across them are given.
+    """
     bands = _unit(np.stack([shapes_only(resized(t, SIDE_2D) if t.ndim == 2 else t).ravel() for t in thumbs]))
     shared = Shared.of(bands)
     own = shared.removed(bands)
     limit = similarity if len(bands) >= FEW else max(similarity, STRICT)
     found, near = [], []
-    for i, j, turn in _candidates(hashes, thumbs[0].ndim, sides):
+    for i, j, turn in _candidates(hashes, thumbs[0].ndim, patients, sides):
         other = bands[j] if not turn else _turned(bands[j].reshape(SIDE_2D, SIDE_2D), turn).ravel()
         whole = float(bands[i] @ other)
         score = _correlation(own[i], own[j] if not turn else shared.removed(other[None])[0])
@@ -105,17 +114,21 @@ def _spread(n: int, most: int) -> list[int]:
     return sorted({int(v) for v in np.linspace(0, n - 1, min(n, most))})
 
 
-def _candidates(hashes: Sequence[str], dims: int, sides: Sequence[str | None] | None) -> Iterator[tuple[int, int, int]]:
+def _candidates(
+    hashes: Sequence[str], dims: int, patients: Sequence[str], sides: Sequence[str | None] | None
+) -> Iterator[tuple[int, int, int]]:
     """Give (first, second, turn) of the pairs whose hashes come near, the best ``MOST_CANDIDATES``."""
     signs = _unit(np.stack([_signs(h) for h in hashes]))
     shared = Shared.of(signs)
     own = _unit(shared.removed(signs))
     edge = round(signs.shape[1] ** (1 / dims))
-    side = np.array([hash_of_side(s) for s in sides]) if sides is not None else None
+    numbers = {p: n for n, p in enumerate(dict.fromkeys(patients))}
+    whose = np.array([numbers[p] for p in patients])
+    side = np.array([SPLITS.get(s, -1) for s in sides]) if sides is not None else None
     found: list[NDArray[np.float64]] = []
     for turn in range(8 if dims == 2 else 1):
         turned = np.stack([_turned(o, turn).ravel() for o in signs.reshape(-1, *[edge] * dims)]) if turn else signs
-        found += list(_near(own, _unit(shared.removed(turned)), turn, side))
+        found += list(_near(own, _unit(shared.removed(turned)), turn, whose, side))
     every = np.concatenate(found) if found else np.zeros((0, 4))
     best = every[np.argsort(-every[:, 3], kind="stable")[:MOST_CANDIDATES]]
     seen: set[tuple[int, int]] = set()
@@ -125,18 +138,19 @@ def _candidates(hashes: Sequence[str], dims: int, sides: Sequence[str | None] | 
             yield i, j, turn
 
 
-def hash_of_side(side: str | None) -> int:
-    """Give a number for a side of a split, and -1 for none."""
-    return -1 if side is None else int.from_bytes(side.encode()[:7], "big")
-
-
 def _near(
-    left: Floats, right: Floats, turn: int, side: NDArray[np.int64] | None, *, block: int = 2_000
+    left: Floats,
+    right: Floats,
+    turn: int,
+    whose: NDArray[np.int64],
+    side: NDArray[np.int64] | None,
+    *,
+    block: int = 2_000,
 ) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(left), block):
         scores = left[start : start + block] @ right.T  # (block, n)
         rows, columns = np.nonzero(scores >= CANDIDATE)
-        keep = rows + start < columns
+        keep = (rows + start < columns) & (whose[rows + start] != whose[columns])
         if side is not None:
             a, b = side[rows + start], side[columns]
             keep &= (a != b) & (a >= 0) & (b >= 0)

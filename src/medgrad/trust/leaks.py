@@ -98,7 +98,7 @@ def _hash_of_look(thumb: NDArray[np.uint8]) -> str:
 
 
 def twins(records: Sequence[Record], *, similarity: float = 0.85, across: bool = False) -> list[Leak]:
-    """Find all pairs of cases with the same pixels, or that show the same picture, wherever they stand.
+    """Find all pairs of cases with the same pixels, or of two patients that show the same picture, wherever they stand.
 
     A pair is the same picture if what is drawn in it (shading and fine grain taken away, and what all pictures of the
     set share) correlates by ``similarity`` or more, also after turning, mirroring, or a small crop. With ``across``
@@ -123,7 +123,13 @@ def _alike(records: Sequence[Record], similarity: float, across: bool) -> list[A
     if len(records) < 2:
         return []
     sides = [r.split for r in records] if across else None
-    return alike_pairs([r.thumbnail for r in records], [r.perceptual for r in records], similarity, sides)
+    return alike_pairs(
+        [r.thumbnail for r in records],
+        [r.perceptual for r in records],
+        similarity,
+        patients=[r.patient or r.id for r in records],
+        sides=sides,
+    )
 
 
 def _one_of_each(records: Sequence[Record]) -> list[Record]:
