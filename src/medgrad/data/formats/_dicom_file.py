@@ -18,6 +18,7 @@ from ._damage import damage_told, first_bytes
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_UNPACKED = 2**27  # bytes that a deflated file may become; one of 254 KB can become 256 MB
 LONGEST_WORD = 256
+LOOKED_AT = 64  # the files of a folder from which its kind is told
 FIRST_GROUPS = (b"\x02\0", b"\x08\0")
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -133,3 +134,13 @@ def kind_of(path: Path) -> str:
     if kind in SEGMENTATION or modality == "SEG":
         return "labels"
     return "contours" if kind == STRUCTURES or modality == "RTSTRUCT" else "image"
+
+
+def the_only(path: Path, kind: str) -> Path | None:
+    """Give the file itself, or the one DICOM file of a folder, if it is of a kind that ``kind_of`` tells."""
+    if path.is_dir():
+        files = [p for p in sorted(path.iterdir())[:LOOKED_AT] if p.is_file() and is_dicom(p)]
+        if len(files) != 1:
+            return None
+        path = files[0]
+    return path if path.is_file() and kind_of(path) == kind else None

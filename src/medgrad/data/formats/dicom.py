@@ -16,7 +16,7 @@ from ...errors import FormatError
 from ..grid import Grid, as_rows
 from ..types import Image
 from ._damage import damage_told, native
-from ._dicom_file import kind_of, number, open_dicom, word
+from ._dicom_file import LOOKED_AT, kind_of, number, open_dicom, word
 from ._dicom_frames import Frame, frames_of
 from ._dicom_index import SeriesInfo, is_localizer, series_in
 from ._dicom_pixels import Shape, pixels_of, promised_by
@@ -46,7 +46,6 @@ TAGS = {
     "units": "Units",
 }
 MEASURES = {"weight_kg": "PatientWeight", "height_m": "PatientSize", "field_strength_t": "MagneticFieldStrength"}
-LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
