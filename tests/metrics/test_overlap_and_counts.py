@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from medgrad import metrics
+from medgrad import metrics, registry
 from medgrad.data.grid import Grid
 from medgrad.data.types import LabelMap
-from medgrad.metrics import lesions, pixels
+
+ON_LABELS = [n for n in registry.names("metrics") if registry.find("metrics", n).on == "labels"]
 
 
 def flat(rows, names=None, **grid):
@@ -80,7 +81,7 @@ def test_lesions_of_a_set_are_pooled_and_false_positives_are_a_case():
         metrics.judge(["lesions"], flat([[1, 0, 1, 0, 1]]), flat([[1, 0, 0, 0, 0]])),
         metrics.judge(["lesions"], flat([[0, 0, 0, 0, 1]]), flat([[1, 0, 1, 0, 1]])),
     ]
-    pooled = lesions.pool(rows)
+    pooled = metrics.pool(["lesions"], rows)
     assert pooled["lesion_sensitivity/a"] == 0.5
     assert pooled["lesion_false_positives/a"] == 1.0
     assert pooled["lesion_f1/a"] == 0.5
@@ -95,7 +96,7 @@ def test_pixels_are_pooled_over_cases_and_counted_inside_the_region():
     ]
     assert rows[0]["f1/a"] == pytest.approx(6 / 7)
     assert rows[0]["specificity/a"] == 1.0
-    pooled = pixels.pool(rows)
+    pooled = metrics.pool(["pixels"], rows)
     assert pooled["f1/a"] == pytest.approx(6 / 9)
     assert pooled["sensitivity/a"] == pytest.approx(3 / 5)
     assert pooled["specificity/a"] == pytest.approx(1 / 2)
@@ -108,3 +109,17 @@ def test_a_mean_over_rows_leaves_out_what_is_not_defined():
 
 def test_an_unknown_number_has_no_unit_and_no_bounds():
     assert (metrics.unit("mystery"), metrics.bounds("mystery"), metrics.worst("mystery")) == ("", None, None)
+
+
+def test_resampled_sets_are_pooled_as_if_their_rows_stood_there_twice():
+    rows = [
+        metrics.judge(ON_LABELS, flat([[1, 0, 1, 0]]), flat([[1, 0, 0, 0]])),
+        metrics.judge(ON_LABELS, flat([[0, 0, 0, 0]]), flat([[0, 0, 0, 0]])),
+        metrics.judge(ON_LABELS, flat([[0, 0, 1, 1]]), flat([[1, 0, 1, 1]])),
+    ]
+    many = metrics.pool_many(ON_LABELS, rows, np.array([[2.0, 0, 1], [0, 3, 0]]))
+    for b, again in enumerate(([0, 0, 2], [1, 1, 1])):
+        one = metrics.pool(ON_LABELS, [rows[i] for i in again])
+        assert {n: v[b] for n, v in many.items()} == pytest.approx(
+            {n: np.nan if v is None else v for n, v in one.items()}, nan_ok=True
+        )

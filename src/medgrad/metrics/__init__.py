@@ -16,6 +16,8 @@ from .. import registry
 from ..data.grid import Grid
 from ..data.types import LabelMap
 from ._metric import Figure, Metric, Row, diagonal
+from ._rows import means
+from ._scores import without_nan
 
 __all__ = [
     "Figure",
@@ -29,6 +31,7 @@ __all__ = [
     "judge_set",
     "judge_set_many",
     "pool",
+    "pool_many",
     "unit",
     "worst",
 ]
@@ -115,18 +118,20 @@ def judge_failed(metrics: Sequence[str], truth: LabelMap, *, region: LabelMap | 
 
 def pool(metrics: Sequence[str], rows: Sequence[Row]) -> dict[str, float | None]:
     """Give the figures of a set from its rows: the mean of each, or what the metric says where a mean is wrong."""
-    figures: dict[str, float | None] = {}
+    found = pool_many(metrics, rows, np.ones((1, len(rows))))
+    return without_nan({name: float(values[0]) for name, values in found.items()})
+
+
+def pool_many(
+    metrics: Sequence[str], rows: Sequence[Row], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Give the figures of many resamples at once: ``weights`` (b, n) says how often each row counts in each."""
+    found: dict[str, NDArray[np.float64]] = {}
     for name in metrics:
         metric: Metric = registry.find("metrics", name)
-        figures |= metric.pool(rows) if metric.pool else means(rows, metric)
-    return figures
-
-
-def means(rows: Sequence[Row], metric: Metric) -> dict[str, float | None]:
-    """Average each figure of a metric over the rows in which it is defined."""
-    names = dict.fromkeys(n for row in rows for n in row if n.split("/")[0] in metric.figures)
-    found = {n: [v for row in rows if (v := row.get(n)) is not None] for n in names}
-    return {n: float(np.mean(values)) if values else None for n, values in found.items()}
+        known = list(dict.fromkeys(n for row in rows for n in row if n.split("/")[0] in metric.figures))
+        found |= metric.pool(rows, weights) if metric.pool else means(rows, weights, known)
+    return found
 
 
 def judge_set(

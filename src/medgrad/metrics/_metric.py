@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..data.grid import Grid
 
@@ -35,16 +39,17 @@ class Metric:
     scores, ``compute(truth, probabilities, *, names, exclusive)`` takes (n, k) arrays of a whole set and gives its
     figures. A figure that is not defined is None and never counts.
 
-    ``pool`` turns the rows of a set into figures of the set; None means that each figure is averaged over the rows.
-    ``many`` is ``compute`` for resampling: it also takes ``weights`` (b, n), how often each row counts, and gives
-    arrays (b,) that hold nan where a figure is not defined.
+    Both are also made for resampling, where ``weights`` (b, n) says how often each of n rows counts in each of b
+    resamples, and arrays (b,) come back that hold nan where a figure is not defined. ``pool(rows, weights)`` turns the
+    rows of a set on labels into figures of the set; None means that each figure is averaged over the rows. ``many`` is
+    ``compute`` on scores with ``weights``.
     """
 
     on: Literal["labels", "scores"]
     compute: Callable[..., dict[str, float | None]]
     figures: Mapping[str, Figure]
-    pool: Callable[[Sequence[Row]], dict[str, float | None]] | None = None
-    many: Callable[..., dict[str, Any]] | None = None
+    pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None
+    many: Callable[..., dict[str, NDArray[np.float64]]] | None = None
 
 
 def diagonal(grid: Grid) -> float:
@@ -53,8 +58,6 @@ def diagonal(grid: Grid) -> float:
     >>> diagonal(Grid.of((4, 5), spacing=(1, 1)))
     5.0
     """
-    from itertools import product
-
     steps = [[(s - 1) * sign for sign in ((1,) if axis == 0 else (1, -1))] for axis, s in enumerate(grid.shape)]
     points = grid.world(list(product(*steps))) - grid.world([0] * grid.dims)
     return float((points**2).sum(axis=1).max() ** 0.5)

@@ -11,8 +11,11 @@ from scipy import ndimage
 from ..data.types import LabelMap
 from ._labels import Mask, pairs
 from ._metric import Figure, Metric, Row
+from ._rows import labels_with, means, sums
+from ._scores import Numbers, ratio, without_nan
 
 TOUCH = 0.1
+COUNTS = ("count", "found", "answers", "false_positives")
 
 
 def touched(parts: Mask, others: Mask) -> NDArray[np.bool_]:
@@ -38,31 +41,27 @@ def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
         hit, right = touched(pair.truth, pair.answer), touched(pair.answer, pair.truth)
         counts = (float(len(hit)), float(hit.sum()), float(len(right)), float((~right).sum()))
         row |= {f"lesion_{word}/{pair.label}": v for word, v in zip(COUNTS, counts, strict=True)}
-        row |= figures_of(pair.label, *counts)
+        found = shares(pair.label, *(np.array([v]) for v in counts))
+        row |= without_nan({name: float(v[0]) for name, v in found.items()})
     return row
 
 
-COUNTS = ("count", "found", "answers", "false_positives")
+def shares(label: str, count: Numbers, found: Numbers, answers: Numbers, false: Numbers) -> dict[str, Numbers]:
+    """Turn counts into shares; nan where there is nothing to find, or nothing at all."""
+    sensitivity, precision = np.nan_to_num(ratio(found, count)), np.nan_to_num(ratio(answers - false, answers))
+    f1 = np.nan_to_num(ratio(2 * sensitivity * precision, sensitivity + precision))
+    return {
+        f"lesion_sensitivity/{label}": np.where(count > 0, sensitivity, np.nan),
+        f"lesion_f1/{label}": np.where(count + answers > 0, f1, np.nan),
+    }
 
 
-def figures_of(label: str, count: float, found: float, answers: float, false: float) -> dict[str, float | None]:
-    """Turn counts into shares; None where there is nothing to find, or nothing at all."""
-    sensitivity = found / count if count else None
-    precision = (answers - false) / answers if answers else None
-    both = (sensitivity or 0.0) + (precision or 0.0)
-    f1 = 2 * (sensitivity or 0.0) * (precision or 0.0) / both if both else (0.0 if count or answers else None)
-    return {f"lesion_sensitivity/{label}": sensitivity, f"lesion_f1/{label}": f1}
-
-
-def pool(rows: Sequence[Row]) -> dict[str, float | None]:
+def pool(rows: Sequence[Row], weights: Numbers) -> dict[str, Numbers]:
     """Give sensitivity and F1 over all lesions of a set, and the false positives a case."""
-    labels = dict.fromkeys(n.split("/", 1)[1] for row in rows for n in row if n.startswith("lesion_count/"))
-    figures: dict[str, float | None] = {}
-    for label in labels:
-        sums = [sum(row.get(f"lesion_{word}/{label}") or 0.0 for row in rows) for word in COUNTS]
-        counted = sum(row.get(f"lesion_count/{label}") is not None for row in rows)
-        figures |= figures_of(label, *sums)
-        figures[f"lesion_false_positives/{label}"] = sums[3] / counted if counted else None
+    figures: dict[str, Numbers] = {}
+    for label in labels_with(rows, "lesion_count"):
+        figures |= shares(label, *sums(rows, weights, [f"lesion_{word}" for word in COUNTS], label))
+        figures |= means(rows, weights, [f"lesion_false_positives/{label}"])
     return figures
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..data.types import LabelMap
 from ._labels import pairs
 from ._metric import F1, SPECIFICITY, Figure, Metric, Row
+from ._rows import labels_with, sums
+from ._scores import Numbers, ratio, without_nan
 
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 
@@ -20,26 +24,25 @@ def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
         extra, missed = int(pair.answer.sum()) - both, int(pair.truth.sum()) - both
         counts = (float(both), float(extra), float(missed), float(inside - both - extra - missed))
         row |= {f"{word}/{pair.label}": v for word, v in zip(COUNTS, counts, strict=True)}
-        row |= shares(pair.label, *counts)
+        found = shares(pair.label, *(np.array([v]) for v in counts))
+        row |= without_nan({name: float(v[0]) for name, v in found.items()})
     return row
 
 
-def shares(label: str, tp: float, fp: float, fn: float, tn: float) -> dict[str, float | None]:
-    """Turn counts into shares; None where there is nothing to share."""
+def shares(label: str, tp: Numbers, fp: Numbers, fn: Numbers, tn: Numbers) -> dict[str, Numbers]:
+    """Turn counts into shares; nan where there is nothing to share."""
     return {
-        f"f1/{label}": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
-        f"sensitivity/{label}": tp / (tp + fn) if tp + fn else None,
-        f"specificity/{label}": tn / (tn + fp) if tn + fp else None,
+        f"f1/{label}": ratio(2 * tp, 2 * tp + fp + fn),
+        f"sensitivity/{label}": ratio(tp, tp + fn),
+        f"specificity/{label}": ratio(tn, tn + fp),
     }
 
 
-def pool(rows: Sequence[Row]) -> dict[str, float | None]:
+def pool(rows: Sequence[Row], weights: Numbers) -> dict[str, Numbers]:
     """Give the shares over the pixels of all cases together, so that a case counts by its size."""
-    labels = dict.fromkeys(n.split("/", 1)[1] for row in rows for n in row if n.startswith("true_positives/"))
-    figures: dict[str, float | None] = {}
-    for label in labels:
-        tp, fp, fn, tn = (sum(row.get(f"{word}/{label}") or 0.0 for row in rows) for word in COUNTS)
-        figures |= shares(label, tp, fp, fn, tn)
+    figures: dict[str, Numbers] = {}
+    for label in labels_with(rows, COUNTS[0]):
+        figures |= shares(label, *sums(rows, weights, COUNTS, label))
     return figures
 
 
