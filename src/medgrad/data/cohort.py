@@ -50,10 +50,11 @@ class Cohort:
     """What a layout found in a folder.
 
     ``task`` is the problem that the data asks for. ``labels`` are its classes: for segmentation they name the labels
-    1, 2, ... and ``values`` says which number in the files each of them has. Without ``values`` there is one label, and
-    it is wherever a mask is larger than ``above`` (instance maps, masks kept as JPEG). ``modalities`` says what the
-    images of a name are, where the set says so. ``patients_from`` says how the patients were told apart, ``told`` what
-    else was decided, a sentence each: a person must be able to object.
+    1, 2, ... and ``values`` says which number in the files each of them has. Without ``values`` there is one label,
+    and it is wherever a mask is larger than ``above`` (instance maps, masks kept as JPEG). Where the files name their
+    labels themselves (DICOM), ``aliases`` turns those names into ``labels``, whatever their numbers. ``modalities``
+    says what the images of a name are, where the set says so. ``patients_from`` says how the patients were told apart,
+    ``told`` what else was decided, a sentence each: a person must be able to object.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Cohort:
     told: tuple[str, ...] = ()
     above: int = 0
     modalities: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, *splits: str | None) -> Cohort:
         """Give the cases of some splits."""
@@ -126,6 +128,8 @@ class Cohort:
 
     def renumber(self, labels: LabelMap, *, where: str) -> LabelMap:
         """Turn the numbers in the files into 1, 2, ...; instance maps (no ``values``) become one label."""
+        if self.aliases:
+            return self.by_name(labels, where=where)
         if not self.values:
             one = (labels.array > self.above).astype(np.uint8)
             return LabelMap(one, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
@@ -140,6 +144,16 @@ class Cohort:
         for number, value in enumerate(self.values, 1):
             table[value] = number
         return LabelMap(table[labels.array], labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+
+    def by_name(self, labels: LabelMap, *, where: str) -> LabelMap:
+        """Number labels by the names that their file gives them."""
+        array = np.zeros(labels.array.shape, np.uint8)
+        for value in sorted(set(np.unique(labels.array).tolist()) - {0}):
+            name = labels.names.get(value, str(value))
+            if name not in self.aliases:
+                raise FormatError(f"{where} holds {name!r}, but this set has {', '.join(self.aliases)}. Rename it.")
+            array[labels.array == value] = self.labels.index(self.aliases[name]) + 1
+        return LabelMap(array, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
 
 
 def flattened(grid: Grid, axis: int) -> Grid:

@@ -141,9 +141,10 @@ def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | Non
         return None, []
     try:
         labels = cohort.read_mask(entry.truth, grid)
+        labels = cohort.renumber(labels, where=str(entry.truth)) if cohort.aliases else labels
         region = cohort.read_mask(entry.region, grid) if entry.region else None
     except (MedgradError, OSError, ValueError, MemoryError) as reason:
-        kind = "grid" if "its image" in str(reason) else "unreadable"
+        kind = "grid" if "its image" in str(reason) else "labels" if "this set has" in str(reason) else "unreadable"
         return None, [Fault(entry.id, kind, _line(reason), "error")]
     found = []
     held = set(np.unique(labels.array).tolist()) - {0}
@@ -180,7 +181,8 @@ def intensity(values: NDArray[Any]) -> Intensity | None:
 def label_facts(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
     """Measure each label that occurs; things that are numbered one by one are the pieces of their label."""
     array, voxel = labels.array, labels.grid.voxel_mm
-    if not cohort.values:
+    values = tuple(range(1, len(cohort.labels) + 1)) if cohort.aliases else cohort.values
+    if not values:
         inside = array > cohort.above
         if not inside.any():
             return {}
@@ -188,8 +190,8 @@ def label_facts(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
         pieces = [float(s) * voxel for s in sizes if s] if sizes is not None and len(sizes) < 2**17 else None
         return {cohort.labels[0]: LabelFacts(float(inside.mean()), tuple(pieces or pieces_of(inside, voxel)))}
     found = {}
-    boxes = ndimage.find_objects(array.astype(np.int32, copy=False), max_label=max(cohort.values))
-    for name, value in zip(cohort.labels, cohort.values, strict=True):
+    boxes = ndimage.find_objects(array.astype(np.int32, copy=False), max_label=max(values))
+    for name, value in zip(cohort.labels, values, strict=True):
         if boxes[value - 1] is not None:
             part = array[boxes[value - 1]] == value
             found[name] = LabelFacts(float(part.sum() / array.size), tuple(pieces_of(part, voxel)))

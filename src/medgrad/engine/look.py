@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data.cohort import SPLITS, Cohort
+from ..data.grid import Grid
 from ..trust.leaks import Leak, leaks, refuse, twins
 from .fingerprint import Facts, Fault, Intensity, measure
 
@@ -217,7 +218,15 @@ def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
 
 
 def _odd_spacings(facts: Sequence[Facts]) -> list[Fault]:
-    held = [(f.id, f.grid) for f in facts if f.grid is not None and f.grid.measured]
+    kinds: dict[str | None, list[tuple[str, Grid]]] = {}
+    for f in facts:
+        if f.grid is not None and f.grid.measured:
+            kinds.setdefault(next(iter(f.modalities.values())), []).append((f.id, f.grid))
+    return [fault for held in kinds.values() for fault in _odd_among(held)]
+
+
+def _odd_among(held: list[tuple[str, Grid]]) -> list[Fault]:
+    """Find spacings that are far from the usual one, among images of one modality."""
     if len(held) < 3:
         return []
     dims = _most(g.dims for _, g in held)

@@ -63,14 +63,16 @@ def assemble(
     bare = [d.id for d in kept if roles.truth not in d.files]
     if bare:
         told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
-    names = roles.images if len(roles.images) > 1 else ("image",)
-    if len(names) > 1:
-        told.append(f"Each case has {len(names)} images: {', '.join(names)}.")
-    entries = tuple(_entry(d, roles, names) for d in kept)
-    modalities = {n: m for n, r in zip(names, roles.images, strict=True) if (m := modality_of(r))}
+    images = roles.images if len(roles.images) > 1 else ("image",)
+    if len(images) > 1:
+        told.append(f"Each case has {len(images)} images: {', '.join(images)}.")
+    entries = tuple(_entry(d, roles, images) for d in kept)
+    modalities = {n: m for n, r in zip(images, roles.images, strict=True) if (m := modality_of(r))}
     cohort = Cohort(root, layout, "segmentation", entries, told=tuple(told), modalities=modalities)
     whose = {d.id: d.patient for d in kept if d.patient}
-    return finished(with_labels(cohort, roles.truth), root, names=[d.name or d.id for d in kept], folders=whose)
+    how = f"the folder, {next(iter(whose.values()))!r} for {next(iter(whose))!r}" if whose else ""
+    names = [d.name or d.id for d in kept]
+    return finished(with_labels(cohort, roles.truth), root, names=names, patients=whose, patients_from=how)
 
 
 def _some_fit(drafts: Sequence[Draft], roles: Roles) -> bool:
@@ -150,21 +152,24 @@ def dims_of(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def finished(
-    cohort: Cohort, root: Path, *, names: Sequence[str] | None = None, folders: Mapping[str, str] | None = None
+    cohort: Cohort,
+    root: Path,
+    *,
+    names: Sequence[str] | None = None,
+    patients: Mapping[str, str] | None = None,
+    patients_from: str = "",
 ) -> Cohort:
     """Add what stands beside the cases, the patients and the split that came with them, and check that ids are one.
 
-    ``names`` are what to read the patients from; ``folders`` says whose folder each case lies in.
+    A table beside the cases says whose they are; else ``patients`` does, by case id; else their ``names``.
     """
     twice = [i for i, n in Counter(e.id for e in cohort.entries).items() if n > 1]
     if twice:
         raise LayoutError(f"{str(root)!r} has two cases named {twice[0]!r}. Rename the files of one.")
     beside = told_beside(cohort, root) if root.is_dir() else None
-    patients, source = (beside.patients, beside.patients_from) if beside else ({}, "")
-    if folders and not patients:
-        example = next(iter(folders))
-        patients, source = dict(folders), f"the folder, {folders[example]!r} for {example!r}"
-    cohort = with_patients(cohort, patients, known_from=source, names=names)
+    if beside and beside.patients:
+        patients, patients_from = beside.patients, beside.patients_from
+    cohort = with_patients(cohort, patients, known_from=patients_from, names=names)
     if root.is_dir():
         cohort = with_split_beside(cohort, root)
     if beside and beside.sides and not any(e.split for e in cohort.entries):
