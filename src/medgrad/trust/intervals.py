@@ -1,0 +1,194 @@
+"""How sure a number is: bootstrap intervals, resampled by patient.
+
+Patients are drawn with replacement, each with all of its cases. The interval is bias-corrected and accelerated (BCa,
+Efron 1987), at a level widened for few patients (Hesterberg 2015, section 5.2: normal quantiles become t quantiles).
+
+Measured coverage of the 95 % interval, 2,000 simulated sets each: mean of skewed Dice scores 94.0 % with 20 patients
+and 95.0 % with 40; AUROC of 0.80 97.5 % and 97.6 %. The plain percentile interval covered 91.6 % and 93.0 %, and 91.3 %
+and 94.6 %. Where one case in 33 fails outright (Dice 0), a set of 20 often shows no failure, and the interval of the
+mean covers 88 % only: no resampling shows what the sample does not hold. ``tests/trust/test_intervals.py`` simulates
+this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Numbers = NDArray[np.float64]
+Row = Mapping[str, Any]
+Summarise = Callable[[Sequence[Row]], Mapping[str, float | None]]
+Many = Callable[[Numbers], Mapping[str, Numbers]]
+Bounds = Callable[[str], tuple[float, float] | None]
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its interval, and how many patients stand behind it; None where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def a_share(name: str) -> tuple[float, float]:
+    """Take every number for a share between 0 and 1."""
+    del name
+    return 0.0, 1.0
+
+
+def bootstrap(
+    rows: Sequence[Row],
+    summarise: Summarise | None = None,
+    *,
+    patients: Sequence[str],
+    many: Many | None = None,
+    bounds: Bounds = a_share,
+    times: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Give each number that ``summarise`` makes of the rows with its interval; ``patients`` says whose each row is.
+
+    Without ``summarise`` each column is averaged. ``many`` makes the numbers of many resamples at once from weights
+    (b, rows), how often each row counts, and saves most of the time; else ``summarise`` is called for each resample.
+    ``bounds`` gives the least and greatest value that a number can have. Where all resamples agree on one of them
+    (20 of 20 right), resampling says nothing, and the other end is the exact one for n of n patients.
+
+    >>> bootstrap([{"dice": 0.8}, {"dice": 0.9}, {"dice": 0.7}], patients=["a", "b", "c"])["dice"].n
+    3
+    """
+    if len(rows) != len(patients) or not rows:
+        raise ValueError(f"Each row needs its patient, but {len(rows)} rows came with {len(patients)} patients.")
+    if many is None:
+        many = one_by_one(rows, summarise) if summarise else column_means(rows)
+    codes, n = numbered(patients)
+    value = one_of_each(many, np.ones((1, len(rows))))
+    resampled = gathered(many, draw(n, times, seed)[:, codes])
+    left_out = gathered(many, (1.0 - np.eye(n))[:, codes])
+    behind = patients_behind(rows, patients)
+    found = {}
+    for name, number in value.items():
+        low, high = interval(resampled[name], number, left_out[name], level=level, bounds=bounds(name), patients=n)
+        found[name] = Estimate(none_if_nan(number), low, high, behind.get(name, n))
+    return found
+
+
+def interval(
+    resampled: Numbers,
+    value: float,
+    left_out: Numbers,
+    *,
+    level: float,
+    patients: int,
+    bounds: tuple[float, float] | None = None,
+) -> tuple[float | None, float | None]:
+    """Give the ends of the BCa interval from the values of resamples and those with each patient left out.
+
+    Both are None with fewer than two patients, or where most resamples do not define the number.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if np.isnan(value) or patients < 2 or len(known) < len(resampled) / 2:
+        return None, None
+    rounding = 1e-9 * max(abs(value), 1e-9)
+    if known.max() - known.min() <= rounding:
+        return all_alike(value, level=level, patients=patients, bounds=bounds)
+    tail = stats.norm.cdf(np.sqrt(patients / (patients - 1)) * stats.t.ppf((1 - level) / 2, patients - 1))
+    below = ((known < value - rounding).mean() + (known <= value + rounding).mean()) / 2
+    shift = stats.norm.ppf(np.clip(below, 1 / (2 * len(known)), 1 - 1 / (2 * len(known))))
+    at = shift + stats.norm.ppf([tail, 1 - tail])
+    low, high = np.quantile(known, stats.norm.cdf(shift + at / np.maximum(1 - acceleration(left_out) * at, 0.05)))
+    return float(low), float(high)
+
+
+def all_alike(value: float, *, level: float, patients: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    """Give the interval of a number that no resample changes: exact for n of n (Clopper and Pearson) at a bound."""
+    if bounds is None or value not in bounds:
+        return value, value
+    reach = (bounds[1] - bounds[0]) * (1 - ((1 - level) / 2) ** (1 / patients))
+    return (value - reach, value) if value == bounds[1] else (value, value + reach)
+
+
+def acceleration(left_out: Numbers) -> float:
+    """Give how fast the spread of a number changes with its value, from its values with each patient left out."""
+    gaps = left_out.mean() - left_out
+    spread = float((gaps**2).sum()) ** 1.5
+    return float((gaps**3).sum()) / (6 * spread) if np.isfinite(spread) and spread > 1e-300 else 0.0
+
+
+def numbered(patients: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+    """Give each row the number of its patient, in order of appearance, and how many patients there are."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(patients))}
+    return np.array([order[name] for name in patients]), len(order)
+
+
+def draw(n: int, times: int, seed: int) -> Numbers:
+    """Say how often each of ``n`` patients is drawn in each resample, (times, n)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), times).astype(float)
+
+
+def gathered(many: Many, weights: Numbers) -> dict[str, Numbers]:
+    """Call ``many`` on pieces of the weights, so that memory stays small, and join what it gives."""
+    pieces = [many(weights[i : i + CHUNK]) for i in range(0, len(weights), CHUNK)]
+    return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
+
+
+def one_of_each(many: Many, weights: Numbers) -> dict[str, float]:
+    """Call ``many`` on one row of weights and give plain numbers."""
+    return {name: float(values[0]) for name, values in many(weights).items()}
+
+
+def one_by_one(rows: Sequence[Row], summarise: Summarise) -> Many:
+    """Make a function over many resamples from one over rows: each row stands there as often as its weight says."""
+    names = list(summarise(rows))
+
+    def many(weights: Numbers) -> dict[str, Numbers]:
+        found = [summarise(list(repeated(rows, w))) for w in weights]
+        return {n: np.array([np.nan if (v := f.get(n)) is None else v for f in found], float) for n in names}
+
+    return many
+
+
+def repeated(rows: Sequence[Row], weights: Numbers) -> Iterator[Row]:
+    """Yield each row as often as its weight says."""
+    for row, times in zip(rows, weights.astype(int), strict=True):
+        for _ in range(times):
+            yield row
+
+
+def column_means(rows: Sequence[Row]) -> Many:
+    """Average each column of numbers over the rows in which it is defined."""
+    names = list(dict.fromkeys(n for row in rows for n in row))
+    table = np.array([[np.nan if (v := row.get(n)) is None else float(v) for n in names] for row in rows])
+    known = ~np.isnan(table)
+    filled = np.where(known, table, 0.0)
+
+    def many(weights: Numbers) -> dict[str, Numbers]:
+        total, count = weights @ filled, weights @ known
+        found = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        return {name: found[:, i] for i, name in enumerate(names)}
+
+    return many
+
+
+def patients_behind(rows: Sequence[Row], patients: Sequence[str]) -> dict[str, int]:
+    """Count, for each column, the patients who have it."""
+    seen: dict[str, set[str]] = {}
+    for row, patient in zip(rows, patients, strict=True):
+        for name, value in row.items():
+            seen.setdefault(name, set())
+            if value is not None:
+                seen[name].add(patient)
+    return {name: len(who) for name, who in seen.items()}
+
+
+def none_if_nan(value: float) -> float | None:
+    """Give None in place of a number that is not one."""
+    return None if np.isnan(value) else value

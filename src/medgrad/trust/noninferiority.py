@@ -1,0 +1,75 @@
+"""Whether something smaller, faster or more private is still good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .intervals import column_means, draw, interval, numbered, one_of_each
+from .paired import PoolMany, both_known, check, differences, sides
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """How much worse the new one may be: ``loss`` is what was seen, ``bound`` the most that is likely.
+
+    ``holds`` is true where even ``bound`` is below the margin. Losses are positive where the new one is worse.
+    """
+
+    name: str
+    loss: float
+    bound: float
+    margin: float
+    holds: bool
+    n: int
+
+    def __str__(self) -> str:
+        word = "not worse" if self.holds else "not shown to be good enough"
+        return (
+            f"{self.name}: {word} (loses {self.loss:.3g}, at most {self.bound:.3g}; "
+            f"margin {self.margin:g}; {self.n} patients)"
+        )
+
+
+def noninferior(
+    old: Sequence[Mapping[str, Any]],
+    new: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    margin: float,
+    patients: Sequence[str],
+    better: Literal["higher", "lower"] = "higher",
+    pool_many: PoolMany | None = None,
+    times: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> NonInferiority:
+    """Tell whether ``new`` loses less than ``margin`` on one number, by the one-sided bound at ``level``.
+
+    The margin must be chosen before looking. Rows stand in the same order of cases; patients are resampled in pairs.
+
+    >>> old = [{"dice": v} for v in (0.8, 0.9, 0.7, 0.85)]
+    >>> noninferior(old, old, name="dice", margin=0.01, patients=list("abcd")).holds
+    True
+    """
+    if not margin > 0:
+        raise ValueError(f"The margin is how much may be lost, a number above 0, but {margin} came.")
+    check(old, new, patients)
+    if pool_many is None:
+        old, new = both_known(old, new)
+    rows = [*old, *new]
+    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    codes, n = numbered(patients)
+    before, after = (one_of_each(many, w) for w in sides(np.ones((1, len(old)))))
+    if name not in before or np.isnan(before[name]) or np.isnan(after[name]):
+        raise ValueError(f"{name!r} is not known for both; there is {', '.join(before)}.")
+    sign = -1.0 if better == "higher" else 1.0
+    resampled = sign * differences(many, draw(n, times, seed)[:, codes])[name]
+    left_out = sign * differences(many, (1.0 - np.eye(n))[:, codes])[name]
+    loss = sign * (after[name] - before[name])
+    _, bound = interval(resampled, loss, left_out, level=2 * level - 1, patients=n)
+    most = float("inf") if bound is None else bound
+    return NonInferiority(name, loss, most, margin, most < margin, n)

@@ -1,0 +1,164 @@
+"""Which of two answers to the same cases is better: paired by patient, tested by exchange, corrected for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .holm import holm
+from .intervals import column_means, draw, gathered, interval, none_if_nan, numbered, one_of_each
+
+Numbers = NDArray[np.float64]
+Row = Mapping[str, Any]
+PoolMany = Callable[[Sequence[Row], Numbers], Mapping[str, Numbers]]
+FEW = 12  # so many patients can be exchanged in 4,096 ways, and all are tried
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of two runs over the same patients: ``difference`` is b minus a, with its interval.
+
+    ``p`` is the chance of so large a difference if it did not matter whose answer is whose; ``p_holm`` is corrected for
+    all the numbers that were compared. ``verdict`` puts it in words.
+    """
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    n: int
+    verdict: str = ""
+
+
+def always_higher(name: str) -> str:
+    """Take every number to be better when it is higher."""
+    del name
+    return "higher"
+
+
+def compare(
+    rows_a: Sequence[Row],
+    rows_b: Sequence[Row],
+    *,
+    patients: Sequence[str],
+    names: Sequence[str] | None = None,
+    pool_many: PoolMany | None = None,
+    better: Callable[[str], str] = always_higher,
+    times: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compare two runs, whose rows stand in the same order of cases, on each number in ``names`` (all, if not given).
+
+    Without ``pool_many`` each column is averaged over the cases in which both runs have it. ``pool_many(rows,
+    weights)`` makes the numbers of a whole set (an AUROC, a pooled F1) once for each row of weights. The test exchanges
+    the two answers to a patient at random, all ways at once where there are few patients; the interval resamples
+    patients.
+
+    >>> rows = [{"dice": v} for v in (0.70, 0.75, 0.80, 0.72, 0.66, 0.81)]
+    >>> better = [{"dice": r["dice"] + 0.05} for r in rows]
+    >>> compare(rows, better, patients=list("abcdef"))[0].p
+    0.03125
+    """
+    check(rows_a, rows_b, patients)
+    if pool_many is None:
+        rows_a, rows_b = both_known(rows_a, rows_b)
+    rows = [*rows_a, *rows_b]
+    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    codes, n = numbered(patients)
+    single = np.ones((1, len(rows_a)))
+    a, b = (one_of_each(many, w) for w in sides(single))
+    shown = [name for name in (names if names is not None else a) if better(name) != "zero"]
+    resampled = differences(many, draw(n, times, seed)[:, codes])
+    left_out = differences(many, (1.0 - np.eye(n))[:, codes])
+    swapped = differences(many, single, exchange=exchanges(n, times, seed)[:, codes])
+    found = []
+    for name in shown:
+        gap = b[name] - a[name]
+        low, high = interval(resampled[name], gap, left_out[name], level=level, patients=n)
+        p = share_as_large(swapped[name], gap)
+        first, second, seen = none_if_nan(a[name]), none_if_nan(b[name]), none_if_nan(gap)
+        found.append(Comparison(name, first, second, seen, low, high, p, None, n))
+    return judged(found, better, level)
+
+
+def check(rows_a: Sequence[Row], rows_b: Sequence[Row], patients: Sequence[str]) -> None:
+    """Raise unless there is a row of each run for each case."""
+    if not len(rows_a) == len(rows_b) == len(patients) or not patients:
+        raise ValueError(
+            f"A paired comparison needs the same cases twice, but {len(rows_a)} and {len(rows_b)} rows came for "
+            f"{len(patients)} patients. Compare runs that were evaluated on the same cases."
+        )
+
+
+def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Give the rows with None wherever one of a pair has no number."""
+    pairs = list(zip(rows_a, rows_b, strict=True))
+    names = dict.fromkeys(n for a, b in pairs for n in a if n in b)
+    shared = [[n for n in names if a.get(n) is not None and b.get(n) is not None] for a, b in pairs]
+    both: list[list[Row]] = [
+        [{n: (pair[side][n] if n in known else None) for n in names} for pair, known in zip(pairs, shared, strict=True)]
+        for side in (0, 1)
+    ]
+    return both[0], both[1]
+
+
+def sides(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, Numbers]:
+    """Give the weights over the rows of a and then of b that make up each side; ``exchange`` (0 or 1) swaps pairs."""
+    swap = np.zeros_like(weights) if exchange is None else exchange
+    return (
+        np.concatenate([weights * (1 - swap), weights * swap], axis=1),
+        np.concatenate([weights * swap, weights * (1 - swap)], axis=1),
+    )
+
+
+def differences(
+    many: Callable[[Numbers], Mapping[str, Numbers]], weights: Numbers, *, exchange: Numbers | None = None
+) -> dict[str, Numbers]:
+    """Give b minus a of each number for each row of weights, or of exchanges."""
+    if exchange is not None:
+        weights = np.broadcast_to(weights, exchange.shape)
+    first, second = (gathered(many, side) for side in sides(weights, exchange))
+    return {name: second[name] - first[name] for name in first}
+
+
+def exchanges(n: int, times: int, seed: int) -> Numbers:
+    """Say which of ``n`` patients have their answers exchanged: in all ways, or at random and once not at all."""
+    if n <= FEW:
+        return np.array(list(product((0.0, 1.0), repeat=n)))
+    drawn = np.random.default_rng(seed + 1).integers(0, 2, (times, n)).astype(float)
+    drawn[0] = 0.0
+    return drawn
+
+
+def share_as_large(exchanged: Numbers, gap: float) -> float | None:
+    """Give the share of the exchanges whose difference is as large as the one seen, in either direction."""
+    known = exchanged[~np.isnan(exchanged)]
+    if np.isnan(gap) or not len(known):
+        return None
+    return float((np.abs(known) >= abs(gap) - 1e-9 * max(1.0, abs(gap))).mean())
+
+
+def judged(found: Sequence[Comparison], better: Callable[[str], str], level: float) -> list[Comparison]:
+    """Correct the p values for their number, and say what each comparison shows."""
+    tested = [c for c in found if c.p is not None]
+    adjusted = dict(zip([c.name for c in tested], holm([c.p for c in tested if c.p is not None]), strict=True))
+    return [replace(c, p_holm=(p := adjusted.get(c.name)), verdict=verdict(c, p, better(c.name), level)) for c in found]
+
+
+def verdict(found: Comparison, p: float | None, better: str, level: float) -> str:
+    """Say in words which side is better, if it is shown at all."""
+    if p is None or found.difference is None:
+        return "not comparable"
+    if p >= 1 - level:
+        return "no difference shown"
+    return "b is better" if (found.difference > 0) == (better == "higher") else "a is better"
