@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Case, Cohort, Grid, LabelMap
+from ..data import Case, Cohort, Entry, Grid, LabelMap, Source
+from ..data.formats import read_labels
 from ..errors import MedgradError
 from ..prepare._step import Step, prepare
 from .sample import find_places
@@ -35,8 +36,8 @@ class Failure:
 
     id: str
     patient: str
-    split: str | None
     why: str
+    truth: Any = None
 
 
 def load_all(
@@ -64,7 +65,7 @@ def load_all(
                 used += size
             ready.append(found)
         else:
-            failures.append(Failure(entry.id, entry.patient or entry.id, entry.split, found))
+            failures.append(Failure(entry.id, entry.patient or entry.id, found, truth_of(cohort, entry)))
         if progress:
             progress(number + 1, len(cohort.entries))
     return ready, failures
@@ -90,6 +91,16 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
             if number + ahead < len(cohort.entries):
                 waiting.append(pool.submit(one, cohort.entries[number + ahead]))
             yield entry, found
+
+
+def truth_of(cohort: Cohort, entry: Entry) -> Any:
+    """Read the truth alone of a case that failed, so that it can be judged as failed; None if that fails too."""
+    if not isinstance(entry.truth, Source):
+        return entry.truth
+    try:
+        return cohort.renumber(read_labels(entry.truth), where=str(entry.truth))
+    except (MedgradError, ValueError, OSError):
+        return None
 
 
 def size_of(case: Case) -> int:

@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..data import Case
 from ..data.types import within
+from ..metrics import bounds
+from ..metrics.decisions import confusion
 from ..tasks._task import Task
+from ..tasks.classification import Classification
 from ..trust.intervals import bootstrap
+from ..trust.reliability import as_dicts, reliability
 from .checkpoint import write_text
 
 Row = Mapping[str, Any]
@@ -56,23 +63,50 @@ class Evaluation:
         }
 
 
-def judge_case(task: Task, original: Case, said: Any, *, failed: str = "") -> Judged:
+def judge_case(task: Task, original: Case, said: Any, *, failed: str = "", quick: bool = False) -> Judged:
     """Judge one answer, inside the case's region; a case without an answer gets the worst of everything."""
     if original.truth is None:
         raise ValueError(f"Case {original.id!r} has no truth to be judged by. Leave it out, or use predict.")
     truth = within(original.truth, original.region)
-    row = task.failed(truth) if failed else task.judge(truth, within(said, original.region))
+    row = task.failed(truth) if failed else task.judge(truth, within(said, original.region), quick=quick)
     return Judged(original.id, original.patient or original.id, row, failed)
 
 
 def conclude(
-    task: Task, judged: Sequence[Judged], *, split: str, extra: Mapping[str, Any] | None = None, times: int = 2000
+    task: Task, judged: Sequence[Judged], *, split: str, told: Sequence[str] = (), times: int = 2000
 ) -> Evaluation:
     """Sum up the rows, with 95 % intervals resampled by patient."""
     rows = [j.row for j in judged]
-    found = bootstrap(rows, task.summarise, patients=[j.patient for j in judged], times=times)
+    quick = task.summarise_many(rows, np.ones((1, len(rows)))) is not None
+
+    def many(weights: NDArray[np.float64]) -> Mapping[str, Any]:
+        return task.summarise_many(rows, weights) or {}
+
+    found = bootstrap(
+        rows,
+        task.summarise,
+        patients=[j.patient for j in judged],
+        many=many if quick else None,
+        bounds=bounds,
+        times=times,
+    )
     metrics = {k: {"value": e.value, "low": e.low, "high": e.high, "n": e.n} for k, e in found.items()}
-    return Evaluation(task.kind, split, tuple(judged), metrics, extra or {})
+    return Evaluation(task.kind, split, tuple(judged), metrics, described(task, judged, told))
+
+
+def described(task: Task, judged: Sequence[Judged], told: Sequence[str]) -> dict[str, Any]:
+    """What else the report shows: sentences and, for classes, the calibration and who was taken for whom."""
+    extra: dict[str, Any] = {"told": list(told), "calibration": None, "confusion": None}
+    if not isinstance(task, Classification):
+        return extra
+    truth, said = task.columns([j.row for j in judged])
+    extra["calibration"] = {
+        "temperature": task.temperature,
+        "bins": as_dicts(reliability(said, truth, exclusive=task.exclusive)),
+    }
+    if task.exclusive:
+        extra["confusion"] = {"names": list(task.labels), "counts": confusion(truth, said)}
+    return extra
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

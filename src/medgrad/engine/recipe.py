@@ -23,7 +23,8 @@ class Training:
     ``steps`` 0 means that ``minutes`` are turned into steps by timing a few. ``patch`` is what the network sees.
     ``foreground`` is the share of patches that are centred on a labelled element, ``balance`` how far rare classes are
     drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
-    ``patience`` validations without a better one end the run; 0 never does.
+    There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time); ``patience``
+    of them without a better one end the run, 0 never does.
     """
 
     steps: int = 0
@@ -34,6 +35,7 @@ class Training:
     balance: float = 0.5
     average: float = 0.995
     validations: int = 10
+    validation_cases: int = 0
     patience: int = 0
     seed: int = 0
     precision: str = "auto"

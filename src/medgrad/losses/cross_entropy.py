@@ -11,7 +11,10 @@ from ._loss import IGNORED
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean over all elements that count. ``weights`` has one factor a class; ``smoothing`` spreads some certainty."""
+    """Mean over the elements of a sample that count, then over the samples.
+
+    ``weights`` has one factor a class; ``smoothing`` spreads some certainty.
+    """
 
     weights: tuple[float, ...] | None = None
     smoothing: float = 0.0
@@ -24,7 +27,9 @@ class CrossEntropy:
         counted = (target != IGNORED).float()
         if weights is not None:
             counted = counted * weights[target.clamp_min(0)]
-        return each.sum() / counted.sum().clamp_min(1e-6)
+        if target.ndim == 1:
+            return each.sum() / counted.sum().clamp_min(1e-6)
+        return (each.flatten(1).sum(1) / counted.flatten(1).sum(1).clamp_min(1e-6)).mean()
 
 
 THIS = CrossEntropy

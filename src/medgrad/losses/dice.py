@@ -9,13 +9,13 @@ from ._loss import soft_answers
 
 @dataclass(frozen=True)
 class Dice:
-    """Mean over classes, background left out; with ``batch`` the overlap is that of the whole batch together.
+    """Mean over classes (background left out) and samples; with ``batch``, the overlap of the whole batch together.
 
     ``smooth`` is added above and below, so an absent class that nobody claims costs nothing.
     Milletari et al., 3DV 2016.
     """
 
-    batch: bool = True
+    batch: bool = False
     smooth: float = 1.0
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from .dice import Dice
 class DiceEntropy:
     """The sum of both. Isensee et al., Nature Methods 2021."""
 
-    batch: bool = True
+    batch: bool = False
     smooth: float = 1.0
     weights: tuple[float, ...] | None = None
 

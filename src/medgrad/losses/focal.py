@@ -23,7 +23,10 @@ class Focal:
             surprise = F.binary_cross_entropy_with_logits(output, target.float(), reduction="none")
             counted = surprise.new_ones(surprise.shape)
         doubt = 1 - (-surprise).exp()
-        return (doubt.pow(self.gamma) * surprise * counted).sum() / counted.sum().clamp_min(1)
+        weighed = (doubt.pow(self.gamma) * surprise * counted).flatten(1).sum(1) if output.ndim > 2 else None
+        if weighed is None:
+            return (doubt.pow(self.gamma) * surprise * counted).sum() / counted.sum().clamp_min(1)
+        return (weighed / counted.flatten(1).sum(1).clamp_min(1)).mean()
 
 
 THIS = Focal

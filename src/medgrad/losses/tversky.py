@@ -21,7 +21,7 @@ class Tversky:
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         soft, truth = soft_answers(output, target)
-        axes = (0, *range(2, soft.ndim))
+        axes = tuple(range(2, soft.ndim))
         both = (soft * truth).sum(axes)
         alarms, misses = soft.sum(axes) - both, truth.sum(axes) - both
         index = (both + self.smooth) / (both + self.alarm * alarms + self.miss * misses + self.smooth)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .. import registry
 from ..data import Case, Grid
 
 Output = Tensor | tuple[Tensor, ...]
@@ -95,8 +96,11 @@ class Task(ABC):
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
 
     @abstractmethod
-    def judge(self, truth: Any, answer: Any) -> dict[str, Any]:
-        """Compare one answer with the truth: one row of plain numbers; None where a number does not apply."""
+    def judge(self, truth: Any, answer: Any, *, quick: bool = False) -> dict[str, Any]:
+        """Compare one answer with the truth: one row of plain numbers; None where a number does not apply.
+
+        With ``quick``, only what the aim needs.
+        """
 
     @abstractmethod
     def failed(self, truth: Any) -> dict[str, Any]:
@@ -105,6 +109,14 @@ class Task(ABC):
     @abstractmethod
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """Turn the rows of a whole set into the few numbers that are reported."""
+
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any] | None:
+        """Summarise many resamples at once, or None where a task has no quick way.
+
+        ``weights`` (b, rows) says how often each row counts in each; each figure is then an array (b,).
+        """
+        del rows, weights
+        return None
 
     @property
     @abstractmethod
@@ -123,6 +135,11 @@ class Task(ABC):
     def settings(self) -> dict[str, Any]:
         """What a saved model must remember to answer again."""
         return {"kind": self.kind, **asdict(self)}
+
+
+def metrics_on(what: str) -> list[str]:
+    """List the metrics that are computed on labels, or on scores."""
+    return [name for name in registry.names("metrics") if registry.find("metrics", name).on == what]
 
 
 def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:

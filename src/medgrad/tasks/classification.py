@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import registry
+from .. import metrics, registry
 from ..data import Case, Grid, Image, Scores
-from ._task import Output, Outputs, Sample, Task, finest, tensor_of
+from ._task import Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Classification(Task):
         values = logits.softmax(0) if self.exclusive else logits.sigmoid()
         return Scores(values.numpy(), self.labels, self.exclusive)
 
-    def judge(self, truth: Scores, answer: Scores) -> dict[str, Any]:
+    def judge(self, truth: Scores, answer: Scores, *, quick: bool = False) -> dict[str, Any]:
+        del quick  # the figures are those of the whole set, so a row is only what was said
         row: dict[str, Any] = {f"truth/{n}": float(v) for n, v in zip(self.labels, truth.values, strict=True)}
         return row | {f"said/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
 
@@ -75,14 +77,19 @@ class Classification(Task):
         return self.judge(truth, Scores(wrong / wrong.sum() if self.exclusive else wrong, self.labels, self.exclusive))
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows])
-        said = np.array([[r[f"said/{n}"] for n in self.labels] for r in rows])
-        found: dict[str, float | None] = {}
-        for name in registry.names("metrics"):
-            metric = registry.find("metrics", name)
-            if metric.on == "scores":
-                found |= metric.compute(truth, said, names=self.labels, exclusive=self.exclusive)
-        return found
+        truth, said = self.columns(rows)
+        return metrics.judge_set(metrics_on("scores"), truth, said, names=self.labels, exclusive=self.exclusive)
+
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
+        truth, said = self.columns(rows)
+        return metrics.judge_set_many(
+            metrics_on("scores"), truth, said, weights, names=self.labels, exclusive=self.exclusive
+        )
+
+    def columns(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Gather (n, k) truths and probabilities from rows."""
+        truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows], float)
+        return truth, np.array([[r[f"said/{n}"] for n in self.labels] for r in rows], float)
 
     @property
     def aim(self) -> str:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import registry
+from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
-from ._task import Moves, Output, Outputs, Sample, Task, finest, tensor_of
+from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 IGNORED = -1
 
@@ -40,7 +40,7 @@ class Segmentation(Task):
 
     @property
     def is_mappable(self) -> bool:
-        return not self.loss_settings.get("batch", "dice" in self.loss_name)
+        return not self.loss_settings.get("batch", False)
 
     @property
     def names(self) -> dict[int, str]:
@@ -83,30 +83,17 @@ class Segmentation(Task):
         labels = finest(output).argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
         return LabelMap(labels.cpu().numpy(), grid, self.names)
 
-    def judge(self, truth: LabelMap, answer: LabelMap) -> dict[str, Any]:
-        row: dict[str, Any] = {}
-        for name in registry.names("metrics"):
-            metric = registry.find("metrics", name)
-            if metric.on == "labels":
-                row |= metric.compute(truth, answer)
-        return row
+    def judge(self, truth: LabelMap, answer: LabelMap, *, quick: bool = False) -> dict[str, Any]:
+        return metrics.judge(["dice"] if quick else metrics_on("labels"), truth, answer)
 
     def failed(self, truth: LabelMap) -> dict[str, Any]:
-        empty = LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
-        row = self.judge(truth, empty)
-        return {k: None if v is None else worst(k, v) for k, v in row.items()}
+        return metrics.judge_failed(metrics_on("labels"), truth)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        keys = list(dict.fromkeys(k for r in rows for k in r if "/" in k))
-        found: dict[str, float | None] = {}
-        for key in keys:
-            values = [r[key] for r in rows if r.get(key) is not None]
-            found[key] = float(np.mean(values)) if values else None
-        for first in dict.fromkeys(k.split("/")[0] for k in keys):
-            each = [found[k] for k in keys if k.startswith(f"{first}/")]
-            known = [v for v in each if v is not None]
-            found[f"{first}/mean"] = float(np.mean(known)) if known else None
-        return found
+        return metrics.pool(judged_by(rows), rows)
+
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
+        return metrics.pool_many(judged_by(rows), rows, weights)
 
     @property
     def aim(self) -> str:
@@ -124,9 +111,10 @@ def shrunk(labels: Tensor, shape: Sequence[int]) -> Tensor:
     return F.interpolate(labels.unsqueeze(1).float(), size=tuple(shape), mode="nearest-exact").squeeze(1).long()
 
 
-def worst(name: str, value: float) -> float:
-    """Keep what is the worst of a number when nothing was answered; shares become zero."""
-    return 0.0 if name.split("/")[0] in ("dice", "iou", "nsd") else value
+def judged_by(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the metrics whose figures the rows hold: all, or only those of a quick judgement."""
+    first = {name.split("/")[0] for row in rows for name in row}
+    return [m for m in metrics_on("labels") if first & set(registry.find("metrics", m).figures)]
 
 
 THIS = Segmentation

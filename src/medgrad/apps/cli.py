@@ -1,0 +1,119 @@
+"""The command line: one verb, one job. Words go to stderr; with ``--json``, one object goes to stdout."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from .. import registry
+from ..errors import MedgradError
+from ..version import VERSION
+
+ABOUT = "Gradient methods for medical images: from a folder of scans to a model that can be trusted."
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def build() -> typer.Typer:
+    """Make the command line out of the folder of verbs."""
+    app = typer.Typer(
+        name="medgrad",
+        help=ABOUT,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+        if version:
+            typer.echo(VERSION)
+            raise typer.Exit
+
+    root.__doc__ = ABOUT
+    for name in registry.names("apps.verbs"):
+        app.command(name.rstrip("_"))(command(registry.find("apps.verbs", name)))
+    return app
+
+
+def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Turn a verb into a command: it gets somebody to tell things to, and its findings are printed."""
+    hints = get_type_hints(verb, include_extras=True)
+    shape = inspect.signature(verb)
+    takes_teller = "teller" in shape.parameters
+    kept = [
+        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in shape.parameters.values()
+        if p.name != "teller"
+    ]
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
+
+    def run(as_json: bool = False, **given: Any) -> None:
+        from ..engine.device import keep_memory
+        from .teller import Terminal
+
+        keep_memory()
+        if takes_teller:
+            given["teller"] = Terminal()
+        found = verb(**given)
+        typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
+
+    run.__name__ = verb.__name__
+    run.__doc__ = verb.__doc__
+    run.__signature__ = inspect.Signature([*kept, as_json])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*kept, as_json)}
+    return run
+
+
+def sentences(found: dict[str, Any]) -> str:
+    """Write what was found for a person: text as it is, figures with their intervals, then where things lie."""
+    lines = []
+    for key, value in found.items():
+        if key == "text":
+            lines.append(str(value))
+        elif key == "metrics":
+            lines += [figure(name, m) for name, m in value.items() if m.get("value") is not None]
+        elif not isinstance(value, (dict, list)) and value is not None:
+            lines.append(f"{key}: {value}")
+    return "\n".join(lines)
+
+
+def figure(name: str, found: dict[str, Any]) -> str:
+    """Write one figure with its interval and the number of patients behind it."""
+    low, high = found.get("low"), found.get("high")
+    between = f" (95 % {low:.3f} to {high:.3f}, n = {found['n']})" if low is not None and high is not None else ""
+    return f"{name:32} {found['value']:.3f}{between}"
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a user's error told in one line, 2 wrong usage."""
+    try:
+        build()(standalone_mode=True)
+    except MedgradError as reason:
+        fail(str(reason))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as reason:
+        fail(f"{reason.filename or 'A file'}: {reason.strerror or reason}.")
+    except (ValueError, LookupError) as reason:
+        if os.environ.get("MEDGRAD_TRACEBACK"):
+            raise
+        fail(str(reason))
+
+
+def fail(text: str) -> None:
+    """Print one line and end with 1."""
+    typer.echo("medgrad: " + " ".join(text.split()), err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""How the verbs come from a folder to a cohort that may be learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...data import Cohort
+from ...data.cohort import with_split
+from ...data.layouts import Hints, recognise
+from ...data.split import apply_split, read_split
+from ...data.split import split as make_split
+from ...engine.look import Look, check_leaks, look
+from ...engine.teller import Teller
+from ...errors import SettingError
+
+
+def find_cohort(
+    folder: Path,
+    *,
+    truth: str | None,
+    within: str | None,
+    task: str | None,
+    split: Path | None = None,
+    val: str | None = None,
+    allow_leak: bool = False,
+    seed: int = 0,
+    teller: Teller,
+) -> tuple[Cohort, Look]:
+    """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
+
+    Pictures that are the same, whoever they are said to be of, come to the same side.
+    """
+    cohort = recognise(folder, Hints(truth, within, task))
+    for sentence in (f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients", *cohort.told):
+        teller.say(sentence)
+    if split is not None:
+        cohort = apply_split(cohort, read_split(split), where=str(split))
+    if val:
+        cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
+    with teller.bar("Looking") as bar:
+        seen = look(cohort, progress=bar)
+    check_leaks(seen, allow=allow_leak)
+    return make_split(cohort, seed=seed, together=seen.together), seen
+
+
+def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
+    """Put the cases whose names match on the validation side and all others in training."""
+    from fnmatch import fnmatchcase
+
+    matched = {e.id for e in cohort.entries for p in patterns if fnmatchcase(e.id, p)}
+    for pattern in patterns:
+        if not any(fnmatchcase(e.id, pattern) for e in cohort.entries):
+            known = ", ".join(e.id for e in cohort.entries[:5])
+            raise SettingError(f"No case is called {pattern!r}. The first are: {known}.")
+    told = (*cohort.told, f"{len(matched)} cases judge, as was asked for; the others train.")
+    sides = {e.id: "val" if e.id in matched else "train" for e in cohort.entries if e.truth is not None}
+    return replace(with_split(cohort, sides), told=told)

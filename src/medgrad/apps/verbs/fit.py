@@ -1,0 +1,86 @@
+"""``medgrad fit``: learn from a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+
+def fit(
+    folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to learn from.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the run; one that exists is gone on with.")],
+    minutes: Annotated[float, typer.Option(help="How long it may take, all in all.")] = 20.0,
+    steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
+    folds: Annotated[int, typer.Option(help="Train so many models, each judged on patients that it has not seen.")] = 0,
+    task: Annotated[str | None, typer.Option(help="What to learn, where the data would serve for several.")] = None,
+    model: Annotated[str | None, typer.Option(help="The network, by its name.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file laid over the plan.")] = None,
+    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
+    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
+    split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
+    val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Go on in spite of a leak; the report says so.")
+    ] = False,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Learn from a folder of images, and write a run: weights, figures with intervals, and a report.
+
+    The same command on the same run goes on where it was.
+    """
+    import tomllib
+
+    from ...engine.fit import fit as learn
+    from ...engine.teller import Silent
+    from ._cohort import find_cohort
+
+    teller = teller or Silent()
+    changes: dict[str, Any] = tomllib.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
+    if model:
+        changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
+    cohort, look = find_cohort(
+        folder,
+        truth=truth,
+        within=within,
+        task=task,
+        split=split,
+        val=val,
+        allow_leak=allow_leak,
+        seed=seed,
+        teller=teller,
+    )
+    fitted = learn(
+        cohort,
+        out,
+        minutes=minutes,
+        steps=steps,
+        folds=folds,
+        changes=changes,
+        seed=seed,
+        device=device,
+        look=look,
+        allow_leak=allow_leak,
+        teller=teller,
+    )
+    from ...report import write
+
+    report = write(out)
+    return {
+        "run": str(fitted.folder),
+        "ended_by": fitted.ended_by,
+        "steps": fitted.steps,
+        "seconds": round(fitted.seconds, 1),
+        "split": fitted.evaluation.split,
+        "metrics": fitted.evaluation.metrics,
+        "report": str(report),
+    }
+
+
+THIS = fit

@@ -1,0 +1,43 @@
+"""``medgrad plan``: the recipe that suits the data and the time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+
+def plan(
+    folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to plan for.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.toml"),
+    minutes: Annotated[float, typer.Option(help="How long training may take.")] = 20.0,
+    steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
+    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
+    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Write the recipe that fit would use: a TOML file to read, change and give to fit with --recipe."""
+    import torch
+
+    from ...data.layouts import Hints, recognise
+    from ...data.split import split as make_split
+    from ...engine.checkpoint import write_text
+    from ...engine.facts import gather
+    from ...engine.plan import plan as make
+    from ...engine.recipe import to_toml
+
+    cohort = make_split(recognise(folder, Hints(truth, within, None)), seed=seed)
+    if teller:
+        for sentence in cohort.told:
+            teller.say(sentence)
+    recipe = make(gather(cohort), minutes=minutes, steps=steps, gpu=torch.cuda.is_available(), seed=seed)
+    write_text(out, to_toml(recipe))
+    return {"text": to_toml(recipe), "recipe": str(out)}
+
+
+THIS = plan

@@ -1,0 +1,50 @@
+"""``medgrad predict``: answers about new images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
+    kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg or json, instead of the input's format.")] = "",
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
+    from ...engine.predict import inputs_of, scores, volumes
+    from ...engine.predict import predict as ask
+    from ...engine.run import open_run
+    from ...engine.teller import Silent
+    from ...errors import MedgradError, SettingError
+
+    if kind not in ("", "nifti", "dicomseg", "json"):
+        raise SettingError(f"--as is nifti, dicomseg or json, not {kind!r}.")
+    teller = teller or Silent()
+    trained = open_run(run, device=device)
+    total = len(inputs_of(source, trained.task.channels))
+    answers, failed = [], []
+    with teller.bar("Answering") as bar:
+        for number, answered in enumerate(ask(trained, source, out, kind=kind)):
+            bar(number + 1, total, "")
+            if answered.failed:
+                failed.append({"input": answered.source, "why": answered.failed})
+                teller.say(f"{answered.source}: {answered.failed}")
+                continue
+            said = volumes(answered.said) if trained.task.outputs.shape == "dense" else scores(answered.said)
+            answers.append({"input": answered.source, "written": [str(p) for p in answered.written], "said": said})
+    if not answers:
+        raise MedgradError(f"No answer could be given: {failed[0]['why']}")
+    text = "\n".join(f"{a['input']}: {a['said']} -> {', '.join(a['written'])}" for a in answers)
+    return {"text": text, "answers": answers, "failed": failed}
+
+
+THIS = predict

@@ -1,0 +1,119 @@
+"""What a plan must know of a cohort: sizes, spacings, intensities, classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Case, Cohort, LabelMap, Scores
+from ..errors import FormatError, LayoutError, MedgradError
+from ..prepare.reorient import Reorient
+
+ENOUGH = 48
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measured on the training cases, or on an even choice of them.
+
+    ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
+    99.5 percentiles, and the moments between them.
+    """
+
+    task: str
+    dims: int
+    cases: int
+    labels: tuple[str, ...]
+    exclusive: bool
+    channels: tuple[str, ...]
+    planes: int
+    modality: str | None
+    measured: bool
+    shapes: tuple[tuple[int, ...], ...]
+    spacings: tuple[tuple[float, ...], ...]
+    intensity: tuple[float, float, float, float]
+    foreground: float
+    is_8_bit: bool
+    counts: tuple[int, ...]
+    seconds_a_case: float = 0.0
+
+    def middle_spacing(self) -> tuple[float, ...]:
+        """The median spacing along each axis of the array, turned to the axes of the body."""
+        return tuple(float(v) for v in np.median(np.array(self.spacings), axis=0))
+
+    def sizes_mm(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """The extent of each case along each axis."""
+        return np.array(self.shapes) * np.array(self.spacings)
+
+
+def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
+    """Read enough of a cohort's training cases to plan with.
+
+    ``modality`` is what is known where the files do not say.
+    """
+    entries = [e for e in cohort.entries if e.split in (None, "train")] or list(cohort.entries)
+    if not entries:
+        raise LayoutError(f"{str(cohort.root)!r} has no case to learn from.")
+    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, min(ENOUGH, len(entries))).astype(int))]
+    cases: list[Case] = []
+    why = ""
+    for entry in chosen:
+        try:
+            case = cohort.load(entry)
+        except MedgradError as reason:
+            why = str(reason)
+            continue
+        cases.append(Reorient().apply(case) if case.grid.dims == 3 else case)
+    if not cases:
+        raise FormatError(f"No case of {str(cohort.root)!r} could be read. The last one said: {why}")
+    first = cases[0]
+    modalities = Counter(i.modality for c in cases for i in c.images.values() if i.modality)
+    return Facts(
+        task=cohort.task,
+        dims=first.grid.dims,
+        cases=len(entries),
+        labels=cohort.labels,
+        exclusive=cohort.exclusive,
+        channels=tuple(first.images),
+        planes=sum(i.channels for i in first.images.values()),
+        modality=modalities.most_common(1)[0][0] if modalities else modality,
+        measured=first.grid.measured,
+        shapes=tuple(c.grid.shape for c in cases),
+        spacings=tuple(c.grid.spacing for c in cases),
+        intensity=intensity_of(cases),
+        foreground=float(np.mean([share(c) for c in cases])),
+        is_8_bit=all(i.array.dtype == np.uint8 for c in cases for i in c.images.values()),
+        counts=class_counts(cohort),
+    )
+
+
+def intensity_of(cases: Sequence[Case]) -> tuple[float, float, float, float]:
+    """Give percentiles and moments of the labelled elements of the first image, or of all elements."""
+    values = []
+    for case in cases:
+        plane = next(iter(case.images.values())).planes[0]
+        inside = plane
+        if isinstance(case.truth, LabelMap) and case.truth.array.shape == plane.shape and case.truth.array.any():
+            inside = plane[case.truth.array > 0]
+        flat = inside.ravel()[:: max(1, inside.size // 20_000)].astype(np.float64)
+        values.append(flat[np.isfinite(flat)])
+    every = np.concatenate(values)
+    if not every.size:
+        return 0.0, 1.0, 0.0, 1.0
+    low, high = np.percentile(every, [0.5, 99.5])
+    cut = np.clip(every, low, high)
+    return float(low), float(high), float(cut.mean()), float(max(cut.std(), 1e-6))
+
+
+def share(case: Case) -> float:
+    """The share of a case that is labelled."""
+    return float((case.truth.array > 0).mean()) if isinstance(case.truth, LabelMap) else 0.0
+
+
+def class_counts(cohort: Cohort) -> tuple[int, ...]:
+    """How many training cases have each class."""
+    truths = [e.truth for e in cohort.entries if e.split in (None, "train") and isinstance(e.truth, Scores)]
+    return tuple(int(v) for v in np.sum([t.values > 0.5 for t in truths], axis=0)) if truths else ()

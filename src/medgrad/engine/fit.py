@@ -1,0 +1,206 @@
+"""From a cohort to a run: plan, train, calibrate, judge. Called again on the same run, it goes on where it was."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data import Cohort
+from ..data.split import folds as make_folds
+from ..data.split import split as make_split
+from ..errors import LayoutError, SettingError
+from ..prepare._step import build_steps
+from ..version import VERSION
+from .cache import Failure, Prepared, clear, load_all
+from .calibrate import calibrated, drawn_more, uncalibrated
+from .device import choose
+from .evaluate import Evaluation, Judged, conclude, write_evaluation
+from .facts import gather
+from .judge import judge_all
+from .learn import Learner, learn, time_steps, time_validation
+from .look import Look
+from .plan import plan
+from .recipe import Recipe, merged
+from .record import machine, write_cohort
+from .run import Run, open_run
+from .teller import Silent, Teller
+
+SPARE = 0.95
+"""The share of the minutes that is planned with; the rest is for what nobody foresaw."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came out: the run's folder, how well it does, and what ended it."""
+
+    folder: Path
+    evaluation: Evaluation
+    ended_by: str
+    steps: int
+    seconds: float
+
+
+def fit(
+    cohort: Cohort,
+    folder: Path | str,
+    *,
+    minutes: float = 20.0,
+    steps: int = 0,
+    folds: int = 0,
+    changes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    look: Look | None = None,
+    allow_leak: bool = False,
+    teller: Teller | None = None,
+) -> Fitted:
+    """Learn from a cohort, and write a run.
+
+    ``changes`` are a person's tables laid over the plan. ``look`` is what was found out about the data, for the report.
+    With ``folds`` so many models are trained, each judged on patients that it has not seen, and they answer together.
+    """
+    began, started = time.perf_counter(), now()
+    teller, run = teller or Silent(), Run(Path(folder))
+    together = look.together if look else ()
+    if folds > 1:
+        sides = make_folds(cohort, folds, seed, together=together)
+    else:
+        sides = (make_split(cohort, seed=seed, together=together),)
+    recipe = begin(run, sides[0], look, minutes, steps, changes or {}, seed, teller)
+    write_cohort(run, sides, look.as_dict() if look else {}, allow_leak=allow_leak)
+    run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
+    run.note(started=started, seed=seed, command=" ".join(["medgrad", *sys.argv[1:]]))
+    judged: list[Judged] = []
+    for number, side in enumerate(sides):
+        each = Run(run.folder / f"fold-{number}") if folds > 1 else run
+        if not each.recipe_file.exists():
+            each.write_recipe(recipe)
+        deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
+        ended, rows = fit_one(each, side, deadline=deadline, device=device, teller=teller)
+        judged += rows
+    first = (run.folds or [run])[0].recipe()
+    if folds > 1:
+        run.write_recipe(first)
+    evaluation = conclude_run(run, sides[0], judged, device=device, teller=teller)
+    seconds = time.perf_counter() - began
+    run.note(finished=now(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
+    return Fitted(run.folder, evaluation, ended, first.training.steps, seconds)
+
+
+def now() -> str:
+    """The time, as it is written."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def begin(
+    run: Run,
+    cohort: Cohort,
+    look: Look | None,
+    minutes: float,
+    steps: int,
+    changes: Mapping[str, Any],
+    seed: int,
+    teller: Teller,
+) -> Recipe:
+    """Give the recipe: the run's own if it has one already, else a plan with a person's changes laid over it."""
+    if run.recipe_file.exists():
+        teller.say("This run has begun before; it goes on with its own recipe.")
+        return run.recipe()
+    teller.say("Planning ...")
+    task = changes.get("task", {}).get("kind")
+    modality = look.fingerprint.get("modality") if look else None
+    facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality)
+    gpu = torch.cuda.is_available()
+    return merged(plan(facts, minutes=minutes, steps=steps, gpu=gpu, seed=seed), changes)
+
+
+def fit_one(
+    run: Run, cohort: Cohort, *, deadline: float, device: str | None, teller: Teller
+) -> tuple[str, list[Judged]]:
+    """Train one model, calibrate it, and judge it on its validation cases."""
+    recipe = run.recipe()
+    task = uncalibrated(recipe.build_task())
+    place = choose(recipe.training.precision, device)
+    train_cases, valid, failures = read(run, cohort, recipe, teller)
+    task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
+    recipe = replace(recipe, task=task.settings())
+    learner = Learner(run, recipe, task, train_cases, valid, place)
+    if not recipe.training.steps:
+        learner.recipe = recipe = decide_steps(learner, deadline, teller)
+    run.write_recipe(recipe)
+    run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+    with teller.bar("Learning") as bar:
+        ended = learn(learner, watch=bar)
+    teller.say(f"It ended because {ended}.")
+    trained = open_run(run.folder, device=device)
+    judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
+    task, judged, told = calibrated(task, judged)
+    run.write_recipe(replace(recipe, task=task.settings()))
+    run.note(calibration=told)
+    clear(run.folder / "cache")
+    return ended, judged
+
+
+def read(
+    run: Run, cohort: Cohort, recipe: Recipe, teller: Teller
+) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
+    """Read and prepare the cases of training and validation; a training case that fails is told and left out."""
+    steps = build_steps(recipe.prepare)
+    with teller.bar("Reading") as bar:
+        ready, failed = load_all(cohort.of("train"), steps, folder=run.folder / "cache" / "train", progress=bar)
+        valid, lost = load_all(cohort.of("val"), steps, folder=run.folder / "cache" / "val", progress=bar)
+    for failure in [*failed, *lost]:
+        teller.say(f"Case {failure.id!r} failed: {failure.why}")
+    if not ready:
+        raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
+    return ready, valid, lost
+
+
+def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
+    """Turn the minutes that are left into steps, by timing a few, and keep a tenth for validation."""
+    training = learner.recipe.training
+    step, validation = time_steps(learner), time_validation(learner)
+    left = deadline - time.perf_counter()
+    if left < 20 * step:
+        raise SettingError(f"There is no time to learn: a step takes {step:.1f} s. Give more minutes.")
+    final = 4 * validation * len(learner.valid)
+    rounds = training.validations
+    cases = max(min(8, len(learner.valid)), int(0.08 * left / max(1e-9, validation * rounds)))
+    cases = min(cases, len(learner.valid))
+    steps = int(max(20, (left - final - rounds * cases * validation) / step))
+    teller.say(f"A step takes {step:.2f} s, so there is time for {steps} steps.")
+    return learner.recipe.with_training(steps=steps, validation_cases=cases)
+
+
+def conclude_run(
+    run: Run, cohort: Cohort, judged: Sequence[Judged], *, device: str | None, teller: Teller
+) -> Evaluation:
+    """Judge on the test cases where there are any, else tell what was found on validation, and write it down."""
+    trained = open_run(run.folder, device=device)
+    told: list[str] = []
+    split = "val"
+    test = [e for e in cohort.entries if e.split == "test" and e.truth is not None]
+    if test:
+        with teller.bar("Reading the test cases") as bar:
+            ready, failures = load_all(
+                cohort.of("test"), trained.steps, folder=run.folder / "cache" / "test", progress=bar
+            )
+        judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
+        clear(run.folder / "cache")
+    else:
+        told.append(
+            "These cases also chose the best weights and the temperature, so the figures may be a little too good. "
+            "Judge on cases of their own with evaluate."
+        )
+    if not judged:
+        raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
+    evaluation = conclude(trained.task, judged, split=split, told=told)
+    write_evaluation(run.folder, evaluation)
+    return evaluation

@@ -1,0 +1,190 @@
+"""From what the data is and how long there is, to a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from .facts import Facts
+from .recipe import Answering, Recipe, Training
+
+LEAST = 4
+"""The fewest elements along an axis at the bottom of a network."""
+
+
+def plan(facts: Facts, *, minutes: float = 20.0, steps: int = 0, gpu: bool = False, seed: int = 0) -> Recipe:
+    """Give the recipe that suits the data and the budget; every choice in it can be changed."""
+    makers = {"segmentation": segmentation, "classification": classification}
+    if facts.task not in makers:
+        raise ValueError(f"There is no plan for {facts.task!r}. Write a recipe, and give it with --recipe.")
+    return makers[facts.task](facts, minutes=minutes, steps=steps, gpu=gpu, seed=seed)
+
+
+def segmentation(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: int) -> Recipe:
+    """A U-Net on patches."""
+    spacing = spacing_for(facts)
+    sizes = facts.sizes_mm() if spacing else np.array(facts.shapes)
+    middle = np.median(sizes, axis=0) / np.array(spacing or [1.0] * facts.dims)
+    room = (2.5e5 if gpu else 1.1e5) if facts.dims == 3 else (2.6e5 if gpu else 6.6e4)
+    grain = spacing or facts.middle_spacing()
+    patch, strides = patch_and_strides(middle, grain, room)
+    base = {(2, False): 24, (3, False): 16, (2, True): 32, (3, True): 32}[(facts.dims, gpu)]
+    channels = [min(base * 2**level, 320) for level in range(len(strides) + 1)]
+    batch = 2 if facts.dims == 3 else max(2, min(8, round(2.6e5 / float(np.prod(patch)))))
+    return Recipe(
+        task={"kind": "segmentation", "dims": facts.dims, "channels": facts.channels, "labels": facts.labels},
+        model={
+            "name": "unet",
+            "channels": tuple(channels),
+            "strides": tuple(tuple(s) for s in strides),
+            "encoder": "plain",
+        },
+        prepare=(*placing(facts, spacing), scaling(facts)),
+        augment=augmentation(facts, spacing),
+        optimiser={"name": "adamw", "rate": 3e-3, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            steps=steps, minutes=minutes, batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed
+        ),
+        answering=Answering(),
+    )
+
+
+def classification(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: int) -> Recipe:
+    """A residual network on whole images."""
+    shape = whole_shape(facts, gpu=gpu)
+    halvings = max(1, int(np.floor(np.log2(max(shape) / 4))))
+    stem = 1 if max(shape) <= 64 else 2
+    levels = max(2, min(4, halvings - (stem > 1)))
+    base = 32 if facts.dims == 2 else 16
+    channels = tuple(min(base * 2**level, 256) for level in range(levels))
+    return Recipe(
+        task={
+            "kind": "classification",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "labels": facts.labels,
+            "exclusive": facts.exclusive,
+        },
+        model={"name": "resnet", "channels": channels, "blocks": (1,) * levels, "stem": stem, "dropout": 0.3},
+        prepare=(*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)),
+        augment=whole_augmentation(facts),
+        optimiser={"name": "adamw", "rate": 2e-3, "decay": 5e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            steps=steps,
+            minutes=minutes,
+            batch=int(max(4, min(32, facts.cases // 4))),
+            patch=shape,
+            foreground=0.0,
+            average=0.99,
+            seed=seed,
+        ),
+        answering=Answering(flips=whole_flips(facts)),
+    )
+
+
+def spacing_for(facts: Facts) -> tuple[float, ...]:
+    """Give the spacing to resample to: the median, where spacings differ; empty where all agree or none is known."""
+    if not facts.measured:
+        return ()
+    spacings = np.array(facts.spacings)
+    middle = np.median(spacings, axis=0)
+    if np.all(np.abs(spacings / middle - 1) < 0.01):
+        return ()
+    thick = int(np.argmax(middle))
+    if middle[thick] > 3 * np.min(middle):
+        middle[thick] = max(np.percentile(spacings[:, thick], 10), 3 * np.min(middle))
+    return tuple(round(float(v), 4) for v in middle)
+
+
+def patch_and_strides(
+    middle: Sequence[float] | Any, spacing: Sequence[float], room: float
+) -> tuple[list[int], list[list[int]]]:
+    """Choose what the network sees, as large as ``room`` elements allow, and how each level shrinks it.
+
+    Axes shrink while they keep at least four elements and are not much coarser than the finest axis.
+
+    >>> patch_and_strides([36, 50, 35], [1, 1, 1], 1.1e5)
+    ([40, 56, 40], [[2, 2, 2], [2, 2, 2], [2, 2, 2]])
+    """
+    patch = np.minimum(np.array(middle, float), 512)
+    while np.prod(patch) > room:
+        patch[int(np.argmax(patch * np.array(spacing)))] *= 0.95
+    strides: list[list[int]] = []
+    now, grain = patch.copy(), np.array(spacing, float)
+    while len(strides) < 5:
+        halves = (now >= 2 * LEAST) & (grain <= 2 * grain.min())
+        if not halves.any() or now[halves].max() < 2 * LEAST:
+            break
+        strides.append([2 if h else 1 for h in halves])
+        now, grain = np.where(halves, now / 2, now), np.where(halves, grain * 2, grain)
+    if not strides:
+        strides = [[2 if s > 1 else 1 for s in patch]]
+    whole = np.prod(np.array(strides), axis=0)
+    return [int(max(1, ceil(p / w)) * w) for p, w in zip(patch, whole, strict=True)], strides
+
+
+def whole_shape(facts: Facts, *, gpu: bool) -> tuple[int, ...]:
+    """Choose the shape that whole images are brought to: their own, up to what a processor can carry."""
+    middle = np.median(np.array(facts.shapes), axis=0)
+    if facts.measured and facts.dims == 3:
+        extent = np.median(facts.sizes_mm(), axis=0)
+        middle = extent / np.min(facts.middle_spacing())
+    most = {(2, False): 128, (2, True): 224, (3, False): 48, (3, True): 96}[(facts.dims, gpu)]
+    factor = min(1.0, most / float(np.max(middle)))
+    return tuple(int(max(4, ceil(m * factor / 4) * 4)) for m in middle)
+
+
+def placing(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
+    """The steps that put every case into the same place."""
+    steps: list[dict[str, Any]] = [{"name": "reorient", "to": "RAS"}] if facts.dims == 3 else []
+    if len(facts.channels) > 1:
+        steps.append({"name": "align"})
+    if spacing:
+        steps.append({"name": "resample", "spacing": tuple(spacing)})
+    return tuple(steps)
+
+
+def scaling(facts: Facts) -> dict[str, Any]:
+    """The step that brings intensities to a common scale."""
+    if facts.modality in ("ct", "pet") and facts.planes == 1:
+        low, high, mean, deviation = (round(v, 3) for v in facts.intensity)
+        return {"name": "normalise", "way": "fixed", "low": low, "high": high, "mean": mean, "deviation": deviation}
+    return {"name": "normalise", "way": "each"}
+
+
+def augmentation(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
+    """Random changes for patches: bodies lie one way up, what is seen through a microscope lies any way."""
+    anyway = facts.dims == 2 and not facts.measured
+    grain = tuple(round(float(v), 4) for v in (spacing or facts.middle_spacing()))
+    spatial: dict[str, Any] = {"name": "spatial", "share": 0.7, "degrees": 180.0 if anyway else 15.0, "bend": 1.0}
+    if len({round(g, 2) for g in grain}) > 1:
+        spatial["spacing"] = grain
+    flips = ({"name": "flip", "axes": (0, 1)},) if anyway else ()
+    return (*flips, spatial, {"name": "intensity"}, {"name": "noise"}, {"name": "blur"}, {"name": "low_resolution"})
+
+
+def whole_augmentation(facts: Facts) -> tuple[dict[str, Any], ...]:
+    """Random changes for whole images."""
+    spatial = {"name": "spatial", "share": 0.9, "degrees": 20.0, "scale": 0.25, "shift": 0.1, "bend": 0.5}
+    return (
+        {"name": "flip", "axes": whole_flips(facts)},
+        spatial,
+        {"name": "intensity", "share": 0.4},
+        {"name": "noise", "most": 0.1},
+        {"name": "blur", "share": 0.1},
+    )
+
+
+def whole_flips(facts: Facts) -> tuple[int, ...]:
+    """The axes along which a mirrored image shows the same: left and right, unless a class names a side."""
+    sided = any(word in name.lower().split() for name in facts.labels for word in ("left", "right"))
+    if sided:
+        return ()
+    return (0,) if facts.dims == 3 else (1,)

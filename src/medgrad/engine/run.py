@@ -1,0 +1,125 @@
+"""A run is a folder that stands by itself; here is how it is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import registry
+from ..errors import FormatError, SettingError
+from ..prepare._step import Step, build_steps
+from ..tasks._task import Task
+from .checkpoint import read_checkpoint, restore_order, write_text
+from .device import Mixed, Place, choose
+from .recipe import Recipe, read_recipe, to_toml
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where everything of a run lies. Folds, where there are any, are runs within it."""
+
+    folder: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.folder / "recipe.toml"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "weights" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "weights" / "best.safetensors"
+
+    @property
+    def steps_file(self) -> Path:
+        return self.folder / "steps.jsonl"
+
+    @property
+    def folds(self) -> list[Run]:
+        """The runs of the folds, in order; empty where there are none."""
+        return [Run(p) for p in sorted(self.folder.glob("fold-*")) if (p / "recipe.toml").exists()]
+
+    def recipe(self) -> Recipe:
+        """Read the recipe."""
+        if not self.recipe_file.exists():
+            raise FormatError(
+                f"{str(self.folder)!r} is not a run: it has no recipe.toml. Give a folder that fit wrote."
+            )
+        return read_recipe(self.recipe_file)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe."""
+        write_text(self.recipe_file, to_toml(recipe))
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to ``run.json``."""
+        path = self.folder / "run.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        write_text(path, json.dumps(known | facts, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What answers: the task, the networks (one, or one a fold) and how cases are prepared for them."""
+
+    task: Task
+    models: tuple[nn.Module, ...]
+    steps: tuple[Step, ...]
+    recipe: Recipe
+    place: Place
+
+
+def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
+    """Make the network that a recipe names, for inputs of so many channels."""
+    settings = {k: v for k, v in recipe.model.items() if k != "name"}
+    make = registry.find("models", recipe.model["name"])
+    if task.outputs.shape not in make.gives:
+        fitting = [n for n in registry.names("models") if task.outputs.shape in registry.find("models", n).gives]
+        raise SettingError(
+            f"{task.kind} needs a {task.outputs.shape} output, which {recipe.model['name']!r} does not give. "
+            f"These do: {', '.join(fitting)}."
+        )
+    if "shape" in signature(make).parameters and not settings.get("shape"):
+        settings["shape"] = recipe.training.patch
+    return make(planes, task.outputs.channels, task.dims, **settings)
+
+
+def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
+    """Open a run to answer with: its best weights, or those of all its folds together."""
+    run = Run(Path(folder))
+    recipe = run.recipe()
+    task = recipe.build_task()
+    place = choose(recipe.training.precision, device)
+    models = tuple(open_model(each, place) for each in (run.folds or [run]))
+    return Trained(task, models, tuple(build_steps(recipe.prepare)), recipe, place)
+
+
+def open_model(run: Run, place: Place) -> nn.Module:
+    """Load the best weights of one run into its network."""
+    recipe = run.recipe()
+    path = run.best if run.best.exists() else run.last
+    if not path.exists():
+        raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
+    state = read_checkpoint(path)
+    model = build_model(recipe, recipe.build_task(), int(state["planes"]))
+    restore_order(model, state["average"] or state["model"])
+    return Mixed(place.model(model), place).eval()
+
+
+def with_task(recipe: Recipe, task: Task) -> Recipe:
+    """Give the recipe with the task's settings as they are now."""
+    return replace(recipe, task=task.settings())
+
+
+def planes_of(cases: Sequence[Any], task: Task) -> int:
+    """Count the input channels of a prepared case."""
+    images = cases[0].images
+    return sum(images[n].channels for n in (task.channels or images))

@@ -1,0 +1,174 @@
+"""Laws that every task keeps. A new task file is tested here the moment it exists."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from medgrad import registry
+from medgrad.descent.gradients import build_gradients, loss_of
+from medgrad.engine.answer import answer
+from medgrad.engine.device import Place
+from medgrad.engine.recipe import Recipe, from_table, to_toml
+from medgrad.engine.train import Average, train
+from medgrad.tasks._task import Task, finest, stack
+
+CPU = Place("cpu", torch.float32)
+KINDS = [(kind, dims) for kind in registry.names("tasks") for dims in (2, 3)]
+
+
+@pytest.fixture(params=KINDS, ids=lambda p: f"{p[0]}-{p[1]}D")
+def task(request):
+    kind, dims = request.param
+    return registry.find("tasks", kind)(dims=dims)
+
+
+@pytest.fixture
+def cases(task):
+    return [task.example(seed) for seed in range(8)]
+
+
+def network(task, seed=0):
+    """The smallest network of the house that gives what a task needs."""
+    torch.manual_seed(seed)
+    name = {"dense": "unet", "pooled": "cnn"}[task.outputs.shape]
+    planes = task.encode(task.example(0)).inputs.shape[0]
+    channels = (8, 16) if name == "unet" else (8, 16, 16)
+    return registry.find("models", name)(planes, task.outputs.channels, task.dims, channels=channels)
+
+
+def batches(task, cases, size=4, seed=0):
+    rng = np.random.default_rng(seed)
+    while True:
+        yield stack([task.encode(cases[i]) for i in rng.integers(len(cases), size=size)])
+
+
+def learn(task, cases, model, steps=40, gradients=(), rate=3e-3):
+    optimiser = registry.find("descent.optimisers", "adamw")(model.named_parameters(), rate=rate)
+    return list(
+        train(
+            model,
+            task,
+            batches(task, cases),
+            optimiser=optimiser,
+            gradients=build_gradients(gradients),
+            steps=steps,
+            average=Average(model, 0.9),
+        )
+    )
+
+
+def test_learns(task, cases):
+    losses = [s.loss for s in learn(task, cases, network(task))]
+    assert np.median(losses[-10:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_the_truth_is_the_best_answer(task, cases):
+    from medgrad import metrics
+
+    rows = [task.judge(c.truth, c.truth) for c in cases]
+    figures = task.summarise(rows)
+    assert figures[task.aim] == 1
+    for name, value in figures.items():
+        if value is not None and metrics.better(name) == "higher" and metrics.bounds(name) == (0.0, 1.0):
+            assert value == 1, name
+
+
+def test_a_failed_case_counts_against_the_aim(task, cases):
+    good = [task.judge(c.truth, c.truth) for c in cases]
+    bad = [*good[1:], task.failed(cases[0].truth)]
+    assert task.summarise(bad)[task.aim] < task.summarise(good)[task.aim]
+
+
+def test_a_quick_judgement_gives_the_same_aim(task, cases):
+    slow = task.summarise([task.judge(c.truth, c.truth) for c in cases])
+    quick = task.summarise([task.judge(c.truth, c.truth, quick=True) for c in cases])
+    assert quick[task.aim] == slow[task.aim]
+
+
+def test_needs_no_truth_to_answer(task, cases):
+    blind = dataclasses.replace(cases[0], truth=None)
+    shape = cases[0].grid.shape
+    said = answer([network(task)], task, blind, steps=[], patch=shape, place=CPU)
+    assert type(said) is type(cases[0].truth)
+    assert task.encode(blind).target == {}
+
+
+def test_the_answer_does_not_depend_on_the_truth(task, cases):
+    model, shape = network(task), cases[0].grid.shape
+    ask = lambda c: answer([model], task, c, steps=[], patch=shape, place=CPU)  # noqa: E731
+    with_truth, without = ask(cases[0]), ask(dataclasses.replace(cases[0], truth=None))
+    assert task.judge(with_truth, without) == task.judge(with_truth, with_truth)
+
+
+def test_samples_have_one_shape(task, cases):
+    samples = [task.encode(c) for c in cases]
+    assert len({s.inputs.shape for s in samples}) == 1
+    assert len({tuple(sorted((k, v.shape) for k, v in s.target.items())) for s in samples}) == 1
+
+
+def test_is_remembered_by_the_recipe(task):
+    model = {"dense": "unet", "pooled": "cnn"}[task.outputs.shape]
+    recipe = Recipe(task=task.settings(), model={"name": model})
+    import tomllib
+
+    again = from_table(tomllib.loads(to_toml(recipe)))
+    assert again.build_task() == task
+
+
+def test_score_has_a_gradient_at_the_input(task, cases):
+    model = network(task)
+    learn(task, cases, model, steps=5)
+    x = stack([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
+    score = task.score(finest(model.eval()(x)), 1)
+    assert score.shape == (2,)
+    score.sum().backward()
+    assert x.grad is not None
+    assert float(x.grad.abs().max()) > 0
+
+
+def test_a_mappable_loss_is_the_mean_of_its_samples(task, cases):
+    if not task.is_mappable:
+        pytest.skip("the task says that its loss is not mappable")
+    batch = stack([task.encode(c) for c in cases[:3]])
+    output = finest(network(task).eval()(batch.inputs)).detach()
+    whole = sum(task.loss(output, batch.target).values())
+    each = torch.func.vmap(lambda o, t: sum(task.loss(o[None], {k: v[None] for k, v in t.items()}).values()))(
+        output, batch.target
+    )
+    torch.testing.assert_close(each.mean(), whole)
+
+
+def test_the_gradient_in_parts_is_that_of_the_whole(task, cases):
+    model = network(task).eval()
+    batch = stack([task.encode(c) for c in cases[:4]])
+    told = build_gradients(())(model, task, batch)
+    want = {k: p.grad.clone() for k, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    again = build_gradients([{"name": "accumulated", "parts": 2}])(model, task, batch)
+    assert loss_of(again) == pytest.approx(loss_of(told), rel=1e-5)
+    for k, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, want[k], rtol=1e-4, atol=1e-6)
+
+
+def test_holds_settings_and_nothing_else(task):
+    assert dataclasses.is_dataclass(task)
+    assert hash(task.kind) == hash(task.kind)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.dims = 5
+    assert isinstance(task, Task)
+    assert not inspect.isabstract(type(task))
+
+
+def test_can_be_exported(task, cases):
+    model = network(task).eval()
+    x = task.encode(cases[0]).inputs[None]
+    program = torch.export.export(model, (x,))
+    torch.testing.assert_close(program.module()(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+def test_steps_are_the_same_for_the_same_seed(task, cases):
+    losses = [[s.loss for s in learn(task, cases, network(task), steps=4)] for _ in range(2)]
+    assert losses[0] == losses[1]
