@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydicom.encaps import generate_frames, parse_fragments
 from pydicom.uid import UID
 
 from ...errors import FormatError
+from ._codec_process import decoded_apart
 from ._damage import MOST_PIXELS, MOST_TIMES_SMALLER, damage_told
 from ._dicom_file import PIXELS, number, open_dicom, word
 
@@ -23,9 +25,10 @@ GREY, COLOUR = (
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
 BITS = (1, 8, 16, 32, 64)
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+JPEG_EXTENDED, RLE = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5"
 ITEM = b"\xfe\xff\x00\xe0"
 FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
+MOST_PADDING = 1024
 JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "JPEG", 0xF7: "JPEG-LS"}
 CODECS = {
     "1.2.840.10008.1.2.4.50": "JPEG",
@@ -36,7 +39,7 @@ CODECS = {
     "1.2.840.10008.1.2.4.81": "JPEG-LS",
     "1.2.840.10008.1.2.4.90": "JPEG 2000",
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
-    "1.2.840.10008.1.2.5": "RLE",
+    RLE: "RLE",
 }
 
 
@@ -160,7 +163,8 @@ def check_plain(path: Path, data: bytes, shape: Shape, source: Dataset) -> None:
             f"{str(path)!r} has {len(data):,} bytes of pixels, but its header promises {wanted:,}. "
             "Copy it again: it is cut off."
         )
-    if len(data) - wanted >= max(bits // 8, 2):
+    left = data[wanted:]
+    if len(left) > 1 and (len(left) > MOST_PADDING or len(left) >= bits // 8 or any(left)):
         raise FormatError(
             f"{str(path)!r} has {len(data):,} bytes of pixels, but its header says {wanted:,}: "
             "which of them are the picture cannot be known. Ask for the file again."
@@ -191,22 +195,51 @@ def check_packed(path: Path, data: bytes, shape: Shape, syntax: UID) -> None:
 def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> None:
     """Raise unless one packed frame begins and ends as its codec does, and is of the right size."""
     if codec == "RLE":
-        segments = int.from_bytes(frame[:4], "little")
-        if segments != math.ceil(shape.bits / 8) * shape.samples or len(frame) < 64:
-            raise FormatError(
-                f"{str(path)!r}, frame {i + 1}, has {segments} RLE segments. Copy it again: it is damaged."
-            )
+        check_runs(path, i, frame, shape)
         return
     found, rows, columns, samples, bits = codestream(frame)
     if found != codec:
         raise FormatError(f"{str(path)!r}, frame {i + 1}, is {found}, but its transfer syntax says {codec}.")
-    if (rows, columns, samples) != (shape.rows, shape.columns, shape.samples) or bits > shape.bits:
+    if (rows, columns, samples) != (shape.rows, shape.columns, shape.samples) or not (2 <= bits <= shape.bits <= 16):
         raise FormatError(
             f"{str(path)!r}, frame {i + 1}, is {rows} x {columns} x {samples} of {bits} bits inside, but its header "
             f"says {shape.rows} x {shape.columns} x {shape.samples} of {shape.bits}. Ask for the file again."
         )
     if b"\xff\xd9" not in frame[-16:]:
         raise FormatError(f"{str(path)!r}, frame {i + 1}, does not end as {codec} does. Copy it again: it is cut off.")
+
+
+def check_runs(path: Path, i: int, frame: bytes, shape: Shape) -> None:
+    """Raise unless each of the runs of an RLE frame unpacks to one byte for every pixel."""
+    n = int.from_bytes(frame[:4], "little")
+    starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(4, 4 + 4 * min(n, 15), 4)]
+    lengths = [unpacked_length(frame[a:b]) for a, b in pairwise([*starts, len(frame)])]
+    wanted = shape.rows * shape.columns
+    if n != shape.bits // 8 * shape.samples or min(starts) < 64 or not all(0 <= k - wanted <= 1 for k in lengths):
+        raise FormatError(
+            f"{str(path)!r}, frame {i + 1}, unpacks from RLE to {lengths[:4]} bytes in {n} parts, but {wanted} in "
+            f"{shape.bits // 8 * shape.samples} were promised. Copy it again: it is damaged."
+        )
+
+
+def unpacked_length(runs: bytes) -> int:
+    """Give how many bytes a PackBits segment unpacks to; a lone last byte is padding.
+
+    >>> unpacked_length(bytes([2, 7, 8, 9, 254, 5, 0]))
+    6
+    """
+    at = n = 0
+    while at + 1 < len(runs):
+        head = runs[at]
+        if head < 128:
+            n += min(head + 1, len(runs) - at - 1)
+            at += head + 2
+        elif head > 128:
+            n += 257 - head
+            at += 2
+        else:
+            at += 1
+    return n
 
 
 def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
@@ -236,10 +269,8 @@ def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
 
 def decoded(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
     """Decode the pixels, and raise if what comes is not what was promised."""
-    if source.get("NumberOfFrames") is not None and shape.frames == 1:
-        source.NumberOfFrames = 1
-    deep_jpeg = syntax == JPEG_EXTENDED and shape.bits_stored > 8
-    array: NDArray[Any] = by_gdcm(path, shape) if deep_jpeg else source.pixel_array
+    codec = CODECS.get(str(syntax), "RLE")
+    array = decoded_apart(path) if codec != "RLE" else plain_pixels(path, source, shape, syntax)
     wanted = (
         [n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns] + [n for n in (shape.samples,) if n > 1]
     )
@@ -248,12 +279,29 @@ def decoded(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[A
     return array
 
 
+def decoded_here(path: Path) -> NDArray[Any]:
+    """Decode a file whose header has been checked, in this process."""
+    source = open_dicom(path)
+    with damage_told(path, "DICOM pixels"):
+        return plain_pixels(path, source, shape_of(path, source), syntax_of(path, source))
+
+
+def plain_pixels(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+    """Decode the pixels with whichever decoder is right for them."""
+    if source.get("NumberOfFrames") is not None and shape.frames == 1:
+        source.NumberOfFrames = 1
+    if syntax == RLE:  # the faster decoder panics at damaged data
+        source.pixel_array_options(decoding_plugin="pydicom")
+    if syntax == JPEG_EXTENDED and shape.bits_stored > 8:
+        return by_gdcm(path, shape)
+    array: NDArray[Any] = source.pixel_array
+    return array
+
+
 def by_gdcm(path: Path, shape: Shape) -> NDArray[Any]:
     """Decode JPEG of 12 bits, which pydicom asks none of its decoders to do."""
     import gdcm
 
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
     if shape.bits != 16 or not reader.Read():

@@ -43,12 +43,10 @@ def limits(shape: Shape) -> tuple[int, int]:
 
 
 def prepared(source: Dataset, stored: NDArray[Any], shape: Shape, told: list[str]) -> NDArray[Any]:
-    """Clear bits that hold no picture, look colours and tables up, and turn inverted greys upright."""
-    if stored.dtype.kind in "ui" and 1 < shape.bits_stored < shape.bits:
-        stored = within_bits(stored, shape, told)
+    """Look colours and tables up, and turn inverted greys upright."""
     if shape.photometric == "PALETTE COLOR":
         tell(told, "The colours were looked up in the picture's palette.")
-        return apply_color_lut(stored, source)
+        return narrowed(apply_color_lut(stored, source))
     if every_item(source, "ModalityLUTSequence"):
         tell(told, "The values were looked up in the file's modality table.")
         stored = np.asarray(apply_modality_lut(stored, source))
@@ -62,16 +60,12 @@ def prepared(source: Dataset, stored: NDArray[Any], shape: Shape, told: list[str
     return (low + high - stored.astype(np.int64)).astype(stored.dtype)
 
 
-def within_bits(stored: NDArray[Any], shape: Shape, told: list[str]) -> NDArray[Any]:
-    """Keep the stored bits only, where others (an overlay, say) are set."""
-    low, high = limits(shape)
-    if int(stored.min()) >= low and int(stored.max()) <= high:
-        return stored
-    tell(told, f"Bits above the {shape.bits_stored} that hold the picture were set (an overlay) and were cleared.")
-    kept = stored.astype(np.int64) & (2**shape.bits_stored - 1)
-    if shape.signed:
-        kept = np.where(kept > high, kept - 2**shape.bits_stored, kept)
-    return kept.astype(stored.dtype)
+def narrowed(colours: NDArray[Any]) -> NDArray[Any]:
+    """Give colours of a 16-bit palette in 8 bits, where no more than 8 of them are used."""
+    if colours.dtype != np.uint16:
+        return colours
+    high, low = colours >> 8, colours & 255
+    return high.astype(np.uint8) if not low.any() or (low == high).all() else colours
 
 
 def rescaled(values: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray[Any]:
@@ -158,6 +152,8 @@ def waiting_time(source: Dataset, drug: Dataset, earliest: str) -> timedelta | N
 def moment(day: str, time: str) -> datetime | None:
     """Read DICOM's date and time of day, without parts of a second and time zone."""
     digits = time.split(".")[0].split("+")[0].split("-")[0].replace(":", "")
+    if len(digits) < 4:
+        return None
     try:
         return datetime.strptime(day.replace(".", "") + digits.ljust(6, "0")[:6], "%Y%m%d%H%M%S")
     except ValueError:
