@@ -16,7 +16,7 @@ from ...errors import FormatError
 from ._damage import damage_told, first_bytes
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-MOST_UNPACKED = 2**27  # bytes that a deflated file may become; one of 254 KB can become 256 MB
+MOST_UNPACKED, MOST_TIMES = 2**24, 100  # bytes that any deflated file may become, or else so many times its size
 LONGEST_WORD = 256
 LOOKED_AT = 64  # the files of a folder from which its kind is told
 FIRST_GROUPS = (b"\x02\0", b"\x08\0")
@@ -58,11 +58,12 @@ def check_deflated(path: Path) -> None:
         meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
         if str(meta.get("TransferSyntaxUID", "")).strip() != DEFLATED:
             return
-        engine, left = zlib.decompressobj(-zlib.MAX_WBITS), MOST_UNPACKED
-        while left > 0 and not engine.eof and (piece := engine.unconsumed_tail or file.read(2**16)):
+        most = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
+        engine, left = zlib.decompressobj(-zlib.MAX_WBITS), most
+        while left >= 0 and not engine.eof and (piece := engine.unconsumed_tail or file.read(2**16)):
             left -= len(engine.decompress(piece, 2**20))
-    if not engine.eof:
-        why = f"unpacks to more than {MOST_UNPACKED:,} bytes" if left <= 0 else "is cut off"
+    if left < 0 or not engine.eof:
+        why = f"unpacks to more than {most:,} bytes" if left < 0 else "is cut off"
         raise FormatError(f"{str(path)!r} is deflated and {why}. Ask for it without compression.")
 
 
