@@ -1,0 +1,95 @@
+"""Windows are blended the same whether slab by slab or all at once, and memory grows with a slab."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from medgrad.data import Case, Grid, Image
+from medgrad.engine.answer import answer_prepared, bell, slabs, window_starts
+from medgrad.engine.device import Place
+from medgrad.engine.recipe import Answering
+from medgrad.tasks.segmentation import Segmentation
+
+CPU = Place("cpu", torch.float32)
+
+
+def all_at_once(look, shape, patch, overlap):
+    from itertools import product
+
+    sums, weights = 0, torch.zeros(shape)
+    for start in product(*[window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]):
+        said = look(start)
+        where = tuple(slice(a, a + p) for a, p in zip(start, patch, strict=True))
+        if isinstance(sums, int):
+            sums = torch.zeros(len(said), *shape)
+        sums[(slice(None), *where)] += said * bell(patch)
+        weights[where] += bell(patch)
+    return sums / weights
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "overlap"),
+    [((20, 9, 11), (8, 8, 8), 0.5), ((8, 30), (8, 8), 0.25), ((33, 12), (10, 12), 0.7), ((7, 7), (7, 7), 0.5)],
+)
+def test_slabs_are_what_all_windows_at_once_give(shape, patch, overlap):
+    torch.manual_seed(0)
+    field = torch.randn(3, *shape)
+    noise = {}
+
+    def look(start):
+        where = tuple(slice(a, a + p) for a, p in zip(start, patch, strict=True))
+        seed = noise.setdefault(tuple(start), len(noise))
+        return field[(slice(None), *where)] + torch.randn(3, *patch, generator=torch.Generator().manual_seed(seed))
+
+    pieces = list(slabs(look, shape, patch, overlap=overlap))
+    whole = torch.cat([p for _, p in pieces], dim=1)
+    assert [first for first, _ in pieces] == list(np.cumsum([0, *[p.shape[1] for _, p in pieces[:-1]]]))
+    torch.testing.assert_close(whole, all_at_once(look, shape, patch, overlap), rtol=1e-4, atol=1e-4)
+
+
+class Threshold(torch.nn.Module):
+    """Says 1 where the image is above a half: a network whose right answer is known."""
+
+    def forward(self, x):
+        return torch.cat([0.5 - x[:, :1], x[:, :1] - 0.5], dim=1)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 6), (30, 7, 40), (16, 16, 16)])
+@pytest.mark.parametrize("flips", [(), (0, 2)])
+def test_a_known_network_gives_its_known_answer_at_any_size(shape, flips):
+    rng = np.random.default_rng(0)
+    array = rng.random(shape).astype(np.float32)
+    case = Case("x", {"image": Image(array, Grid.of(shape))})
+    said = answer_prepared(
+        [Threshold()], Segmentation(), case, patch=(16, 16, 16), place=CPU, how=Answering(flips=flips)
+    )
+    np.testing.assert_array_equal(said.array, array > 0.5)
+    assert said.grid == case.grid
+
+
+def test_folds_answer_together():
+    class Constant(torch.nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def forward(self, x):
+            return torch.cat([torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], self.value)], dim=1)
+
+    case = Case("x", {"image": Image(np.zeros((4, 4, 4), np.float32), Grid.of((4, 4, 4)))})
+    ask = lambda *values: answer_prepared(  # noqa: E731
+        [Constant(v) for v in values], Segmentation(), case, patch=(4, 4, 4), place=CPU
+    )
+    assert ask(1.0, -3.0).array.max() == 0
+    assert ask(3.0, -1.0).array.min() == 1
+
+
+def test_windows_cover_everything_and_overlap_enough():
+    for size in range(1, 60):
+        for patch in (1, 7, 16):
+            starts = window_starts(size, patch, 0.5)
+            covered = {i for s in starts for i in range(s, s + patch)}
+            assert set(range(size)) <= covered
+            assert all(b - a <= max(1, (patch + 1) // 2) for a, b in pairwise(starts))

@@ -1,0 +1,70 @@
+"""The recipe is one tree: written and read it stays the same, and a wrong key names the right one."""
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medgrad.engine.recipe import Recipe, Training, from_table, merged, read_recipe, to_toml, toml_value
+from medgrad.errors import MedgradError, SettingError
+
+FULL = Recipe(
+    task={"kind": "segmentation", "dims": 2, "labels": ("liver", 'a "quoted" name', "naïve\n")},
+    model={"name": "unet", "channels": (8, 16), "strides": ((2, 2),)},
+    prepare=({"name": "reorient"}, {"name": "normalise", "way": "fixed"}),
+    augment=({"name": "flip", "axes": (0, 1)},),
+    gradients=({"name": "clipped", "norm": 1.0},),
+    training=Training(steps=7, patch=(8, 8)),
+)
+
+
+def test_is_read_as_it_was_written():
+    again = from_table(tomllib.loads(to_toml(FULL)))
+    assert again == FULL
+
+
+@given(
+    st.recursive(
+        st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_value_survives_toml(value):
+    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"modle": {}}, "Did you mean 'model'"),
+        ({"training": {"step": 5}}, "Did you mean 'steps'"),
+        ({"model": {"name": "unet", "chanels": [1]}}, "Did you mean 'channels'"),
+        ({"model": {"name": "unett"}}, "Did you mean 'unet'"),
+        ({"task": {"kind": "segmentation", "label": ["x"]}}, "Did you mean 'labels'"),
+        ({"training": {"steps": "many"}}, "must be a int"),
+        ({"augment": [{"axes": [0]}]}, "has no name"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_the_nearest_right_one(table, said):
+    with pytest.raises(MedgradError, match=said):
+        from_table(table)
+
+
+def test_a_persons_changes_replace_what_they_name_and_nothing_else():
+    new = merged(FULL, {"training": {"batch": 9}, "model": {"channels": [4, 8]}})
+    assert (new.training.batch, new.training.steps) == (9, 7)
+    assert new.model["channels"] == (4, 8)
+    assert new.model["strides"] == ((2, 2),)
+
+
+def test_another_model_drops_the_settings_of_the_first():
+    new = merged(FULL, {"model": {"name": "vgg"}})
+    assert dict(new.model) == {"name": "vgg"}
+
+
+def test_what_is_no_toml_is_one_line(tmp_path):
+    (tmp_path / "r.toml").write_bytes(b"\xff\xfe[")
+    with pytest.raises(SettingError, match="not a TOML file"):
+        read_recipe(tmp_path / "r.toml")

@@ -1,0 +1,139 @@
+"""Laws that every step of preparation keeps: what it does, it can undo."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from medgrad import registry
+from medgrad.data import Case, Grid, Image, LabelMap
+from medgrad.data.grid import as_rows
+from medgrad.prepare._step import build_steps, prepare, restore
+
+NAMES = registry.names("prepare")
+SETTINGS = {"fit": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}
+ORIENTATIONS = [
+    (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
+]
+
+
+def oriented(order, signs, shape=(23, 17, 13), spacing=(1.0, 1.5, 2.0), tilt=0.0):
+    matrix = np.eye(4)
+    turn = np.eye(3)
+    if tilt:
+        c, s = np.cos(tilt), np.sin(tilt)
+        turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    for axis, (world, sign) in enumerate(zip(order, signs, strict=True)):
+        matrix[:3, axis] = turn[:, world] * sign * spacing[axis]
+    matrix[:3, 3] = (-20, 30, 7)
+    return Grid(shape, as_rows(matrix))
+
+
+def ball(grid, radius=9.0):
+    """A ball in the middle of the patient's part that the grid covers: the same thing on any grid."""
+    middle = grid.world(np.array([(s - 1) / 2 for s in grid.shape]))
+    at = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    off = at - middle
+    inside = ((off / np.array([1.0, 1.0, 0.8])) ** 2).sum(-1) < radius**2
+    return inside.astype(np.uint8), off
+
+
+def case_on(grid):
+    labels, off = ball(grid)
+    image = (labels * 100 + off[..., 0]).astype(np.float32)
+    return Case("ball", {"image": Image(image, grid)}, LabelMap(labels, grid, {1: "ball"}))
+
+
+def made(name):
+    return build_steps([{"name": name, **SETTINGS.get(name, {})}])[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_comes_back_to_the_grid_of_the_case(name):
+    case = case_on(oriented((2, 0, 1), (1, -1, 1)))
+    step = made(name)
+    ready = step.apply(case)
+    back = step.undo(ready.truth, case.grid)
+    assert back.grid == case.grid
+    changed = float((back.array != case.truth.array).mean())
+    assert changed < (0.03 if name in ("fit", "resample") else 1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_case_is_not_altered(name):
+    case = case_on(oriented((0, 1, 2), (1, 1, 1)))
+    before = case.images["image"].array.copy(), case.truth.array.copy()
+    made(name).apply(case)
+    np.testing.assert_array_equal(case.images["image"].array, before[0])
+    np.testing.assert_array_equal(case.truth.array, before[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_and_truth_stay_together(name):
+    ready = made(name).apply(case_on(oriented((1, 2, 0), (-1, 1, -1))))
+    assert ready.truth.grid == ready.grid == ready.images["image"].grid
+
+
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
+def test_all_48_orientations_go_there_and_back_without_a_change(order, signs):
+    case = case_on(oriented(order, signs))
+    step = made("reorient")
+    ready = step.apply(case)
+    assert ready.grid.orientation == "RAS"
+    corner = np.array([0, 0, 0])
+    index = case.grid.index(ready.grid.world(corner))
+    np.testing.assert_allclose(index, np.round(index), atol=1e-9)
+    back = step.undo(ready.truth, case.grid)
+    np.testing.assert_array_equal(back.array, case.truth.array)
+    assert back.grid == case.grid
+
+
+@pytest.mark.parametrize("tilt", [0.1, 0.3])
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS[::7])
+def test_every_element_stays_where_it_was_in_the_patient(order, signs, tilt):
+    case = case_on(oriented(order, signs, tilt=tilt))
+    ready, grids = prepare(case, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]))
+    want, _ = ball(case.grid)
+    middle = case.grid.world(np.array([(s - 1) / 2 for s in case.grid.shape]))
+    found = ready.grid.world(np.argwhere(ready.truth.array)).mean(0)
+    np.testing.assert_allclose(found, middle, atol=0.5)
+    back = restore(
+        ready.truth, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]), grids
+    )
+    overlap = 2 * (back.array & want).sum() / (back.array.sum() + want.sum())
+    assert back.grid == case.grid
+    assert overlap > 0.93
+
+
+def test_resampling_a_linear_image_keeps_it_linear():
+    grid = Grid.of((10, 12), spacing=(2.0, 1.0))
+    at = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    case = Case("ramp", {"image": Image((3 * at[..., 0] - at[..., 1]).astype(np.float32), grid)})
+    ready = build_steps([{"name": "resample", "spacing": (1.0, 1.0), "order": 1}])[0].apply(case)
+    there = ready.grid.world(np.moveaxis(np.indices(ready.grid.shape), 0, -1))
+    want = 3 * there[..., 0] - there[..., 1]
+    np.testing.assert_allclose(ready.images["image"].array[2:-2, 2:-2], want[2:-2, 2:-2], atol=1e-3)
+
+
+def test_fixed_normalising_is_known():
+    image = Image(np.array([[-2000.0, 0.0], [50.0, 9000.0]], np.float32), Grid.of((2, 2)))
+    step = build_steps([{"name": "normalise", "way": "fixed", "low": -100, "high": 200, "mean": 50, "deviation": 10}])[
+        0
+    ]
+    np.testing.assert_allclose(step.apply(Case("x", {"image": image})).images["image"].array, [[-15, -5], [0, 15]])
+
+
+def test_normalising_survives_what_is_not_finite():
+    image = Image(np.array([[np.nan, 1.0], [2.0, np.inf]], np.float32), Grid.of((2, 2)))
+    array = build_steps([{"name": "normalise"}])[0].apply(Case("x", {"image": image})).images["image"].array
+    assert np.isfinite(array).all()
+
+
+def test_channels_come_to_one_grid():
+    fine, coarse = Grid.of((8, 8, 8)), Grid.of((4, 4, 4), spacing=(2, 2, 2), origin=(0.5, 0.5, 0.5))
+    images = {
+        "t1": Image(np.ones(fine.shape, np.float32), fine),
+        "pet": Image(np.ones(coarse.shape, np.float32), coarse),
+    }
+    ready = build_steps([{"name": "align"}])[0].apply(Case("x", images))
+    assert {i.grid for i in ready.images.values()} == {fine}
