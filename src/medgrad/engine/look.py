@@ -202,7 +202,7 @@ def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str
         return None, ""
     low, high = (float(np.median([getattr(w, k) for w in first])) for k in ("low", "high"))
     kinds = {k for f in facts for k in f.kinds.values()}
-    if -1_100 <= low <= -200 and 100 <= high <= 4_000:
+    if -3_100 <= low <= -200 and 100 <= high <= 4_000:
         return "ct", f"The images are taken for CT, because their values run from {low:.0f} to {high:.0f}."
     channels = Counter(c for f in facts for c in f.channels.values())
     if cohort.dims == 2 and kinds == {"uint8"} and channels.most_common(1)[0][0] >= 3:

@@ -58,17 +58,25 @@ def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.round(np.clip((small - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def shapes_only(thumb: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Take away slow shading and fine grain, so that only what is drawn in the picture is left; mean 0."""
+def shapes_only(thumb: NDArray[np.generic], *, grain: float = 0.05) -> NDArray[np.float32]:
+    """Take away slow shading, fine grain and contrast, so that only what is drawn in the picture is left; mean 0.
+
+    ``grain`` is the size of what is kept, as a share of the side. Contrast is made even from place to place, so that
+    the edge of a field of view or a burnt-in mark counts no more than what lies around it.
+    """
     image = thumb.astype(np.float32)
-    coarse = image.shape[0] / 20
-    band = ndimage.gaussian_filter(image, coarse / 4, mode="nearest") - ndimage.gaussian_filter(
-        image, coarse, mode="nearest"
-    )
+    size = image.shape[0] * grain
+    band = _blurred(image, size / 4) - _blurred(image, size)
+    strength = np.sqrt(_blurred(band * band, 1.5 * size))
+    band = band / (strength + 0.1 * band.std() + 1e-6)
     return (band - band.mean()).astype(np.float32)
+
+
+def _blurred(image: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+    return ndimage.gaussian_filter(image, size, mode="nearest")
 
 
 def bits(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Give 256 (or 512) yes-or-no values: where the picture is brighter than around."""
-    band = resized(shapes_only(thumb), BITS_SIDE[thumb.ndim]).ravel()
+    band = resized(shapes_only(thumb, grain=0.1), BITS_SIDE[thumb.ndim]).ravel()
     return band > np.median(band)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import LayoutError
-from ..cohort import Cohort, Entry, Source
+from ..cohort import SPLITS, Cohort, Entry, Source
 from ..patients import with_patients
 from ..split_files import bare, column, counted, rows_of, side_of, split_column, with_split_beside
 from ..types import Scores
@@ -50,6 +50,8 @@ class Columns:
 
 def table(folder: Path, hints: Hints) -> Cohort | Miss:
     """Recognise a CSV of files with their classes or masks, given itself or by the folder that it lies in."""
+    if hints.task not in (None, "segmentation", "classification"):
+        return Miss(0.1, f"a table of classes or masks does not serve {hints.task}.")
     if folder.is_file():
         if folder.suffix.lower() not in (".csv", ".tsv"):
             return Miss(0.0, "it is no .csv.")
@@ -77,6 +79,7 @@ def _joined(folder: Path, good: Mapping[Path, Cohort]) -> Cohort:
     if len(set(sides.values())) != len(good) or None in sides.values():
         names = ", ".join(p.name for p in good)
         raise LayoutError(f"{str(folder)!r} has several tables of cases: {names}. Name one of these files.")
+    good = dict(sorted(good.items(), key=lambda item: SPLITS.index(str(sides[item[0]]))))
     every = list(good.values())
     if len({(c.task, c.labels, c.dims) for c in every}) > 1:
         raise LayoutError(f"The tables {some(p.name for p in good)} in {str(folder)!r} do not have the same classes.")
