@@ -111,7 +111,7 @@ def read_values(
     if kind.kind == "c":
         raise FormatError(f"{str(path)!r} holds complex numbers. Write their magnitude instead.")
     one = math.prod(shape) * kind.itemsize
-    offset = int(header.get_data_offset())
+    offset = max(int(header.get_data_offset()), header.single_vox_offset)
     check_promise(path, offset + (first + count) * one, path.stat().st_size, packed=isinstance(file, gzip.GzipFile))
     file.seek(offset + first * one)
     raw = read_bytes(path, file, count * one)

@@ -18,7 +18,7 @@ from ._damage import MOST_PIXELS, damage_told, first_bytes, native, smallest_uns
 from ._format import Format
 
 STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
-KINDS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP")
+KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 DEEP_COLOUR = (2, 4, 6)  # the PNG colour types that Pillow cuts to 8 bits
 
