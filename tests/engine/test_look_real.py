@@ -36,10 +36,10 @@ def test_breastmnist_holds_the_same_leaks_at_28_pixels(real_data):
     rows = {}
     for line in (real_data("cls2d_busi") / "labels.csv").read_text().splitlines()[1:]:
         file, _, side, index = line.split(",")[:4]
-        rows[f"{side}_{int(index):03d}"] = file.removesuffix(".jpg")
+        rows[side, int(index)] = file.removesuffix(".jpg")
     large = {frozenset((f.first, f.second)) for f in look(table).leaks}
     small = {
-        frozenset((rows[f.first], rows[f.second]))
+        frozenset(rows[side, int(row)] for side, row in (i.split("_") for i in (f.first, f.second)))
         for f in look(recognise(real_data("cls_medmnist/breastmnist.npz"))).leaks
     }
     assert len(small & large) >= 0.8 * len(small | large)
@@ -60,5 +60,5 @@ def test_sarcoma_series(real_data):
 
 
 def test_the_scans_of_one_patient_in_one_folder_are_looked_at_without_a_crash(real_data):
-    with pytest.raises(ValueError, match="not laid out|several|sets of labels"):
+    with pytest.raises(ValueError, match=r"sets of labels"):
         look(recognise(real_data("dicom_zoo")))
