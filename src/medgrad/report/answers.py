@@ -1,0 +1,182 @@
+"""How the answers went wrong: the calibration curve, the confusion matrix, and every case on one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import metrics
+from ._html import Markup, column, facts, number, plural, svg, table, text
+from .forest import digits, title
+
+SIDE, LEFT, TOP, BARS = 250.0, 44.0, 10.0, 46.0
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Give the 95 % interval of a share of ``n`` (Wilson 1927).
+
+    >>> [round(v, 3) for v in wilson(0.5, 10)]
+    [0.237, 0.763]
+    """
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def calibration(found: Mapping[str, Any]) -> str:
+    """Draw how often each stated confidence came true, and tell what the temperature changed."""
+    bins = [b for b in found.get("bins") or [] if isinstance(b, Mapping) and b.get("n")]
+    before, after = found.get("ece_before"), found.get("ece_after")
+    rows = facts(
+        [
+            ("Temperature", number(found.get("temperature"), digits=2)),
+            ("Calibration error before", number(before)),
+            ("Calibration error after", number(after)),
+        ]
+    )
+    words = (
+        "<p>Each dot gathers cases of like confidence. On the diagonal, what is stated comes true just as often; "
+        "below it, the model is too sure of itself. The lines are 95 % intervals, the bars below count the "
+        "cases.</p>"
+    )
+    return f'<div class="pair"><div>{reliability_plot(bins)}</div><div>{words}{rows}</div></div>'
+
+
+def reliability_plot(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the calibration curve over its counts."""
+    if not bins:
+        return '<p class="soft">There are no cases to draw a curve from.</p>'
+
+    def x(v: float) -> float:
+        return LEFT + SIDE * v
+
+    def y(v: float) -> float:
+        return TOP + SIDE * (1 - v)
+
+    out = []
+    for t in (0, 0.25, 0.5, 0.75, 1):
+        out.append(f'<path class="grid" d="M{LEFT:g} {y(t):.1f}H{x(1):.1f}M{x(t):.1f} {TOP:g}V{y(0):.1f}"/>')
+        out.append(f'<text x="{LEFT - 7:g}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>')
+        out.append(f'<text x="{x(t):.1f}" y="{y(0) + 16:.1f}" text-anchor="middle">{t:g}</text>')
+    out.append(f'<path class="diagonal" d="M{x(0):g} {y(0):g}L{x(1):g} {y(1):g}"/>')
+    most, base = max(float(b["n"]) for b in bins), y(0) + 42 + BARS
+    for b in bins:
+        c, f, n = float(b["confidence"]), float(b["frequency"]), float(b["n"])
+        low, high = wilson(f, n)
+        tall = BARS * n / most
+        out.append(f'<rect class="count" x="{x(c) - 8:.1f}" y="{base - tall:.1f}" width="16" height="{tall:.1f}"/>')
+        out.append(f'<path class="bar thin" d="M{x(c):.1f} {y(low):.1f}V{y(high):.1f}"/>')
+    line = " ".join(f"{x(float(b['confidence'])):.1f},{y(float(b['frequency'])):.1f}" for b in bins)
+    out.append(f'<polyline class="line s0" points="{line}"/>')
+    for b in bins:
+        place = f'cx="{x(float(b["confidence"])):.1f}" cy="{y(float(b["frequency"])):.1f}"'
+        out.append(f'<circle class="dot" r="4.5" {place}/>')
+    out.append(f'<path class="axis" d="M{LEFT:g} {base:.1f}H{x(1):.1f}"/>')
+    out.append(f'<text x="{x(0.5):.1f}" y="{y(0) + 33:.1f}" text-anchor="middle">stated confidence</text>')
+    out.append(
+        f'<text transform="translate(11 {y(0.5):.1f}) rotate(-90)" text-anchor="middle">share that was so</text>'
+    )
+    out.append(f'<text x="{LEFT - 7:g}" y="{base:.1f}" text-anchor="end">cases</text>')
+    said = "; ".join(
+        f"of {b['n']} at {number(b['confidence'], digits=2)}, {number(b['frequency'], digits=2)}" for b in bins
+    )
+    return f"<figure>{svg(LEFT + SIDE + 12, base + 6, ''.join(out), says='Calibration curve: ' + said)}</figure>"
+
+
+def confusion(found: Mapping[str, Any]) -> str:
+    """Give the confusion matrix; each row is a true class, shaded by the share of its cases."""
+    names, counts = [text(n) for n in found["names"]], found["counts"]
+    head = [column("truth \\ answer"), *(column(n) for n in names), column("cases", number=True)]
+    rows = []
+    for name, row in zip(names, counts, strict=True):
+        total = sum(row)
+        cells = []
+        for n in row:
+            share = n / total if total else 0.0
+            shade = f"background: color-mix(in srgb, var(--accent) {round(100 * share)}%, var(--card))"
+            deep = ' class="deep"' if share > 0.5 else ""
+            cells.append(f'<td{deep} style="{shade}">{int(n)}<span class="soft">{100 * share:.0f} %</span></td>')
+        rows.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}<td>{int(total)}</td></tr>')
+    return table(head, rows, kind="confusion", caption="Cases by true class (rows) and answer (columns).")
+
+
+def value_of(row: Mapping[str, str], name: str) -> float | None:
+    """Give a number of a row of ``cases.csv``, or None."""
+    try:
+        value = float(row.get(name, ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def spread(cases: Sequence[Mapping[str, str]], name: str) -> str:
+    """Draw every case as a dot, in the order of one number, so that the bad ones show."""
+    rows = sorted(((v, c) for c in cases if (v := value_of(c, name)) is not None), key=lambda p: p[0])
+    if len(rows) < 3:
+        return ""
+    width, height, left = 1000.0, 190.0, 44.0
+    ends = metrics.bounds(name) or (min(0.0, rows[0][0]), rows[-1][0] or 1.0)
+    low, high = ends
+
+    def y(v: float) -> float:
+        return height - 26 - (height - 40) * (v - low) / max(high - low, 1e-12)
+
+    out = []
+    for t in (low, low + (high - low) / 2, high):
+        out.append(f'<path class="grid" d="M{left:g} {y(t):.1f}H{width - 6:g}"/>')
+        out.append(f'<text x="{left - 7:g}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.3g}</text>')
+    for i, (value, case) in enumerate(rows):
+        x = left + 8 + (width - left - 22) * i / (len(rows) - 1)
+        bad = " bad" if case.get("failed") else ""
+        about = f"{case.get('case', '')}: {number(value, digits=digits(name))}"
+        out.append(
+            f'<circle class="dot{bad}" cx="{x:.1f}" cy="{y(value):.1f}" r="4"><title>{text(about)}</title></circle>'
+        )
+    out.append(f'<text x="{left:g}" y="{height - 4:g}">lowest</text>')
+    out.append(f'<text x="{width - 6:g}" y="{height - 4:g}" text-anchor="end">highest</text>')
+    middle = rows[len(rows) // 2][0]
+    reach = f"{rows[0][0]:.3g} to {rows[-1][0]:.3g}, middle {middle:.3g}"
+    drawn = svg(width, height, "".join(out), says=f"{label(name)} of each of {len(rows)} cases in order: {reach}")
+    red = " Red: the case failed." if any(c.get("failed") for _, c in rows) else ""
+    return f"<figure>{drawn}<figcaption>{text(label(name))} of each case, in order.{red}</figcaption></figure>"
+
+
+def label(name: str) -> str:
+    """Give the readable name of a number: what it is, and of what.
+
+    >>> label("dice/liver")
+    'Dice, liver'
+    """
+    word, _, of = name.partition("/")
+    return f"{title(word)}, {of}" if of else title(word)
+
+
+def worst_cases(cases: Sequence[Mapping[str, str]], names: Sequence[str], *, most: int = 10) -> str:
+    """Give the cases with the worst values of the first of the named numbers."""
+    lower = metrics.better(names[0]) == "lower"
+    rows = sorted(
+        ((v, c) for c in cases if (v := value_of(c, names[0])) is not None),
+        key=lambda p: -p[0] if lower else p[0],
+    )[:most]
+    head = [column("Case"), column("Patient"), *(column(text(label(n)), number=True) for n in names)]
+    body = [
+        f'<tr><th scope="row">{text(c.get("case", ""))}</th><td>{text(c.get("patient", ""))}</td>'
+        + "".join(f'<td class="number">{number(value_of(c, n), digits=digits(n))}</td>' for n in names)
+        + "</tr>"
+        for _, c in rows
+    ]
+    caption = f"The {plural(len(body), 'worst case')}. All are in cases.csv."
+    return f'<div class="together">{table(head, body, caption=caption)}</div>' if body else ""
+
+
+def failures(cases: Sequence[Mapping[str, str]]) -> str:
+    """List the cases that gave no answer, and why."""
+    lost = [c for c in cases if c.get("failed")]
+    if not lost:
+        return "<p>Every case was read and answered.</p>"
+    rows = [(c.get("case", ""), Markup(text(c["failed"]))) for c in lost[:50]]
+    more = f"<p>And {len(lost) - 50} more, in cases.csv.</p>" if len(lost) > 50 else ""
+    told = f"<p>{plural(len(lost), 'case')} failed. Each counts with the worst value of every figure.</p>"
+    return told + facts(rows) + more

@@ -1,0 +1,127 @@
+"""Two runs side by side: differences with intervals, corrected p values, and what they show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import metrics
+from ..trust.paired import Comparison
+from ._html import column, number, plural, svg, table, text
+from .answers import label
+from .forest import EDGE, HEIGHT, digits, title
+from .page import document
+from .sources import definitions
+
+WIDTH = 190.0
+DRAWN = (
+    '<p class="soft small">The drawing shows the difference with its interval; right of the middle line b is better. '
+    "Numbers that are measured in the same way share a scale.</p>"
+)
+HOW = (
+    "<p>Both runs answered the same cases, so every patient is compared with themselves. The p value is the share of "
+    "all ways of exchanging the two answers to a patient that give so large a difference: all ways where there are at "
+    "most 12 patients, else ways drawn at random. It is corrected for the number of figures that were looked at (Holm "
+    "1979), and the verdict goes by the corrected one. That no difference is shown does not mean that both are equal: "
+    "the interval says how large a difference may be.</p>"
+)
+
+
+def write_comparison(a: Path | str, b: Path | str, comparisons: Sequence[Comparison], out: Path | str) -> Path:
+    """Write a page that compares two runs; ``comparisons`` is what ``trust.paired.compare`` gave for them."""
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(comparison_page(Path(a).resolve().name, Path(b).resolve().name, comparisons), encoding="utf-8")
+    return path
+
+
+def comparison_page(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
+    """Give the page that compares runs named ``a`` and ``b``."""
+    heading = f"{a} and {b}"
+    rows = [one_row(c, reach(c, comparisons)) for c in comparisons]
+    head = [
+        column("Number"),
+        column(f"a: {text(a)}", number=True),
+        column(f"b: {text(b)}", number=True),
+        column("b minus a", number=True),
+        column("95 % interval", number=True),
+        column("p", number=True),
+        column("p, corrected", number=True),
+        column("Verdict"),
+        column("a better | b better", kind="plot"),
+    ]
+    names = [c.name for c in comparisons]
+    body = (
+        f'<header><p class="kicker">Comparison of two runs on the same patients</p><h1>{text(heading)}</h1>'
+        f'<p class="verdict">{verdict(a, b, comparisons)}</p></header>'
+        '<section aria-labelledby="differences"><h2 id="differences">Differences</h2>'
+        f"{table(head, rows)}{DRAWN}</section>"
+        f'<section aria-labelledby="how"><h2 id="how">How they were compared</h2>{HOW}</section>'
+        '<section aria-labelledby="terms"><h2 id="terms">How each number is defined</h2>'
+        f"{definitions(names, split='')}</section>"
+    )
+    return document(f"Comparison: {heading}", body)
+
+
+def verdict(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
+    """Say in one sentence what the comparison shows."""
+    if not comparisons:
+        return "The runs have no number in common."
+    wins = {side: [c for c in comparisons if c.verdict == f"{side} is better"] for side in "ab"}
+    n = max(c.n for c in comparisons)
+    parts = [
+        f"<strong>{text(name)}</strong> is better on {plural(len(wins[side]), 'number')}"
+        for side, name in (("a", a), ("b", b))
+        if wins[side]
+    ]
+    told = " and ".join(parts) if parts else "No difference is shown"
+    return f"{told}, of {plural(len(comparisons), 'number')} compared over {plural(n, 'patient')}."
+
+
+def reach(one: Comparison, all_of_them: Sequence[Comparison]) -> float:
+    """Give the largest end of an interval among the numbers that are measured as this one is."""
+    word = one.name.split("/")[0]
+    alike = [c for c in all_of_them if c.name.split("/")[0] == word]
+    ends = [abs(v) for c in alike for v in (c.low, c.high, c.difference) if v is not None and math.isfinite(v)]
+    return max(ends, default=0.0) or 1.0
+
+
+def one_row(c: Comparison, most: float) -> str:
+    """Give the row of one number."""
+    d = digits(c.name)
+    low, high = number(c.low, digits=d), number(c.high, digits=d)
+    interval = f"{low} to {high}" if c.low is not None else "–"
+    kind = "verdict-cell better" if c.verdict.endswith("is better") else "verdict-cell"
+    cells = "".join(f'<td class="number">{number(v, digits=d)}</td>' for v in (c.a, c.b, c.difference))
+    unit = metrics.unit(c.name)
+    name = f"{text(label(c.name))}{f' <span class=soft>{text(unit)}</span>' if unit else ''}"
+    tested = "".join(f'<td class="number">{p_value(p)}</td>' for p in (c.p, c.p_holm))
+    return (
+        f'<tr><th scope="row">{name}</th>{cells}<td class="number">{interval}</td>{tested}'
+        f'<td class="{kind}">{text(c.verdict)}</td><td class="plot">{drawing(c, most)}</td></tr>'
+    )
+
+
+def p_value(p: float | None) -> str:
+    """Give a p value for reading.
+
+    >>> p_value(0.0004), p_value(0.25)
+    ('< 0.001', '0.250')
+    """
+    return "–" if p is None else "&lt; 0.001".replace("&lt;", "<") if p < 0.001 else f"{p:.3f}"
+
+
+def drawing(c: Comparison, most: float) -> str:
+    """Draw a difference and its interval around a middle line; what is better for b lies right."""
+    sign = -1.0 if metrics.better(c.name) == "lower" else 1.0
+
+    def x(value: float) -> float:
+        return WIDTH / 2 + (WIDTH / 2 - EDGE) * max(-1.0, min(1.0, sign * value / most))
+
+    out = f'<path class="track" d="M{EDGE:g} 11H{WIDTH - EDGE:g}"/><path class="axis" d="M{WIDTH / 2:g} 3V19"/>'
+    if c.low is not None and c.high is not None:
+        out += f'<path class="bar" d="M{x(c.low):.1f} 11H{x(c.high):.1f}"/>'
+    if c.difference is not None:
+        out += f'<circle class="dot" cx="{x(c.difference):.1f}" cy="11" r="4.5"/>'
+    return svg(WIDTH, HEIGHT, out, says=f"{title(c.name.split('/')[0])}: b minus a {number(c.difference)}")

@@ -1,0 +1,131 @@
+"""The outlines of labels over an image."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from ._html import svg, text
+from .read import Picture
+
+# For each pattern of set corners (1 upper left, 2 upper right, 4 lower right, 8 lower left): the edges of the square
+# that the outline enters and leaves by, with what is set on its right. Two touching corners stay apart.
+TOP, RIGHT, BOTTOM, LEFT = (0, 1), (1, 2), (2, 1), (1, 0)
+SEGMENTS: dict[int, tuple[tuple[tuple[int, int], tuple[int, int]], ...]] = {
+    1: ((LEFT, TOP),),
+    2: ((TOP, RIGHT),),
+    3: ((LEFT, RIGHT),),
+    4: ((RIGHT, BOTTOM),),
+    5: ((LEFT, TOP), (RIGHT, BOTTOM)),
+    6: ((TOP, BOTTOM),),
+    7: ((LEFT, BOTTOM),),
+    8: ((BOTTOM, LEFT),),
+    9: ((BOTTOM, TOP),),
+    10: ((TOP, RIGHT), (BOTTOM, LEFT)),
+    11: ((BOTTOM, RIGHT),),
+    12: ((RIGHT, LEFT),),
+    13: ((RIGHT, TOP),),
+    14: ((TOP, LEFT),),
+}
+
+
+def outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
+    """Give the closed outlines of a mask by marching squares, as (x, y) in pixels, half way between set and not set.
+
+    >>> outlines(np.array([[True]]))
+    [[(0.5, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 0.5)]]
+    """
+    p = np.pad(mask, 1).astype(np.uint8)
+    pattern = p[:-1, :-1] + 2 * p[:-1, 1:] + 4 * p[1:, 1:] + 8 * p[1:, :-1]
+    after: dict[tuple[int, int], tuple[int, int]] = {}
+    for row, col in np.argwhere((pattern > 0) & (pattern < 15)).tolist():
+        for (r0, c0), (r1, c1) in SEGMENTS[int(pattern[row, col])]:
+            after[2 * row + r0, 2 * col + c0] = (2 * row + r1, 2 * col + c1)
+    found = []
+    while after:
+        start, place = after.popitem()
+        path = [start]
+        while place != start:
+            path.append(place)
+            place = after.pop(place)
+        found.append(straightened([(col / 2 - 0.5, row / 2 - 0.5) for row, col in path]))
+    return found[::-1]
+
+
+def straightened(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Leave out the points of a closed path that lie on a straight line, and begin at the highest."""
+    n = len(path)
+    kept = [
+        b
+        for i, b in enumerate(path)
+        if abs((b[0] - path[i - 1][0]) * (path[(i + 1) % n][1] - b[1])
+               - (b[1] - path[i - 1][1]) * (path[(i + 1) % n][0] - b[0])) > 1e-9
+    ]  # fmt: skip
+    first = min(range(len(kept)), key=lambda i: (kept[i][1], kept[i][0]))
+    return kept[first:] + kept[:first]
+
+
+def path_of(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
+    """Give the outlines of every label as the data of one SVG path; ``scale`` is (x, y)."""
+    pieces = []
+    for label in np.unique(labels[labels > 0]).tolist():
+        for line in outlines(labels == label):
+            points = [f"{x * scale[0]:.2f} {y * scale[1]:.2f}" for x, y in line]
+            pieces.append(f"M{'L'.join(points)}Z")
+    return "".join(pieces)
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """Give an image as a PNG inside a data address."""
+    out = io.BytesIO()
+    Pillow.fromarray(image).save(out, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def drawing(picture: Picture) -> str:
+    """Draw an image in its true proportions, with the outlines of truth and answer over it."""
+    rows, columns = picture.image.shape[:2]
+    unit = 320 / (columns * picture.spacing[1])
+    x, y = picture.spacing[1] * unit, picture.spacing[0] * unit
+    width, height = columns * x, rows * y
+    place = f'width="{width:.1f}" height="{height:.1f}" preserveAspectRatio="none"'
+    inside = [f'<image {place} href="{data_uri(picture.image)}"/>']
+    for labels, kind in ((picture.truth, "truth"), (picture.answer, "answer")):
+        if labels is not None and labels.any():
+            path = path_of(labels, (x, y))
+            dash = ' stroke-dasharray="5 3"' if kind == "answer" else ""
+            inside.append(f'<path class="halo" stroke-width="3.2" d="{path}"/>')
+            inside.append(f'<path class="{kind}" stroke-width="1.6"{dash} d="{path}"/>')
+    outlined = " with the outlines of truth and answer" if picture.truth is not None else ""
+    return svg(width, height, "".join(inside), says=f"{picture.title}: the image{outlined}")
+
+
+def pictures(found: tuple[Picture, ...]) -> str:
+    """Give all pictures, those of one rank (best, median, worst) under each other, and what the lines mean."""
+    ranks: dict[str, list[str]] = {}
+    for picture in found:
+        rank, _, rest = picture.title.partition(": ")
+        figure = f'<figure class="picture">{drawing(picture)}<figcaption>{text(rest or rank)}</figcaption></figure>'
+        ranks.setdefault(rank if rest else "", []).append(figure)
+    columns = [
+        f'<div class="rank">{f"<h3>{text(rank)}</h3>" if rank else ""}{"".join(figures)}</div>'
+        for rank, figures in ranks.items()
+    ]
+    return f'{key(found)}<div class="pictures">{"".join(columns)}</div>'
+
+
+def key(found: tuple[Picture, ...]) -> str:
+    """Say which line is whose, and which labels are outlined."""
+    if not any(p.truth is not None for p in found):
+        return ""
+    lines = "".join(
+        f'<li><svg width="34" height="8" aria-hidden="true"><path class="{kind}"{dash} d="M1 4H33"/></svg>{kind}</li>'
+        for kind, dash in (("truth", ""), ("answer", ' stroke-dasharray="5 3"'))
+    )
+    labels = list(dict.fromkeys(name for p in found for name in p.labels))
+    about = f"<li>labels: {text(', '.join(labels))}</li>" if labels else ""
+    return f'<ul class="key">{lines}{about}</ul>'

@@ -1,0 +1,146 @@
+"""What a Run folder holds, read so that whatever is absent or damaged costs only its own part of the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tomllib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+
+T = TypeVar("T")
+LARGEST = 64 << 20
+MOST_PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A flat image with the labels of truth and answer, where there are any; ``spacing`` is (rows, columns)."""
+
+    title: str
+    image: NDArray[np.uint8]
+    spacing: tuple[float, float]
+    truth: NDArray[np.uint8] | None = None
+    answer: NDArray[np.uint8] | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a page is made of. ``missed`` says what could not be read, a sentence each."""
+
+    folder: Path
+    recipe: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    cohort: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Mapping[str, Any], ...] = ()
+    cases: tuple[Mapping[str, str], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    missed: tuple[str, ...] = ()
+
+
+KNOWN = ("recipe.toml", "run.json", "cohort.json", "evaluation.json", "steps.jsonl", "cases.csv", "pictures")
+
+
+def read_run(folder: Path | str) -> Found:
+    """Read a Run folder; it must hold at least one of the files of a run."""
+    folder = Path(folder)
+    if not any((folder / name).exists() for name in KNOWN):
+        raise FormatError(f"{str(folder)!r} is not a run: it has none of {', '.join(KNOWN)}. Give the folder of a run.")
+    missed: list[str] = []
+
+    def take(name: str, reader: Callable[[Path], T], otherwise: T) -> T:
+        path = folder / name
+        try:
+            return reader(path) if path.exists() else otherwise
+        except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as reason:
+            missed.append(f"{name} could not be read ({type(reason).__name__}), so what it holds is not shown.")
+            return otherwise
+
+    pictures = []
+    for path in sorted((folder / "pictures").glob("*.npz"))[:MOST_PICTURES]:
+        picture = take(f"pictures/{path.name}", read_picture, None)
+        pictures += [picture] if picture else []
+    return Found(
+        folder,
+        take("recipe.toml", read_toml, ""),
+        take("run.json", read_object, {}),
+        take("cohort.json", read_object, {}),
+        take("evaluation.json", read_object, {}),
+        take("steps.jsonl", read_lines, ()),
+        take("cases.csv", read_rows, ()),
+        tuple(sorted(pictures, key=rank)),
+        tuple(missed),
+    )
+
+
+def rank(picture: Picture) -> int:
+    """Order pictures as they are told: the best first, the worst last."""
+    first = picture.title.lower().split(":")[0]
+    return next((i for i, word in enumerate(("best", "median", "middl", "worst")) if word in first), 9)
+
+
+def read_toml(path: Path) -> str:
+    """Give the text of a TOML file that is one."""
+    content = path.read_text(encoding="utf-8")
+    tomllib.loads(content)
+    return content
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Give the object that a JSON file holds."""
+    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """Give the objects of a file of JSON lines; a last line that was cut off is left out."""
+    found = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line, parse_constant=lambda _: None)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int | float):
+                found.append(row)
+    return tuple(found)
+
+
+def read_rows(path: Path) -> tuple[dict[str, str], ...]:
+    """Give the rows of a CSV file."""
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+    return tuple({str(k): v or "" for k, v in row.items() if isinstance(v, str)} for row in rows)
+
+
+def read_picture(path: Path) -> Picture:
+    """Give a picture from its ``.npz`` file."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(item.file_size for item in archive.infolist()) > LARGEST:
+            raise ValueError("too large")
+    with np.load(path, allow_pickle=False) as arrays:
+        image = np.asarray(arrays["image"], np.uint8)
+        if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] != 3):
+            raise ValueError("no picture")
+        maps = {n: np.asarray(arrays[n], np.uint8) for n in ("truth", "answer") if n in arrays}
+        if any(m.shape != image.shape[:2] for m in maps.values()):
+            raise ValueError("labels do not fit the picture")
+        spacing = [float(v) for v in np.ravel(arrays["spacing"])] if "spacing" in arrays else [1.0, 1.0]
+        labels = [str(v) for v in np.ravel(arrays["labels"])] if "labels" in arrays else []
+        title = str(np.ravel(arrays["title"])[0]) if "title" in arrays else path.stem
+    if len(spacing) != 2 or not all(math.isfinite(s) and s > 0 for s in spacing):
+        raise ValueError("no spacing")
+    return Picture(title, image, (spacing[0], spacing[1]), maps.get("truth"), maps.get("answer"), tuple(labels))
