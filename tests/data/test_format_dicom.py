@@ -483,7 +483,7 @@ def test_a_deflated_bomb_is_refused_in_one_line(tmp_path):
 
 def test_a_codestream_tells_its_own_size():
     jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc3\0\x0b\x0c\x02\0\x01\0\x01\x01\x11\0"
-    assert codestream(jpeg) == ("JPEG", 512, 256, 1, 12)
+    assert codestream(jpeg) == ("lossless JPEG", 512, 256, 1, 12)
     size = struct.pack(">HHHIIIIIIIIH", 0xFF51, 41, 0, 256, 512, 0, 0, 256, 512, 0, 0, 1) + bytes([11, 1, 1])
     assert codestream(b"\xff\x4f" + size) == ("JPEG 2000", 512, 256, 1, 12)
 

@@ -29,16 +29,19 @@ JPEG_EXTENDED, RLE = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5"
 ITEM = b"\xfe\xff\x00\xe0"
 FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
 MOST_PADDING = 1024
-JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "JPEG", 0xF7: "JPEG-LS"}
+JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}
 CODECS = {
     "1.2.840.10008.1.2.4.50": "JPEG",
     "1.2.840.10008.1.2.4.51": "JPEG",
-    "1.2.840.10008.1.2.4.57": "JPEG",
-    "1.2.840.10008.1.2.4.70": "JPEG",
+    "1.2.840.10008.1.2.4.57": "lossless JPEG",
+    "1.2.840.10008.1.2.4.70": "lossless JPEG",
     "1.2.840.10008.1.2.4.80": "JPEG-LS",
     "1.2.840.10008.1.2.4.81": "JPEG-LS",
     "1.2.840.10008.1.2.4.90": "JPEG 2000",
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.4.201": "JPEG 2000",
+    "1.2.840.10008.1.2.4.202": "JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "JPEG 2000",
     RLE: "RLE",
 }
 
