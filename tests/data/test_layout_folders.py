@@ -231,3 +231,33 @@ def test_patients_are_read_from_the_names_in_class_folders(tmp_path):
     cohort = recognise(tmp_path)
     assert len(cohort.patients) == 4
     assert "'p01' in 'p01_slice_0'" in cohort.patients_from
+
+
+def test_several_masks_of_one_image_are_laid_over_each_other_and_told(tmp_path):
+    for i in range(5):
+        picture(tmp_path / "benign" / f"benign ({i}).png", i)
+        drawn(tmp_path / "benign" / f"benign ({i})_mask.png", 4)
+    drawn(tmp_path / "benign" / "benign (2)_mask_1.png", 6)
+    cohort = recognise(tmp_path)
+    sums = [int(cohort.load(e).truth.array.sum()) for e in cohort.entries]
+    assert sums == [16, 16, 36, 16, 16]
+    assert any("1 case(s) have several masks" in t for t in cohort.told)
+
+
+def test_a_folder_a_case_with_a_mask_for_each_nucleus(tmp_path):
+    for i in range(4):
+        picture(tmp_path / f"ab{i}cd" / "images" / f"ab{i}cd.png", i)
+        for k in range(3):
+            path = tmp_path / f"ab{i}cd" / "masks" / f"f00{k}x{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            array = np.zeros((16, 16), np.uint8)
+            array[5 * k : 5 * k + 3, 2:5] = 255
+            Pillow.fromarray(array).save(path)
+    cohort = recognise(tmp_path)
+    assert [int(cohort.load(e).truth.array.sum()) for e in cohort.entries] == [27] * 4
+
+
+def test_the_one_folder_that_unpacking_leaves_is_entered(tmp_path):
+    nnunet(tmp_path / "download" / "Task01")
+    (tmp_path / "download" / "__MACOSX").mkdir()
+    assert recognise(tmp_path).layout == "nnunet"

@@ -23,10 +23,12 @@ class Source:
     """Where one image or truth lies: a file or folder and, if it holds several, which item of it.
 
     The item of an ``.npz`` is ``array:row``; that of a DICOM folder is a series UID; that of a 4D NIfTI a number.
+    ``also`` are further files of the same truth, laid over the first: a mask a lesion, a SEG an organ.
     """
 
     path: Path
     item: str = ""
+    also: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}[{self.item}]" if self.item else str(self.path)
@@ -108,9 +110,7 @@ class Cohort:
 
     def read_mask(self, source: Source, grid: Grid) -> LabelMap:
         """Read the truth or the region of a case, as the file numbers it, or raise if it lies on another grid."""
-        from .formats import read_labels
-
-        labels = read_labels(source, like=grid if grid.dims == 3 else None)
+        labels = labels_at(source, like=grid if grid.dims == 3 else None)
         if self.dims == 2 and labels.grid.dims == 3 and 1 in labels.grid.shape:
             axis = labels.grid.shape.index(1)
             labels = replace(labels, array=np.squeeze(labels.array, axis), grid=flattened(labels.grid, axis))
@@ -154,6 +154,27 @@ class Cohort:
                 raise FormatError(f"{where} holds {name!r}, but this set has {', '.join(self.aliases)}. Rename it.")
             array[labels.array == value] = self.labels.index(self.aliases[name]) + 1
         return LabelMap(array, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+
+
+def labels_at(source: Source, *, like: Grid | None = None) -> LabelMap:
+    """Read a truth, with all further files of it laid over the first; where files name labels, none becomes another."""
+    from .formats import read_labels
+
+    first = read_labels(Source(source.path, source.item), like=like)
+    if not source.also:
+        return first
+    array, names = first.array.astype(np.int64), dict(first.names)
+    for path in source.also:
+        more = read_labels(path, like=like)
+        if more.array.shape != array.shape:
+            raise FormatError(
+                f"{str(path)!r} has the shape {more.array.shape}, but {source.path.name!r} has {array.shape}, and "
+                "both belong to one case. Correct one of them."
+            )
+        shift = max([int(array.max(initial=0)), *names]) if more.names else 0
+        array = np.where(more.array > 0, more.array.astype(np.int64) + shift, array)
+        names |= {value + shift: name for value, name in more.names.items()}
+    return LabelMap(array.astype(np.min_scalar_type(int(array.max(initial=0)))), first.grid, names, first.told)
 
 
 def flattened(grid: Grid, axis: int) -> Grid:

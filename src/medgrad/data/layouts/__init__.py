@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from ... import registry
 from ...errors import LayoutError
 from ..cohort import Cohort
+from ._files import NOT_FOLDERS, is_data
 from ._layout import Hints, Layout, Miss
 
 __all__ = ["Hints", "Layout", "Miss", "recognise"]
@@ -15,11 +17,14 @@ __all__ = ["Hints", "Layout", "Miss", "recognise"]
 def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     """Give the cohort in a folder (or in a file that holds a set), by the first layout that recognises it.
 
-    Layouts are asked in the order of ``THIS.order`` where they have one, so that the strictest comes first.
+    Layouts are asked in the order of ``THIS.order`` where they have one, so that the strictest comes first. Folders
+    that hold nothing but one folder, as unpacking leaves them, are passed through.
     """
     folder = Path(folder)
     if not folder.exists():
         raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
+    while inner := only_folder_in(folder):
+        folder = inner
     misses: dict[str, Miss] = {}
     offers: dict[str, Layout] = {name: registry.find("data.layouts", name) for name in registry.names("data.layouts")}
     for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
@@ -32,11 +37,20 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     raise LayoutError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
 
 
+def only_folder_in(folder: Path) -> Path | None:
+    """Give the one folder that a folder holds, as unpacking leaves it, if no data lies beside it."""
+    if folder.is_file():
+        return None
+    folders = [p for p in folder.iterdir() if p.is_dir() and is_data(p) and p.name.lower() not in NOT_FOLDERS]
+    files = [p for p in folder.iterdir() if p.is_file() and is_data(p)]
+    return folders[0] if len(folders) == 1 and not files else None
+
+
 def contents(folder: Path) -> str:
     """Say in a few words what a folder holds."""
     if folder.is_file():
         return f"one {folder.suffix or 'nameless'} file"
-    files = [p for p in folder.rglob("*") if p.is_file()][:10_000]
+    files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]
     kinds: dict[str, int] = {}
     for file in files:
         kinds[file.suffix.lower() or "(none)"] = kinds.get(file.suffix.lower() or "(none)", 0) + 1

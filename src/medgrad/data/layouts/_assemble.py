@@ -32,6 +32,7 @@ class Draft:
     side: str | None = None
     name: str = ""  # what to read the patient from, if not the id
     patient: str = ""  # whose it is, where the layout says so
+    also: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)  # further files of a role
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ def assemble(
     bare = [d.id for d in kept if roles.truth not in d.files]
     if bare:
         told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
+    several = [d.id for d in kept if d.also.get(roles.truth)]
+    if several:
+        told.append(f"{len(several)} case(s) have several masks, laid over each other: {some(several)}.")
     images = roles.images if len(roles.images) > 1 else ("image",)
     if len(images) > 1:
         told.append(f"Each case has {len(images)} images: {', '.join(images)}.")
@@ -98,7 +102,7 @@ def _entry(draft: Draft, roles: Roles, names: Sequence[str]) -> Entry:
     return Entry(
         draft.id,
         {name: Source(draft.files[role]) for name, role in zip(names, roles.images, strict=True)},
-        Source(draft.files[roles.truth]) if has_truth else None,
+        Source(draft.files[roles.truth], also=draft.also.get(roles.truth, ())) if has_truth else None,
         split=draft.side if has_truth else None,
         region=Source(region) if region else None,
     )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...errors import LayoutError, MedgradError
-from ..cohort import Source
-from ..formats import read_labels, suffix_of
+from ..cohort import Source, labels_at
+from ..formats import suffix_of
 from ..types import LabelMap
 from ._files import some
 
@@ -67,7 +67,7 @@ def _bytes_of(sources: Any) -> int:
 def see(source: Source) -> Seen:
     """Read one label file."""
     try:
-        labels = read_labels(source)
+        labels = labels_at(source)
     except (MedgradError, OSError, ValueError) as reason:
         return Seen(error=str(reason))
     return seen_of(labels, is_lossy=suffix_of(source.path) in LOSSY)

@@ -76,13 +76,22 @@ def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -
     own = set(words_of(place))
     split = [_date_and_role(path.relative_to(root).parts, own, side) for path in files]
     roles = [role or _joined(date) or "image" for date, role in split]
+    one = _one_image_many_masks(roles, files) if place else None
+    if one:
+        name = f"{side}/{place}" if side else place
+        return [Draft(name, one[0], side, place, place, one[1])]
     if place and len(set(roles)) == len(files):
         return [Draft(f"{side}/{place}" if side else place, dict(zip(roles, files, strict=True)), side, place, place)]
     cases: dict[str, dict[str, Path]] = {}
+    also: dict[str, dict[str, tuple[Path, ...]]] = {}
     names: dict[str, str] = {}
     for path, (date, role) in zip(files, split, strict=True):
         name = _joined(date)
         held = cases.setdefault(name, {})
+        if role in held and set(words_of(role)) <= MASK_WORDS:
+            more = also.setdefault(name, {})
+            more[role] = (*more.get(role, ()), path)
+            continue
         if (role or "image") in held:
             other = held[role or "image"].name
             return Miss(0.4, f"{other!r} and {path.name!r} in {place or root.name!r} cannot be told apart.")
@@ -94,10 +103,23 @@ def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -
     return [
         Draft(
             f"{front}/{names[name]}" if front else names[name], held, side,
-            f"{place}/{names[name]}" if place else names[name], place if is_patient else "",
+            f"{place}/{names[name]}" if place else names[name], place if is_patient else "", also.get(name, {}),
         )
         for name, held in cases.items()
     ]  # fmt: skip
+
+
+def _one_image_many_masks(
+    roles: Sequence[str], files: Sequence[Path]
+) -> tuple[dict[str, Path], dict[str, tuple[Path, ...]]] | None:
+    """Recognise a folder of one image and a mask for each thing in it."""
+    counts = Counter(roles)
+    masks = [r for r, n in counts.items() if n > 1]
+    if len(counts) != 2 or len(masks) != 1 or not set(masks[0].split("_")) <= MASK_WORDS:
+        return None
+    image = next(r for r in counts if r != masks[0])
+    drawn = [f for r, f in zip(roles, files, strict=True) if r == masks[0]]
+    return {image: files[roles.index(image)], masks[0]: drawn[0]}, {masks[0]: tuple(drawn[1:])}
 
 
 def _joined(words: Sequence[str]) -> str:
@@ -111,6 +133,8 @@ def _date_and_role(parts: Sequence[str], own: set[str], side: str | None) -> tup
         if side and side_and_rest(part) == (side, ""):
             continue
         words += [w for w in words_of(part) if w not in own]
+    if len(words) > 2 and words[-1].isdecimal() and words[-2] in MASK_WORDS and not CHANNEL.match(words[-1]):
+        words = words[:-1]  # the second mask of a case, as in x_mask_1
     role = list(dict.fromkeys(w for w in words if w in ROLE_WORDS or CHANNEL.match(w)))
     if len(role) > 1:
         role = [w for w in role if w not in IMAGE_WORDS or w in MODALITY_WORDS] or role[:1]

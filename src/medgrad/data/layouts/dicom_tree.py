@@ -18,7 +18,7 @@ from ._files import MODALITY_WORDS, some
 from ._layout import Hints, Miss
 
 TRUTHS = ("SEG", "RTSTRUCT")
-Pair = tuple[SeriesInfo, SeriesInfo]
+Pair = tuple[SeriesInfo, tuple[Path, ...]]
 
 
 def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
@@ -58,27 +58,29 @@ def paired(images: Sequence[SeriesInfo], truths: Sequence[SeriesInfo], hints: Hi
             lost.append(truth.files[0].name)
     if lost:
         told.append(f"{len(lost)} SEG or RTSTRUCT files were drawn on no single series that is here: {some(lost)}.")
-    return [(by_uid[uid], _only(by_uid[uid], several, hints)) for uid, several in found.items()]
+    return [(by_uid[uid], _chosen(by_uid[uid], several, hints)) for uid, several in found.items()]
 
 
-def _only(image: SeriesInfo, truths: Sequence[SeriesInfo], hints: Hints) -> SeriesInfo:
-    """Give the one truth of a series, or ask which of several is meant."""
+def _chosen(image: SeriesInfo, truths: Sequence[SeriesInfo], hints: Hints) -> tuple[Path, ...]:
+    """Give the files of the truth of a series: one, or several that name different regions; else ask which is meant."""
     if len(truths) > 1 and hints.truth:
         wanted = hints.truth.lower()
         truths = [t for t in truths if wanted in t.description.lower() or wanted in str(t.files[0]).lower()] or truths
-    files = [str(f) for t in truths for f in t.files]
-    if len(files) > 1:
+    files = [f for t in truths for f in t.files]
+    named = Counter(r for f in files for r in set(regions_in(f)))
+    if len(files) > 1 and (not named or max(named.values()) > 1):
         raise LayoutError(
             f"The series {image.description or image.series_uid!r} of {image.patient!r} has {len(files)} sets of "
-            f"labels: {files[0]!r} and {files[1]!r}. Say which with --truth, by a word in its name or description."
+            f"labels: {str(files[0])!r} and {str(files[1])!r}. Say which with --truth, by a word in its name or "
+            "description."
         )
-    return truths[0]
+    return tuple(files)
 
 
 def _cohort(folder: Path, pairs: Sequence[Pair], hints: Hints, told: list[str]) -> Cohort:
     patients, how = whose(folder, [image for image, _ in pairs])
     ids = ids_of([image for image, _ in pairs], patients)
-    regions = {one: regions_in(truth.files[0]) for one, (_, truth) in zip(ids, pairs, strict=True)}
+    regions = {one: [r for f in files for r in regions_in(f)] for one, (_, files) in zip(ids, pairs, strict=True)}
     every = list(dict.fromkeys(r for names in regions.values() for r in names))
     item = ""
     if hints.truth in every:
@@ -99,11 +101,11 @@ def _cohort(folder: Path, pairs: Sequence[Pair], hints: Hints, told: list[str]) 
         Entry(
             one,
             {"image": series_source(image)},
-            Source(truth.files[0], item if item in regions[one] else ""),
+            truth_source(files, item),
             notes={"labels": tuple(dict.fromkeys(aliases[r] for r in regions[one] if r in aliases)),
                    "date": image.study_date, "modality": MODALITY.get(image.modality, "other")},
         )
-        for one, (image, truth) in zip(ids, pairs, strict=True)
+        for one, (image, files) in zip(ids, pairs, strict=True)
         if not item or item in regions[one]
     )  # fmt: skip
     cohort = Cohort(folder, "dicom_tree", "segmentation", entries, labels, told=tuple(told), aliases=aliases)
@@ -116,6 +118,13 @@ def regions_in(path: Path) -> list[str]:
         return format_of(path).items(path)
     except FormatError:
         return []
+
+
+def truth_source(files: Sequence[Path], item: str) -> Source:
+    """Say where a truth lies: in all its files, or in the one that holds the region that is asked for."""
+    if item:
+        return Source(next(f for f in files if item in regions_in(f)), item)
+    return Source(files[0], also=tuple(files[1:]))
 
 
 def series_source(series: SeriesInfo) -> Source:
