@@ -14,7 +14,7 @@ from ..cohort import Cohort, Entry, Source
 from ..formats import read, read_labels
 from ..patients import with_patients
 from ..split_files import with_split_beside
-from ._beside import told_beside
+from ._beside import patients_by_tag, told_beside
 from ._files import MASK_WORDS, REGION_WORDS, modality_of, some, words_of
 from ._labels import Meaning, Seen, counted, meaning, seen_in
 from ._layout import Hints, Miss
@@ -173,6 +173,8 @@ def finished(
     beside = told_beside(cohort, root) if root.is_dir() else None
     if beside and beside.patients:
         patients, patients_from = beside.patients, beside.patients_from
+    if not patients and (tags := patients_by_tag(cohort)):
+        patients, patients_from = tags, f"the DICOM tag PatientID, such as {next(iter(tags.values()))!r}"
     cohort = with_patients(cohort, patients, known_from=patients_from, names=names)
     if root.is_dir():
         cohort = with_split_beside(cohort, root)

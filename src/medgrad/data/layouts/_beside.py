@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import LayoutError
+from ...errors import FormatError, LayoutError
 from ..cohort import Cohort
+from ..formats._dicom_file import is_dicom, open_dicom, word
 from ..split_files import ID_WORDS, bare, column, counted, rows_of, side_of, split_column
 from ._files import is_data
 
@@ -25,6 +26,20 @@ class Beside:
     patients_from: str = ""
     sides: dict[str, str] = field(default_factory=dict)
     split_told: str = ""
+
+
+def patients_by_tag(cohort: Cohort) -> dict[str, str]:
+    """Read the patients of single DICOM files from their headers; empty if the tags do not tell patients apart."""
+    found: dict[str, str] = {}
+    for entry in cohort.entries:
+        path = next(iter(entry.images.values())).path
+        if not path.is_file() or not is_dicom(path):
+            return {}
+        try:
+            found[entry.id] = word(open_dicom(path, pixels=False, only=["PatientID"]), "PatientID")
+        except FormatError:
+            found[entry.id] = ""
+    return found if all(found.values()) and len(set(found.values())) > 1 else {}
 
 
 def tables_in(folder: Path) -> list[Path]:

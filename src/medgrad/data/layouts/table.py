@@ -14,7 +14,7 @@ from ..patients import with_patients
 from ..split_files import bare, column, counted, rows_of, side_of, split_column, with_split_beside
 from ..types import Scores
 from ._assemble import dims_of, image_shape, with_labels, without_unjudged_sides
-from ._beside import PATIENT_WORDS, tables_in
+from ._beside import PATIENT_WORDS, patients_by_tag, tables_in
 from ._files import images_in, is_data, natural, some, stem_of
 from ._layout import Hints, Miss
 
@@ -105,7 +105,10 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     cohort = _segmentation(path, kept, columns, told) if columns.mask else _classes(path, kept, columns, told)
     patients = {e.id: row[columns.patient] for e, (_, row, _) in zip(cohort.entries, kept, strict=True)
                 if columns.patient and row[columns.patient]}  # fmt: skip
-    cohort = with_patients(cohort, patients, known_from=f"the column {columns.patient!r} of {path.name}")
+    source = f"the column {columns.patient!r} of {path.name}"
+    if not patients and (patients := patients_by_tag(cohort)):
+        source = f"the DICOM tag PatientID, such as {next(iter(patients.values()))!r}"
+    cohort = with_patients(cohort, patients, known_from=source)
     if columns.split:
         entries = tuple(
             replace(e, split=side_of(row[str(columns.split)]))
