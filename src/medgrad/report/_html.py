@@ -59,8 +59,8 @@ def bullets(items: Sequence[object], *, most: int = 30) -> str:
 def number(value: Any, *, digits: int = 3) -> str:
     """Give a number for reading; a dash where there is none.
 
-    >>> number(0.8765), number(12.3456, digits=2), number(None)
-    ('0.877', '12.35', '–')
+    >>> number(0.8764), number(12.3456, digits=2), number(None)
+    ('0.876', '12.35', '–')
     """
     if value is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"

@@ -39,7 +39,9 @@ def write_comparison(a: Path | str, b: Path | str, comparisons: Sequence[Compari
 def comparison_page(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
     """Give the page that compares runs named ``a`` and ``b``."""
     heading = f"{a} and {b}"
-    rows = [one_row(c, reach(c, comparisons)) for c in comparisons]
+    words = list(dict.fromkeys(c.name.split("/")[0] for c in comparisons))
+    ordered = sorted(comparisons, key=lambda c: words.index(c.name.split("/")[0]))
+    rows = [one_row(c, reach(c, comparisons)) for c in ordered]
     head = [
         column("Number"),
         column(f"a: {text(a)}", number=True),

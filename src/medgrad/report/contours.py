@@ -94,12 +94,16 @@ def drawing(picture: Picture) -> str:
     width, height = columns * x, rows * y
     place = f'width="{width:.1f}" height="{height:.1f}" preserveAspectRatio="none"'
     inside = [f'<image {place} href="{data_uri(picture.image)}"/>']
-    for labels, kind in ((picture.truth, "truth"), (picture.answer, "answer")):
-        if labels is not None and labels.any():
-            path = path_of(labels, (x, y))
-            dash = ' stroke-dasharray="5 3"' if kind == "answer" else ""
-            inside.append(f'<path class="halo" stroke-width="3.2" d="{path}"/>')
-            inside.append(f'<path class="{kind}" stroke-width="1.6"{dash} d="{path}"/>')
+    paths = {
+        kind: path_of(labels, (x, y))
+        for kind, labels in (("truth", picture.truth), ("answer", picture.answer))
+        if labels is not None and labels.any()
+    }
+    inside += [f'<path class="halo" stroke-width="3.2" d="{path}"/>' for path in paths.values()]
+    for kind, path in paths.items():
+        # dashed and on top: where both run together, the truth shows between the dashes
+        dash = ' stroke-dasharray="5 4"' if kind == "answer" else ""
+        inside.append(f'<path class="{kind}" stroke-width="1.7"{dash} d="{path}"/>')
     outlined = " with the outlines of truth and answer" if picture.truth is not None else ""
     return svg(width, height, "".join(inside), says=f"{picture.title}: the image{outlined}")
 
@@ -124,7 +128,7 @@ def key(found: tuple[Picture, ...]) -> str:
         return ""
     lines = "".join(
         f'<li><svg width="34" height="8" aria-hidden="true"><path class="{kind}"{dash} d="M1 4H33"/></svg>{kind}</li>'
-        for kind, dash in (("truth", ""), ("answer", ' stroke-dasharray="5 3"'))
+        for kind, dash in (("truth", ""), ("answer", ' stroke-dasharray="5 4"'))
     )
     labels = list(dict.fromkeys(name for p in found for name in p.labels))
     about = f"<li>labels: {text(', '.join(labels))}</li>" if labels else ""

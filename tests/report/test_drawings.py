@@ -1,0 +1,109 @@
+"""Outlines, ticks, thinned lines, and the page that compares two runs."""
+
+import numpy as np
+import pytest
+
+from medgrad import metrics
+from medgrad.report import write_comparison
+from medgrad.report._html import duration, ticks
+from medgrad.report.answers import wilson
+from medgrad.report.contours import outlines
+from medgrad.report.curves import POINTS, thinned
+from medgrad.report.forest import grouped
+from medgrad.trust.paired import compare
+
+
+def area(path):
+    x, y = np.array(path).T
+    return abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+
+
+def test_the_outline_of_a_square_cuts_its_corners_and_nothing_else():
+    found = outlines(np.ones((4, 6), bool))
+    assert len(found) == 1
+    assert area(found[0]) == pytest.approx(4 * 6 - 4 * 0.125)
+
+
+def test_a_hole_has_an_outline_of_its_own():
+    mask = np.ones((5, 5), bool)
+    mask[2, 2] = False
+    assert sorted(area(p) for p in outlines(mask)) == pytest.approx([0.5, 24.5])
+
+
+def test_parts_that_touch_by_a_corner_stay_apart():
+    assert len(outlines(np.eye(3, dtype=bool))) == 3
+
+
+def test_outlines_close_on_any_mask():
+    for seed in range(20):
+        mask = np.random.default_rng(seed).random((15, 17)) > 0.5
+        for path in outlines(mask):
+            assert len(path) >= 4
+            assert all(0 <= x <= 17 and 0 <= y <= 15 for x, y in path)
+
+
+def test_nothing_has_no_outline():
+    assert outlines(np.zeros((4, 4), bool)) == []
+
+
+def test_a_long_line_is_thinned_to_means_within_their_spread():
+    line = [(float(i), float(i % 2)) for i in range(10_000)]
+    mean, low, high = thinned(line)
+    assert len(mean) == POINTS
+    assert all(a[1] <= b[1] <= c[1] for a, b, c in zip(low, mean, high, strict=True))
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0.31, 0.93, about=4) == [0.4, 0.6, 0.8]
+    assert ticks(5, 5) == [5]
+    assert ticks(0, 2400, about=4) == [0, 1000, 2000]
+
+
+def test_time_is_told_as_people_do():
+    assert [duration(s) for s in (0, 0.25, 59, 61, 3600, None)] == [
+        "0 s",
+        "0.2 s",
+        "59 s",
+        "1 min 1 s",
+        "1 h 0 min",
+        "",
+    ]
+    assert duration(612, rough=True) == "10 min"
+
+
+def test_the_interval_of_a_share_is_that_of_scipy():
+    from scipy.stats import binomtest
+
+    known = binomtest(3, 11).proportion_ci(method="wilson")
+    assert wilson(3 / 11, 11) == pytest.approx((known.low, known.high), abs=1e-6)
+
+
+def test_the_mean_over_one_label_is_left_out_and_shares_come_first():
+    def one(value):
+        return {"value": value, "low": None, "high": None, "n": 3}
+
+    figures = {
+        "hd95/a": one(3.0),
+        "hd95/mean": one(3.0),
+        "dice/a": one(0.8),
+        "dice/mean": one(0.7),
+        "lesion_count/a": one(9),
+    }
+    assert grouped(figures) == {"dice": ["dice/mean", "dice/a"], "hd95": ["hd95/a"]}
+
+
+def test_two_runs_are_set_side_by_side(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [{"dice/<b>": v, "hd95/mean": 3 - v} for v in rng.normal(0.8, 0.05, 20)]
+    more = [{"dice/<b>": r["dice/<b>"] + 0.03, "hd95/mean": r["hd95/mean"] + rng.normal(0, 0.2)} for r in rows]
+    table = compare(rows, more, patients=[str(i) for i in range(20)], better=metrics.better)
+    page = write_comparison(tmp_path / "small", tmp_path / "large", table, tmp_path / "out" / "c.html").read_text()
+    assert "<strong>large</strong> is better on 1 number, of 2 numbers compared over 20 patients." in page
+    assert "no difference shown" in page
+    assert "<b>" not in page
+    assert "0.030" in page
+
+
+def test_runs_without_a_common_number_are_told(tmp_path):
+    page = write_comparison("a", "b", [], tmp_path / "c.html").read_text()
+    assert "no number in common" in page
