@@ -118,6 +118,19 @@ def test_uneven_slices_are_refused(tmp_path):
         read(series(tmp_path / "s", positions=places))
 
 
+def test_places_rounded_to_a_tenth_are_even_enough(tmp_path):
+    places = [[0, 0, round(1.25 * k, 1)] for k in range(9)]
+    image = read(series(tmp_path / "s", 9, positions=places))
+    assert image.array.shape[2] == 9
+    assert image.grid.spacing[2] == pytest.approx(1.25, abs=0.01)
+
+
+def test_a_mosaic_is_refused(tmp_path):
+    path = saved(tmp_path / "a.dcm", np.zeros((3, 4), np.int16), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    with pytest.raises(FormatError, match="mosaic"):
+        read(path)
+
+
 def test_a_copy_of_a_slice_is_left_out_and_told(tmp_path):
     folder = series(tmp_path / "s")
     (folder / "copy.dcm").write_bytes((folder / "00.dcm").read_bytes())
@@ -322,6 +335,13 @@ def test_uptake_is_worked_out_from_weight_dose_and_time(tmp_path):
     assert np.allclose(image.array, 2500 * 70e3 / 175e6)  # 1.0 g/ml
     assert image.tags["units"] == "SUV"
     assert "110.0 minutes" in image.told[-1]
+
+
+def test_philips_counts_have_a_factor_of_their_own(tmp_path):
+    source = made(np.full((3, 4), 100, np.int16), **pet(Units="CNTS"))
+    source.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.002")
+    source.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert np.allclose(read(tmp_path / "a.dcm").array, 0.2)
 
 
 def test_uptake_corrected_to_the_injection_needs_no_decay(tmp_path):

@@ -73,6 +73,7 @@ def word(source: Dataset, name: str) -> str:
         value = source.get(name)
         if value is None:
             return ""
+        value = value.decode("latin-1") if isinstance(value, bytes) else value
         parts = [str(v) for v in value] if isinstance(value, MultiValue) else [str(value)]
     except Exception:  # an unreadable word is no reason to lose the picture; numbers that matter are asked for strictly
         return ""

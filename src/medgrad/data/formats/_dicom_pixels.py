@@ -28,6 +28,7 @@ BITS = (1, 8, 16, 32, 64)
 JPEG_EXTENDED, RLE = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5"
 ITEM = b"\xfe\xff\x00\xe0"
 FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
+MOST_FRAMES = 20_000
 MOST_PADDING = 1024
 JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}
 CODECS = {
@@ -133,6 +134,10 @@ def shape_of(path: Path, source: Dataset) -> Shape:
     ]
     if wrong:
         raise FormatError(f"{str(path)!r} has a header that cannot be: {', '.join(wrong)}. Copy it again.")
+    if found.frames > MOST_FRAMES:
+        raise FormatError(
+            f"{str(path)!r} promises {found.frames:,} frames, more than the {MOST_FRAMES:,} that are read."
+        )
     if found.rows * found.columns > MOST_PIXELS:
         raise FormatError(f"{str(path)!r} promises {found.rows} x {found.columns} pixels, more than are read at once.")
     return found

@@ -13,6 +13,7 @@ from ._dicom_frames import PHASES, Frame
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_PLACE_MM = 0.01
+ROUNDING_MM = 0.06  # what positions written with one decimal may be off
 MOST_MISSING = 0.1  # the share of slices that may be filled in between their neighbours
 
 Same = Callable[[Frame, Frame], bool]
@@ -113,7 +114,8 @@ def stepped(frames: Sequence[Frame], name: str, told: list[str]) -> tuple[NDArra
     rungs = np.concatenate([[0], np.cumsum(np.maximum(np.round(steps / smallest), 1))]).astype(int)
     step = (points[-1] - points[0]) / rungs[-1]
     off = np.abs(points - (points[0] + rungs[:, None] * step)).max()
-    if off > max(0.02 * np.linalg.norm(step), 0.02):
+    length = float(np.linalg.norm(step))
+    if off > min(max(0.02 * length, ROUNDING_MM), 0.25 * length):
         raise FormatError(
             f"{name} has slices at uneven distances ({steps.min():.4g} to {steps.max():.4g} mm): they lie up to "
             f"{off:.3g} mm off an even grid. Ask for all slices, or resample it first."
@@ -121,7 +123,7 @@ def stepped(frames: Sequence[Frame], name: str, told: list[str]) -> tuple[NDArra
     missing = int(rungs[-1]) + 1 - len(frames)
     if missing:
         tell_gap(frames, rungs, missing, name, told)
-    tilt = np.degrees(np.arccos(np.clip(step @ normal / np.linalg.norm(step), -1, 1)))
+    tilt = np.degrees(np.arccos(np.clip(step @ normal / length, -1, 1)))
     if tilt > 0.1:
         told.append(f"The slices are sheared by {tilt:.2f} degrees (a tilted gantry); the affine says so exactly.")
     return step, [int(r) for r in rungs]

@@ -136,6 +136,10 @@ def opened(path: Path) -> Opened:
     """Read a file's header and find its pictures."""
     source = open_dicom(path)
     with damage_told(path, "DICOM"):
+        if "MOSAIC" in word(source, "ImageType").upper():
+            raise FormatError(
+                f"{str(path)!r} is a mosaic of many slices in one picture. Turn it into NIfTI with dcm2niix."
+            )
         shape = promised_by(path, source)
         return Opened(path, source, shape, tuple(frames_of(path, source, shape.frames)))
 

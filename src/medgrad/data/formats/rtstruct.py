@@ -174,12 +174,14 @@ def filled(polygons: list[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArr
     """
     flips = np.zeros((shape[0], shape[1] + 1), np.int32)
     for polygon in polygons:
-        for (a, u), (b, v) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-            low, high = sorted((np.ceil(a), np.ceil(b)))
-            lines = np.arange(max(low, 0), min(high, shape[0]))
-            if len(lines):
-                crossings = u + (lines - a) * (v - u) / (b - a)
-                np.add.at(flips, (lines.astype(int), np.clip(np.ceil(crossings), 0, shape[1]).astype(int)), 1)
+        a, u = polygon.T
+        b, v = np.roll(polygon, -1, axis=0).T
+        ends = np.clip(np.ceil(np.sort([a, b], axis=0)), 0, shape[0]).astype(int)
+        n = ends[1] - ends[0]  # the lines that each edge crosses
+        edge = np.repeat(np.arange(len(n)), n)
+        lines = ends[0][edge] + np.arange(len(edge)) - np.repeat(np.cumsum(n) - n, n)
+        crossings = u[edge] + (lines - a[edge]) * (v - u)[edge] / (b - a)[edge]
+        np.add.at(flips, (lines, np.clip(np.ceil(crossings), 0, shape[1]).astype(int)), 1)
     return flips.cumsum(axis=1)[:, :-1] % 2 == 1
 
 
