@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...errors import FormatError
 from ._damage import in_one_line
 
-LONGEST_S = 60.0
+LONGEST_S, LONGEST_S_PER_MB = 10.0, 5.0
 COMPLAINTS = "Corrupt JPEG data", "premature end", "bad Huffman code"
 
 
@@ -35,7 +35,8 @@ class Helper:
         """Have a file decoded, or raise if the process dies or takes too long over it."""
         with self.lock:
             process = self.process = self.process if self.process and self.process.poll() is None else started()
-            timer = threading.Timer(LONGEST_S, process.kill)
+            seconds = LONGEST_S + LONGEST_S_PER_MB * path.stat().st_size / 1e6
+            timer = threading.Timer(seconds, process.kill)
             timer.start()
             try:
                 return exchanged(process, path)
