@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft
 
 from ._thumbnail import resized, shapes_only
 
@@ -107,7 +109,7 @@ def _aligned(thumbs: Sequence[NDArray[np.uint8]], near: Sequence[tuple[float, in
     rows = shared.removed(_unit(np.stack([shapes_only(thumbs[k]).ravel() for k in wanted])))
     bands = dict(zip(wanted, rows.reshape(-1, *thumbs[0].shape), strict=True))
     limit = min(0.95, limit + 0.05)  # the best of many places scores higher by chance
-    scores = ((max(_best_shift(bands[i], v) for v in _scaled(bands[j])), i, j) for _, i, j in near)
+    scores = ((_best_place(bands[i], bands[j]), i, j) for _, i, j in near)
     return [Alike(i, j, float(s)) for s, i, j in scores if s >= limit]
 
 
@@ -196,37 +198,61 @@ def _correlation(a: Floats, b: Floats) -> float:
     return float((a * b).sum()) / size if size > 1e-12 else 0.0
 
 
-def _scaled(image: Floats) -> Iterator[Floats]:
-    """Give the picture drawn out or pressed together by up to a tenth along each axis; NaN where nothing is known."""
-    centre = (np.array(image.shape) - 1) / 2
-    for down in SCALES:
-        for across in SCALES:
-            scale = np.array([down, across])
-            yield ndimage.affine_transform(
-                image, scale, offset=centre - centre * scale, order=1, mode="constant", cval=np.nan
-            )
+@dataclass(frozen=True)
+class Scalings:
+    """All ways to draw out or press together a picture by up to a tenth along each axis, as matrices.
+
+    ``rows`` is (ways, side, side) along one axis; ``known`` (ways * ways, side, side) is where something lies after
+    scaling both, ``spectra`` its transforms, and ``n`` how much of it overlaps at each shift.
+    """
+
+    rows: Floats
+    known: Floats
+    spectra: NDArray[np.complex64]
+    n: Floats
 
 
-def _best_shift(fixed: Floats, moving: Floats) -> float:
-    """Give the best correlation over shifts of up to ``REACH``, counted where both are known (J. P. Lewis, 1995)."""
-    known = np.isfinite(moving).astype(np.float64)
-    moved = np.where(known > 0, moving, 0.0)
-    side = 2 * fixed.shape[0]
+@lru_cache(maxsize=2)
+def scalings(side: int) -> Scalings:
+    """Make the scalings of pictures of one size."""
+    centre = (side - 1) / 2
+    rows = np.zeros((len(SCALES), side, side), np.float32)
+    inside = np.zeros((len(SCALES), side), np.float32)
+    for way, scale in enumerate(SCALES):
+        for i in range(side):
+            place = centre + (i - centre) * scale
+            if 0 <= place <= side - 1:
+                low = min(int(place), side - 2)
+                rows[way, i, low], rows[way, i, low + 1] = 1 - (place - low), place - low
+                inside[way, i] = 1
+    known = (inside[:, None, :, None] * inside[None, :, None, :]).reshape(-1, side, side)
+    spectra = _spectrum(known).conj()
+    return Scalings(rows, known, spectra, np.maximum(_near_shifts(_spectrum(np.ones((side, side))) * spectra, side), 1))
 
-    def spectrum(image: NDArray[np.float64]) -> NDArray[np.complex128]:
-        return np.fft.rfft2(image, (side, side))
 
-    def back(product: NDArray[np.complex128]) -> NDArray[np.float64]:
-        return np.fft.irfft2(product, (side, side))
+def _spectrum(images: NDArray[Any]) -> NDArray[np.complex64]:
+    side = images.shape[-1] + REACH + 2
+    return fft.rfft2(images.astype(np.float32), (side, side))
 
-    f, f2, one = (spectrum(np.asarray(v, float)) for v in (fixed, fixed**2, np.ones_like(fixed)))
-    m, m2, k = (spectrum(v).conj() for v in (moved, moved**2, known))
-    n = np.maximum(back(one * k), 1.0)
-    sum_f, sum_m = back(f * k), back(one * m)
-    spread_f, spread_m = back(f2 * k) - sum_f**2 / n, back(one * m2) - sum_m**2 / n
-    covariance = back(f * m) - sum_f * sum_m / n
-    floor = 1e-6 * float((fixed**2).sum()) + 1e-12
-    enough = (n > 0.7 * fixed.size) & (spread_f > floor) & (spread_m > floor)
-    scores = np.where(enough, covariance / np.sqrt(np.where(enough, spread_f * spread_m, 1.0)), -1.0)
-    reach = np.r_[0 : REACH + 1, side - REACH : side]
-    return float(scores[np.ix_(reach, reach)].max())
+
+def _near_shifts(product: NDArray[np.complex64], side: int) -> Floats:
+    """Turn back, and keep the shifts of up to ``REACH`` either way."""
+    whole = fft.irfft2(product, (side + REACH + 2,) * 2)
+    reach = np.r_[0 : REACH + 1, whole.shape[-1] - REACH : whole.shape[-1]]
+    return whole[..., reach[:, None], reach[None, :]]
+
+
+def _best_place(fixed: Floats, moving: Floats) -> float:
+    """Give the best correlation over small shifts and scalings, counted where both are known (J. P. Lewis, 1995)."""
+    side = fixed.shape[0]
+    ways = scalings(side)
+    moved = (ways.rows[:, None] @ moving @ ways.rows.transpose(0, 2, 1)[None]).reshape(-1, side, side)
+    f, f2, one = (_spectrum(v) for v in (fixed, fixed**2, np.ones_like(fixed)))
+    m, m2 = _spectrum(moved).conj(), _spectrum(moved**2).conj()
+    sum_f, sum_m = _near_shifts(f * ways.spectra, side), _near_shifts(one * m, side)
+    spread_f = _near_shifts(f2 * ways.spectra, side) - sum_f**2 / ways.n
+    spread_m = _near_shifts(one * m2, side) - sum_m**2 / ways.n
+    covariance = _near_shifts(f * m, side) - sum_f * sum_m / ways.n
+    floor = 1e-4 * float((fixed**2).sum()) + 1e-12
+    enough = (ways.n > 0.7 * fixed.size) & (spread_f > floor) & (spread_m > floor)
+    return float(np.where(enough, covariance / np.sqrt(np.where(enough, spread_f * spread_m, 1)), -1).max())

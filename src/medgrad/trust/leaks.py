@@ -104,8 +104,9 @@ def twins(records: Sequence[Record], *, similarity: float = 0.8, across: bool = 
     set share) correlates by ``similarity`` or more, also after turning, mirroring, or a small crop. With ``across``
     only pairs on different sides are asked for, which is faster.
 
-    Not found are crops by more than about a tenth, and copies with writing all over pictures of little contrast.
-    The cost is one matrix product of n x 256 and about 5 ms for each pair that comes near.
+    Not surely found are crops by more than a twentieth, smaller ones of pictures with fine drawing behind a common
+    frame (a fundus), and copies with writing all over pictures of little contrast.
+    The cost is one matrix product of n x 256 and about 5 ms for each of at most 1,500 pairs that come near.
     """
     found = _same_pixels(records, across)
     known = {frozenset((p.first, p.second)) for p in found}
