@@ -272,3 +272,22 @@ def test_a_table_beside_says_whose_each_case_is(tmp_path):
 
 def test_numbers_sort_as_people_sort_them():
     assert sorted(["a10", "a9", "b1", "10", "9"], key=natural) == ["9", "10", "a9", "a10", "b1"]
+
+
+def test_links_are_followed_and_one_that_leads_back_does_no_harm(tmp_path):
+    pairs(tmp_path / "far")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "far" / "images")
+    (tmp_path / "set" / "masks").symlink_to(tmp_path / "far" / "masks")
+    (tmp_path / "set" / "back").symlink_to(tmp_path / "set")
+    assert len(recognise(tmp_path / "set").entries) == 5
+
+
+def test_a_mask_file_that_is_damaged_is_told_and_does_not_stop_the_rest(tmp_path):
+    pairs(tmp_path)
+    (tmp_path / "masks" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    cohort = recognise(tmp_path)
+    assert len(cohort.entries) == 5
+    assert any("1 label file(s) cannot be read: '1'" in t for t in cohort.told)
+    with pytest.raises(FormatError, match=r"1\.png"):
+        cohort.load(cohort.entries[1])

@@ -41,7 +41,8 @@ def only_folder_in(folder: Path) -> Path | None:
     """Give the one folder that a folder holds, as unpacking leaves it, if no data lies beside it."""
     if folder.is_file():
         return None
-    folders = [p for p in folder.iterdir() if p.is_dir() and is_data(p) and p.name.lower() not in NOT_FOLDERS]
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and is_data(p)]
+    folders = [p for p in folders if p.name.lower() not in NOT_FOLDERS]
     files = [p for p in folder.iterdir() if p.is_file() and is_data(p)]
     return folders[0] if len(folders) == 1 and not files else None
 

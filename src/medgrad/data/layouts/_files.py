@@ -62,7 +62,13 @@ def files_in(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     found: list[Path] = []
-    for root, folders, names in os.walk(folder):
+    been: set[tuple[int, int]] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        about = Path(root).stat()
+        if (about.st_dev, about.st_ino) in been:  # a link that leads back
+            folders.clear()
+            continue
+        been.add((about.st_dev, about.st_ino))
         folders[:] = [f for f in folders if not f.startswith(".") and f.lower() not in NOT_FOLDERS]
         found += [p for n in names if is_data(p := Path(root, n))]
         if len(found) > MOST_FILES:
