@@ -152,3 +152,10 @@ def test_a_column_with_holes_is_not_used():
     found = with_patients(cohort("a", "b"), {"a": "x"}, known_from="a column")
     assert [e.patient for e in found.entries] == ["a", "b"]
     assert "not for every case" in found.patients_from
+
+
+def test_a_folder_a_patient_is_taken_where_there_are_several():
+    names = [f"{p:04d}/{s}" for p in range(5) for s in "ab"]
+    found, how = patients_of(names)
+    assert found == [n.split("/")[0] for n in names]
+    assert how == "patient = '0000' in '0000/a'"

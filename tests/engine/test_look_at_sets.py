@@ -142,3 +142,49 @@ def test_progress_counts_every_case(tmp_path):
     said = []
     look(recognise(volumes(tmp_path)), progress=lambda done, whole: said.append((done, whole)))
     assert said == [(i + 1, 5) for i in range(5)]
+
+
+def shapes(root: Path) -> Path:
+    for i in range(6):
+        array = np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)
+        numbered = np.zeros((32, 32), np.uint16)
+        for k in range(6 + 3 * i):
+            numbered[4 * (k // 8) : 4 * (k // 8) + 2, 4 * (k % 8) : 4 * (k % 8) + 2 + k % 2] = k + 1
+        for folder, content in (("images", array), ("labels", numbered)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(content).save(root / folder / f"{i}.png")
+    return root
+
+
+def test_things_numbered_one_by_one_are_counted_one_by_one_even_where_they_touch(tmp_path):
+    found = look(recognise(shapes(tmp_path))).fingerprint["labels"]["foreground"]
+    assert found["pieces_a_case"] == {"median": 13.5, "max": 21}
+    assert found["piece_size"] == {"min": 4, "median": 4, "max": 6}
+
+
+def test_what_is_drawn_outside_the_region_is_told(tmp_path):
+    for i in range(3):
+        drawn, region = np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8)
+        region[4:28, 4:28] = 255
+        drawn[10:14, 10:14] = 255
+        if i == 2:
+            drawn[0:2, 0:2] = 255
+        contents = {"images": np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)}
+        for folder, content in {**contents, "vessel": drawn, "fov": region}.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Pillow.fromarray(content).save(tmp_path / folder / f"{i}.png")
+    found = look(recognise(tmp_path))
+    assert [(f.case, f.sentence) for f in found.faults if f.kind == "region"] == [
+        ("2", "20% of its mask lie outside the region that counts.")
+    ]
+
+
+def test_a_folder_with_nothing_readable_is_listed_case_by_case(tmp_path):
+    volumes(tmp_path, 3)
+    cohort = recognise(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"")
+    found = look(cohort)
+    assert [f.kind for f in found.faults] == ["unreadable"] * 3
+    assert found.fingerprint["cases"] == 3
+    json.dumps(found.as_dict(), allow_nan=False)
