@@ -152,3 +152,13 @@ def test_thousands_of_pictures_take_seconds():
         side = "train" if i % 5 else "val"
         chosen.append(Record(f"c{i}", f"p{i}", side, f"{i}", room._hash_of_look(thumb), thumb))
     assert leaks(chosen) == []
+
+
+def test_pictures_with_few_ways_to_differ_are_not_the_same_picture():
+    rng = np.random.default_rng(4)
+    ways = np.stack([ndimage.gaussian_filter(rng.normal(size=(28, 28)), s) * s for s in np.linspace(1, 6, 20)])
+    images = 128 + 40 * np.tensordot(rng.normal(size=(600, 20)), ways, axes=1)
+    assert (
+        leaks(records(list(np.clip(images, 0, 255).astype(np.uint8)), [("train", "val")[i % 2] for i in range(600)]))
+        == []
+    )
