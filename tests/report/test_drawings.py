@@ -8,7 +8,7 @@ from medgrad.report import write_comparison
 from medgrad.report._html import duration, ticks
 from medgrad.report.answers import wilson
 from medgrad.report.contours import outlines
-from medgrad.report.curves import POINTS, thinned
+from medgrad.report.curves import POINTS, clock, thinned
 from medgrad.report.forest import grouped
 from medgrad.trust.paired import compare
 
@@ -107,3 +107,22 @@ def test_two_runs_are_set_side_by_side(tmp_path):
 def test_runs_without_a_common_number_are_told(tmp_path):
     page = write_comparison("a", "b", [], tmp_path / "c.html").read_text()
     assert "no number in common" in page
+
+
+def test_the_page_of_a_comparison_says_whether_the_second_is_good_enough(tmp_path):
+    table = {"table": [], "noninferior": {"says": "dice/mean: not worse (loses 0.001)"}}
+    path = write_comparison("a", "b", table, tmp_path)
+    assert path == tmp_path / "comparison.html"
+    assert "Is b good enough?</strong> dice/mean: not worse" in path.read_text()
+
+
+def test_time_since_the_start_is_told_by_either_kind_of_row():
+    since = [{"step": i, "seconds": 2.0 * i} for i in range(4)]
+    each = [{"step": i, "seconds": s} for i, s in enumerate((3.0, 1.0, 2.0))]
+    assert clock(since)[-1] == (3.0, 6.0)
+    assert clock([*each, {"step": 2, "valid": {}}])[-1] == (2.0, 6.0)
+
+
+def test_one_stands_for_all_where_both_classes_have_the_same_number():
+    one = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 9}
+    assert grouped({"auroc/no": one, "auroc/yes": one, "auroc": one}) == {"auroc": ["auroc"]}

@@ -111,10 +111,11 @@ def test_a_patient_on_two_sides_is_told_even_if_nobody_looked(segmentation_run):
 
 def test_figures_on_validation_cases_carry_a_warning(segmentation_run):
     path = segmentation_run / "evaluation.json"
-    changed = {**json.loads(path.read_text()), "split": "val", "patients": 6, "told": ["Two raters disagreed."]}
+    changed = {**json.loads(path.read_text()), "split": "val", "patients": 6}
     path.write_text(json.dumps(changed))
+    assert "also chose the model" in read_page(segmentation_run)[0]
+    path.write_text(json.dumps({**changed, "told": ["Two raters disagreed."]}))
     page, _ = read_page(segmentation_run)
-    assert "also chose the model" in page
     assert "Only 6 patients stand behind the figures" in page
     assert "Two raters disagreed." in page
 
@@ -124,6 +125,26 @@ def test_classification_shows_confusion_and_calibration(classification_run):
     assert "Calibration curve: " in page
     assert ">60<" in page
     assert "1.62" in page
+
+
+def test_leaks_are_counted_and_told_in_their_own_words(classification_run):
+    path = classification_run / "cohort.json"
+    cohort = json.loads(path.read_text())
+    leaks = [{"kind": "pixels", "sentence": "'a' (train) and 'b' (test) have the same pixels"}]
+    changed = {**cohort, "allow_leak": True, "look": {"leaks": leaks, "n_leaks": 119, "faults": []}}
+    path.write_text(json.dumps(changed))
+    page, _ = read_page(classification_run)
+    assert "119 leaks were found" in page
+    assert "<li>&#x27;a&#x27; (train) and &#x27;b&#x27; (test) have the same pixels</li>" in page
+
+
+def test_the_worst_classified_cases_are_those_whose_truth_was_least_expected(classification_run):
+    rows = ["case,patient,failed,truth/a,truth/b,said/a,said/b"]
+    rows += ["fine,p1,,1.0,0.0,0.9,0.1", "lost,p2,,0.0,1.0,0.98,0.02", "so so,p3,,0.0,1.0,0.5,0.5"]
+    (classification_run / "cases.csv").write_text("\n".join(rows))
+    page, _ = read_page(classification_run)
+    assert page.index(">lost<") < page.index(">so so<") < page.index(">fine<")
+    assert '<td>b</td><td class="number">0.020</td>' in page
 
 
 HOSTILE = "</style><script>alert(1)</script>\"'<b>"

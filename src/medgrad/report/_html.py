@@ -74,10 +74,11 @@ def number(value: Any, *, digits: int = 3) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """Give a count with its noun.
 
-    >>> plural(1, "case"), plural(3, "case")
-    ('1 case', '3 cases')
+    >>> plural(1, "case"), plural(3, "case"), plural(2, "class")
+    ('1 case', '3 cases', '2 classes')
     """
-    return f"{n:,} {one if n == 1 else many or one + 's'}".replace(",", " ")
+    many = many or (f"{one}es" if one.endswith("s") else f"{one}s")
+    return f"{n:,} {one if n == 1 else many}".replace(",", " ")
 
 
 def duration(seconds: Any, *, rough: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import metrics
 from ._html import Markup, column, facts, number, plural, svg, table, text
-from .forest import digits, title
+from .forest import digits, named, title
 
 SIDE, LEFT, TOP, BARS = 250.0, 44.0, 10.0, 46.0
 
@@ -29,13 +29,8 @@ def calibration(found: Mapping[str, Any]) -> str:
     """Draw how often each stated confidence came true, and tell what the temperature changed."""
     bins = [b for b in found.get("bins") or [] if isinstance(b, Mapping) and b.get("n")]
     before, after = found.get("ece_before"), found.get("ece_after")
-    rows = facts(
-        [
-            ("Temperature", number(found.get("temperature"), digits=2)),
-            ("Calibration error before", number(before)),
-            ("Calibration error after", number(after)),
-        ]
-    )
+    figures = (("Temperature", found.get("temperature"), 2), ("Error before", before, 3), ("Error after", after, 3))
+    rows = facts([(name, number(value, digits=d)) for name, value, d in figures if value is not None])
     words = (
         "<p>Each dot gathers cases of like confidence. On the diagonal, what is stated comes true just as often; "
         "below it, the model is too sure of itself. The lines are 95 % intervals, the bars below count the "
@@ -117,7 +112,7 @@ def spread(cases: Sequence[Mapping[str, str]], name: str) -> str:
     if len(rows) < 3:
         return ""
     width, height, left = 1000.0, 190.0, 44.0
-    ends = metrics.bounds(name) or (min(0.0, rows[0][0]), rows[-1][0] or 1.0)
+    ends = (0.0, 1.0) if name == TRUE else metrics.bounds(name) or (min(0.0, rows[0][0]), rows[-1][0] or 1.0)
     low, high = ends
 
     def y(v: float) -> float:
@@ -150,19 +145,43 @@ def label(name: str) -> str:
     'Dice, liver'
     """
     word, _, of = name.partition("/")
-    return f"{title(word)}, {of}" if of else title(word)
+    return f"{title(word)}, {named(of)}" if of else title(word)
 
 
-def worst_cases(cases: Sequence[Mapping[str, str]], names: Sequence[str], *, most: int = 10) -> str:
-    """Give the cases with the worst values of the first of the named numbers."""
+TRUE = "probability of the truth"
+
+
+def with_probability(cases: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Add to the rows of a classification what was true, what was said, and the probability given to the truth.
+
+    Where several classes can hold, it is the least probability given to any of what is so.
+    """
+    rows = []
+    for case in cases:
+        names = [k.removeprefix("truth/") for k in case if k.startswith("truth/")]
+        said = {n: value_of(case, f"said/{n}") for n in names}
+        true = {n for n in names if (value_of(case, f"truth/{n}") or 0) > 0.5}
+        right = [p if n in true else 1 - p for n, p in said.items() if p is not None]
+        given = [p for n, p in said.items() if p is not None and n in true] if len(true) == 1 else right
+        row = {**case, "truth": ", ".join(sorted(true)) or "none"}
+        rows.append(row | ({TRUE: str(min(given))} if given else {}))
+    return rows
+
+
+def worst_cases(
+    cases: Sequence[Mapping[str, str]], names: Sequence[str], *, words: Sequence[str] = (), most: int = 10
+) -> str:
+    """Give the cases with the worst values of the first of the named numbers; ``words`` are columns of plain text."""
     lower = metrics.better(names[0]) == "lower"
     rows = sorted(
         ((v, c) for c in cases if (v := value_of(c, names[0])) is not None),
         key=lambda p: -p[0] if lower else p[0],
     )[:most]
-    head = [column("Case"), column("Patient"), *(column(text(label(n)), number=True) for n in names)]
+    head = [column("Case"), column("Patient"), *(column(text(w.capitalize())) for w in words)]
+    head += [column(text(label(n)), number=True) for n in names]
     body = [
         f'<tr><th scope="row">{text(c.get("case", ""))}</th><td>{text(c.get("patient", ""))}</td>'
+        + "".join(f"<td>{text(c.get(w, ''))}</td>" for w in words)
         + "".join(f'<td class="number">{number(value_of(c, n), digits=digits(n))}</td>' for n in names)
         + "</tr>"
         for _, c in rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import metrics
 from ..trust.paired import Comparison
@@ -28,16 +29,26 @@ HOW = (
 )
 
 
-def write_comparison(a: Path | str, b: Path | str, comparisons: Sequence[Comparison], out: Path | str) -> Path:
-    """Write a page that compares two runs; ``comparisons`` is what ``trust.paired.compare`` gave for them."""
-    path = Path(out)
+def write_comparison(
+    a: Path | str, b: Path | str, table: Mapping[str, Any] | Sequence[Comparison], out: Path | str
+) -> Path:
+    """Write a page that compares two runs, into ``out`` if that ends in ``.html``, else into ``out/comparison.html``.
+
+    ``table`` is what ``trust.paired.compare`` gave, or a mapping with that as ``table`` (its rows may be plain
+    mappings) and, perhaps, ``noninferior`` with ``says``.
+    """
+    path = Path(out) if Path(out).suffix == ".html" else Path(out) / "comparison.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(comparison_page(Path(a).resolve().name, Path(b).resolve().name, comparisons), encoding="utf-8")
+    rows = table.get("table", ()) if isinstance(table, Mapping) else table
+    comparisons = [c if isinstance(c, Comparison) else Comparison(**c) for c in rows]
+    good_enough = table.get("noninferior", {}).get("says", "") if isinstance(table, Mapping) else ""
+    page = comparison_page(Path(a).resolve().name, Path(b).resolve().name, comparisons, good_enough=good_enough)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def comparison_page(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
-    """Give the page that compares runs named ``a`` and ``b``."""
+def comparison_page(a: str, b: str, comparisons: Sequence[Comparison], *, good_enough: str = "") -> str:
+    """Give the page that compares two runs; ``good_enough`` tells whether b is no worse by a margin."""
     heading = f"{a} and {b}"
     words = list(dict.fromkeys(c.name.split("/")[0] for c in comparisons))
     ordered = sorted(comparisons, key=lambda c: words.index(c.name.split("/")[0]))
@@ -54,9 +65,10 @@ def comparison_page(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
         column("a better | b better", kind="plot"),
     ]
     names = [c.name for c in comparisons]
+    margin = f"<p><strong>Is b good enough?</strong> {text(good_enough)}.</p>" if good_enough else ""
     body = (
         f'<header><p class="kicker">Comparison of two runs on the same patients</p><h1>{text(heading)}</h1>'
-        f'<p class="verdict">{verdict(a, b, comparisons)}</p></header>'
+        f'<p class="verdict">{verdict(a, b, comparisons)}</p>{margin}</header>'
         '<section aria-labelledby="differences"><h2 id="differences">Differences</h2>'
         f"{table(head, rows)}{DRAWN}</section>"
         f'<section aria-labelledby="how"><h2 id="how">How they were compared</h2>{HOW}</section>'

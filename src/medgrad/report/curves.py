@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,15 @@ class Frame:
         return "".join(out)
 
 
+def clock(steps: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Give step and seconds since the start, from rows that tell either that or how long each step took."""
+    rows = sorted((float(r["step"]), float(s)) for r in steps if isinstance(s := r.get("seconds"), int | float))
+    times = [s for _, s in rows]
+    if any(b < a for a, b in pairwise(times)):
+        times = list(accumulate(times))
+    return [(step, seconds) for (step, _), seconds in zip(rows, times, strict=True)]
+
+
 def time_at(step: float, seconds: Sequence[tuple[float, float]]) -> str:
     """Give the time at a step, from pairs of step and seconds."""
     if not seconds or step < seconds[0][0]:
@@ -90,10 +100,10 @@ def chart(title: str, lines: Mapping[str, Line], steps: Sequence[Mapping[str, An
     low, high = min(reach), max(reach)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
     floor = 0.0 if 0 <= low < 0.4 * high else low - pad
-    seconds = [(float(r["step"]), float(r["seconds"])) for r in steps if isinstance(r.get("seconds"), int | float)]
+    seconds = clock(steps)
     span = (min(p[0] for line in shown.values() for p in line), max(p[0] for line in shown.values() for p in line))
     frame = Frame((0.0 if span[0] < 0.1 * span[1] else span[0], span[1]), (floor, high + pad))
-    out = [frame.axes(title, sorted(seconds))]
+    out = [frame.axes(title, seconds)]
     for i, (mean, lower, upper) in enumerate(drawn.values()):
         if not marked and len(mean) == POINTS:
             out.append(f'<polygon class="band f{i}" points="{frame.points([*lower, *upper[::-1]])}"/>')

@@ -34,6 +34,7 @@ NAMES = {
     "ece": "Calibration error",
     "brier": "Brier score",
     "f1": "F1",
+    "lesion_f1": "Lesion F1",
 }
 
 
@@ -44,6 +45,15 @@ def title(word: str) -> str:
     ('Surface Dice', 'Balanced accuracy')
     """
     return NAMES.get(word) or word.replace("_", " ").capitalize()
+
+
+def named(of: str) -> str:
+    """Give the name of a label, or say that it is one where its name is just a number.
+
+    >>> named("liver"), named("2")
+    ('liver', 'label 2')
+    """
+    return f"label {of}" if of.isdigit() else of
 
 
 def digits(name: str) -> int:
@@ -60,7 +70,8 @@ def known(figure: Any) -> dict[str, float | None]:
 def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
     """Put the names that begin with the same word together: shares first, counts left out.
 
-    In a group the mean or the whole comes first. The mean over a single label is that label's, so it is left out.
+    In a group the mean or the whole comes first. Where all are the same (the mean over a single label, the AUROC of
+    either of two classes) one stands for all.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(figures, key=lambda n: not is_share(n)):
@@ -68,8 +79,9 @@ def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
             groups.setdefault(name.split("/")[0], []).append(name)
     for word, members in groups.items():
         groups[word] = sorted(members, key=lambda n: n not in (word, f"{word}/mean"))
-        if len(members) == 2 and f"{word}/mean" in members and known(figures[members[0]]) == known(figures[members[1]]):
-            groups[word] = [n for n in members if n != f"{word}/mean"]
+        rows = [known(figures[n]) for n in groups[word]]
+        if len(rows) > 1 and all(row == rows[0] for row in rows):
+            groups[word] = [n for n in groups[word] if n == word or n != f"{word}/mean"][:1]
     return groups
 
 
@@ -151,7 +163,7 @@ def forest(figures: Mapping[str, Any], *, measured: bool = True) -> str:
 def one_row(name: str, row: Mapping[str, float | None], ends: tuple[float, float], *, alone: bool = False) -> str:
     """Give the row of one number; ``alone`` is one that has no group above it to say what it is."""
     word, _, of = name.partition("/")
-    label = {"": "all", "mean": "mean over labels"}.get(of, of)
+    label = {"": "all", "mean": "mean over labels"}.get(of) or named(of)
     d = digits(name)
     value, low, high = (number(row[k], digits=d) for k in ("value", "low", "high"))
     interval = f"{low} to {high}" if row["low"] is not None else "–"
@@ -159,7 +171,7 @@ def one_row(name: str, row: Mapping[str, float | None], ends: tuple[float, float
     drawn = bar(row, ends, says=says, bold=of in ("", "mean"))
     n = "–" if row["n"] is None else f"{int(row['n'])}"
     way = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0"}[metrics.better(word)]
-    first = f"{text(title(word))}{f', {text(of)}' if of else ''}" if alone else text(label)
+    first = f"{text(title(word))}{f', {text(named(of))}' if of else ''}" if alone else text(label)
     first += f' <span class="soft small nowrap">{way}</span>' if alone else ""
     return (
         f'<tr class="{"alone" if alone else "sub"}"><th scope="row">{first}</th><td class="number">{value}</td>'

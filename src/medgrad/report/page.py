@@ -72,7 +72,7 @@ def sections(found: Found) -> list[tuple[str, str, str]]:
         ("cases", "Cases", lambda: cases_part(found)),
         ("pictures", "Best, middling and worst answers", lambda: pictures(found.pictures) if found.pictures else ""),
         ("confusion", "Confusion", lambda: answers.confusion(part) if (part := evaluation.get("confusion")) else ""),
-        ("calibration", "Calibration", lambda: calibration_part(evaluation)),
+        ("calibration", "Calibration", lambda: calibration_part(found)),
         ("failures", "Failures", lambda: answers.failures(found.cases) if found.cases else ""),
         ("data", "Data", lambda: sources.data(found.cohort) if found.cohort else ""),
         ("split", "Who was in which split", lambda: sources.split(found.cohort)),
@@ -120,10 +120,12 @@ def task_of(found: Found) -> str:
 
 def headline(found: Found) -> str:
     """Give the title of the page: the task and what was looked for."""
-    labels = found.cohort.get("labels")
-    of = f": {', '.join(str(v) for v in labels[:6])}" if isinstance(labels, list) and labels else ""
-    more = ", …" if isinstance(labels, list) and len(labels) > 6 else ""
-    return f"{task_of(found).capitalize() or 'Run'}{of}{more}"
+    task, labels = task_of(found).capitalize() or "Run", found.cohort.get("labels")
+    if not isinstance(labels, list) or not labels:
+        return task
+    if all(str(v).isdigit() for v in labels):
+        return f"{task} of {plural(len(labels), 'class' if task == 'Classification' else 'label')}"
+    return f"{task}: {', '.join(str(v) for v in labels[:6])}{', …' if len(labels) > 6 else ''}"
 
 
 def kicker(found: Found) -> str:
@@ -187,10 +189,9 @@ def leak_banner(found: Found) -> str:
     if not found.cohort.get("allow_leak"):
         return ""
     look = found.cohort.get("look")
-    leaks = look.get("leaks") if isinstance(look, Mapping) else None
-    what = (
-        f" {plural(len(leaks), 'leak was', 'leaks were')} found; see Data." if isinstance(leaks, list) and leaks else ""
-    )
+    look = look if isinstance(look, Mapping) else {}
+    count = look.get("n_leaks") or len(sources.as_list(look.get("leaks")))
+    what = f" {plural(count, 'leak was', 'leaks were')} found; see Data." if isinstance(count, int) and count else ""
     return (
         '<div class="banner bad" role="alert"><p><strong>A leak between the sides of the split was allowed.</strong> '
         "The same patient or the same image may have been trained on and measured, so the figures below are likely "
@@ -201,14 +202,14 @@ def leak_banner(found: Found) -> str:
 def cautions(found: Found) -> str:
     """Say what a reader must know before believing the figures."""
     evaluation, out = found.evaluation, []
-    if evaluation.get("split") == "val":
+    told = evaluation.get("told")
+    if evaluation.get("split") == "val" and not told:
         out.append("Measured on validation cases, which also chose the model. Expect less on new patients.")
     if evaluation.get("split") == "train":
         out.append("Measured on the cases that were trained on. This says nothing about new patients.")
     patients = evaluation.get("patients")
     if isinstance(patients, int) and 0 < patients < FEW_PATIENTS:
         out.append(f"Only {plural(patients, 'patient')} stand behind the figures: the intervals are rough.")
-    told = evaluation.get("told")
     out += [str(t) for t in told] if isinstance(told, list) else []
     lines = "".join(f"<p>{text(t)}</p>" for t in out)
     return (
@@ -219,15 +220,20 @@ def cautions(found: Found) -> str:
 def cases_part(found: Found) -> str:
     """Give every case on one line and the worst ones in a table."""
     columns = {n for row in found.cases[:200] for n in row}
+    if any(n.startswith("said/") for n in columns):
+        rows = answers.with_probability(found.cases)
+        return answers.spread(rows, answers.TRUE) + answers.worst_cases(rows, [answers.TRUE], words=["truth"])
     names = [n for n in (*SHOWN.get(task_of(found), ()), *HEADLINES) if n in columns]
     names = list(dict.fromkeys(names))[:3]
     return answers.spread(found.cases, names[0]) + answers.worst_cases(found.cases, names) if names else ""
 
 
-def calibration_part(evaluation: Mapping[str, Any]) -> str:
-    """Give the calibration, where the task has one."""
-    part = evaluation.get("calibration")
-    return answers.calibration(part) if isinstance(part, Mapping) else ""
+def calibration_part(found: Found) -> str:
+    """Give the calibration, where the task has one; what was fitted in training stands in ``run.json``."""
+    part, fitted = found.evaluation.get("calibration"), found.run.get("calibration")
+    if not isinstance(part, Mapping):
+        return ""
+    return answers.calibration({**(fitted if isinstance(fitted, Mapping) else {}), **part})
 
 
 def training(found: Found) -> str:

@@ -42,29 +42,43 @@ def data(cohort: Mapping[str, Any]) -> str:
     ]
     fingerprint = look.get("fingerprint")
     if isinstance(fingerprint, Mapping):
-        pairs += [(str(k).replace("_", " ").capitalize(), plainly(v)) for k, v in fingerprint.items()]
-    out = facts(pairs)
-    for key, heading in (("told", "What was decided when reading"),):
-        if cohort.get(key):
-            out += f"<h3>{heading}</h3>{bullets(as_list(cohort[key]))}"
+        pairs += [(readable(k), plainly(v)) for k, v in fingerprint.items() if k not in ("splits", "labels")]
+    pairs += [("Pairs of cases that look alike", look.get("n_twins") or None)]
+    told = list(dict.fromkeys(plainly(t) for t in [*as_list(cohort.get("told")), *as_list(look.get("told"))]))
+    out = facts(pairs) + (f"<h3>What was decided when reading</h3>{bullets(told)}" if told else "")
     for key, heading in (("faults", "Faults of quality"), ("leaks", "Leaks between the sides of the split")):
         if key in look:
-            items = as_list(look[key])
-            out += f"<h3>{heading}</h3>" + (bullets([plainly(i) for i in items]) if items else "<p>None was found.</p>")
+            items = [plainly(i) for i in as_list(look[key])]
+            out += f"<h3>{heading}</h3>" + (bullets(items) if items else "<p>None was found.</p>")
     return out
 
 
+def readable(key: object) -> str:
+    """Give a key of JSON as words.
+
+    >>> readable("spacings_mm")
+    'Spacings (mm)'
+    """
+    word = str(key)
+    word = f"{word.removesuffix('_mm')} (mm)" if word.endswith("_mm") else word
+    return word.replace("_", " ").capitalize()
+
+
 def as_list(value: Any) -> list[Any]:
-    """Give a list as it is, and anything else as the one item of a list."""
+    """Give a list as it is, nothing as an empty one, and anything else as its one item."""
+    if value is None:
+        return []
     return value if isinstance(value, list) else [value]
 
 
 def plainly(value: Any) -> str:
-    """Put a value of JSON into plain text.
+    """Put a value of JSON into plain text; a mapping that has a ``sentence`` is that sentence.
 
     >>> plainly({"shape": [2, 3], "mean": 0.12345})
     'shape 2 × 3, mean 0.123'
     """
+    if isinstance(value, Mapping) and value.get("sentence"):
+        return str(value["sentence"])
     if isinstance(value, Mapping):
         return ", ".join(f"{str(k).replace('_', ' ')} {plainly(v)}" for k, v in value.items())
     if isinstance(value, list):
