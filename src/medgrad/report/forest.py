@@ -79,7 +79,7 @@ def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
             groups.setdefault(name.split("/")[0], []).append(name)
     for word, members in groups.items():
         groups[word] = sorted(members, key=lambda n: n not in (word, f"{word}/mean"))
-        rows = [known(figures[n]) for n in groups[word]]
+        rows = [[round(v, 9) if v is not None else None for v in known(figures[n]).values()] for n in groups[word]]
         if len(rows) > 1 and all(row == rows[0] for row in rows):
             groups[word] = [n for n in groups[word] if n == word or n != f"{word}/mean"][:1]
     return groups

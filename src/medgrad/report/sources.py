@@ -42,14 +42,14 @@ def data(cohort: Mapping[str, Any]) -> str:
     ]
     fingerprint = look.get("fingerprint")
     if isinstance(fingerprint, Mapping):
-        pairs += [(readable(k), plainly(v)) for k, v in fingerprint.items() if k not in ("splits", "labels")]
+        pairs += [(readable(k), plainly(v)) for k, v in fingerprint.items() if v and k not in ("splits", "labels")]
     pairs += [("Pairs of cases that look alike", look.get("n_twins") or None)]
     told = list(dict.fromkeys(plainly(t) for t in [*as_list(cohort.get("told")), *as_list(look.get("told"))]))
     out = facts(pairs) + (f"<h3>What was decided when reading</h3>{bullets(told)}" if told else "")
     for key, heading in (("faults", "Faults of quality"), ("leaks", "Leaks between the sides of the split")):
         if key in look:
             items = [plainly(i) for i in as_list(look[key])]
-            out += f"<h3>{heading}</h3>" + (bullets(items) if items else "<p>None was found.</p>")
+            out += f"<h3>{heading}</h3>" + (bullets(items, most=12) if items else "<p>None was found.</p>")
     return out
 
 
@@ -80,7 +80,8 @@ def plainly(value: Any) -> str:
     if isinstance(value, Mapping) and value.get("sentence"):
         return str(value["sentence"])
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(k).replace('_', ' ')} {plainly(v)}" for k, v in value.items())
+        known = {str(k).replace("_", " "): plainly(v) for k, v in value.items() if v is not None}
+        return ", ".join(f"{k} {v}" for k, v in known.items())
     if isinstance(value, list):
         numeric = len(value) <= 4 and value and all(isinstance(v, int | float) for v in value)
         return (" × " if numeric else ", ").join(plainly(v) for v in value)

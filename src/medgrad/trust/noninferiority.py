@@ -69,7 +69,7 @@ def noninferior(
     sign = -1.0 if better == "higher" else 1.0
     resampled = sign * differences(many, draw(n, times, seed)[:, codes])[name]
     left_out = sign * differences(many, (1.0 - np.eye(n))[:, codes])[name]
-    loss = sign * (after[name] - before[name])
+    loss = sign * (after[name] - before[name]) + 0.0  # no minus before a 0
     _, bound = interval(resampled, loss, left_out, level=2 * level - 1, patients=n)
-    most = float("inf") if bound is None else bound
+    most = float("inf") if bound is None else bound + 0.0
     return NonInferiority(name, loss, most, margin, most < margin, n)
