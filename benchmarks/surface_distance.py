@@ -1,6 +1,7 @@
 """HD95 and its kin, ours beside MONAI's: the same numbers, and how much sooner they come.
 
-Bound: at least 4 times as fast as MONAI on two spheres of a 128 cube, and equal to 1e-6 mm everywhere.
+Bound: HD95 at least 4 times as fast as MONAI on two spheres of a 128 cube, never slower anywhere, and every value
+equal to 1e-6.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def run() -> dict[str, Any]:
     rows = {f"{name}, {case}": race(name, pair) for case, pair in cases().items() for name in ("hd95", "assd", "nsd")}
     equal = all(r["difference"] <= 1e-6 for r in rows.values())
     quick = all(r["ratio"] >= BOUND for case, r in rows.items() if case.startswith("hd95, spheres"))
-    return {"rows": rows, "bound": BOUND, "held": equal and quick}
+    never_slower = all(r["ratio"] >= 1 for r in rows.values())
+    return {"rows": rows, "bound": BOUND, "held": equal and quick and never_slower}
 
 
 def main() -> int:
@@ -110,7 +112,9 @@ def main() -> int:
     print(f"{'figure, pair':30}{'ours ms':>10}{'MONAI ms':>10}{'ratio':>8}{'difference':>13}")
     for name, r in found["rows"].items():
         print(f"{name:30}{r['ours_ms']:10.2f}{r['monai_ms']:10.2f}{r['ratio']:8.1f}{r['difference']:13.1e}")
-    print(f"\nat least {BOUND:g} times as fast on the spheres and equal to 1e-6: {'yes' if found['held'] else 'NO'}")
+    print(
+        f"\nat least {BOUND:g} times as fast on the spheres, never slower, equal to 1e-6: {'yes' if found['held'] else 'NO'}"
+    )
     return 0 if found["held"] else 1
 
 

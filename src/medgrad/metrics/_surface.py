@@ -7,6 +7,7 @@ mask that touches the edge of the image has surface there. These are the surface
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def edge(mask: Mask) -> Mask:
     """Mark what is set and has a nearest neighbour that is not, or lies at the edge of the array."""
     inside = mask.copy()
     for axis in range(mask.ndim):
-        along, inner = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
+        along, inner = mask.swapaxes(0, axis), inside.swapaxes(0, axis)
         inner[1:] &= along[:-1]
         inner[:-1] &= along[1:]
         inner[0] = inner[-1] = False
@@ -97,7 +98,7 @@ def sweep_order(matrix: Numbers) -> tuple[tuple[int, ...], Numbers]:
     dims = len(spacing)
     for odd in reversed(range(dims)):
         rest = [a for a in range(dims) if a != odd]
-        if np.allclose(spacing[rest], spacing[rest[0]], rtol=1e-9):
+        if all(isclose(spacing[a], spacing[rest[0]]) for a in rest):
             return (*rest, odd), matrix[:, [*rest, odd]]
     return tuple(range(dims)), matrix
 
@@ -107,7 +108,7 @@ def can_sweep(matrix: Numbers) -> bool:
     square = matrix.T @ matrix
     even = np.diag(square)
     sheared = np.abs(square - np.diag(even)).max() > 1e-9 * even.min()
-    return bool(not sheared and np.allclose(even[:-1], even[0], rtol=1e-9))
+    return not sheared and all(isclose(v, even[0]) for v in even[:-1])
 
 
 def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
@@ -125,11 +126,12 @@ def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
     step, last = (float(v) for v in np.linalg.norm(goal.matrix, axis=0)[[0, -1]])
     width = goal.mask.shape[-1]
     lookup, place = field.ravel(), flat % width
+    line = flat - place
     best = lookup[flat] * step**2
     for k in range(1, min(int(reach * step / last + 1e-9), width - 1) + 1):
-        for way in (-k, k):
-            # where the step would leave the box it stops at its wall: that is nearer than said, so never too short
-            there = flat - place + np.clip(place + way, 0, width - 1)
+        # where a step would leave the box it stops at its wall: that is nearer than said, so never too short
+        for stop in (np.maximum(place - k, 0), np.minimum(place + k, width - 1)):
+            there = line + stop
             np.minimum(best, lookup[there] * step**2 + (k * last) ** 2, out=best)
     near = best <= (reach * step) ** 2 * (1 + 1e-9)
     return near, np.sqrt(best[near])
@@ -138,7 +140,7 @@ def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
 def lowest_along(field: NDArray[Any], axis: int, reach: int) -> NDArray[Any]:
     """Give, for each element, the least value within ``reach`` along an axis plus the square of the way there."""
     least = field.copy()
-    along, inner = np.moveaxis(field, axis, 0), np.moveaxis(least, axis, 0)
+    along, inner = field.swapaxes(0, axis), least.swapaxes(0, axis)
     for k in range(1, min(reach, len(along) - 1) + 1):
         raised = along + field.dtype.type(k * k)
         np.minimum(inner[k:], raised[:-k], out=inner[k:])
