@@ -1,5 +1,6 @@
 """The folder is the registry: one file, one thing, found by its file name."""
 
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
 from pkgutil import iter_modules
@@ -14,8 +15,13 @@ def names(room: str) -> list[str]:
     >>> "nifti" in names("data.formats")
     True
     """
+    return list(_listing(room))
+
+
+@cache
+def _listing(room: str) -> tuple[str, ...]:
     folder = import_module(f"{__package__}.{room}").__path__
-    return sorted(m.name for m in iter_modules(folder) if not m.name.startswith("_"))
+    return tuple(sorted(m.name for m in iter_modules(folder) if not m.name.startswith("_")))
 
 
 def find(room: str, name: str) -> Any:

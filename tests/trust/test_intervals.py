@@ -155,3 +155,9 @@ def test_the_interval_of_an_auroc_covers_as_it_says(n, apart):
         sets += 1
         hits += found.low <= true <= found.high
     assert hits / sets >= 0.93
+
+
+def test_two_patients_give_an_interval_and_not_an_error():
+    found = bootstrap([{"dice": 0.2}, {"dice": 0.9}], patients=["a", "b"])["dice"]
+    assert found.low is not None
+    assert found.low <= 0.55 <= found.high

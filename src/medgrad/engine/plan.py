@@ -57,9 +57,8 @@ def segmentation(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: i
 def classification(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: int) -> Recipe:
     """A residual network on whole images."""
     shape = whole_shape(facts, gpu=gpu)
-    halvings = max(1, int(np.floor(np.log2(max(shape) / 4))))
     stem = 1 if max(shape) <= 64 else 2
-    levels = max(2, min(4, halvings - (stem > 1)))
+    levels = int(np.clip(1 + np.floor(np.log2(max(shape) / stem / LEAST)), 2, 4))
     base = 32 if facts.dims == 2 else 16
     channels = tuple(min(base * 2**level, 256) for level in range(levels))
     return Recipe(
@@ -70,7 +69,7 @@ def classification(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed:
             "labels": facts.labels,
             "exclusive": facts.exclusive,
         },
-        model={"name": "resnet", "channels": channels, "blocks": (1,) * levels, "stem": stem, "dropout": 0.3},
+        model={"name": "resnet", "channels": channels, "blocks": (2,) * levels, "stem": stem, "dropout": 0.3},
         prepare=(*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)),
         augment=whole_augmentation(facts),
         optimiser={"name": "adamw", "rate": 2e-3, "decay": 5e-2},

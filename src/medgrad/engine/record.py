@@ -57,11 +57,20 @@ def hash_of(entry: Entry) -> str:
     whole = hashlib.sha256()
     sources = [*entry.images.values(), *([entry.truth] if isinstance(entry.truth, Source) else [])]
     for source in sources:
-        if source.item or not source.path.is_file():
-            size = source.path.stat().st_size if source.path.exists() else 0
-            whole.update(f"{source.path.name}:{source.item}:{size}".encode())
-            continue
-        with source.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                whole.update(chunk)
+        for path in (source.path, *source.also):
+            if source.item and path.is_file():
+                whole.update(f"{path.name}:{source.item}:{path.stat().st_size}".encode())
+                continue
+            for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+                hash_file(file, whole)
     return whole.hexdigest()[:16]
+
+
+def hash_file(path: Path, whole: Any) -> None:
+    """Add a file's bytes to a hash; one that is gone adds its name."""
+    if not path.exists():
+        whole.update(path.name.encode())
+        return
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            whole.update(chunk)

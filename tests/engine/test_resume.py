@@ -1,0 +1,145 @@
+"""A run that was killed goes on to the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from tiny_set import make_folder
+
+from medgrad.engine.checkpoint import read_checkpoint
+
+STEPS = 24
+
+
+def command(data, run, steps=STEPS):
+    recipe = str(data / "recipe.toml")
+    return [
+        sys.executable,
+        "-m",
+        "medgrad",
+        "fit",
+        str(data),
+        "-o",
+        str(run),
+        "--steps",
+        str(steps),
+        "--recipe",
+        recipe,
+    ]
+
+
+def fit(data, run, **settings):
+    done = subprocess.run(command(data, run, **settings), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return run
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    return [(line["step"], line.get("loss"), line.get("valid"), line.get("gradient/norm")) for line in lines]
+
+
+def same_weights(a, b, name):
+    first, second = (read_checkpoint(r / "weights" / f"{name}.safetensors") for r in (a, b))
+    for part in ("model", "average"):
+        assert all(torch.equal(v, second[part][k]) for k, v in first[part].items())
+    return True
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    data = make_folder(folder / "data")
+    return data, fit(data, folder / "whole")
+
+
+def kill_once(data, run, after):
+    process = subprocess.Popen(command(data, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(after)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def killed_at_step(data, run, step):
+    """Kill as soon as the log shows a step: a moment within learning, whatever the machine's speed."""
+    process = subprocess.Popen(command(data, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = run / "steps.jsonl"
+    while process.poll() is None:
+        if log.exists() and log.read_text().count("\n") > step:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    process.wait()
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(undisturbed, tmp_path):
+    data, whole = undisturbed
+    run = tmp_path / "killed"
+    killed_at_step(data, run, 13)
+    assert not (run / "evaluation.json").exists()
+    fit(data, run)
+    assert losses(run) == losses(whole)
+    assert same_weights(run, whole, "last")
+    assert same_weights(run, whole, "best")
+    assert (run / "cases.csv").read_text() == (whole / "cases.csv").read_text()
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
+    data, whole = undisturbed
+    began = time.monotonic()
+    fit(data, tmp_path / "timing")
+    length = time.monotonic() - began
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        run = tmp_path / f"killed-{number}"
+        kill_once(data, run, float(rng.uniform(0.2, 1.0)) * length)
+        fit(data, run)
+        assert losses(run) == losses(whole), number
+        assert same_weights(run, whole, "last"), number
+
+
+def test_the_same_recipe_gives_the_same_numbers(undisturbed, tmp_path):
+    data, whole = undisturbed
+    again = fit(data, tmp_path / "again")
+    assert losses(again) == losses(whole)
+
+
+def test_another_seed_gives_other_numbers(undisturbed, tmp_path):
+    data, whole = undisturbed
+    done = subprocess.run([*command(data, tmp_path / "other"), "--seed", "5"], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert losses(tmp_path / "other") != losses(whole)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, tmp_path):
+    data, whole = undisturbed
+    disk = tmp_path / "small"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        run = disk / "run"
+        killed_at_step(data, run, 13)
+        before = read_checkpoint(run / "weights" / "last.safetensors")
+        free = os.statvfs(disk)
+        filler = disk / "filler"
+        filler.write_bytes(b"\0" * max(0, free.f_bavail * free.f_bsize - 4096))
+        done = subprocess.run(command(data, run), capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "No space left" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        after = read_checkpoint(run / "weights" / "last.safetensors")
+        assert all(torch.equal(v, after["model"][k]) for k, v in before["model"].items())
+        filler.unlink()
+        fit(data, run)
+        assert losses(run) == losses(whole)
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
