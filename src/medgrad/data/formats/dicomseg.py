@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError, nearest
+from ..cohort import Source
 from ..grid import Grid, as_rows
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
@@ -164,6 +165,17 @@ def paint(array: NDArray[np.uint32], piece: NDArray[np.uint32], at: Any) -> tupl
     before = array[where]
     array[where] = values[inside]
     return int(((before > 0) & (before != values[inside])).sum()), int((~inside).sum())
+
+
+def write_segmentation(path: Path, labels: LabelMap, source: Source) -> Path:
+    """Write labels as a DICOM SEG that refers to the series they were drawn on, and give its path.
+
+    ``labels`` lie on the grid on which ``source`` is read; each slice of the series gets its own part of them,
+    whichever way it lies. Segments have the labels' numbers and names, and SNOMED CT codes where their names tell.
+    """
+    from ._dicom_write_seg import encoded, save
+
+    return save(encoded(labels, source), Path(path))
 
 
 THIS = Format((".dcm", ".seg"), claims, None, read_labels, None, items)

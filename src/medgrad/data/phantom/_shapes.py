@@ -1,0 +1,78 @@
+"""Shapes by their signed distance, in mm: negative inside. All work on points of shape (3, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float32]
+Field = NDArray[np.float32]
+
+
+def ellipsoid(points: Points, centre: Sequence[float], axes: Sequence[float]) -> Field:
+    """Give the distance to an ellipsoid: exact at its surface and for a ball, and near enough elsewhere.
+
+    >>> float(ellipsoid(np.float32([[3.0], [0.0], [0.0]]), (0, 0, 0), (2, 2, 2))[0])
+    1.0
+    """
+    once = np.zeros(points.shape[1:], np.float32)
+    twice = np.zeros(points.shape[1:], np.float32)
+    for p, c, a in zip(points, centre, axes, strict=True):
+        q = (p - np.float32(c)) / np.float32(a)
+        q *= q
+        once += q
+        twice += q / np.float32(a * a)
+    once, twice = np.sqrt(once), np.sqrt(twice)
+    return np.asarray(once * (once - 1) / np.maximum(twice, np.float32(1e-6)), np.float32)
+
+
+def tube(points: Points, centre: Sequence[float], axes: Sequence[float]) -> Field:
+    """Give the distance to an endless upright tube with an elliptic section; ``centre`` and ``axes`` are of (x, y)."""
+    return ellipsoid(points[:2], centre, axes)
+
+
+def rounded_box(points: Points, axes: Sequence[float], *, power: float = 2.5) -> Field:
+    """Give about the distance to an endless upright superellipse around the middle: the outline of a trunk."""
+    u, v = np.abs(points[0]) / np.float32(axes[0]), np.abs(points[1]) / np.float32(axes[1])
+    return ((u**power + v**power) ** np.float32(1 / power) - 1) * np.float32(min(axes))
+
+
+def coverage(distance: Field, width_mm: float) -> Field:
+    """Give the share of a voxel that lies inside: 0 to 1 over a boundary of so many mm."""
+    return np.clip(np.float32(0.5) - distance / np.float32(width_mm), 0, 1)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A smooth random field with mean 0 and deviation 1 that can be asked at any point: a sum of plane waves.
+
+    ``vectors`` are (n, 3) in radians a mm. Being no grid of numbers, it is the same field at every spacing.
+    """
+
+    vectors: NDArray[np.float32]
+    phases: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, length_mm: float, *, n: int = 24, spread: float = 0.25) -> Waves:
+        """Draw waves in all directions, their lengths about ``length_mm``."""
+        way = rng.normal(size=(n, 3))
+        way /= np.linalg.norm(way, axis=1, keepdims=True)
+        length = length_mm * np.exp(spread * rng.normal(size=(n, 1)))
+        phases = rng.uniform(0, 2 * np.pi, n)
+        return cls((2 * np.pi * way / length).astype(np.float32), phases.astype(np.float32))
+
+    def __call__(self, points: Points) -> Field:
+        flat = points.reshape(3, -1)
+        total = np.zeros(flat.shape[1], np.float32)
+        for vector, phase in zip(self.vectors, self.phases, strict=True):
+            total += np.cos(vector @ flat + phase)
+        total *= np.float32(np.sqrt(2 / len(self.phases)))
+        return total.reshape(points.shape[1:])
+
+
+def strands(one: Waves, other: Waves, points: Points, *, width: float) -> Field:
+    """Give 1 along the lines where two fields are both zero and 0 away from them: branching vessels."""
+    return np.exp(-(one(points) ** 2 + other(points) ** 2) / np.float32(2 * width**2))
