@@ -142,4 +142,4 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, tm
         fit(data, run)
         assert losses(run) == losses(whole)
     finally:
-        subprocess.run(["umount", str(disk)], check=False)
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)

@@ -63,7 +63,8 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
         if takes_teller:
             given["teller"] = Terminal()
         found = verb(**given)
-        typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
+        if found:
+            typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
 
     run.__name__ = verb.__name__
     run.__doc__ = verb.__doc__

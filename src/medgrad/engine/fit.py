@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,9 +28,10 @@ from .judge import judge_all
 from .learn import Learner, learn, time_steps, time_validation
 from .look import Look
 from .plan import plan
-from .recipe import Recipe, merged
+from .recipe import Recipe, from_table, merged, to_toml
 from .record import machine, write_cohort
 from .run import Run, open_run
+from .team import Team, join, leave
 from .teller import Silent, Teller
 
 SPARE = 0.95
@@ -60,31 +62,35 @@ def fit(
     look: Look | None = None,
     allow_leak: bool = False,
     teller: Teller | None = None,
-) -> Fitted:
-    """Learn from a cohort, and write a run.
+) -> Fitted | None:
+    """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
 
     ``changes`` are a person's tables laid over the plan. ``look`` is what was found out about the data, for the report.
     With ``folds`` so many models are trained, each judged on patients that it has not seen, and they answer together.
     """
-    began, started = time.perf_counter(), now()
-    teller, run = teller or Silent(), Run(Path(folder))
+    began, started, team = time.perf_counter(), now(), join()
+    teller, run = teller if teller and team.leads else Silent(), Run(Path(folder))
     together = look.together if look else ()
     if folds > 1:
         sides = make_folds(cohort, folds, seed, together=together)
     else:
         sides = (make_split(cohort, seed=seed, together=together),)
-    recipe = begin(run, sides[0], look, minutes, steps, changes or {}, seed, teller)
-    write_cohort(run, sides, look.as_dict() if look else {}, allow_leak=allow_leak)
-    run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
-    run.note(started=started, seed=seed, command=" ".join(["medgrad", *sys.argv[1:]]))
+    if team.leads:
+        recipe = begin(run, sides[0], look, minutes, steps, changes or {}, seed, teller)
+        write_cohort(run, sides, look.as_dict() if look else {}, allow_leak=allow_leak)
+        run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
+        run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
     judged: list[Judged] = []
     for number, side in enumerate(sides):
         each = Run(run.folder / f"fold-{number}") if folds > 1 else run
-        if not each.recipe_file.exists():
+        if team.leads and not each.recipe_file.exists():
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        ended, rows = fit_one(each, side, deadline=deadline, device=device, teller=teller)
+        ended, rows = fit_one(each, side, team, deadline=deadline, device=device or team.device, teller=teller)
         judged += rows
+    leave(team)
+    if not team.leads:
+        return None
     first = (run.folds or [run])[0].recipe()
     if folds > 1:
         run.write_recipe(first)
@@ -122,22 +128,25 @@ def begin(
 
 
 def fit_one(
-    run: Run, cohort: Cohort, *, deadline: float, device: str | None, teller: Teller
+    run: Run, cohort: Cohort, team: Team, *, deadline: float, device: str | None, teller: Teller
 ) -> tuple[str, list[Judged]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
-    recipe = run.recipe()
+    recipe = shared_recipe(run.recipe() if team.leads else None, team)
     task = uncalibrated(recipe.build_task())
     place = choose(recipe.training.precision, device)
     train_cases, valid, failures = read(run, cohort, recipe, teller)
     task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
     recipe = replace(recipe, task=task.settings())
-    learner = Learner(run, recipe, task, train_cases, valid, place)
+    learner = Learner(run, recipe, task, train_cases, valid, place, team)
     if not recipe.training.steps:
-        learner.recipe = recipe = decide_steps(learner, deadline, teller)
-    run.write_recipe(recipe)
-    run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+        learner.recipe = recipe = shared_recipe(decide_steps(learner, deadline, teller), team)
+    if team.leads:
+        run.write_recipe(recipe)
+        run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
     with teller.bar("Learning") as bar:
         ended = learn(learner, watch=bar)
+    if not team.leads:
+        return ended, []
     teller.say(f"It ended because {ended}.")
     trained = open_run(run.folder, device=device)
     judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
@@ -146,6 +155,11 @@ def fit_one(
     run.note(calibration=told)
     clear(run.folder / "cache")
     return ended, judged
+
+
+def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:
+    """Give every process of a team the leader's recipe."""
+    return from_table(tomllib.loads(team.share(to_toml(recipe) if recipe is not None else "")))
 
 
 def read(

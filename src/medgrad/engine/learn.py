@@ -27,6 +27,7 @@ from .evaluate import judge_case
 from .recipe import Recipe
 from .run import Run, build_model, planes_of
 from .sample import draws, shares_of, window
+from .team import Team, shared
 from .train import Average, Step, train
 
 Watch = Callable[[int, int, str], None]
@@ -45,6 +46,7 @@ class Learner:
     cases: Sequence[Prepared]
     valid: Sequence[Prepared]
     place: Place
+    team: Team = field(default_factory=Team)
     network: nn.Module = field(init=False)
     judge: nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
@@ -63,7 +65,7 @@ class Learner:
         training = self.recipe.training
         torch.manual_seed(training.seed)
         planes = planes_of([self.cases[0].case], self.task)
-        self.network = self.place.model(build_model(self.recipe, self.task, planes))
+        self.network = self.place.model(shared(build_model(self.recipe, self.task, planes), self.team))
         self.judge = self.place.model(build_model(self.recipe, self.task, planes))
         settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
         make = registry.find("descent.optimisers", self.recipe.optimiser["name"])
@@ -81,7 +83,7 @@ class Learner:
             self.task,
             self.batches(self.done),
             optimiser=self.optimiser,
-            gradients=build_gradients(self.recipe.gradients),
+            gradients=build_gradients([{"name": "averaged"}, *self.recipe.gradients]),
             schedule=schedule,
             steps=schedule_steps,
             first=self.done,
@@ -99,7 +101,8 @@ class Learner:
         changes = build_augmentations(self.recipe)
         number = first
         while True:
-            chosen = draws(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
+            whole = draws(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
+            chosen = whole[self.team.part(training.batch)]
             cut = [
                 window(self.cases[d.case].case, training.patch, d.seed, foreground=training.foreground) for d in chosen
             ]
@@ -186,44 +189,67 @@ def learn(learner: Learner, *, watch: Watch | None = None) -> str:
     run, training = learner.run, learner.recipe.training
     if run.last.exists():
         learner.restore(read_checkpoint(run.last))
-    forget_steps(run.steps_file, learner.done)
+    log = Log(run.steps_file, learner.team)
     every = max(1, -(-training.steps // max(1, training.validations)))
     saved = time.monotonic()
     note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
-    ended = ""
-    run.steps_file.parent.mkdir(parents=True, exist_ok=True)
-    with run.steps_file.open("a", encoding="utf-8") as log:
-        while learner.done < training.steps and not ended:
-            if learner.stale > training.patience > 0:
-                break
-            for step in learner.steps(training.steps, schedule_steps=training.steps):
-                log.write(line_of(step))
-                log.flush()
-                if learner.done % every == 0 or learner.done == training.steps:
-                    note = check(learner, log) or note
-                    saved = save(learner)
-                    if learner.stale >= training.patience > 0:
-                        ended = f"no better {learner.task.aim} in {learner.stale} validations"
-                        break
-                elif time.monotonic() - saved > SAVE_SECONDS:
-                    saved = save(learner)
-                if watch:
-                    watch(learner.done, training.steps, f"loss {step.loss:.3f}  {note}".strip())
-    if not run.best.exists():
+    log.begin(learner.done)
+    left = learner.steps(training.steps, schedule_steps=training.steps) if learner.done < training.steps else ()
+    for step in () if is_stale(learner) else left:
+        log.write(line_of(step))
+        if learner.done % every == 0 or learner.done == training.steps:
+            note = check(learner, log) or note
+            saved = save(learner)
+        elif time.monotonic() - saved > SAVE_SECONDS:
+            saved = save(learner)
+        if watch:
+            watch(learner.done, training.steps, f"loss {step.loss:.3f}  {note}".strip())
+        if is_stale(learner):
+            break
+    if learner.team.leads and not run.best.exists():
         write_checkpoint(run.best, learner.state())
-    return ended or f"its {training.steps} steps were done"
+    if is_stale(learner):
+        return f"{learner.task.aim} was no better in {learner.stale} validations"
+    return f"its {training.steps} steps were done"
 
 
-def check(learner: Learner, log: Any) -> str:
-    """Validate, note the figure, and keep the weights if they are the best so far."""
-    found = learner.validate(learner.recipe.training.validation_cases or len(learner.valid))
+def is_stale(learner: Learner) -> bool:
+    """Tell whether patience has run out."""
+    return learner.stale >= learner.recipe.training.patience > 0
+
+
+@dataclass(frozen=True)
+class Log:
+    """The lines of ``steps.jsonl``; only the leader of a team writes."""
+
+    path: Path
+    team: Team
+
+    def begin(self, done: int) -> None:
+        """Drop the lines of steps that will be taken again."""
+        if self.team.leads:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            forget_steps(self.path, done)
+
+    def write(self, line: str) -> None:
+        """Add a line, so that it is there whatever comes."""
+        if self.team.leads:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+
+def check(learner: Learner, log: Log) -> str:
+    """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all."""
+    leads = learner.team.leads
+    count = learner.recipe.training.validation_cases or len(learner.valid)
+    found = learner.team.share(learner.validate(count) if leads else None)
     if found is None:
         return ""
     log.write(json.dumps({"step": learner.done - 1, "valid": {learner.task.aim: found}}) + "\n")
-    log.flush()
     if np.isfinite(found) and found >= learner.best:
         learner.best, learner.best_step, learner.stale = found, learner.done - 1, 0
-        write_checkpoint(learner.run.best, learner.state())
+        if leads:
+            write_checkpoint(learner.run.best, learner.state())
     else:
         learner.stale += 1
     return f"{learner.task.aim} {found:.3f}"
@@ -233,7 +259,8 @@ def save(learner: Learner) -> float:
     """Write the last checkpoint, and give the time."""
     if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
         raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")
-    write_checkpoint(learner.run.last, learner.state())
+    if learner.team.leads:
+        write_checkpoint(learner.run.last, learner.state())
     return time.monotonic()
 
 

@@ -12,9 +12,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="A run, or what evaluate wrote.")],
     second: Annotated[Path, typer.Argument(help="Another, judged on the same cases.")],
     *,
-    margin: Annotated[
-        float, typer.Option(help="How much worse is good enough; chosen before.")
-    ] = 0.01,
+    margin: Annotated[float, typer.Option(help="How much worse is good enough; chosen before.")] = 0.01,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the table and its page.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
 ) -> dict[str, Any]:

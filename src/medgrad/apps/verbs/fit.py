@@ -69,6 +69,8 @@ def fit(
         allow_leak=allow_leak,
         teller=teller,
     )
+    if fitted is None:  # one of a team that does not lead
+        return {}
     from ...report import write
 
     report = write(out)

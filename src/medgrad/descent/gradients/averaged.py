@@ -1,0 +1,37 @@
+"""Average over devices: every process has a part of the batch, and all step by the mean of their gradients."""
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ...tasks._task import Batch, Task
+from ._gradients import Gradients
+from .plain import plain
+
+
+def averaged(*, inner: Gradients | None = None) -> Gradients:
+    """Give the mean gradient over all processes; alone, the gradient itself. All parts must be of one size.
+
+    One message carries all gradients, so that the wait is paid once a step.
+    """
+    make = inner or plain()
+
+    def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        told = make(model, task, batch)
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return told
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        values = torch.tensor(list(told.values()), device=grads[0].device)
+        flat = torch.cat([values, *[g.reshape(-1) for g in grads]])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        at = len(values)
+        for g in grads:
+            g.copy_(flat[at : at + g.numel()].view(g.shape))
+            at += g.numel()
+        return dict(zip(told, flat[: len(values)].tolist(), strict=True))
+
+    return gradients
+
+
+THIS = averaged
