@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .. import registry
 from ..data import Cohort
 from ..data.split import folds as make_folds
 from ..data.split import split as make_split
@@ -27,7 +28,7 @@ from .facts import gather
 from .judge import judge_all
 from .learn import Learner, learn, time_steps, time_validation
 from .look import Look
-from .plan import plan
+from .plan import Budget, plan
 from .recipe import Recipe, from_table, merged, to_toml
 from .record import machine, write_cohort
 from .run import Run, open_run
@@ -61,6 +62,8 @@ def fit(
     device: str | None = None,
     look: Look | None = None,
     allow_leak: bool = False,
+    track: str | None = None,
+    until_plateau: bool = False,
     teller: Teller | None = None,
 ) -> Fitted | None:
     """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
@@ -76,7 +79,8 @@ def fit(
     else:
         sides = (make_split(cohort, seed=seed, together=together),)
     if team.leads:
-        recipe = begin(run, sides[0], look, minutes, steps, changes or {}, seed, teller)
+        asked = Budget(minutes, steps, until_plateau)
+        recipe = begin(run, sides[0], look, asked, changes or {}, seed, teller)
         write_cohort(run, sides, look.as_dict() if look else {}, allow_leak=allow_leak)
         run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
         run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
@@ -86,7 +90,9 @@ def fit(
         if team.leads and not each.recipe_file.exists():
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        ended, rows = fit_one(each, side, team, deadline=deadline, device=device or team.device, teller=teller)
+        ended, rows = fit_one(
+            each, side, team, deadline=deadline, device=device or team.device, track=track, teller=teller
+        )
         judged += rows
     leave(team)
     if not team.leads:
@@ -109,8 +115,7 @@ def begin(
     run: Run,
     cohort: Cohort,
     look: Look | None,
-    minutes: float,
-    steps: int,
+    budget: Budget,
     changes: Mapping[str, Any],
     seed: int,
     teller: Teller,
@@ -124,11 +129,11 @@ def begin(
     modality = look.fingerprint.get("modality") if look else None
     facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality)
     gpu = torch.cuda.is_available()
-    return merged(plan(facts, minutes=minutes, steps=steps, gpu=gpu, seed=seed), changes)
+    return merged(plan(facts, budget, gpu=gpu, seed=seed), changes)
 
 
 def fit_one(
-    run: Run, cohort: Cohort, team: Team, *, deadline: float, device: str | None, teller: Teller
+    run: Run, cohort: Cohort, team: Team, *, deadline: float, device: str | None, track: str | None, teller: Teller
 ) -> tuple[str, list[Judged]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
     recipe = shared_recipe(run.recipe() if team.leads else None, team)
@@ -143,8 +148,9 @@ def fit_one(
     if team.leads:
         run.write_recipe(recipe)
         run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+    trackers = [registry.find("engine.trackers", track)(run.folder)] if track and team.leads else []
     with teller.bar("Learning") as bar:
-        ended = learn(learner, watch=bar)
+        ended = learn(learner, watch=bar, trackers=trackers)
     if not team.leads:
         return ended, []
     teller.say(f"It ended because {ended}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .recipe import Recipe
 from .run import Run, build_model, planes_of
 from .sample import draws, shares_of, window
 from .team import Team, shared
+from .trackers import Track
 from .train import Average, Step, train
 
 Watch = Callable[[int, int, str], None]
@@ -184,12 +185,12 @@ def time_validation(learner: Learner) -> float:
     return taken
 
 
-def learn(learner: Learner, *, watch: Watch | None = None) -> str:
+def learn(learner: Learner, *, watch: Watch | None = None, trackers: Sequence[Track] = ()) -> str:
     """Train until the budget or patience ends; give the reason in a sentence. Goes on where a checkpoint stands."""
     run, training = learner.run, learner.recipe.training
     if run.last.exists():
         learner.restore(read_checkpoint(run.last))
-    log = Log(run.steps_file, learner.team)
+    log = Log(run.steps_file, learner.team, tuple(trackers))
     every = max(1, -(-training.steps // max(1, training.validations)))
     saved = time.monotonic()
     note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
@@ -224,6 +225,7 @@ class Log:
 
     path: Path
     team: Team
+    trackers: tuple[Track, ...] = ()
 
     def begin(self, done: int) -> None:
         """Drop the lines of steps that will be taken again."""
@@ -231,11 +233,14 @@ class Log:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             forget_steps(self.path, done)
 
-    def write(self, line: str) -> None:
-        """Add a line, so that it is there whatever comes."""
-        if self.team.leads:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line, so that it is there whatever comes, and tell whoever keeps track."""
+        if not self.team.leads:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for track in self.trackers:
+            track(line["step"], figures_of(line))
 
 
 def check(learner: Learner, log: Log) -> str:
@@ -245,13 +250,12 @@ def check(learner: Learner, log: Log) -> str:
     found = learner.team.share(learner.validate(count) if leads else None)
     if found is None:
         return ""
-    log.write(json.dumps({"step": learner.done - 1, "valid": {learner.task.aim: found}}) + "\n")
+    log.write({"step": learner.done - 1, "valid": {learner.task.aim: found}})
+    learner.stale = 0 if found > learner.best else learner.stale + 1
     if np.isfinite(found) and found >= learner.best:
-        learner.best, learner.best_step, learner.stale = found, learner.done - 1, 0
+        learner.best, learner.best_step = found, learner.done - 1
         if leads:
             write_checkpoint(learner.run.best, learner.state())
-    else:
-        learner.stale += 1
     return f"{learner.task.aim} {found:.3f}"
 
 
@@ -264,8 +268,19 @@ def save(learner: Learner) -> float:
     return time.monotonic()
 
 
-def line_of(step: Step) -> str:
-    """Write one step as a line of JSON."""
+def figures_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """Flatten a line's numbers: ``loss/dice``, ``valid/dice/mean``, ``rate``."""
+    flat: dict[str, float] = {}
+    for key, value in line.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}/{k}": v for k, v in value.items() if isinstance(v, (int, float))}
+        elif isinstance(value, (int, float)) and key != "step":
+            flat[key] = float(value)
+    return flat
+
+
+def line_of(step: Step) -> dict[str, Any]:
+    """Tell one step as plain values that JSON can hold."""
     loss = {k: v for k, v in step.told.items() if "/" not in k}
     seen = {k: v for k, v in step.told.items() if "/" in k}
     line: dict[str, Any] = {
@@ -278,7 +293,7 @@ def line_of(step: Step) -> str:
     if step.skipped:
         line |= {"skipped": True, "loss": {k: str(v) for k, v in loss.items()}}
         line = {k: (v if not isinstance(v, float) or np.isfinite(v) else str(v)) for k, v in line.items()}
-    return json.dumps(line) + "\n"
+    return line
 
 
 def forget_steps(path: Path, done: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -15,15 +16,39 @@ LEAST = 4
 """The fewest elements along an axis at the bottom of a network."""
 
 
-def plan(facts: Facts, *, minutes: float = 20.0, steps: int = 0, gpu: bool = False, seed: int = 0) -> Recipe:
+@dataclass(frozen=True)
+class Budget:
+    """How long to learn: ``minutes``, or so many ``steps``, or until it stops helping."""
+
+    minutes: float = 20.0
+    steps: int = 0
+    until_plateau: bool = False
+
+
+def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0) -> Recipe:
     """Give the recipe that suits the data and the budget; every choice in it can be changed."""
+    budget = budget or Budget()
     makers = {"segmentation": segmentation, "classification": classification}
     if facts.task not in makers:
         raise ValueError(f"There is no plan for {facts.task!r}. Write a recipe, and give it with --recipe.")
-    return makers[facts.task](facts, minutes=minutes, steps=steps, gpu=gpu, seed=seed)
+    recipe = makers[facts.task](facts, gpu=gpu, seed=seed)
+    if budget.until_plateau:
+        return without_end(recipe)
+    return recipe.with_training(minutes=float(budget.minutes), steps=budget.steps)
 
 
-def segmentation(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: int) -> Recipe:
+def without_end(recipe: Recipe) -> Recipe:
+    """Give the recipe that learns until it stops helping.
+
+    The rate stays high, and the mean of the weights does what a falling rate would do.
+    """
+    return replace(
+        recipe.with_training(steps=100_000, minutes=0.0, validations=400, patience=12, average=0.998),
+        schedule={"name": "constant", "warm": 0.002},
+    )
+
+
+def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
     """A U-Net on patches."""
     spacing = spacing_for(facts)
     sizes = facts.sizes_mm() if spacing else np.array(facts.shapes)
@@ -47,14 +72,12 @@ def segmentation(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: i
         optimiser={"name": "adamw", "rate": 3e-3, "decay": 1e-2},
         schedule={"name": "cosine", "warm": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
-        training=Training(
-            steps=steps, minutes=minutes, batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed
-        ),
+        training=Training(batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed),
         answering=Answering(),
     )
 
 
-def classification(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed: int) -> Recipe:
+def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
     """A residual network on whole images."""
     shape = whole_shape(facts, gpu=gpu)
     stem = 1 if max(shape) <= 64 else 2
@@ -76,8 +99,6 @@ def classification(facts: Facts, *, minutes: float, steps: int, gpu: bool, seed:
         schedule={"name": "cosine", "warm": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(
-            steps=steps,
-            minutes=minutes,
             batch=int(max(4, min(32, facts.cases // 4))),
             patch=shape,
             foreground=0.0,

@@ -16,7 +16,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the table and its page.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
 ) -> dict[str, Any]:
-    """Compare two runs by patient: differences with intervals, corrected for many, and non-inferiority by the margin."""
+    """Compare two runs by patient: differences with intervals, corrected for many, and whether one is good enough."""
     from ...engine.compare import compare as pair
     from ...report import write_comparison
 

@@ -24,6 +24,8 @@ def fit(
     within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
     split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
     val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
+    until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
+    track: Annotated[str | None, typer.Option(help="Also tell tensorboard or mlflow.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
     allow_leak: Annotated[
@@ -67,6 +69,8 @@ def fit(
         device=device,
         look=look,
         allow_leak=allow_leak,
+        track=track,
+        until_plateau=until_plateau,
         teller=teller,
     )
     if fitted is None:  # one of a team that does not lead

@@ -16,6 +16,7 @@ def plan(
     out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.toml"),
     minutes: Annotated[float, typer.Option(help="How long training may take.")] = 20.0,
     steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
+    until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
     truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
     within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
@@ -28,6 +29,7 @@ def plan(
     from ...data.split import split as make_split
     from ...engine.checkpoint import write_text
     from ...engine.facts import gather
+    from ...engine.plan import Budget
     from ...engine.plan import plan as make
     from ...engine.recipe import to_toml
 
@@ -35,7 +37,8 @@ def plan(
     if teller:
         for sentence in cohort.told:
             teller.say(sentence)
-    recipe = make(gather(cohort), minutes=minutes, steps=steps, gpu=torch.cuda.is_available(), seed=seed)
+    budget = Budget(minutes, steps, until_plateau)
+    recipe = make(gather(cohort), budget, gpu=torch.cuda.is_available(), seed=seed)
     write_text(out, to_toml(recipe))
     return {"text": to_toml(recipe), "recipe": str(out)}
 

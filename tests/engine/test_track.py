@@ -1,0 +1,61 @@
+"""Whoever keeps track is told the same figures that the run writes down."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_set import make_folder
+
+
+def fit(data, run, *more):
+    recipe = str(data / "recipe.toml")
+    words = [sys.executable, "-m", "medgrad", "fit", str(data), "-o", str(run), "--recipe", recipe, *more]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+
+
+def test_tensorboard_is_told_every_step(tmp_path):
+    pytest.importorskip("tensorboard", reason="the track extra is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    lines = fit(make_folder(tmp_path / "data"), run, "--steps", "6", "--track", "tensorboard")
+    seen = EventAccumulator(str(run / "tensorboard")).Reload()
+    told = [event.value for event in seen.Scalars("loss/dice_entropy")]
+    assert told == pytest.approx([line["loss"]["dice_entropy"] for line in lines if "loss" in line], rel=1e-5)
+    assert seen.Scalars("valid/dice/mean")
+
+
+def test_mlflow_is_told_every_step(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="the mlflow extra is not installed")
+    pytest.importorskip("sqlalchemy", reason="MLflow has no store here")
+    run = tmp_path / "run"
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    lines = fit(make_folder(tmp_path / "data"), run, "--steps", "4", "--track", "mlflow")
+    mlflow.set_tracking_uri(store)
+    found = mlflow.search_runs(experiment_names=["medgrad"], output_format="list")
+    assert found[0].data.metrics["loss/dice_entropy"] == pytest.approx(lines[-2]["loss"]["dice_entropy"])
+
+
+def test_an_unknown_tracker_names_the_nearest(tmp_path):
+    data = make_folder(tmp_path / "data")
+    words = [sys.executable, "-m", "medgrad", "fit", str(data), "-o", str(tmp_path / "r"), "--track", "tensorbord"]
+    done = subprocess.run([*words, "--steps", "4"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Did you mean 'tensorboard'" in done.stderr.splitlines()[-1]
+
+
+def test_learning_until_a_plateau_ends_by_itself_and_says_so(tmp_path):
+    data = make_folder(tmp_path / "data")
+    text = (
+        (data / "recipe.toml").read_text().replace("validations = 6", "validations = 500\npatience = 3\nsteps = 1000")
+    text = text.replace("rate = 1e-2", "rate = 1e-12")
+    )
+    (data / "recipe.toml").write_text(text)
+    lines = fit(data, tmp_path / "run", "--until-plateau")
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "no better" in told["ended_by"]
+    assert max(line["step"] for line in lines) < 50
