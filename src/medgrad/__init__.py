@@ -6,7 +6,7 @@ The public names load when they are first touched, so importing this brings no t
 from importlib import import_module
 from typing import Any
 
-from .version import VERSION as __version__
+from .version import VERSION as __version__  # noqa: N811  (python's own name for it)
 
 PUBLIC = {
     "Case": "data",
@@ -18,6 +18,12 @@ PUBLIC = {
     "read": "data.formats",
     "write": "data.formats",
     "recognise": "data.layouts",
+    "compare": "apps.verbs.compare",
+    "evaluate": "apps.verbs.evaluate",
+    "fit": "apps.verbs.fit",
+    "look": "apps.verbs.look",
+    "plan": "apps.verbs.plan",
+    "predict": "apps.verbs.predict",
 }
 
 __all__ = ["__version__", *PUBLIC]

@@ -119,15 +119,6 @@ class Landmarks:
 Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks
 
 
-def within(thing: Any, region: LabelMap | None) -> Any:
-    """Give a label map with nothing outside the region; whatever else, and without a region, stays as it is."""
-    if region is None or not isinstance(thing, LabelMap):
-        return thing
-    if region.array.shape != thing.array.shape:
-        raise ValueError(f"A region of shape {region.array.shape} does not fit labels of {thing.array.shape}.")
-    return LabelMap(np.where(region.array > 0, thing.array, 0), thing.grid, thing.names, thing.told)
-
-
 def join(pieces: Sequence[Any], grid: Grid) -> Any:
     """Put dense answers that lie side by side along the first axis together on the grid of the whole."""
     first = pieces[0]

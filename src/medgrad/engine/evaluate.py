@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Case
-from ..data.types import within
 from ..metrics import bounds
 from ..metrics.decisions import confusion
 from ..tasks._task import Task
@@ -67,15 +66,21 @@ def judge_case(task: Task, original: Case, said: Any, *, failed: str = "", quick
     """Judge one answer, inside the case's region; a case without an answer gets the worst of everything."""
     if original.truth is None:
         raise ValueError(f"Case {original.id!r} has no truth to be judged by. Leave it out, or use predict.")
-    truth = within(original.truth, original.region)
-    row = task.failed(truth) if failed else task.judge(truth, within(said, original.region), quick=quick)
+    truth, region = original.truth, original.region
+    row = task.failed(truth, region=region) if failed else task.judge(truth, said, region=region, quick=quick)
     return Judged(original.id, original.patient or original.id, row, failed)
 
 
 def conclude(
-    task: Task, judged: Sequence[Judged], *, split: str, told: Sequence[str] = (), times: int = 2000
+    task: Task,
+    judged: Sequence[Judged],
+    *,
+    split: str,
+    told: Sequence[str] = (),
+    calibration: Mapping[str, Any] | None = None,
+    times: int = 2000,
 ) -> Evaluation:
-    """Sum up the rows, with 95 % intervals resampled by patient."""
+    """Sum up the rows, with 95 % intervals resampled by patient; ``calibration`` is what is known of it already."""
     rows = [j.row for j in judged]
     quick = task.summarise_many(rows, np.ones((1, len(rows)))) is not None
 
@@ -91,16 +96,19 @@ def conclude(
         times=times,
     )
     metrics = {k: {"value": e.value, "low": e.low, "high": e.high, "n": e.n} for k, e in found.items()}
-    return Evaluation(task.kind, split, tuple(judged), metrics, described(task, judged, told))
+    return Evaluation(task.kind, split, tuple(judged), metrics, described(task, judged, told, calibration or {}))
 
 
-def described(task: Task, judged: Sequence[Judged], told: Sequence[str]) -> dict[str, Any]:
+def described(
+    task: Task, judged: Sequence[Judged], told: Sequence[str], calibration: Mapping[str, Any]
+) -> dict[str, Any]:
     """What else the report shows: sentences and, for classes, the calibration and who was taken for whom."""
     extra: dict[str, Any] = {"told": list(told), "calibration": None, "confusion": None}
     if not isinstance(task, Classification):
         return extra
     truth, said = task.columns([j.row for j in judged])
     extra["calibration"] = {
+        **calibration,
         "temperature": task.temperature,
         "bins": as_dicts(reliability(said, truth, exclusive=task.exclusive)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import time
@@ -178,6 +179,8 @@ def read(
         valid, lost = load_all(cohort.of("val"), steps, folder=run.folder / "cache" / "val", progress=bar)
     for failure in [*failed, *lost]:
         teller.say(f"Case {failure.id!r} failed: {failure.why}")
+    if failed:
+        run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
     if not ready:
         raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
     return ready, valid, lost
@@ -221,6 +224,7 @@ def conclude_run(
         )
     if not judged:
         raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
-    evaluation = conclude(trained.task, judged, split=split, told=told)
+    calibration = json.loads((run.folder / "run.json").read_text()).get("calibration")
+    evaluation = conclude(trained.task, judged, split=split, told=told, calibration=calibration)
     write_evaluation(run.folder, evaluation)
     return evaluation

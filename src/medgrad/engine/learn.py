@@ -19,6 +19,7 @@ from ..data import Case
 from ..descent.gradients import build_gradients
 from ..errors import Diverged
 from ..tasks._task import Batch, Task, stack
+from .ahead import ahead
 from .answer import answer_prepared
 from .cache import Prepared
 from .checkpoint import read_checkpoint, restore_order, write_checkpoint, write_text
@@ -82,7 +83,7 @@ class Learner:
         for step in train(
             Mixed(self.network, self.place),
             self.task,
-            self.batches(self.done),
+            ahead(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
             gradients=build_gradients([{"name": "averaged"}, *self.recipe.gradients]),
             schedule=schedule,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import registry
-from ..data import Case, Grid
+from ..data import Case, Grid, LabelMap
 
 Output = Tensor | tuple[Tensor, ...]
 Moves = Literal["values", "labels", "points", "vectors"]
@@ -96,14 +96,14 @@ class Task(ABC):
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
 
     @abstractmethod
-    def judge(self, truth: Any, answer: Any, *, quick: bool = False) -> dict[str, Any]:
+    def judge(self, truth: Any, answer: Any, *, region: LabelMap | None = None, quick: bool = False) -> dict[str, Any]:
         """Compare one answer with the truth: one row of plain numbers; None where a number does not apply.
 
-        With ``quick``, only what the aim needs.
+        Only what lies in the ``region`` counts. With ``quick``, only what the aim needs.
         """
 
     @abstractmethod
-    def failed(self, truth: Any) -> dict[str, Any]:
+    def failed(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
         """Give the row of a case that could not be answered: the worst of everything, so that it counts."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import metrics, registry
-from ..data import Case, Grid, Image, Scores
+from ..data import Case, Grid, Image, LabelMap, Scores
 from ._task import Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 
@@ -67,12 +67,15 @@ class Classification(Task):
         values = logits.softmax(0) if self.exclusive else logits.sigmoid()
         return Scores(values.numpy(), self.labels, self.exclusive)
 
-    def judge(self, truth: Scores, answer: Scores, *, quick: bool = False) -> dict[str, Any]:
-        del quick  # the figures are those of the whole set, so a row is only what was said
+    def judge(
+        self, truth: Scores, answer: Scores, *, region: LabelMap | None = None, quick: bool = False
+    ) -> dict[str, Any]:
+        del region, quick  # an opinion on the whole; the figures are those of a set, so a row is only what was said
         row: dict[str, Any] = {f"truth/{n}": float(v) for n, v in zip(self.labels, truth.values, strict=True)}
         return row | {f"said/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
 
-    def failed(self, truth: Scores) -> dict[str, Any]:
+    def failed(self, truth: Scores, *, region: LabelMap | None = None) -> dict[str, Any]:
+        del region
         wrong = 1 - truth.values
         return self.judge(truth, Scores(wrong / wrong.sum() if self.exclusive else wrong, self.labels, self.exclusive))
 

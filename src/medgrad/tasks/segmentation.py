@@ -83,11 +83,13 @@ class Segmentation(Task):
         labels = finest(output).argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
         return LabelMap(labels.cpu().numpy(), grid, self.names)
 
-    def judge(self, truth: LabelMap, answer: LabelMap, *, quick: bool = False) -> dict[str, Any]:
-        return metrics.judge(["dice"] if quick else metrics_on("labels"), truth, answer)
+    def judge(
+        self, truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None, quick: bool = False
+    ) -> dict[str, Any]:
+        return metrics.judge(["dice"] if quick else metrics_on("labels"), truth, answer, region=region)
 
-    def failed(self, truth: LabelMap) -> dict[str, Any]:
-        return metrics.judge_failed(metrics_on("labels"), truth)
+    def failed(self, truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, Any]:
+        return metrics.judge_failed(metrics_on("labels"), truth, region=region)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         return metrics.pool(judged_by(rows), rows)

@@ -3,7 +3,7 @@
 Patients are drawn with replacement, each with all of its cases. The interval is bias-corrected and accelerated (BCa,
 Efron 1987), at a level widened for few patients (Hesterberg 2015, section 5.2: normal quantiles become t quantiles).
 
-Measured coverage of the 95 % interval, 2,000 simulated sets each: mean of skewed Dice scores 94.9 % with 20 patients and
+Measured coverage of the 95 % interval, 2,000 simulated sets each: mean of skewed Dice scores 94.9 % with 20 patients,
 94.8 % with 40; AUROC of 0.80 97.9 % and 97.2 %. The plain percentile interval covered 91.5 % and 93.5 %, and 92.2 % and
 93.3 %. Where one case in 33 fails outright (Dice 0), a set of 20 often shows no failure, and the interval of the mean
 covers 89 % only: no resampling shows what the sample does not hold. ``tests/trust/test_intervals.py`` simulates this.

@@ -25,20 +25,21 @@ def plan(
     """Write the recipe that fit would use: a TOML file to read, change and give to fit with --recipe."""
     import torch
 
-    from ...data.layouts import Hints, recognise
-    from ...data.split import split as make_split
     from ...engine.checkpoint import write_text
     from ...engine.facts import gather
     from ...engine.plan import Budget
     from ...engine.plan import plan as make
     from ...engine.recipe import to_toml
+    from ...engine.teller import Silent
+    from ._cohort import find_cohort
 
-    cohort = make_split(recognise(folder, Hints(truth, within, None)), seed=seed)
-    if teller:
-        for sentence in cohort.told:
-            teller.say(sentence)
+    cohort, seen = find_cohort(
+        folder, truth=truth, within=within, task=None, allow_leak=True, seed=seed, teller=teller or Silent()
+    )
     budget = Budget(minutes, steps, until_plateau)
-    recipe = make(gather(cohort), budget, gpu=torch.cuda.is_available(), seed=seed)
+    recipe = make(
+        gather(cohort, modality=seen.fingerprint.get("modality")), budget, gpu=torch.cuda.is_available(), seed=seed
+    )
     write_text(out, to_toml(recipe))
     return {"text": to_toml(recipe), "recipe": str(out)}
 

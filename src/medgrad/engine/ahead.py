@@ -1,0 +1,50 @@
+"""Make the next batches while the device works on this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import Queue
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """Yield the same items in the same order, with up to ``count`` of them made beforehand by a thread.
+
+    With ``count`` 0 nothing is made beforehand. What fails in the thread is raised here.
+
+    >>> list(ahead(iter("abc"), 2))
+    ['a', 'b', 'c']
+    """
+    if count <= 0:
+        yield from items
+        return
+    queue: Queue[tuple[str, Any]] = Queue(count)
+    stop = Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                queue.put(("item", item))
+                if stop.is_set():
+                    return
+            queue.put(("end", None))
+        except BaseException as reason:  # told to whoever waits
+            queue.put(("error", reason))
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = queue.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stop.set()
+        while not queue.empty():
+            queue.get_nowait()
