@@ -26,7 +26,9 @@ def ellipsoid(points: Points, centre: Sequence[float], axes: Sequence[float]) ->
         once += q
         twice += q / np.float32(a * a)
     once, twice = np.sqrt(once), np.sqrt(twice)
-    return np.asarray(once * (once - 1) / np.maximum(twice, np.float32(1e-6)), np.float32)
+    middle = once < 1e-4  # where the formula is 0 / 0
+    found = once * (once - 1) / np.where(middle, np.float32(1), twice)
+    return np.where(middle, np.float32(-min(axes)), found).astype(np.float32)
 
 
 def tube(points: Points, centre: Sequence[float], axes: Sequence[float]) -> Field:

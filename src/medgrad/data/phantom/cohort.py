@@ -116,6 +116,7 @@ def make_patient(phantom: Phantom, number: int) -> Patient:
         },
         diameters_mm=phantom.diameters_mm,
         days=days,
+        moves_mm=1.5 * phantom.breath_mm if len(days) > 1 else 0.0,
     )
     begin = date(2021, 1, 4) + timedelta(days=int(rng.integers(0, 700)))
     person = Patient(f"P{number + 1:03}", str(rng.choice(["F", "M"])), int(rng.integers(38, 85)), site, ())

@@ -14,8 +14,8 @@ from ._shapes import Field, Points, Waves, coverage, ellipsoid
 
 Kind = Literal["benign", "malignant"]
 KINDS: tuple[Kind, Kind] = ("benign", "malignant")
-TEXTURE_MM: Mapping[Kind, float] = {"benign": 24.0, "malignant": 8.0}
-TEXTURE_HU = 45.0
+TEXTURE_MM: Mapping[Kind, float] = {"benign": 32.0, "malignant": 8.0}
+TEXTURE_HU = 60.0
 HOSTS = {"nodule": "lung", "lesion": "liver"}
 MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (25.0, 10.0)}
 LARGEST_GROWTH = 1.5
@@ -83,15 +83,19 @@ def planted(
     counts: Mapping[str, int],
     diameters_mm: tuple[float, float],
     days: Sequence[int],
+    moves_mm: float,
 ) -> list[Seed]:
-    """Choose lesions that lie within their organs and apart from each other, at all dates.
+    """Choose lesions that lie within their organs, apart from each other and whole in the scan, at all dates.
 
-    ``labels`` are the organs at the first date and ``centre_of`` (*shape, 3) where each voxel lies.
+    ``labels`` are the organs at the first date and ``centre_of`` (*shape, 3) where each voxel lies. Between dates
+    tissue moves by up to ``moves_mm``.
     """
+    edge = from_edge(labels.shape, spacing) - np.float32(moves_mm)
     found: list[Seed] = []
     number = 0
     for label, host in HOSTS.items():
         depth = ndimage.distance_transform_edt(labels == organs.index(host) + 1, sampling=spacing).astype(np.float32)
+        depth = np.minimum(depth, edge)
         kinds = rng.permutation([KINDS[i % 2] for i in range(int(rng.integers(2)), 99)][: counts[label]])
         for kind in kinds:
             growth = grown(rng, len(days))
@@ -104,7 +108,7 @@ def planted(
             number += 1
             if centre is None:
                 continue
-            place = centre_of[centre]
+            place = centre_of[centre] + rng.uniform(-0.5, 0.5, 3) * np.asarray(spacing)
             away = np.linalg.norm(centre_of - place, axis=-1) - largest - 3.0
             depth = np.minimum(depth, np.maximum(away, 0).astype(np.float32))
             mean, deviation = MEAN_HU[label]
@@ -117,6 +121,12 @@ def planted(
                 )
             )  # fmt: skip
     return found
+
+
+def from_edge(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float32]:
+    """Give how far each voxel is from the nearest face of the scan, in mm."""
+    lines = [np.minimum(np.arange(n), n - 1 - np.arange(n)) * s for n, s in zip(shape, spacing, strict=True)]
+    return np.minimum.reduce(np.meshgrid(*lines, indexing="ij")).astype(np.float32)
 
 
 def free_place(rng: np.random.Generator, depth: NDArray[np.float32], needed_mm: float) -> tuple[int, ...] | None:

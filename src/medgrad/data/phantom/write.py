@@ -19,6 +19,7 @@ from .cohort import LABELS, Patient, Phantom, Study, make_patient
 from .lesions import KINDS, Lesion
 
 Masks = Literal["dicomseg", "nifti"]
+SOFT_TISSUE = (-100.0, 180.0)
 COLUMNS = (
     "patient", "date", "day", "lesion", "label", "kind", "x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3",
     "doubling_days", "change", "is_new",
@@ -141,10 +142,17 @@ def row_of(patient: Patient, study: Study, lesion: Lesion) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def write_lesions(folder: Path | str, patients: Iterable[Patient], *, side_mm: float = 40.0) -> int:
+def write_lesions(
+    folder: Path | str,
+    patients: Iterable[Patient],
+    *,
+    side_mm: float = 40.0,
+    window_hu: tuple[float, float] | None = SOFT_TISSUE,
+) -> int:
     """Write a picture of every lesion at every date below a folder for its kind, and give how many there are.
 
-    The files are named for the patient, the date and the lesion, so that a split can keep patients together.
+    The files are named for the patient, the date and the lesion, so that a split can keep patients together. Units
+    outside the window are cut: beside the air of a lung, the texture of a nodule would hardly be seen.
     """
     written = 0
     for kind in KINDS:
@@ -153,16 +161,20 @@ def write_lesions(folder: Path | str, patients: Iterable[Patient], *, side_mm: f
         for study in patient.studies:
             for lesion in study.lesions:
                 name = f"{patient.id}_{study.date:%Y%m%d}_{lesion.label}{lesion.number}.nii.gz"
-                write(Path(folder) / lesion.kind / name, crop_of(study, lesion, side_mm=side_mm))
+                write(Path(folder) / lesion.kind / name, crop_of(study, lesion, side_mm=side_mm, window_hu=window_hu))
                 written += 1
     return written
 
 
-def crop_of(study: Study, lesion: Lesion, *, side_mm: float = 40.0) -> Image:
+def crop_of(
+    study: Study, lesion: Lesion, *, side_mm: float = 40.0, window_hu: tuple[float, float] | None = None
+) -> Image:
     """Give the part of a scan around a lesion; beyond the scan its outermost values go on."""
     grid = study.image.grid
     shape = [max(4, round(side_mm / s)) for s in grid.spacing]
     start = np.round(grid.index(lesion.centre_mm) - (np.array(shape) - 1) / 2).astype(int)
     reach = [np.clip(np.arange(a, a + n), 0, s - 1) for a, n, s in zip(start, shape, grid.shape, strict=True)]
     array = study.image.array[np.ix_(*reach)]
+    if window_hu is not None:
+        array = np.clip(array, *window_hu).astype(array.dtype)
     return Image(array, grid.crop(start.tolist(), shape), "ct", study.image.tags)

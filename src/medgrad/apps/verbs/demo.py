@@ -1,0 +1,215 @@
+"""``medgrad demo``: the whole journey on patients that do not exist."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...data.phantom import Phantom
+from ...engine.teller import Silent, Teller
+from ...errors import FormatError, MedgradError, SettingError
+
+if TYPE_CHECKING:
+    from ...engine.evaluate import Evaluation
+
+DRAWN = ("lung", "liver", "nodule", "lesion")
+SHARES = {"segmentation": 0.48, "classification": 0.27}
+"""Which share of the minutes each training gets; the rest is for making patients, judging and writing."""
+
+FEWEST = 8
+BODY: Mapping[str, Any] = {
+    "shape": (72, 72, 48), "spacing_mm": (3.0, 3.0, 3.0), "dates": (2, 2), "nodules": (3, 5), "lesions": (2, 4),
+    "diameters_mm": (14.0, 28.0),
+}  # fmt: skip
+"""Small scans with many lesions, so that minutes of learning are enough."""
+
+
+@dataclass
+class Journey:
+    """Where the demo is: its settings, and what has been found and written so far."""
+
+    folder: Path
+    phantom: Phantom
+    minutes: float
+    teller: Teller
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    pages: list[tuple[str, Path]] = field(default_factory=list)
+    answer: Path | None = None
+
+    @property
+    def n_learn(self) -> int:
+        """How many patients are learned from; a third, rounded down, is held out, and one more comes as new."""
+        return self.phantom.patients - self.phantom.patients // 3 - 1
+
+    def tell(self, sentence: str) -> None:
+        """Say a sentence, and keep it for the page."""
+        self.told.append(sentence)
+        self.teller.say(sentence)
+
+
+def make_patients(journey: Journey) -> None:
+    """Write the patients as DICOM: who is learned from, who is held out, and one who comes later."""
+    from ...data.phantom import write_cohort, write_lesions, write_series
+
+    phantom, last = journey.phantom, journey.phantom.patients - 1
+    parts = {"learn": range(journey.n_learn), "held-out": range(journey.n_learn, last)}
+    with journey.teller.bar("Making patients") as bar:
+        for name, numbers in parts.items():
+            made = []
+            for patient in write_cohort(journey.folder / "patients" / name, phantom, numbers=numbers, labels=DRAWN):
+                made.append(patient)
+                bar(int(patient.id[1:]), phantom.patients, "")
+            write_lesions(journey.folder / "lesions" / name, made)
+    from ...data.phantom import make_patient
+
+    new = make_patient(phantom, last)
+    write_series(journey.folder / "new" / new.id, phantom, new, new.studies[-1])
+    journey.tell(
+        f"{len(parts['learn'])} synthetic patients to learn from, {len(parts['held-out'])} held out, 1 new; "
+        "each was scanned at several dates."
+    )
+
+
+def look_at_them(journey: Journey) -> None:
+    """Look at the set as if it were a real one."""
+    from ._cohort import find_cohort
+
+    folder = journey.folder / "patients" / "learn"
+    _, seen = find_cohort(folder, truth=None, within=None, task=None, seed=journey.phantom.seed, teller=Silent())
+    words = f"{len(seen.faults)} faults" if seen.faults else "no faults"
+    about = seen.fingerprint
+    journey.tell(
+        f"{seen.layout}: {about['cases']} {str(about['modality']).upper()} series of {about['patients']} patients, "
+        f"{words}, {len(seen.leaks)} leaks."
+    )
+
+
+def learn_to_segment(journey: Journey) -> None:
+    """Learn organs and lesions, and judge on the patients held out."""
+    found = learned(journey, "segmentation", "patients")
+    rows = [_lesion_row(j.row) for j in found.judged]
+    from ...trust.intervals import bootstrap
+
+    whole = bootstrap(rows, patients=[j.patient for j in found.judged])["dice"]
+    journey.metrics["lesion dice"] = {"value": whole.value, "low": whole.low, "high": whole.high, "n": whole.n}
+
+
+def _lesion_row(row: Mapping[str, Any]) -> dict[str, float | None]:
+    held = [row[k] for k in ("dice/nodule", "dice/lesion") if row.get(k) is not None]
+    return {"dice": sum(held) / len(held) if held else None}
+
+
+def learn_to_classify(journey: Journey) -> None:
+    """Learn which lesions are malignant, and judge on the patients held out."""
+    found = learned(journey, "classification", "lesions")
+    journey.metrics["auroc"] = dict(found.metrics["auroc"])
+
+
+def learned(journey: Journey, name: str, data: str) -> Evaluation:
+    """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
+    from ...data.layouts import recognise
+    from ...engine.assess import assess
+    from ...engine.fit import fit
+    from ...report import write
+    from ._cohort import find_cohort
+
+    folder, seed = journey.folder / data, journey.phantom.seed
+    cohort, look = find_cohort(folder / "learn", truth=None, within=None, task=None, seed=seed, teller=journey.teller)
+    run = journey.folder / name
+    fit(
+        cohort, run, minutes=journey.minutes * SHARES[name], seed=seed, look=look, teller=journey.teller,
+        changes=journey.changes,
+    )  # fmt: skip
+    journey.pages.append((f"The {name} run", write(run)))
+    judged = journey.folder / f"{name}-held-out"
+    found = assess(run, recognise(folder / "held-out"), judged, teller=journey.teller)
+    journey.pages.append((f"The {name} run, judged on {found.patients} patients held out", write(judged)))
+    return found
+
+
+def answer_about_the_new(journey: Journey) -> None:
+    """Answer about a scan that came later, as DICOM SEG (or NIfTI where highdicom is not installed)."""
+    from ...engine.predict import predict
+    from ...engine.run import open_run
+
+    kind = "dicomseg" if find_spec("highdicom") else "nifti"
+    trained = open_run(journey.folder / "segmentation")
+    (new,) = sorted((journey.folder / "new").iterdir())
+    for answered in predict(trained, new, journey.folder / "answers", kind=kind):
+        if answered.failed:
+            raise MedgradError(f"The new scan could not be answered about: {answered.failed}")
+        journey.answer = answered.written[0]
+        journey.tell(f"The answer about the new patient {new.name} lies in {str(journey.answer)!r}.")
+
+
+STEPS: tuple[tuple[str, Callable[[Journey], None]], ...] = (
+    ("Making patients", make_patients),
+    ("Looking at them", look_at_them),
+    ("Learning to segment", learn_to_segment),
+    ("Learning to classify", learn_to_classify),
+    ("Answering about a new patient", answer_about_the_new),
+)
+
+
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write everything into.")] = Path("demo"),
+    patients: Annotated[int, typer.Option(help="How many synthetic patients to make.")] = 30,
+    minutes: Annotated[float, typer.Option(help="About how long it may take, all in all.")] = 6.0,
+    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
+    if patients < FEWEST:
+        raise SettingError(f"The demo needs at least {FEWEST} patients to learn, judge and answer, not {patients}.")
+    phantom = Phantom(patients=patients, seed=seed, **BODY)
+    return travel(Journey(out, phantom, minutes, teller or Silent()))
+
+
+def travel(journey: Journey) -> dict[str, Any]:
+    """Take all steps, and write the page that sums them up."""
+    from ._demo_page import write_page
+
+    claim(journey)
+    began = time.perf_counter()
+    for number, (what, step) in enumerate(STEPS, 1):
+        journey.teller.say(f"{number} of {len(STEPS)}: {what}")
+        step(journey)
+    seconds = time.perf_counter() - began
+    page = write_page(journey, seconds)
+    return {
+        "folder": str(journey.folder),
+        "answer": str(journey.answer),
+        "seconds": round(seconds, 1),
+        "metrics": journey.metrics,
+        "report": str(page),
+    }
+
+
+def claim(journey: Journey) -> None:
+    """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
+    settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
+    note = journey.folder / "demo.json"
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) == settings:
+            return
+        raise SettingError(
+            f"{str(journey.folder)!r} holds a demo with other settings. Remove it, or choose another -o."
+        )
+    if journey.folder.exists() and any(chain(journey.folder.iterdir())):
+        raise FormatError(f"{str(journey.folder)!r} is not empty and no demo. Choose another folder with -o.")
+    journey.folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+
+THIS = demo
