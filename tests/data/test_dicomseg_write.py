@@ -190,6 +190,14 @@ def test_a_header_that_lacks_what_may_be_empty_is_enough(tmp_path):
     assert np.array_equal(read_labels(path, like=grid).array, some_labels(grid).array)
 
 
+@pytest.mark.parametrize("words, name", [("GB18030", "Wang^小东"), ("ISO_IR 100", "Müller^Änne"), ("", "Plain^Name")])
+def test_a_name_in_any_script_is_kept(tmp_path, words, name):
+    series(tmp_path / "ct", SpecificCharacterSet=words, PatientName=name)
+    grid = read(tmp_path / "ct").grid
+    path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), Source(tmp_path / "ct"))
+    assert str(pydicom.dcmread(path).PatientName) == name
+
+
 def test_a_header_without_numbers_of_its_own_is_refused_in_one_line(tmp_path):
     series(tmp_path / "ct")
     for path in (tmp_path / "ct").glob("*.dcm"):
@@ -264,3 +272,34 @@ def test_simpleitk_sees_the_series_at_the_same_place(tmp_path):
     assert np.array_equal(sitk.GetArrayFromImage(seen).transpose(2, 1, 0), array)
     lps = np.array(seen.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)))
     assert np.allclose(lps * (-1, -1, 1), grid.world((3, 2, 1)), atol=1e-3)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "name",
+    [
+        "series_STS_002/CT/image",
+        "series_STS_002/PET/image",
+        "series_STS_002/MR_T1/image",
+        "dcmqi/segmentations__23x38x3__multiframe__mf.dcm",
+        "dcmqi/segmentations__24x38x3__multiframe__mf.dcm",
+        "pydicom/CT_small.dcm",
+    ],
+)
+def test_no_voxel_changes_on_scans_of_real_patients(real_data, tmp_path, name):
+    source = Source(real_data("dicom_zoo") / name)
+    grid = read(source).grid
+    path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), source)
+    back = read_labels(path, like=grid)
+    assert back.told == ()
+    assert np.array_equal(back.array, some_labels(grid).array)
+
+
+@pytest.mark.real
+def test_a_series_among_others_with_an_empty_character_set_is_drawn_on(real_data, tmp_path):
+    folder = real_data("dicom_zoo") / "dcmqi"
+    uid = pydicom.dcmread(folder / "segmentations__ct-3slice__01.dcm").SeriesInstanceUID
+    source = Source(folder, str(uid))
+    grid = read(source).grid
+    path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), source)
+    assert np.array_equal(read_labels(path, like=grid).array, some_labels(grid).array)

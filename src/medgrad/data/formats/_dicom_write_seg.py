@@ -63,6 +63,7 @@ def encoded(labels: LabelMap, source: Source, *, drawn_by: str = "medgrad", key:
             series_description=f"Segmentation by {drawn_by}",
             content_label="SEGMENTATION",
             content_description=", ".join(names.values())[:64],
+            specific_character_set="ISO_IR 192",
             omit_empty_frames=bool(array.any()),
             **planes(highdicom, [frame for _, frame, _ in slices]),
         )
