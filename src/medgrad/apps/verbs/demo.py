@@ -97,14 +97,19 @@ def look_at_them(journey: Journey) -> None:
 def learn_to_segment(journey: Journey) -> None:
     """Learn organs and lesions, and judge on the patients held out."""
     found = learned(journey, "segmentation", "patients")
-    rows = [_lesion_row(j.row) for j in found.judged]
+    rows = [lesion_dice(j.row) for j in found.judged]
     from ...trust.intervals import bootstrap
 
     whole = bootstrap(rows, patients=[j.patient for j in found.judged])["dice"]
     journey.metrics["lesion dice"] = {"value": whole.value, "low": whole.low, "high": whole.high, "n": whole.n}
 
 
-def _lesion_row(row: Mapping[str, Any]) -> dict[str, float | None]:
+def lesion_dice(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Give the mean Dice of nodules and lesions in one case, of those that there are.
+
+    >>> lesion_dice({"dice/nodule": 0.8, "dice/lesion": None})
+    {'dice': 0.8}
+    """
     held = [row[k] for k in ("dice/nodule", "dice/lesion") if row.get(k) is not None]
     return {"dice": sum(held) / len(held) if held else None}
 

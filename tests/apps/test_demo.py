@@ -1,0 +1,124 @@
+"""The demo: its folder, its steps, its page; and, slowly, the whole of it."""
+
+import inspect
+import json
+
+import pytest
+
+from medgrad.apps.verbs import demo as verb
+from medgrad.apps.verbs._demo_page import write_page
+from medgrad.apps.verbs.demo import BODY, FEWEST, Journey, claim, demo, lesion_dice
+from medgrad.data.phantom import Phantom
+from medgrad.engine.teller import Silent
+from medgrad.errors import FormatError, SettingError
+
+TINY = Phantom(
+    patients=8, shape=(24, 24, 20), spacing_mm=(9, 9, 9), dates=(1, 1), sites=1, breath_mm=3, diameters_mm=(24, 30)
+)
+
+
+def journey(folder, **settings):
+    return Journey(folder, TINY, settings.pop("minutes", 1.0), Silent(), **settings)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FormatError, match="-o"):
+        claim(journey(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_demo_that_was_cut_off_is_gone_on_with(tmp_path):
+    claim(journey(tmp_path / "d"))
+    claim(journey(tmp_path / "d"))
+
+
+def test_a_demo_with_other_settings_is_not_mixed_in(tmp_path):
+    claim(journey(tmp_path / "d"))
+    with pytest.raises(SettingError, match="other settings"):
+        claim(journey(tmp_path / "d", minutes=2.0))
+
+
+def test_too_few_patients_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(SettingError, match=str(FEWEST)):
+        demo(out=tmp_path / "d", patients=3)
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("patients", [FEWEST, 9, 30, 101])
+def test_every_patient_has_one_part(patients, tmp_path):
+    going = Journey(tmp_path, Phantom(patients=patients, **BODY), 1.0, Silent())
+    held_out = patients - going.n_learn - 1
+    assert going.n_learn >= 5
+    assert held_out >= 2
+    assert going.n_learn > held_out
+
+
+def test_the_shares_of_time_leave_some_for_the_rest():
+    assert sum(verb.SHARES.values()) <= 0.8
+
+
+def test_the_dice_of_lesions_is_the_mean_of_both_kinds_where_both_are_there():
+    assert lesion_dice({"dice/nodule": 0.8, "dice/lesion": 0.6, "dice/lung": 1.0}) == {"dice": pytest.approx(0.7)}
+    assert lesion_dice({"dice/nodule": 0.8, "dice/lesion": None}) == {"dice": 0.8}
+    assert lesion_dice({"dice/lung": 1.0}) == {"dice": None}
+
+
+def test_each_step_is_a_small_function_of_the_journey():
+    for _, step in verb.STEPS:
+        assert list(inspect.signature(step).parameters) == ["journey"]
+        assert len(inspect.getsource(step).splitlines()) <= 40
+
+
+def test_the_page_shows_figures_with_intervals_and_leads_to_the_reports(tmp_path):
+    going = journey(tmp_path)
+    going.metrics["auroc"] = {"value": 0.931, "low": 0.888, "high": 0.97, "n": 10}
+    going.pages.append(("The run", tmp_path / "classification" / "report.html"))
+    going.tell("One <b>thing</b> happened.")
+    page = write_page(going, 61.0).read_text(encoding="utf-8")
+    assert "0.931" in page
+    assert "0.888 to 0.970, 10 patients" in page
+    assert 'href="classification/report.html"' in page
+    assert "&lt;b&gt;" in page
+
+
+def test_patients_are_made_as_files_and_kept_apart(tmp_path):
+    pytest.importorskip("highdicom")
+    going = journey(tmp_path)
+    verb.make_patients(going)
+    verb.look_at_them(going)
+    parts = {n: {p.name for p in (tmp_path / "patients" / n).iterdir() if p.is_dir()} for n in ("learn", "held-out")}
+    assert parts["learn"] == {f"P{n:03}" for n in range(1, 6)}
+    assert parts["held-out"] == {"P006", "P007"}
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["P008"]
+    for name, people in parts.items():
+        drawn = {p.name[:4] for p in (tmp_path / "lesions" / name).rglob("*.nii.gz")}
+        assert drawn <= people
+    assert "0 leaks" in going.told[-1]
+
+
+@pytest.mark.slow
+def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
+    pytest.importorskip("highdicom")
+    from medgrad.data.formats import read, read_labels
+
+    going = journey(tmp_path / "d", changes={"training": {"steps": 6}})
+    found = verb.travel(going)
+    assert set(found["metrics"]) == {"lesion dice", "auroc"}
+    assert json.loads(json.dumps(found))["report"].endswith("report.html")
+    page = (tmp_path / "d" / "report.html").read_text()
+    for _, path in going.pages:
+        assert path.exists()
+        assert path.relative_to(tmp_path / "d").as_posix() in page
+    image = read(tmp_path / "d" / "new" / "P008")
+    answer = read_labels(going.answer, like=image.grid)
+    assert answer.grid.is_close(image.grid)
+    assert set(answer.names.values()) == {"lung", "liver", "nodule", "lesion"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_demo_finds_lesions_and_tells_them_apart(tmp_path):
+    found = demo(out=tmp_path / "d")
+    assert found["metrics"]["lesion dice"]["value"] > 0.7
+    assert found["metrics"]["auroc"]["value"] > 0.9
