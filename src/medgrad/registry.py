@@ -3,6 +3,7 @@
 from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
+from math import isfinite
 from pkgutil import iter_modules
 from typing import Any
 
@@ -46,13 +47,42 @@ def settings(thing: Any) -> dict[str, Any]:
 
 
 def check_settings(room: str, name: str, given: dict[str, Any]) -> None:
-    """Raise unless every given setting is one that the named thing takes."""
+    """Raise unless every given setting is one that the named thing takes, and of the kind that its default has."""
     thing = find(room, name)
     if any(p.kind is Parameter.VAR_KEYWORD for p in signature(thing).parameters.values()):
         return
     known = settings(thing)
-    for key in given:
+    for key, value in given.items():
         if key not in known:
             raise SettingError(
                 f"{name!r} in {room} has no setting {key!r}.{nearest(key, known)} Known: {', '.join(known)}."
             )
+        wanted = misfit(value, known[key])
+        if wanted:
+            raise SettingError(
+                f"{key!r} of {name!r} in {room} is {wanted}, such as {known[key]!r}, but it is {value!r}."
+            )
+
+
+KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
+    (bool, (bool,), "true or false"),
+    (int, (int,), "a whole number"),
+    (float, (int, float), "a number"),
+    (str, (str,), "a word"),
+    (tuple, (list, tuple), "a list"),
+)
+
+
+def misfit(value: Any, default: Any) -> str:
+    """Say what a setting should be, by its default, or nothing if it is that or the default does not tell.
+
+    >>> misfit("fast", 0.1)
+    'a number'
+    >>> misfit(1, 0.1)
+    ''
+    """
+    for kind, fitting, words in KINDS:
+        if isinstance(default, kind):
+            is_wrong = not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool)
+            return words if is_wrong or (isinstance(value, float) and not isfinite(value)) else ""
+    return ""

@@ -40,6 +40,17 @@ class Training:
     seed: int = 0
     precision: str = "auto"
 
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
+        most = {"foreground": 1, "balance": 1, "average": 1}
+        for name, low in {**least, "validation_cases": 0, "patience": 0, "seed": 0}.items():
+            value, high = getattr(self, name), most.get(name)
+            if value < low or (high is not None and value > high):
+                between = f"at least {low}" if high is None else f"from {low} to {high}"
+                raise SettingError(f"{name!r} in [training] is {between}, but it is {value}.")
+        if any(not isinstance(size, int) or size < 1 for size in self.patch):
+            raise SettingError(f"'patch' in [training] has a whole number an axis, above 0, but it is {self.patch}.")
+
 
 @dataclass(frozen=True)
 class Answering:
@@ -71,6 +82,9 @@ class Recipe:
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
+        dims, patch = self.task.get("dims", 3), self.training.patch
+        if patch and len(patch) != dims:
+            raise SettingError(f"'patch' in [training] needs {dims} numbers, one an axis, but it is {patch}.")
 
     def named(self) -> list[tuple[str, Table]]:
         """Every part that names a file, with the room that the file is in."""
@@ -95,15 +109,19 @@ class Recipe:
 
 def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
     """Make a recipe from nested tables; an unknown key is an error that names the nearest known one."""
-    known = {f.name for f in fields(Recipe)}
+    known = [f.name for f in fields(Recipe)]
     check_keys(table, known, where)
     made: dict[str, Any] = {}
     for key, value in table.items():
         if key in ("training", "answering"):
             made[key] = section(Training if key == "training" else Answering, value, f"[{key}] of {where}")
         elif key in ("prepare", "augment", "gradients"):
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
+                raise SettingError(f"{key!r} in {where} is a list of tables. Write [[{key}]] above each.")
             made[key] = tuple(frozen(v) for v in value)
         else:
+            if not isinstance(value, Mapping):
+                raise SettingError(f"{key!r} in {where} is a table, but it is {value!r}. Write [{key}] above it.")
             made[key] = frozen(value)
     return Recipe(**made)
 
@@ -111,6 +129,8 @@ def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
 def section(kind: Any, table: Table, where: str) -> Any:
     """Make one section of the recipe, each value of the kind that its default has."""
     defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}
+    if not isinstance(table, Mapping):
+        raise SettingError(f"{where} is a table, but it is {table!r}.")
     check_keys(table, defaults, where)
     made: dict[str, Any] = {}
     for key, value in table.items():
@@ -144,13 +164,17 @@ def frozen(value: Any) -> Any:
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a TOML file."""
+    return from_table(read_table(path), where=repr(path.name))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read the tables of a TOML file, which need not be a whole recipe."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as reason:
         raise SettingError(f"{str(path)!r} cannot be read: {reason.strerror}.") from reason
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise SettingError(f"{str(path)!r} is not a TOML file: {reason}.") from reason
-    return from_table(table, where=repr(path.name))
 
 
 def merged(recipe: Recipe, changes: Table) -> Recipe:
@@ -158,7 +182,9 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
     table = asdict(recipe)
     for key, value in changes.items():
         old = table.get(key)
-        renames = isinstance(value, Mapping) and "name" in value and value["name"] != (old or {}).get("name")
+        renames = (
+            isinstance(value, Mapping) and "name" in value and isinstance(old, dict) and value["name"] != old["name"]
+        )
         if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
             table[key] = old | dict(value)
         else:

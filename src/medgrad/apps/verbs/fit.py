@@ -15,8 +15,10 @@ def fit(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the run; one that exists is gone on with.")],
     minutes: Annotated[float, typer.Option(help="How long it may take, all in all.")] = 20.0,
-    steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
-    folds: Annotated[int, typer.Option(help="Train so many models, each judged on patients that it has not seen.")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="How many steps to take, instead of minutes.")] = 0,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Train so many models, each judged on patients that it has not seen.")
+    ] = 0,
     task: Annotated[str | None, typer.Option(help="What to learn, where the data would serve for several.")] = None,
     model: Annotated[str | None, typer.Option(help="The network, by its name.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file laid over the plan.")] = None,
@@ -37,14 +39,13 @@ def fit(
 
     The same command on the same run goes on where it was.
     """
-    import tomllib
-
     from ...engine.fit import fit as learn
+    from ...engine.recipe import read_table
     from ...engine.teller import Silent
     from ._cohort import find_cohort
 
     teller = teller or Silent()
-    changes: dict[str, Any] = tomllib.loads(recipe.read_text(encoding="utf-8")) if recipe else {}
+    changes = read_table(recipe) if recipe else {}
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     cohort, look = find_cohort(
