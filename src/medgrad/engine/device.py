@@ -65,7 +65,7 @@ class Mixed(nn.Module):
 
 def choose(precision: str = "auto", device: str | None = None) -> Place:
     """Choose the device (a GPU if there is one) and the precision: bfloat16 where the machine multiplies it faster."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable(device) if device else ("cuda" if torch.cuda.is_available() else "cpu")
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else has_fast_bfloat16()
@@ -73,6 +73,17 @@ def choose(precision: str = "auto", device: str | None = None) -> Place:
     if precision not in types:
         raise SettingError(f"A precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
     return Place(device, types[precision])
+
+
+def usable(device: str) -> str:
+    """Give the name of a device, or raise if this machine has no such device or torch cannot use it."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as reason:
+        raise SettingError(
+            f"The device {device!r} cannot be used here. Give cpu, or cuda where there is one."
+        ) from reason
+    return device
 
 
 @lru_cache
