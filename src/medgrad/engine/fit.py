@@ -88,7 +88,7 @@ def fit(
     judged: list[Judged] = []
     for number, side in enumerate(sides):
         each = Run(run.folder / f"fold-{number}") if folds > 1 else run
-        if team.leads and not each.recipe_file.exists():
+        if team.leads and not (each.has_begun and each.recipe_file.exists()):
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
         ended, rows = fit_one(
@@ -122,7 +122,7 @@ def begin(
     teller: Teller,
 ) -> Recipe:
     """Give the recipe: the run's own if it has one already, else a plan with a person's changes laid over it."""
-    if run.recipe_file.exists():
+    if run.has_begun and run.recipe_file.exists():
         teller.say("This run has begun before; it goes on with its own recipe.")
         return run.recipe()
     teller.say("Planning ...")

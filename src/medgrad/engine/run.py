@@ -47,6 +47,11 @@ class Run:
         """The runs of the folds, in order; empty where there are none."""
         return [Run(p) for p in sorted(self.folder.glob("fold-*")) if (p / "recipe.toml").exists()]
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a step was taken; before that, the recipe may still change."""
+        return self.steps_file.exists() or any(fold.steps_file.exists() for fold in self.folds)
+
     def recipe(self) -> Recipe:
         """Read the recipe."""
         if not self.recipe_file.exists():
