@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import registry
+from ..errors import SettingError
 from .facts import Facts
 from .recipe import Answering, Recipe, Training
 
@@ -26,12 +28,19 @@ class Budget:
 
 
 def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0) -> Recipe:
-    """Give the recipe that suits the data and the budget; every choice in it can be changed."""
+    """Give the recipe that suits the data and the budget; every choice in it can be changed.
+
+    It is chosen by what the task asks of a network, so a task that is new has a plan as well.
+    """
     budget = budget or Budget()
-    makers = {"segmentation": segmentation, "classification": classification}
-    if facts.task not in makers:
-        raise ValueError(f"There is no plan for {facts.task!r}. Write a recipe, and give it with --recipe.")
-    recipe = makers[facts.task](facts, gpu=gpu, seed=seed)
+    make = registry.find("tasks", facts.task)
+    own, shape = registry.settings(make), make(dims=facts.dims).outputs.shape
+    makers = {"dense": segmentation, "pooled": classification}
+    if shape not in makers:
+        raise SettingError(f"There is no plan for a {shape} output, which {facts.task!r} needs. Known: dense, pooled.")
+    recipe = makers[shape](facts, gpu=gpu, seed=seed)
+    known = {k: v for k, v in recipe.task.items() if k in own}
+    recipe = replace(recipe, task={"kind": facts.task, **known})
     if budget.until_plateau:
         return without_end(recipe)
     return recipe.with_training(minutes=float(budget.minutes), steps=budget.steps)
