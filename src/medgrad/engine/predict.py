@@ -16,7 +16,7 @@ from .answer import answer
 from .checkpoint import write_text
 from .run import Trained
 
-WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npy"}
+WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
 
 
 @dataclass(frozen=True)
