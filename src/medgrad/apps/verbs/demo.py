@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...data.phantom import Phantom
 from ...engine.teller import Silent, Teller
 from ...errors import FormatError, MedgradError, SettingError
 
 if TYPE_CHECKING:
+    from ...data.phantom import Phantom
     from ...engine.evaluate import Evaluation
 
 DRAWN = ("lung", "liver", "nodule", "lesion")
@@ -175,6 +175,8 @@ def demo(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
+    from ...data.phantom import Phantom
+
     if patients < FEWEST:
         raise SettingError(f"The demo needs at least {FEWEST} patients to learn, judge and answer, not {patients}.")
     phantom = Phantom(patients=patients, seed=seed, **BODY)
