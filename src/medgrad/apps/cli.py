@@ -17,6 +17,8 @@ from ..version import VERSION
 
 ABOUT = "Gradient methods for medical images: from a folder of scans to a model that can be trusted."
 
+TRACEBACK = "MEDGRAD_TRACEBACK"
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -105,9 +107,13 @@ def main() -> None:
     except OSError as reason:
         fail(f"{reason.filename or 'A file'}: {reason.strerror or reason}.")
     except (ValueError, LookupError) as reason:
-        if os.environ.get("MEDGRAD_TRACEBACK"):
+        if os.environ.get(TRACEBACK):
             raise
-        fail(str(reason))
+        fail(str(reason) or type(reason).__name__)
+    except Exception as reason:
+        if os.environ.get(TRACEBACK):
+            raise
+        fail(f"This was not foreseen: {type(reason).__name__}: {reason} (with {TRACEBACK}=1 the place is shown)")
 
 
 def fail(text: str) -> None:
