@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..data import Case, join
 from ..prepare._step import Step, prepare, restore
 from ..tasks._task import Task, finest
-from .device import Place, order_of
+from .device import Place, in_order
 from .recipe import Answering
 from .sample import part
 
@@ -64,14 +64,12 @@ def blind(case: Case) -> Case:
 
 def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequence[int]) -> Tensor:
     """Show inputs (b, channels, *shape) to every model, mirrored in every way asked for, and average what they say."""
-    order = order_of(inputs)
     inputs = inputs.to(place.device)
     total: Tensor | None = None
     ways = list(product(*[(False, True)] * len(flips)))
     for way in ways:
         axes = [a + 2 for a, on in zip(flips, way, strict=True) if on]
-        turned = inputs.flip(axes) if axes else inputs
-        turned = turned.contiguous(memory_format=order) if order is not None else turned
+        turned = in_order(inputs.flip(axes) if axes else inputs)
         for model in models:
             said = finest(model(turned)).float()
             said = said.flip(axes) if axes and said.ndim == inputs.ndim else said

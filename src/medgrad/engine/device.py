@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,12 +37,27 @@ class Place:
 
     def batch(self, batch: Batch) -> Batch:
         """Bring a batch here, in the order of memory that is fast."""
-        return batch.to(self.device, order_of(batch.inputs))
+        batch = batch.to(self.device)
+        return batch._replace(inputs=in_order(batch.inputs))
 
 
 def order_of(inputs: Tensor) -> torch.memory_format | None:
     """Name the channels-last order for a tensor of this many axes, or None where there is none."""
     return {4: torch.channels_last, 5: torch.channels_last_3d}.get(inputs.ndim)
+
+
+def in_order(inputs: Tensor) -> Tensor:
+    """Put a batch (b, channels, *shape) into channels-last order.
+
+    With one channel both orders are the same memory and only the strides tell them apart, so they are set: torch
+    would take the plain order, and the whole first level of a network would run in it.
+    """
+    order = order_of(inputs)
+    if order is None:
+        return inputs
+    if inputs.shape[1] == 1:
+        return inputs.contiguous().squeeze(1).unsqueeze(-1).movedim(-1, 1)
+    return inputs.contiguous(memory_format=order)
 
 
 class Mixed(nn.Module):
@@ -84,6 +100,18 @@ def usable(device: str) -> str:
             f"The device {device!r} cannot be used here. Give cpu, or cuda where there is one."
         ) from reason
     return device
+
+
+def use_threads(count: int) -> None:
+    """Use so many of the processor's threads for one operation; 0 uses one a core that this process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(min(count, cores) if count else min(cores, torch.get_num_threads()))
+
+
+def thread_counts() -> list[int]:
+    """The numbers of threads worth a try: all, half, and one."""
+    most = torch.get_num_threads()
+    return sorted({most, max(1, most // 2), 1}, reverse=True)
 
 
 @lru_cache
