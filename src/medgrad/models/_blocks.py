@@ -25,10 +25,13 @@ class InstanceNorm(nn.Module):
     more on a processor. Splitting (not slicing) keeps the backward pass to one concatenation.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, eps: float = 1e-5, *, affine: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,6 +39,17 @@ class InstanceNorm(nn.Module):
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps) if x[0, 0].numel() > 1 else x
         each = [F.batch_norm(one, None, None, self.weight, self.bias, True, 0.0, self.eps) for one in x.split(1)]
         return each[0] if len(each) == 1 else torch.cat(each)
+
+
+def with_quick_norms(network: nn.Module) -> nn.Module:
+    """Swap the instance norms of a network for ours, in place; the names and weights stay as they are."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, (nn.InstanceNorm2d, nn.InstanceNorm3d)) and not child.track_running_stats:
+                ours = InstanceNorm(child.num_features, child.eps, affine=child.affine)
+                ours.weight, ours.bias = child.weight, child.bias
+                setattr(parent, name, ours)
+    return network
 
 
 def norm(kind: str, channels: int, dims: int) -> nn.Module:
