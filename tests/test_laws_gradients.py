@@ -1,0 +1,181 @@
+"""Laws that every way of making gradients and every schedule keeps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medgrad import registry
+from medgrad.descent.gradients import build_gradients, loss_of
+from medgrad.tasks._task import stack
+from medgrad.tasks.classification import Classification
+
+GRADIENTS = registry.names("descent.gradients")
+SCHEDULES = registry.names("descent.schedules")
+NEUTRAL = {"plain": {}, "averaged": {}, "clipped": {"norm": 1e9}, "accumulated": {"parts": 1}}
+"""The settings with which a way of making gradients is plain back-propagation, where it has such settings."""
+
+
+def gradients(name, **settings):
+    return registry.find("descent.gradients", name)(**settings)
+
+
+@pytest.fixture
+def learning():
+    """A small network without chance, its task and a batch; each is made anew for every test."""
+    torch.manual_seed(0)
+    task = Classification(dims=2, labels=("a", "b", "c"))
+    batch = stack([task.encode(task.example(seed)) for seed in range(6)])
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
+    return network, task, batch
+
+
+def after(make, learning):
+    """Give what was told, and every gradient, of one call."""
+    network, task, batch = learning
+    network.zero_grad()
+    told = make(network, task, batch)
+    return told, {name: p.grad.clone() for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+class TestGradients:
+    def test_fills_the_gradient_of_every_weight(self, name, learning):
+        _, found = after(gradients(name), learning)
+        assert all(g.isfinite().all() for g in found.values())
+        assert any(g.abs().max() > 0 for g in found.values())
+
+    def test_tells_finite_numbers_and_the_loss(self, name, learning):
+        told, _ = after(gradients(name), learning)
+        assert all(type(v) is float and math.isfinite(v) for v in told.values())
+        plain, _ = after(gradients("plain"), learning)
+        assert {k for k in told if "/" not in k} == set(plain)
+        assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+
+    def test_changes_neither_weights_nor_batch(self, name, learning):
+        network, _, batch = learning
+        weights = {k: v.clone() for k, v in network.state_dict().items()}
+        inputs, target = batch.inputs.clone(), batch.target["class"].clone()
+        after(gradients(name), learning)
+        assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
+        assert torch.equal(batch.inputs, inputs)
+        assert torch.equal(batch.target["class"], target)
+
+    def test_what_it_leads_to_is_lower(self, name, learning):
+        network = learning[0]
+        told, found = after(gradients(name), learning)
+        length = math.sqrt(sum(float(g.square().sum()) for g in found.values()))
+        with torch.no_grad():
+            for key, p in network.named_parameters():
+                p -= 1e-2 * found[key] / length
+        assert loss_of(after(gradients("plain"), learning)[0]) < loss_of(told)
+
+    def test_wraps_what_it_is_given(self, name, learning):
+        if "inner" not in registry.settings(registry.find("descent.gradients", name)):
+            pytest.skip("it is the innermost")
+        calls = []
+
+        def counted(network, task, batch):
+            calls.append(len(batch.inputs))
+            return gradients("plain")(network, task, batch) | {"seen/inside": 1.0}
+
+        told, found = after(gradients(name, inner=counted), learning)
+        assert sum(calls) >= 6
+        assert "seen/inside" in told
+        for key, value in after(gradients(name), learning)[1].items():
+            torch.testing.assert_close(found[key], value)
+
+    def test_is_plain_with_neutral_settings(self, name, learning):
+        if name not in NEUTRAL:
+            pytest.skip("it has no neutral settings")
+        told, found = after(gradients(name, **NEUTRAL[name]), learning)
+        plain, wanted = after(gradients("plain"), learning)
+        assert loss_of(told) == pytest.approx(loss_of(plain))
+        for key, value in wanted.items():
+            torch.testing.assert_close(found[key], value)
+
+    def test_is_built_by_its_name(self, name, learning):
+        _, found = after(build_gradients([{"name": name}]), learning)
+        for key, value in after(gradients(name), learning)[1].items():
+            torch.testing.assert_close(found[key], value)
+
+
+def test_the_last_of_a_chain_is_the_outermost(learning):
+    """Clipped last, the whole has at most the norm; clipped first, each part has."""
+    chain = [{"name": "accumulated", "parts": 3}, {"name": "clipped", "norm": 1e-3}]
+    _, found = after(build_gradients(chain), learning)
+    assert norm(found) == pytest.approx(1e-3, rel=1e-4)
+    _, other = after(build_gradients(chain[::-1]), learning)
+    assert norm(other) < 1e-3 * (1 - 1e-4)
+
+
+def norm(found):
+    return math.sqrt(sum(float(g.square().sum()) for g in found.values()))
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4, 6, 9])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(parts, learning):
+    told, found = after(gradients("accumulated", parts=parts), learning)
+    plain, wanted = after(gradients("plain"), learning)
+    assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value)
+
+
+@pytest.mark.parametrize("bound", [1e-3, 0.1])
+def test_clipping_shortens_and_does_not_turn(bound, learning):
+    told, found = after(gradients("clipped", norm=bound), learning)
+    _, wanted = after(gradients("plain"), learning)
+    assert norm(found) == pytest.approx(bound, rel=1e-4)
+    assert told["gradient/norm"] == pytest.approx(norm(wanted), rel=1e-5)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value * bound / norm(wanted), rtol=1e-4, atol=1e-9)
+
+
+# Schedules
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+class TestSchedules:
+    def test_is_a_factor_between_nothing_and_all(self, name):
+        factor = registry.find("descent.schedules", name)()
+        values = [factor(done) for done in np.linspace(0, 1, 1001)]
+        assert all(0 <= v <= 1 for v in values)
+        assert max(values) == pytest.approx(1, abs=0.01)
+
+    def test_has_no_jumps(self, name):
+        factor = registry.find("descent.schedules", name)()
+        values = [factor(done) for done in np.linspace(0, 1, 5001)]
+        assert np.abs(np.diff(values)).max() < 0.01
+
+    def test_stays_a_number_after_the_end(self, name):
+        assert 0 <= registry.find("descent.schedules", name)()(1.001) <= 1
+
+    def test_warms_up_along_a_line(self, name):
+        make = registry.find("descent.schedules", name)
+        if "warm" not in registry.settings(make):
+            pytest.skip("it has no warm-up")
+        factor = make(warm=0.2)
+        assert [factor(done) for done in (0.05, 0.1, 0.15)] == pytest.approx([0.25, 0.5, 0.75])
+        assert factor(0.2) == pytest.approx(1)
+        assert make(warm=0.0)(0.0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "ends"),
+    [
+        ("constant", {}, 1.0),
+        ("cosine", {}, 0.0),
+        ("cosine", {"floor": 0.1}, 0.1),
+        ("polynomial", {}, 0.0),
+        ("polynomial", {"power": 2.0, "warm": 0.1}, 0.0),
+    ],
+)
+def test_a_schedule_ends_as_it_says(name, settings, ends):
+    assert registry.find("descent.schedules", name)(**settings)(1.0) == pytest.approx(ends, abs=1e-9)
+
+
+def test_a_cosine_is_half_way_down_in_the_middle():
+    assert registry.find("descent.schedules", "cosine")(warm=0.0, floor=0.2)(0.5) == pytest.approx(0.6)
