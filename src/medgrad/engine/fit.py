@@ -189,7 +189,10 @@ def read(
 def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
     """Turn the minutes that are left into steps, by timing a few, and keep a tenth for validation."""
     training = learner.recipe.training
-    step, validation = time_steps(learner), time_validation(learner)
+    step, threads = time_steps(learner)
+    learner.recipe = learner.recipe.with_training(threads=threads)
+    learner.begin()
+    validation = time_validation(learner)
     left = deadline - time.perf_counter()
     if left < 20 * step:
         raise SettingError(f"There is no time to learn: a step takes {step:.1f} s. Give more minutes.")
@@ -198,7 +201,7 @@ def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
     cases = max(min(8, len(learner.valid)), int(0.08 * left / max(1e-9, validation * rounds)))
     cases = min(cases, len(learner.valid))
     steps = int(max(20, (left - final - rounds * cases * validation) / step))
-    teller.say(f"A step takes {step:.2f} s, so there is time for {steps} steps.")
+    teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
     return learner.recipe.with_training(steps=steps, validation_cases=cases)
 
 

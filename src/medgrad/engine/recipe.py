@@ -24,7 +24,8 @@ class Training:
     ``foreground`` is the share of patches that are centred on a labelled element, ``balance`` how far rare classes are
     drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
     There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time); ``patience``
-    of them without a better one end the run, 0 never does.
+    of them without a better one end the run, 0 never does. ``threads`` is how many of the processor's are used (0: as
+    many as make a step quick, which are fewer on a machine that others use too).
     """
 
     steps: int = 0
@@ -39,6 +40,7 @@ class Training:
     patience: int = 0
     seed: int = 0
     precision: str = "auto"
+    threads: int = 0
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
