@@ -20,7 +20,7 @@ class CrossEntropy:
     smoothing: float = 0.0
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        weights = torch.tensor(self.weights, device=output.device) if self.weights else None
+        weights = torch.tensor(self.weights, dtype=torch.float32, device=output.device) if self.weights else None
         each = F.cross_entropy(
             output.float(), target, weights, ignore_index=IGNORED, reduction="none", label_smoothing=self.smoothing
         )
