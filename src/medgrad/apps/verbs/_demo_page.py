@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...report._html import bullets, duration, number, text
+from ...report.contours import pictures
 from ...report.page import card, document
 
 if TYPE_CHECKING:
@@ -25,17 +26,16 @@ def write_page(journey: Journey, seconds: float) -> Path:
         f'<li><a href="{text(path.relative_to(journey.folder).as_posix())}">{text(what)}</a></li>'
         for what, path in journey.pages
     )
+    shown = pictures((journey.picture,)) if journey.picture else ""
+    picture = f"<section><h2>The answer about a new patient</h2>{shown}</section>" if shown else ""
     page = journey.folder / "report.html"
     body = (
         '<header><p class="kicker">medgrad demo</p><h1>From synthetic patients to judged models</h1>'
         '<p class="verdict">The patients do not exist: they are shapes with the Hounsfield units of a chest and an '
         "upper belly. The figures show that every step works, and nothing about real patients.</p>"
         f'<dl class="cards">{"".join(cards)}</dl></header>'
-        f"<section><h2>Reports</h2><ul>{links}</ul></section><section><h2>What happened</h2>{bullets(journey.told)}"
-        "</section>"
+        f"{picture}<section><h2>Reports</h2><ul>{links}</ul></section>"
+        f"<section><h2>What happened</h2>{bullets(journey.told)}</section>"
     )
     page.write_text(document("medgrad demo", body), encoding="utf-8")
     return page
-
-
-__all__ = ["write_page"]

@@ -13,7 +13,7 @@ from ._shapes import Field, Points, Waves, coverage, ellipsoid, rounded_box, str
 ORGANS = ("lung", "heart", "liver", "spleen", "kidney", "spine")
 HU = {
     "air": -1000.0, "fat": -100.0, "muscle": 55.0, "mediastinum": 30.0, "bowel": 35.0, "lung": -850.0, "heart": 140.0,
-    "liver": 110.0, "spleen": 120.0, "kidney": 170.0, "aorta": 190.0, "stomach": 20.0, "marrow": 180.0,
+    "liver": 115.0, "spleen": 120.0, "kidney": 170.0, "aorta": 190.0, "stomach": 20.0, "marrow": 180.0,
     "disc": 90.0, "cortex": 550.0, "cord": 30.0, "rib": 420.0,
 }  # fmt: skip
 PLACES: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {

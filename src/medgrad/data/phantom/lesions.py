@@ -15,9 +15,9 @@ from ._shapes import Field, Points, Waves, coverage, ellipsoid
 Kind = Literal["benign", "malignant"]
 KINDS: tuple[Kind, Kind] = ("benign", "malignant")
 TEXTURE_MM: Mapping[Kind, float] = {"benign": 32.0, "malignant": 8.0}
-TEXTURE_HU = 60.0
+TEXTURE_HU = 50.0
 HOSTS = {"nodule": "lung", "lesion": "liver"}
-MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (25.0, 10.0)}
+MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (0.0, 10.0)}
 LARGEST_GROWTH = 1.5
 
 
