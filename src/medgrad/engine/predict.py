@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data import Entry, LabelMap, Scores, Source
 from ..data.cohort import Cohort
-from ..data.formats import format_of, read, suffix_of, write
+from ..data.formats import format_of, suffix_of, write
 from ..errors import FormatError, MedgradError
 from .answer import answer
 from .checkpoint import write_text
@@ -127,7 +127,7 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
 
 def is_dicom(path: Path) -> bool:
     """Tell whether an image came as DICOM."""
-    return "tags" in read(path).__dataclass_fields__ and ".dcm" in format_of(path).suffixes
+    return ".dcm" in format_of(path).suffixes
 
 
 def volumes(labels: LabelMap) -> dict[str, Any]:
