@@ -43,7 +43,7 @@ def test_slabs_are_what_all_windows_at_once_give(shape, patch, overlap):
         seed = noise.setdefault(tuple(start), len(noise))
         return field[(slice(None), *where)] + torch.randn(3, *patch, generator=torch.Generator().manual_seed(seed))
 
-    pieces = list(slabs(look, shape, patch, overlap=overlap))
+    pieces = [(first, slab.clone()) for first, slab in slabs(look, shape, patch, overlap=overlap)]
     whole = torch.cat([p for _, p in pieces], dim=1)
     assert [first for first, _ in pieces] == list(np.cumsum([0, *[p.shape[1] for _, p in pieces[:-1]]]))
     torch.testing.assert_close(whole, all_at_once(look, shape, patch, overlap), rtol=1e-4, atol=1e-4)

@@ -109,40 +109,35 @@ def slabs(
     """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
 
     ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
-    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab.
+    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
+    lent until the next one is asked for, since all slabs are made in the memory of one row of windows.
     """
     starts = [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
     if all(len(s) == 1 for s in starts):
         yield 0, look([s[0] for s in starts])
         return
     weight = bell(patch)
-    rest = list(product(*starts[1:]))
-    norm = total_weight(starts[1:], patch[1:], shape[1:])
-    lines = bell(patch[:1])
+    plane = total_weight(starts[1:], patch[1:], shape[1:])
+    line = total_weight(starts[:1], patch[:1], shape[:1])
     sums: Tensor | None = None
-    for k, first in enumerate(starts[0]):
-        for start in rest:
+    for first, after in zip(starts[0], [*starts[0][1:], shape[0]], strict=True):
+        for start in product(*starts[1:]):
             said = look([first, *start])
             if sums is None:
-                sums = said.new_zeros(len(said), patch[0], *shape[1:])
-                weight = weight.to(said.device)
+                sums, weight = said.new_zeros(len(said), patch[0], *shape[1:]), weight.to(said.device)
             where = (slice(None), slice(None), *[slice(a, a + p) for a, p in zip(start, patch[1:], strict=True)])
             sums[where].addcmul_(said, weight)
         assert sums is not None  # every axis has at least one window
-        last = k == len(starts[0]) - 1
-        done = patch[0] if last else starts[0][k + 1] - first
-        share = torch.zeros(done)
-        for other in starts[0]:
-            low, high = max(other, first), min(other + patch[0], first + done)
-            if low < high:
-                share[low - first : high - first] += lines[low - other : high - other]
-        scale = share.view(-1, *[1] * len(rest[0])) * norm
-        slab = sums[:, :done] / scale.to(sums.device)
-        yield first, slab
-        if not last:
-            kept = sums[:, done:].clone()
-            sums[:, : patch[0] - done] = kept
-            sums[:, patch[0] - done :] = 0
+        for at in range(first, after):
+            sums[:, at - first] /= (line[at] * plane).to(sums.device)
+        yield first, sums[:, : after - first]
+        slide(sums, after - first)
+
+
+def slide(sums: Tensor, by: int) -> None:
+    """Move planes (channels, planes, ...) towards the first, in place, and begin the last ones with zero."""
+    for plane in range(sums.shape[1]):
+        sums[:, plane] = sums[:, plane + by] if plane + by < sums.shape[1] else 0
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
