@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._shapes import Field, Points, Waves, coverage, ellipsoid, rounded_box, strands, tube
 
+Lay = Callable[[float | Field, Field], None]
 ORGANS = ("lung", "heart", "liver", "spleen", "kidney", "spine")
 HU = {
     "air": -1000.0, "fat": -100.0, "muscle": 55.0, "mediastinum": 30.0, "bowel": 35.0, "lung": -850.0, "heart": 140.0,
@@ -167,9 +168,8 @@ class Anatomy:
         band = np.abs((along / step) % 1 - 0.5) * np.float32(step) - np.float32(0.07 * h)
         return np.maximum.reduce([shell, band, -0.55 * h - points[2]]).astype(np.float32)
 
-    def lay_spine(self, points: Points, spine: Field, lay: object) -> None:
+    def lay_spine(self, points: Points, spine: Field, lay: Lay) -> None:
         """Lay the vertebrae with their discs, and the canal behind them."""
-        assert callable(lay)
         a, b, h = self.half_mm
         step = 0.30 * h
         to_disc = np.abs((points[2] / step) % 1 - 0.5) * np.float32(step)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..case import Case
 from ..grid import Grid, as_rows
 from ..types import Deformation, Image, LabelMap
-from ._shapes import Points
+from ._shapes import Field, Points
 from .anatomy import ORGANS, Anatomy
 from .breath import Breath
 from .lesions import Lesion, Seed, lay_lesion, planted
@@ -83,6 +83,27 @@ class Patient:
         return tuple(sorted({x.number for s in self.studies for x in s.lesions} - last))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is settled about a patient before the first scan.
+
+    ``points`` (3, *shape) are where the voxels lie, in mm from the ``middle`` of the trunk, which is in world RAS.
+    ``breaths`` has one for each of ``days``, None for the first. ``hu`` and ``organs`` are the body at the first date,
+    without lesions. A boundary is ``width_mm`` wide.
+    """
+
+    anatomy: Anatomy
+    grid: Grid
+    middle: NDArray[np.float64]
+    points: Points
+    width_mm: float
+    days: tuple[int, ...]
+    breaths: tuple[Breath | None, ...]
+    hu: Field
+    organs: NDArray[np.uint8]
+    seeds: tuple[Seed, ...]
+
+
 def make_patient(phantom: Phantom, number: int) -> Patient:
     """Make patient ``number`` of a cohort, from 0; it does not depend on how many there are.
 
@@ -92,6 +113,18 @@ def make_patient(phantom: Phantom, number: int) -> Patient:
     """
     rng = np.random.default_rng((phantom.seed, number))
     site = SITES[int(rng.integers(phantom.sites))]
+    plan = planned(phantom, site, rng)
+    begin = date(2021, 1, 4) + timedelta(days=int(rng.integers(0, 700)))
+    person = Patient(f"P{number + 1:03}", str(rng.choice(["F", "M"])), int(rng.integers(38, 85)), site, ())
+    studies = tuple(
+        study_of(plan, which, person, begin, np.random.default_rng((phantom.seed, number, which, 1)))
+        for which in range(len(plan.days))
+    )
+    return replace(person, studies=studies)
+
+
+def planned(phantom: Phantom, site: Site, rng: np.random.Generator) -> Plan:
+    """Draw a patient's body, the dates, how it lies and breathes at each, and its lesions."""
     grid = grid_of(phantom, site, rng)
     half = np.array(grid.shape) * np.array(grid.spacing) / 2
     trunk = (0.90 * float(half[0]), 0.80 * float(half[1]), float(half[2]))
@@ -101,12 +134,12 @@ def make_patient(phantom: Phantom, number: int) -> Patient:
     days = [0]
     for _ in range(int(rng.integers(phantom.dates[0], phantom.dates[1] + 1)) - 1):
         days.append(days[-1] + int(rng.integers(60, 150)))
-    breaths = [None, *(Breath.of(rng, trunk, phantom.breath_mm) for _ in days[1:])]
-    width = float(np.prod(grid.spacing) ** (1 / 3))
-    first = anatomy.paint(points, width)
+    breaths = (None, *(Breath.of(rng, trunk, phantom.breath_mm) for _ in days[1:]))
+    width_mm = float(np.prod(grid.spacing) ** (1 / 3))
+    hu, organs = anatomy.paint(points, width_mm)
     seeds = planted(
         rng,
-        first[1],
+        organs,
         grid.spacing,
         np.moveaxis(points, 0, -1).astype(float),
         organs=ORGANS,
@@ -118,24 +151,24 @@ def make_patient(phantom: Phantom, number: int) -> Patient:
         days=days,
         moves_mm=1.5 * phantom.breath_mm if len(days) > 1 else 0.0,
     )
-    begin = date(2021, 1, 4) + timedelta(days=int(rng.integers(0, 700)))
-    person = Patient(f"P{number + 1:03}", str(rng.choice(["F", "M"])), int(rng.integers(38, 85)), site, ())
-    studies = []
-    for which, (day, breath) in enumerate(zip(days, breaths, strict=True)):
-        moved = np.zeros_like(points) if breath is None else breath(points)
-        original = points + moved
-        hu, labels = (first[0].copy(), first[1].copy()) if breath is None else anatomy.paint(original, width)
-        held = [s for s in seeds if s.growth.first <= which < s.growth.last]
-        lesions = [
-            put(s, which, day, breath, hu, labels, points, original, middle=middle, width_mm=width) for s in held
-        ]
-        array = scanned(hu, site, np.random.default_rng((phantom.seed, number, which, 1)))
-        when = begin + timedelta(days=day)
-        image = Image(array, grid, "ct", tags_of(person, when))
-        truth = LabelMap(labels, grid, dict(enumerate(LABELS, 1)))
-        field = Deformation(np.moveaxis(moved, 0, -1), grid)
-        studies.append(Study(when, day, image, truth, tuple(lesions), field))
-    return replace(person, studies=tuple(studies))
+    return Plan(anatomy, grid, middle, points, width_mm, tuple(days), breaths, hu, organs, tuple(seeds))
+
+
+def study_of(plan: Plan, which: int, person: Patient, begin: date, rng: np.random.Generator) -> Study:
+    """Scan a patient at one of the planned dates."""
+    breath, day = plan.breaths[which], plan.days[which]
+    moved = np.zeros_like(plan.points) if breath is None else breath(plan.points)
+    original = plan.points + moved
+    if breath is None:
+        hu, labels = plan.hu.copy(), plan.organs.copy()
+    else:
+        hu, labels = plan.anatomy.paint(original, plan.width_mm)
+    held = [s for s in plan.seeds if s.growth.first <= which < s.growth.last]
+    lesions = tuple(put(plan, seed, which, hu, labels, original) for seed in held)
+    when = begin + timedelta(days=day)
+    image = Image(scanned(hu, person.site, rng), plan.grid, "ct", tags_of(person, when))
+    truth = LabelMap(labels, plan.grid, dict(enumerate(LABELS, 1)))
+    return Study(when, day, image, truth, lesions, Deformation(np.moveaxis(moved, 0, -1), plan.grid))
 
 
 def grid_of(phantom: Phantom, site: Site, rng: np.random.Generator) -> Grid:
@@ -155,29 +188,17 @@ def voxels(grid: Grid) -> NDArray[np.float64]:
     return grid.world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
 
 
-def put(
-    seed: Seed,
-    which: int,
-    day: int,
-    breath: Breath | None,
-    hu: NDArray[np.float32],
-    labels: NDArray[np.uint8],
-    points: Points,
-    original: Points,
-    *,
-    middle: NDArray[np.float64],
-    width_mm: float,
-) -> Lesion:
-    """Paint a lesion as it is at one date, and tell what it is."""
-    start = np.array(seed.centre_mm)
+def put(plan: Plan, seed: Seed, which: int, hu: Field, labels: NDArray[np.uint8], original: Points) -> Lesion:
+    """Paint a lesion as it is at one date into ``hu`` and ``labels``, and tell what it is."""
+    start, breath = np.array(seed.centre_mm), plan.breaths[which]
     centre = start if breath is None else breath.undone(start)
-    radius = seed.growth.radius(seed.radius_mm, day)
+    radius = seed.growth.radius(seed.radius_mm, plan.days[which])
     lay_lesion(
-        hu, labels, points, original, seed=seed, centre=centre.tolist(), radius=radius, width_mm=width_mm,
+        hu, labels, plan.points, original, seed=seed, centre=centre.tolist(), radius=radius, width_mm=plan.width_mm,
         value=LABELS.index(seed.label) + 1,
     )  # fmt: skip
     rate = seed.growth.doublings_a_day
-    world = centre + middle
+    world = centre + plan.middle
     return Lesion(
         seed.number,
         seed.label,

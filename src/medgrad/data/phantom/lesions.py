@@ -18,7 +18,6 @@ TEXTURE_MM: Mapping[Kind, float] = {"benign": 32.0, "malignant": 8.0}
 TEXTURE_HU = 50.0
 HOSTS = {"nodule": "lung", "lesion": "liver"}
 MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (0.0, 10.0)}
-LARGEST_GROWTH = 1.5
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def planted(
     """Choose lesions that lie within their organs, apart from each other and whole in the scan, at all dates.
 
     ``labels`` are the organs at the first date and ``centre_of`` (*shape, 3) where each voxel lies. Between dates
-    tissue moves by up to ``moves_mm``.
+    tissue moves by up to ``moves_mm``. Lesions for which there is no room are left out.
     """
     edge = from_edge(labels.shape, spacing) - np.float32(moves_mm)
     found: list[Seed] = []
@@ -100,10 +99,9 @@ def planted(
         for kind in kinds:
             growth = grown(rng, len(days))
             radius = float(rng.uniform(*diameters_mm)) / 2
-            most = max(growth.radius(1.0, d) for d in days)
             form = np.exp(rng.normal(0, 0.10, 3))
             form /= form.prod() ** (1 / 3)
-            largest = radius * most * float(form.max())
+            largest = radius * max(growth.radius(1.0, d) for d in days) * float(form.max())
             centre = free_place(rng, depth, largest + 2.0)
             number += 1
             if centre is None:
@@ -111,16 +109,28 @@ def planted(
             place = centre_of[centre] + rng.uniform(-0.5, 0.5, 3) * np.asarray(spacing)
             away = np.linalg.norm(centre_of - place, axis=-1) - largest - 3.0
             depth = np.minimum(depth, np.maximum(away, 0).astype(np.float32))
-            mean, deviation = MEAN_HU[label]
-            found.append(
-                Seed(
-                    number, "nodule" if label == "nodule" else "lesion", KINDS[KINDS.index(kind)],
-                    (float(place[0]), float(place[1]), float(place[2])), radius,
-                    (float(form[0]), float(form[1]), float(form[2])), turned(rng), float(rng.normal(mean, deviation)),
-                    Waves.of(rng, TEXTURE_MM[KINDS[KINDS.index(kind)]], n=32, spread=0.1), growth,
-                )
-            )  # fmt: skip
+            found.append(seeded(rng, number, label, str(kind), place, radius, form, growth))
     return found
+
+
+def seeded(
+    rng: np.random.Generator,
+    number: int,
+    label: str,
+    kind: str,
+    place: NDArray[np.float64],
+    radius: float,
+    form: NDArray[np.float64],
+    growth: Growth,
+) -> Seed:
+    """Draw what a lesion that has its place looks like."""
+    known = KINDS[KINDS.index(kind)]
+    return Seed(
+        number, "nodule" if label == "nodule" else "lesion", known,
+        (float(place[0]), float(place[1]), float(place[2])), radius,
+        (float(form[0]), float(form[1]), float(form[2])), turned(rng), float(rng.normal(*MEAN_HU[label])),
+        Waves.of(rng, TEXTURE_MM[known], n=32, spread=0.1), growth,
+    )  # fmt: skip
 
 
 def from_edge(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float32]:
