@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingError
 from ..tasks._task import Batch
@@ -60,6 +63,23 @@ def in_order(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=order)
 
 
+CONVOLUTIONS = (F.conv2d, F.conv3d)
+
+
+class ShortInFull(TorchFunctionMode):
+    """Convolutions of images that are shorter than the kernel, in float32 within autocast on a processor.
+
+    There the bfloat16 gradient of the kernel (torch 2.13 with oneDNN) reads and writes memory that is not its own: it
+    is wrong, often not finite, and may end the process. Such images are tiny, so this costs nothing.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in CONVOLUTIONS and any(n < k for n, k in zip(args[0].shape[2:], args[1].shape[2:], strict=False)):
+            with torch.autocast("cpu", enabled=False):
+                return func(*[a.float() if isinstance(a, Tensor) else a for a in args], **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
 class Mixed(nn.Module):
     """A network run in a place's fast type, whose output comes back in float32.
 
@@ -74,7 +94,8 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.place.dtype == torch.float32:
             return self.network(x)
-        with torch.autocast(self.place.device.split(":")[0], self.place.dtype):
+        kind = self.place.device.split(":")[0]
+        with torch.autocast(kind, self.place.dtype), ShortInFull() if kind == "cpu" else nullcontext():
             out = self.network(x)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
