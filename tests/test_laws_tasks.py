@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from medgrad import registry
+from medgrad.data import LabelMap
 from medgrad.descent.gradients import build_gradients, loss_of
 from medgrad.engine.answer import answer
 from medgrad.engine.device import Place
@@ -88,6 +89,17 @@ def test_a_quick_judgement_gives_the_same_aim(task, cases):
     assert quick[task.aim] == slow[task.aim]
 
 
+def test_a_region_that_holds_everything_changes_nothing(task, cases):
+    truth, grid = cases[0].truth, cases[0].grid
+    whole = LabelMap(np.ones(grid.shape, np.uint8), grid)
+    assert task.judge(truth, truth, region=whole) == task.judge(truth, truth)
+    assert task.failed(truth, region=whole) == task.failed(truth)
+
+
+def test_a_failed_row_has_the_numbers_of_a_judged_one(task, cases):
+    assert set(task.failed(cases[0].truth)) == set(task.judge(cases[0].truth, cases[0].truth))
+
+
 def test_needs_no_truth_to_answer(task, cases):
     blind = dataclasses.replace(cases[0], truth=None)
     shape = cases[0].grid.shape
@@ -122,7 +134,7 @@ def test_score_has_a_gradient_at_the_input(task, cases):
     model = network(task)
     learn(task, cases, model, steps=5)
     x = stack([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
-    score = task.score(finest(model.eval()(x)), 1)
+    score = task.score(finest(model.eval()(x)), task.outputs.channels - 1)
     assert score.shape == (2,)
     score.sum().backward()
     assert x.grad is not None

@@ -63,7 +63,8 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
         return task.summarise_many(rows, weights) or {}
 
     figures = task.summarise_many(rows_a, np.ones((1, len(rows_a))))
-    known = [n for n in (figures or rows_a[0]) if n.split("/")[0] in MAIN]
+    every = list(figures or rows_a[0])
+    known = [n for n in every if n.split("/")[0] in MAIN] or every
     table = pairwise(
         rows_a,
         rows_b,
