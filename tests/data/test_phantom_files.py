@@ -13,7 +13,7 @@ from medgrad.data.phantom import LABELS, Phantom, cases_of, patients, write_coho
 from medgrad.data.phantom.write import crop_of
 from medgrad.errors import FormatError
 
-TINY = Phantom(patients=3, shape=(36, 36, 20), spacing_mm=(6.5, 6.5, 10.0), dates=(2, 2), diameters_mm=(20, 26))
+TINY = Phantom(patients=2, shape=(36, 36, 20), spacing_mm=(6.5, 6.5, 10.0), dates=(2, 2), diameters_mm=(20, 26))
 
 
 def digests(folder):
@@ -37,8 +37,8 @@ def test_the_folder_is_recognised_with_its_patients_and_dates(written):
     folder, _, masks = written
     cohort = recognise(folder)
     assert cohort.layout == {"dicomseg": "dicom_tree", "nifti": "table"}[masks]
-    assert cohort.patients == ("P001", "P002", "P003")
-    assert len(cohort.entries) == 6
+    assert cohort.patients == ("P001", "P002")
+    assert len(cohort.entries) == 4
     assert cohort.task == "segmentation"
     assert len(cohort.labels) == len(LABELS)
 
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, masks):
 def test_no_two_files_share_a_uid(written):
     folder, _, _ = written
     uids = [pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in folder.rglob("*.dcm")]
-    assert len(set(uids)) == len(uids) > 100
+    assert len(set(uids)) == len(uids) > 70
 
 
 def test_dates_of_one_patient_are_studies_of_their_own(written):
@@ -131,7 +131,7 @@ def test_pictures_of_lesions_are_a_set_of_two_classes_by_patient(tmp_path):
     assert cohort.task == "classification"
     assert cohort.labels == ("benign", "malignant")
     assert len(cohort.entries) == n == sum(len(s.lesions) for p in made for s in p.studies)
-    assert set(cohort.patients) == {"P001", "P002", "P003"}
+    assert set(cohort.patients) == {"P001", "P002"}
 
 
 def test_a_crop_is_the_scan_around_its_lesion():

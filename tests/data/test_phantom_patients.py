@@ -117,8 +117,8 @@ def test_growing_lesions_double_in_their_doubling_time(some):
 
 
 def test_some_lesions_are_new_and_some_vanish():
-    tiny = replace(SMALL, shape=(40, 40, 32), spacing_mm=(6, 6, 6), nodules=(4, 4))
-    people = [make_patient(tiny, n) for n in range(12)]
+    tiny = replace(SMALL, shape=(30, 30, 24), spacing_mm=(8, 8, 8), nodules=(4, 4))
+    people = [make_patient(tiny, n) for n in range(10)]
     assert any(x.is_new for p in people for x in p.studies[-1].lesions)
     assert any(p.gone for p in people)
 
@@ -174,9 +174,16 @@ def auroc(scores, truth):
 
 
 def test_texture_tells_malignant_from_benign_but_size_and_brightness_do_not():
-    close = Phantom(shape=(60, 60, 44), spacing_mm=(3.0, 3.0, 3.0), dates=(1, 1), nodules=(4, 4), diameters_mm=(18, 28))
+    close = Phantom(
+        shape=(60, 60, 44),
+        spacing_mm=(3.0, 3.0, 3.0),
+        dates=(1, 1),
+        nodules=(4, 4),
+        lesions=(2, 3),
+        diameters_mm=(18, 28),
+    )
     size, mean, rough, malignant = [], [], [], []
-    for _, study, lesion in lesions_of([make_patient(close, n) for n in range(16)]):
+    for _, study, lesion in lesions_of([make_patient(close, n) for n in range(10)]):
         crop = crop_of(study, lesion, side_mm=24)
         at = crop.grid.index(lesion.centre_mm)
         steps = (np.stack(np.indices(crop.array.shape), axis=-1) - at) * np.array(crop.grid.spacing)
@@ -194,7 +201,9 @@ def test_texture_tells_malignant_from_benign_but_size_and_brightness_do_not():
 
 
 def test_sites_differ_in_noise_and_spacing():
-    people = [make_patient(replace(SMALL, dates=(1, 1)), n) for n in range(12)]
+    people = [
+        make_patient(replace(SMALL, dates=(1, 1), shape=(24, 24, 16), spacing_mm=(10, 10, 12)), n) for n in range(12)
+    ]
     assert len({p.site.name for p in people}) == 3
     assert len({p.studies[0].image.grid.spacing for p in people}) == 2
     noise = {p.site.name: p.studies[0].image.array[:3, :3].std() for p in people}
