@@ -44,8 +44,12 @@ class Monai(nn.Module):
             self.network = with_quick_norms(make(**settings))
         except TypeError as reason:
             raise SettingError(f"MONAI's {network!r} could not be made: {reason}. Give it under [model].") from reason
+        self.padding: list[Any] = [module for module in self.network.modules() if getattr(module, "is_pad", False)]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        uneven = any(size % 2 ** len(self.padding) for size in x.shape[2:])
+        for module in self.padding:  # BasicUNet pads at every level, and padding by nothing costs a tenth of a step
+            module.is_pad = uneven
         out = self.network(x)
         if isinstance(out, (list, tuple)):
             return tuple(out) if self.training else out[0]
