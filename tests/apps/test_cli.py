@@ -472,6 +472,24 @@ class TestJourney:
         assert found["steps"] == 2
 
 
+class TestPython:
+    """Every verb is a function, and takes paths as text too."""
+
+    def test_the_verbs_are_functions_that_take_text(self, run, volumes, tmp_path):
+        import medgrad as package
+
+        data, folder, out = str(volumes), str(run[0]), str(tmp_path)
+        assert package.look(data)["layout"] == "siblings"
+        assert Path(package.plan(data, out=f"{out}/plan.toml", steps=3)["recipe"]).exists()
+        fitted = package.fit(data, out=f"{out}/run", steps=2, recipe=f"{data}/recipe.toml")
+        assert Path(fitted["report"]).exists()
+        judged = package.evaluate(folder, data, out=f"{out}/judged")
+        assert judged["metrics"]["dice/mean"]["n"] == 8
+        said = package.predict(folder, f"{data}/images/case_00.nii.gz", out=f"{out}/answers")
+        assert Path(said["answers"][0]["written"][0]).exists()
+        assert package.compare(folder, folder, out=f"{out}/compared")["patients"] == 3
+
+
 class TestGrids:
     """An answer comes back in the format and on the grid of what was asked about."""
 

@@ -45,7 +45,7 @@ def fit(
     from ._cohort import find_cohort
 
     teller = teller or Silent()
-    changes = read_table(recipe) if recipe else {}
+    changes = read_table(Path(recipe)) if recipe else {}
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     cohort, look = find_cohort(

@@ -40,7 +40,7 @@ def plan(
     recipe = make(
         gather(cohort, modality=seen.fingerprint.get("modality")), budget, gpu=torch.cuda.is_available(), seed=seed
     )
-    write_text(out, to_toml(recipe))
+    write_text(Path(out), to_toml(recipe))
     return {"text": to_toml(recipe), "recipe": str(out)}
 
 

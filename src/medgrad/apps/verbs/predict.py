@@ -26,6 +26,7 @@ def predict(
     from ...engine.teller import Silent
     from ...errors import MedgradError, SettingError
 
+    source, out = Path(source), Path(out)
     if kind not in ("", "nifti", "dicomseg", "json"):
         raise SettingError(f"--as is nifti, dicomseg or json, not {kind!r}.")
     teller = teller or Silent()
