@@ -1,0 +1,67 @@
+"""The folder is the registry: what is there is found, what is not is told with the nearest name."""
+
+import pytest
+
+from medgrad import registry
+from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
+
+ROOMS = ("tasks", "models", "losses", "augment", "prepare", "metrics", "data.formats", "data.layouts", "apps.verbs",
+         "descent.optimisers", "descent.gradients", "descent.schedules", "engine.trackers")  # fmt: skip
+EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
+
+
+@pytest.mark.parametrize(("room", "name"), EVERY)
+def test_what_a_folder_lists_can_be_found(room, name):
+    assert registry.find(room, name) is not None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_helpers_are_not_listed(room):
+    assert registry.names(room)
+    assert not [n for n in registry.names(room) if n.startswith("_")]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_unknown_name_is_told_with_those_that_are_known(room):
+    with pytest.raises(NameNotFound, match=f"Known: {registry.names(room)[0]}"):
+        registry.find(room, "nothing-of-the-kind")
+
+
+@pytest.mark.parametrize("name", ["os", "..errors", "_blocks", "", "unet.py"])
+def test_nothing_but_a_listed_file_is_imported(name):
+    with pytest.raises(NameNotFound):
+        registry.find("models", name)
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "wanted"),
+    [
+        (1, 0.5, ""), (0.5, 0.5, ""), ("x", 0.5, "a number"), (True, 0.5, "a number"), (float("inf"), 0.5, "a number"),
+        (1, 2, ""), (1.5, 2, "a whole number"), (True, 2, "a whole number"),
+        (False, True, ""), (1, True, "true or false"),
+        ([1], (1, 2), ""), ((1,), (1, 2), ""), (1, (1, 2), "a list"), ("ab", (1, 2), "a list"),
+        ("a", "b", ""), (1, "b", "a word"), (5, None, ""), ({}, None, ""),
+    ],
+)  # fmt: skip
+def test_a_setting_is_of_the_kind_of_its_default(value, default, wanted):
+    assert registry.misfit(value, default) == wanted
+
+
+def test_a_wrong_setting_is_told_with_the_right_one():
+    with pytest.raises(SettingError, match=r"'rat'. Did you mean 'rate'"):
+        registry.check_settings("descent.optimisers", "adamw", {"rat": 1.0})
+    with pytest.raises(SettingError, match="'rate' of 'adamw'"):
+        registry.check_settings("descent.optimisers", "adamw", {"rate": "1"})
+
+
+def test_what_takes_any_setting_is_not_checked():
+    registry.check_settings("models", "monai", {"whatever": 1})
+
+
+def test_a_missing_package_is_told_with_the_command_that_installs_it():
+    with pytest.raises(Missing, match=r"pip install 'medgrad\[dicom\]'"):
+        need("no_such_package_here", extra="dicom")
+
+
+def test_no_hint_where_nothing_is_near():
+    assert nearest("zzz", ["dice", "focal"]) == ""
