@@ -1,0 +1,212 @@
+"""What the documents show is run: every python block, every medgrad command, every docstring's example."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from tiny_set import make_folder
+
+import medgrad
+from medgrad import registry
+from medgrad.apps.cli import main
+from medgrad.errors import Missing
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [ROOT / "README.md", *(p for p in (ROOT / "docs").rglob("*.md") if not {"reference", "benchmarks"} & set(p.parts))]
+)
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(#[^)]*)?\)")
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page):
+    """Give kind, title and text of every block of a page, in order."""
+    return [(m.group(1), m.group(2), m.group(3)) for m in BLOCK.finditer(page.read_text())]
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """The folders that the pages speak of, made small."""
+    folder = tmp_path_factory.mktemp("ground")
+    make_folder(folder / "scans")
+    make_folder(folder / "held-out", cases=4)
+    (folder / "scans" / "recipe.toml").unlink()
+    (folder / "held-out" / "recipe.toml").unlink()
+    (folder / "new").mkdir()
+    for number in (0, 1):
+        whole = (folder / "scans" / "images" / f"case_0{number}.nii.gz").read_bytes()
+        (folder / "new" / f"case_2{number}.nii.gz").write_bytes(whole)
+    for number in range(12):
+        array = np.random.default_rng(number).integers(0, 90, (24, 24), dtype=np.uint8)
+        array[4:12, 4:12] += np.uint8(120 * (number % 2))
+        place = folder / "pictures" / ("malignant" if number % 2 else "benign") / f"scan_{number:02d}.png"
+        for path in [place, *([folder / "new-pictures" / place.name] if number < 2 else [])]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(array).save(path)
+    sides = [f"case_{n:02d},{'val' if n < 2 else 'train'}" for n in range(8)]
+    (folder / "split.csv").write_text("\n".join(["id,split", *sides]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Plans as they are, but for small networks and a few steps: what is shown is what runs."""
+    from medgrad.engine import fit
+
+    plan = fit.plan
+
+    def tiny(*words, **settings):
+        recipe = plan(*words, **settings)
+        model = dict(recipe.model)
+        model["channels"] = tuple(4 * 2**level for level in range(len(model["channels"])))
+        return replace(recipe, model=model).with_training(steps=4, validations=2, patience=0, batch=2)
+
+    monkeypatch.setattr(fit, "plan", tiny)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run_command(line):
+    out, err, before = StringIO(), StringIO(), sys.argv
+    sys.argv = shlex.split(line)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        if end.code:
+            pytest.fail(f"{line}: {err.getvalue()[-500:]}")
+    finally:
+        sys.argv = before
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_a_page_shows_runs(page, ground, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ground.iterdir():
+        (tmp_path / folder.name).symlink_to(folder)
+    space = {"__name__": "__page__"}
+    for kind, title, text in blocks(page):
+        if kind == "python" and title is None:
+            with redirect_stdout(StringIO()):
+                exec(compile(text, name_of(page), "exec"), space)
+        elif kind == "toml" and title:
+            (tmp_path / title).write_text(text)
+        elif kind == "sh":
+            for line in text.splitlines():
+                if line.startswith("medgrad "):
+                    run_command(line)
+                else:
+                    assert line.split()[0] in ("pip", "make", "git", "cd"), (
+                        f"{name_of(page)} shows {line!r}, which is not run"
+                    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_blocks_of_a_page_are_of_kinds_that_are_tested(page):
+    assert {kind for kind, _, _ in blocks(page)} <= {"python", "sh", "toml", "text"}
+    assert page.read_text().count("```") == 2 * len(blocks(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for match in LINK.finditer(page.read_text()):
+        if not match.group(1).startswith(("http://", "https://")):
+            assert (page.parent / match.group(1)).exists(), match.group(1)
+
+
+def test_the_table_of_verbs_is_complete():
+    listed = set(re.findall(r"^\| `(\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert listed == set(registry.names("apps.verbs"))
+
+
+def test_the_table_of_layouts_is_complete():
+    text = (ROOT / "docs" / "guides" / "data-layouts.md").read_text()
+    assert set(re.findall(r"^\| (\w+) \|", text, re.MULTILINE)) - {"layout"} == set(registry.names("data.layouts"))
+
+
+def test_the_picture_is_small():
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.stat().st_size < 300_000
+
+
+MODULES = [m.name for m in pkgutil.walk_packages(medgrad.__path__, "medgrad.") if not m.name.endswith("_main")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name):
+    if name == "medgrad.__main__":
+        pytest.skip("it is the command line itself")
+    try:
+        module = importlib.import_module(name)
+    except Missing as reason:
+        pytest.skip(str(reason))
+    found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.failed == 0
+
+
+def test_the_example_of_two_optimisers_runs(capsys, small):
+    space = runpy.run_path(str(ROOT / "examples" / "compare_optimisers.py"))
+    first, last = (space["losses"]("adamw", rate=3e-3)[i] for i in (0, -1))
+    assert last < first
+
+
+def test_the_example_judges_masks_of_another_model(ground, capsys, tmp_path):
+    space = runpy.run_path(str(ROOT / "examples" / "judge_another_model.py"))
+    truths = ground / "held-out" / "labels"
+    for path in sorted(truths.iterdir())[1:]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    space["main"](str(truths), str(tmp_path))
+    assert re.search(r"dice/mean +0\.750 .* n = 4", capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reference")
+    command = [sys.executable, str(ROOT / "docs" / "make_reference.py"), str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def rooms():
+    """Every folder whose files end in THIS."""
+    source, found = ROOT / "src" / "medgrad", {}
+    for path in sorted(source.rglob("*.py")):
+        if path.name.startswith("_"):
+            continue
+        names = [t.id for n in ast.parse(path.read_text()).body if isinstance(n, ast.Assign) for t in n.targets
+                 if isinstance(t, ast.Name)]  # fmt: skip
+        if "THIS" in names:
+            found.setdefault(".".join(path.relative_to(source).parts[:-1]), []).append(path.stem)
+    return found
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_the_reference_names_every_file_of_every_room(room, reference):
+    text = (reference / f"{room.rpartition('.')[2]}.md").read_text()
+    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == sorted(rooms()[room])
+
+
+def test_the_reference_tells_settings_with_their_defaults(reference):
+    assert "| `rate` | `0.001` |" in (reference / "optimisers.md").read_text()
+    assert "| `minutes` | `20.0` |" in (reference / "verbs.md").read_text()
