@@ -96,7 +96,13 @@ class UNet(nn.Module):
             kept.append(x)
         answers: list[Tensor] = []
         for level in reversed(range(len(self.up))):
-            x = self.join[level](torch.cat([self.up[level](x), kept[level]], dim=1))
+            x = self.up[level](x)
+            if x.shape[2:] != kept[level].shape[2:]:
+                raise ValueError(
+                    f"This network halves its input several times, and {tuple(kept[level].shape[2:])} comes back as "
+                    f"{tuple(x.shape[2:])}. Give a patch that the product of the strides divides along each axis."
+                )
+            x = self.join[level](torch.cat([x, kept[level]], dim=1))
             if level == 0 or (self.training and level < len(self.heads)):
                 answers.append(self.heads[level](x))
         return tuple(reversed(answers)) if len(answers) > 1 else answers[0]
