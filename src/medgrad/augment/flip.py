@@ -25,32 +25,33 @@ class Flip:
     def apply(
         self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
     ) -> tuple[Tensor, Targets]:
-        new = dict(targets)
+        new, rows = dict(targets), drawn["mirrored"]
+        if not rows.any():
+            return inputs, new
         shape = inputs.shape[2:]
-        for axis in self.axes:
-            rows = drawn["mirrored"][:, axis]
-            if not rows.any():
-                continue
-            inputs = torch.where(column(rows, inputs), inputs.flip(axis + 2), inputs)
-            for name, how in moves.items():
-                if name in new:
-                    new[name] = mirrored(new[name], how, axis, rows, shape)
-        return inputs, new
+        for name, how in moves.items():
+            if name in new:
+                new[name] = mirrored(new[name], how, rows, shape)
+        return turned(inputs, rows, first=2), new
 
 
-def column(rows: Tensor, like: Tensor) -> Tensor:
-    """Shape (b,) so that it chooses among whole samples."""
-    return rows.view(-1, *[1] * (like.ndim - 1))
+def turned(values: Tensor, rows: Tensor, *, first: int) -> Tensor:
+    """Mirror each sample along its own axes, of which the first is the axis ``first`` of the batch."""
+    new = values.clone()
+    for number, row in enumerate(rows.tolist()):
+        axes = [axis + first - 1 for axis, on in enumerate(row) if on]
+        if axes:
+            new[number] = values[number].flip(axes)
+    return new
 
 
-def mirrored(target: Tensor, how: str, axis: int, rows: Tensor, shape: Sequence[int]) -> Tensor:
+def mirrored(target: Tensor, how: str, rows: Tensor, shape: Sequence[int]) -> Tensor:
     """Mirror one target with its image."""
     if how in ("labels", "values"):
-        return torch.where(column(rows, target), target.flip(axis + (1 if how == "labels" else 2)), target)
+        return turned(target, rows, first=1 if how == "labels" else 2)
     if how == "points":
-        turned = target.clone()
-        turned[..., axis] = shape[axis] - 1 - turned[..., axis]
-        return torch.where(column(rows, target), turned, target)
+        size = torch.tensor(shape, device=target.device, dtype=target.dtype)
+        return torch.where(rows.unsqueeze(1), size - 1 - target, target)
     raise ValueError(f"Nothing here mirrors a target as {how!r}; known are 'labels', 'values' and 'points'.")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ._augment import Drawn, Targets, only, per_sample
@@ -36,9 +37,15 @@ class Intensity:
         self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
     ) -> tuple[Tensor, Targets]:
         del moves
-        inputs = inputs * per_sample(drawn["factor"], inputs) + per_sample(drawn["add"], inputs)
+        changed = (drawn["factor"] != 1) | (drawn["add"] != 0)
+        inputs = only(changed, inputs, lambda x, rows: stretched(x, drawn["factor"][rows], drawn["add"][rows]))
         inputs = only(drawn["power"] != 1, inputs, lambda x, rows: powered(x, drawn["power"][rows]))
         return inputs, targets
+
+
+def stretched(x: Tensor, factor: Tensor, add: Tensor) -> Tensor:
+    """Multiply each sample by its factor, then add its own number."""
+    return torch.addcmul(per_sample(add, x), x, per_sample(factor, x))
 
 
 def powered(x: Tensor, power: Tensor) -> Tensor:
@@ -46,8 +53,9 @@ def powered(x: Tensor, power: Tensor) -> Tensor:
     axes = tuple(range(2, x.ndim))
     low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
     bent = ((x - low) / (high - low).clamp_min(1e-6)).pow(per_sample(power, x))
-    mean, spread = x.mean(axes, keepdim=True), x.std(axes, keepdim=True)
-    return (bent - bent.mean(axes, keepdim=True)) / bent.std(axes, keepdim=True).clamp_min(1e-6) * spread + mean
+    mean, shape = x.mean(axes, keepdim=True), bent - bent.mean(axes, keepdim=True)
+    spread = (x - mean).square().mean(axes, keepdim=True).sqrt()
+    return shape * (spread / shape.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-6)) + mean
 
 
 THIS = Intensity

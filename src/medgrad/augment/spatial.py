@@ -61,8 +61,7 @@ class Spatial:
             return inputs, targets
         chosen = {k: v.index_select(0, rows) for k, v in drawn.items()}
         shape = inputs.shape[2:]
-        where = sources(chosen, shape, bent=self.bend > 0)
-        grid = to_torch_grid(where, shape)
+        grid = sources(chosen, shape, bent=self.bend > 0)
         moved = F.grid_sample(inputs.index_select(0, rows), grid.to(inputs.dtype), align_corners=True)
         inputs = inputs.index_copy(0, rows, moved)
         new = dict(targets)
@@ -89,17 +88,32 @@ def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sources(drawn: Mapping[str, Tensor], shape: Sequence[int], *, bent: bool = True) -> Tensor:
-    """Tell, for each element of the output, where in the input it comes from, in elements: (b, *shape, dims)."""
-    n = len(shape)
-    matrix, shift = drawn["matrix"], drawn["shift"]
-    where = shift.view(-1, *[1] * n, n) + torch.tensor([(s - 1) / 2 for s in shape], device=shift.device)
-    for axis, size in enumerate(shape):
-        line = torch.arange(size, device=shift.device, dtype=torch.float32) - (size - 1) / 2
-        line = line.view(*[-1 if a == axis else 1 for a in range(n)], 1)
-        where = where + line * matrix[:, :, axis].view(-1, *[1] * n, n)
+    """Tell, for each element of the output, where in the input it comes from: (b, *shape, dims).
+
+    In torch's coordinates (-1 to 1, the last axis first), made in them from the start: each is a sum over the axes, and
+    is written once.
+    """
+    n, half = len(shape), halves(shape, drawn["shift"])
+    matrix = drawn["matrix"] / half.unsqueeze(1)
+    shift = drawn["shift"] / half
+    grid = shift.new_empty(len(shift), *shape, n)
+    lines = [torch.arange(s, device=shift.device, dtype=shift.dtype) - (s - 1) / 2 for s in shape]
+    for to in range(n):
+        parts = [
+            (matrix[:, to, axis, None] * line).view(-1, *[len(line) if a == axis else 1 for a in range(n)])
+            for axis, line in enumerate(lines)
+        ]
+        first = sum(parts[:-1], shift[:, to].view(-1, *[1] * n))
+        torch.add(first, parts[-1], out=grid[..., n - 1 - to])
     if bent:
-        where = where + displacement(drawn["bend"], shape).movedim(1, -1)
-    return where
+        knots = (drawn["bend"] / half.view(1, n, *[1] * n)).flip(1)
+        grid += displacement(knots, shape).movedim(1, -1)
+    return grid
+
+
+def halves(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Give half the distance from the first element to the last along each axis; torch's coordinates count in it."""
+    return torch.tensor([max(s - 1, 1) / 2 for s in shape], device=like.device, dtype=like.dtype)
 
 
 def displacement(bend: Tensor, shape: Sequence[int]) -> Tensor:
@@ -110,8 +124,7 @@ def displacement(bend: Tensor, shape: Sequence[int]) -> Tensor:
 
 def to_torch_grid(where: Tensor, shape: Sequence[int]) -> Tensor:
     """Turn elements into torch's coordinates: -1 to 1, the last axis first."""
-    size = torch.tensor([max(s - 1, 1) for s in shape], device=where.device, dtype=where.dtype)
-    return (where * (2 / size) - 1).flip(-1)
+    return (where / halves(shape, where) - 1).flip(-1)
 
 
 def follow(target: Tensor, how: str, grid: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
