@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -10,7 +11,7 @@ import pytest
 from medgrad.data.formats import read
 from medgrad.data.layouts import recognise
 from medgrad.data.phantom import LABELS, Phantom, cases_of, patients, write_cohort, write_lesions
-from medgrad.data.phantom.write import crop_of
+from medgrad.data.phantom.write import crop_of, picture_of
 from medgrad.errors import FormatError
 
 TINY = Phantom(patients=2, shape=(36, 36, 20), spacing_mm=(6.5, 6.5, 10.0), dates=(2, 2), diameters_mm=(20, 26))
@@ -143,6 +144,18 @@ def test_a_crop_is_the_scan_around_its_lesion():
     at = np.round(study.image.grid.index(crop.grid.world((2, 2, 2)))).astype(int)
     inside = ((at >= 0) & (at < study.image.grid.shape)).all()
     assert not inside or crop.array[2, 2, 2] == study.image.array[tuple(at)]
+
+
+def test_a_picture_of_a_lesion_is_centred_on_it_and_holds_what_the_scan_shows():
+    study = next(patients(replace(TINY, shape=(60, 60, 44), spacing_mm=(4.0, 4.0, 4.0)))).studies[0]
+    for lesion in study.lesions:
+        found = picture_of(study, lesion, side_mm=40, voxels=10)
+        assert found.grid.shape == (10, 10, 10)
+        assert np.allclose(found.grid.world((4.5, 4.5, 4.5)), lesion.centre_mm)
+        same = picture_of(study, lesion, side_mm=40, voxels=10, window_hu=(-100, 180))
+        assert np.array_equal(same.array, np.clip(found.array, -100, 180))
+        near = crop_of(study, lesion, side_mm=40)
+        assert found.array.mean() == pytest.approx(near.array.mean(), abs=60)
 
 
 @pytest.mark.peer

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...report.read import Picture
 
 DRAWN = ("lung", "liver", "nodule", "lesion")
-SHARES = {"segmentation": 0.50, "classification": 0.25}
+SHARES = {"segmentation": 0.45, "classification": 0.30}
 """Which share of the minutes each training gets; the rest is for making patients, judging and writing."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
@@ -37,8 +37,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 FEWEST = 8
 SHOWN_HU = (-500, 350)
 BODY: Mapping[str, Any] = {
-    "shape": (72, 72, 48), "spacing_mm": (3.0, 3.0, 3.0), "dates": (2, 2), "nodules": (3, 5), "lesions": (2, 4),
-    "diameters_mm": (14.0, 28.0),
+    "shape": (72, 72, 48), "spacing_mm": (3.0, 3.0, 3.0), "dates": (2, 2), "nodules": (4, 6), "lesions": (3, 4),
+    "diameters_mm": (16.0, 28.0),
 }  # fmt: skip
 """Small scans with many lesions, so that minutes of learning are enough."""
 
@@ -199,7 +199,11 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     >>> laid_over({"training": {"steps": 1, "seed": 2}}, {"training": {"steps": 3}})
     {'training': {'steps': 3, 'seed': 2}}
     """
-    return {k: {**below.get(k, {}), **above.get(k, {})} for k in {**below, **above}}
+    found = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], Mapping) and isinstance(above[name], Mapping):
+            found[name] = {**below[name], **above[name]}
+    return found
 
 
 STEPS: tuple[tuple[str, Callable[[Journey], None]], ...] = (

@@ -14,8 +14,8 @@ from ._shapes import Field, Points, Waves, coverage, ellipsoid
 
 Kind = Literal["benign", "malignant"]
 KINDS: tuple[Kind, Kind] = ("benign", "malignant")
-TEXTURE_MM: Mapping[Kind, float] = {"benign": 32.0, "malignant": 8.0}
-TEXTURE_HU = 50.0
+TEXTURE_MM: Mapping[Kind, float] = {"benign": 60.0, "malignant": 8.0}
+TEXTURE_HU = 65.0
 HOSTS = {"nodule": "lung", "lesion": "liver"}
 MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (0.0, 10.0)}
 

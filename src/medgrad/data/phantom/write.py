@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy import ndimage
 
 from ..cohort import Source
 from ..formats import write
 from ..formats._dicom_write import Told, uid_of, write_ct
+from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
 from .cohort import LABELS, Patient, Phantom, Study, make_patient
 from .lesions import KINDS, Lesion
@@ -146,7 +148,7 @@ def write_lesions(
     folder: Path | str,
     patients: Iterable[Patient],
     *,
-    side_mm: float = 40.0,
+    side_mm: float = 36.0,
     window_hu: tuple[float, float] | None = SOFT_TISSUE,
 ) -> int:
     """Write a picture of every lesion at every date below a folder for its kind, and give how many there are.
@@ -161,20 +163,39 @@ def write_lesions(
         for study in patient.studies:
             for lesion in study.lesions:
                 name = f"{patient.id}_{study.date:%Y%m%d}_{lesion.label}{lesion.number}.nii.gz"
-                write(Path(folder) / lesion.kind / name, crop_of(study, lesion, side_mm=side_mm, window_hu=window_hu))
+                write(
+                    Path(folder) / lesion.kind / name, picture_of(study, lesion, side_mm=side_mm, window_hu=window_hu)
+                )
                 written += 1
     return written
 
 
-def crop_of(
-    study: Study, lesion: Lesion, *, side_mm: float = 40.0, window_hu: tuple[float, float] | None = None
+def picture_of(
+    study: Study,
+    lesion: Lesion,
+    *,
+    side_mm: float = 36.0,
+    voxels: int = 16,
+    window_hu: tuple[float, float] | None = None,
 ) -> Image:
-    """Give the part of a scan around a lesion; beyond the scan its outermost values go on."""
+    """Give a cube of so many voxels around a lesion, the same at every site, by cubic splines between those scanned."""
+    near = crop_of(study, lesion, side_mm=side_mm + 6 * max(study.image.grid.spacing))
+    step = side_mm / voxels
+    matrix = np.eye(4)
+    matrix[:3, :3] = near.grid.directions * step
+    matrix[:3, 3] = np.array(lesion.centre_mm) - matrix[:3, :3] @ np.full(3, (voxels - 1) / 2)
+    grid = Grid((voxels,) * 3, as_rows(matrix))
+    places = np.moveaxis(near.grid.index(grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))), -1, 0)
+    array = ndimage.map_coordinates(near.array.astype(np.float32), places, order=3, mode="nearest")
+    if window_hu is not None:
+        array = np.clip(array, *window_hu)
+    return Image(np.round(array).astype(np.int16), grid, "ct", study.image.tags)
+
+
+def crop_of(study: Study, lesion: Lesion, *, side_mm: float = 36.0) -> Image:
+    """Give the voxels of a scan around a lesion as they are; beyond the scan its outermost values go on."""
     grid = study.image.grid
     shape = [max(4, round(side_mm / s)) for s in grid.spacing]
     start = np.round(grid.index(lesion.centre_mm) - (np.array(shape) - 1) / 2).astype(int)
     reach = [np.clip(np.arange(a, a + n), 0, s - 1) for a, n, s in zip(start, shape, grid.shape, strict=True)]
-    array = study.image.array[np.ix_(*reach)]
-    if window_hu is not None:
-        array = np.clip(array, *window_hu).astype(array.dtype)
-    return Image(array, grid.crop(start.tolist(), shape), "ct", study.image.tags)
+    return Image(study.image.array[np.ix_(*reach)], grid.crop(start.tolist(), shape), "ct", study.image.tags)
