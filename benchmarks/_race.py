@@ -101,10 +101,10 @@ def peak_mb() -> float:
     return most / 1e6 if sys.platform == "darwin" else most / 1e3
 
 
-def has_amx() -> bool:
-    """Tell whether the processor has matrix tiles for bfloat16."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+def multiplies() -> str:
+    """Tell how the processor multiplies bfloat16: in tiles (``amx``), in vectors (``vectors``), or ``not`` at all."""
+    flags = machine()["flags"]
+    return "amx" if "amx_bf16" in flags else "vectors" if "avx512_bf16" in flags else "not"
 
 
 def machine() -> dict[str, Any]:
