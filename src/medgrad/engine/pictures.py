@@ -97,7 +97,7 @@ def upright(flat: NDArray[Any], image: Image) -> NDArray[Any]:
     letters = [image.grid.orientation[a] for a in axes]
     if letters[0] in "AP":
         flat, letters = flat.swapaxes(0, 1), letters[::-1]
-    if letters[0] == "L":
+    if letters[0] == "R":
         flat = flat[::-1]
     if letters[1] == "A":
         flat = flat[:, ::-1]

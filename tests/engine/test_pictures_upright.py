@@ -1,0 +1,34 @@
+"""Pictures of volumes lie as radiologists lay them, however the volume was stored."""
+
+import numpy as np
+import pytest
+
+from medgrad.data import Grid, Image
+from medgrad.data.grid import as_rows
+from medgrad.engine.pictures import best_plane, upright
+
+SIGN = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+def volume(orientation):
+    """Give a volume that is 1 on the patient's right, 10 at the front, 11 at both, and 0 elsewhere."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = 0
+    for axis, letter in enumerate(orientation):
+        world, sign = SIGN[letter]
+        matrix[world, axis] = sign
+    grid = Grid((6, 6, 6), as_rows(matrix))
+    places = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    middle = grid.world((2.5, 2.5, 2.5))
+    return Image(((places - middle)[..., 0] > 0) + 10 * ((places - middle)[..., 1] > 0), grid)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAS", "RPI", "PSR", "SAL", "ALI"])
+def test_the_patients_right_is_on_the_left_and_the_front_on_top(orientation):
+    image = volume(orientation)
+    plane, _ = best_plane(image, None)
+    flat = upright(image.array[plane], image)
+    assert flat[0, 0] == 11
+    assert flat[0, -1] == 10
+    assert flat[-1, 0] == 1
+    assert flat[-1, -1] == 0
