@@ -117,6 +117,18 @@ def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
 
 
 @pytest.mark.slow
+def test_without_highdicom_the_journey_goes_on_in_nifti(tmp_path, monkeypatch):
+    from medgrad.data.phantom import write
+
+    for module in (verb, write):
+        monkeypatch.setattr(module, "find_spec", lambda _: None)
+    going = journey(tmp_path / "d", changes={"training": {"steps": 6}})
+    found = verb.travel(going)
+    assert found["answer"].endswith("P008.nii.gz")
+    assert found["metrics"]["lesion dice"]["value"] is not None
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_demo_finds_lesions_and_tells_them_apart(tmp_path):
     found = demo(out=tmp_path / "d")

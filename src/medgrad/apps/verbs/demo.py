@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ...report.read import Picture
 
 DRAWN = ("lung", "liver", "nodule", "lesion")
+LESIONS = ("nodule", "lesion", "3", "4")
+"""What the lesions are called: masks in NIfTI, for want of highdicom, have numbers for names."""
+
 SHARES = {"segmentation": 0.45, "classification": 0.30}
 """Which share of the minutes each training gets; the rest is for making patients, judging and writing."""
 
@@ -122,7 +125,7 @@ def lesion_dice(row: Mapping[str, Any]) -> dict[str, float | None]:
     >>> lesion_dice({"dice/nodule": 0.8, "dice/lesion": None})
     {'dice': 0.8}
     """
-    held = [row[k] for k in ("dice/nodule", "dice/lesion") if row.get(k) is not None]
+    held = [row[f"dice/{name}"] for name in LESIONS if row.get(f"dice/{name}") is not None]
     return {"dice": sum(held) / len(held) if held else None}
 
 
