@@ -101,12 +101,6 @@ def peak_mb() -> float:
     return most / 1e6 if sys.platform == "darwin" else most / 1e3
 
 
-def multiplies() -> str:
-    """Tell how the processor multiplies bfloat16: in tiles (``amx``), in vectors (``vectors``), or ``not`` at all."""
-    flags = machine()["flags"]
-    return "amx" if "amx_bf16" in flags else "vectors" if "avx512_bf16" in flags else "not"
-
-
 def machine() -> dict[str, Any]:
     """Say what the figures were measured on."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -58,20 +58,19 @@ def ours() -> Callable[[], None]:
     return task
 
 
-def has_peers(python: str) -> bool:
-    """Tell whether a Python has batchgeneratorsv2."""
-    if not python:
-        return False
-    asked = [python, "-c", "import batchgeneratorsv2, torch"]
+def peer_version(python: str) -> str:
+    """Give the version of batchgeneratorsv2 that a Python has, empty where it has none."""
+    words = "import torch, batchgeneratorsv2, importlib.metadata as m; print(m.version('batchgeneratorsv2'))"
     try:
-        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+        return subprocess.run([python, "-c", words], capture_output=True, check=False, text=True).stdout.strip()
     except OSError:
-        return False
+        return ""
 
 
 def run(threads: int = 1, rounds: int = 0, peers: str = "") -> dict[str, Any]:
     """Race both; ``held`` tells whether the bound does, ``skipped`` why nothing was measured."""
-    if not has_peers(peers):
+    version = peer_version(peers)
+    if not version:
         wanted = f"{peers!r} has none" if peers else "--peers or MEDGRAD_PEERS names none"
         return {"skipped": f"Skipped: this needs a Python with batchgeneratorsv2, and {wanted}."}
     other = str(Path(__file__).with_name("_augment_peer.py"))
@@ -84,6 +83,7 @@ def run(threads: int = 1, rounds: int = 0, peers: str = "") -> dict[str, Any]:
         "by the clock": figures["ratio_wall"],
         "ours samples/s": SAMPLES / figures["ours_cpu"],
         "batchgeneratorsv2": SAMPLES / figures["theirs_cpu"],
+        "its version": version,
     }
     claim = f"at least {BOUND:g} times as many samples a second of the processor"
     return {"rows": [row], "claim": claim, "held": figures["ratio"] >= BOUND}
