@@ -62,13 +62,12 @@ class Evaluation:
         }
 
 
-def judge_case(task: Task, original: Case, said: Any, *, failed: str = "", quick: bool = False) -> Judged:
-    """Judge one answer, inside the case's region; a case without an answer gets the worst of everything."""
+def judge_case(task: Task, original: Case, said: Any, *, quick: bool = False) -> Judged:
+    """Judge one answer, inside the case's region."""
     if original.truth is None:
         raise ValueError(f"Case {original.id!r} has no truth to be judged by. Leave it out, or use predict.")
-    truth, region = original.truth, original.region
-    row = task.failed(truth, region=region) if failed else task.judge(truth, said, region=region, quick=quick)
-    return Judged(original.id, original.patient or original.id, row, failed)
+    row = task.judge(original.truth, said, region=original.region, quick=quick)
+    return Judged(original.id, original.patient or original.id, row)
 
 
 def conclude(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -117,11 +117,6 @@ def open_model(run: Run, place: Place) -> nn.Module:
     model = build_model(recipe, recipe.build_task(), int(state["planes"]))
     restore_order(model, state["average"] or state["model"])
     return Mixed(place.model(model), place).eval()
-
-
-def with_task(recipe: Recipe, task: Task) -> Recipe:
-    """Give the recipe with the task's settings as they are now."""
-    return replace(recipe, task=task.settings())
 
 
 def planes_of(cases: Sequence[Any], task: Task) -> int:
