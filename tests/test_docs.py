@@ -77,7 +77,7 @@ def small(monkeypatch):
         recipe = plan(*words, **settings)
         model = dict(recipe.model)
         model["channels"] = tuple(4 * 2**level for level in range(len(model["channels"])))
-        return replace(recipe, model=model).with_training(steps=4, validations=2, patience=0, batch=2)
+        return replace(recipe, model=model).with_training(steps=4, validations=2, batch=2)
 
     monkeypatch.setattr(fit, "plan", tiny)
     before = torch.get_num_threads()

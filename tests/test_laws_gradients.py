@@ -14,7 +14,17 @@ from medgrad.tasks.classification import Classification
 
 GRADIENTS = registry.names("descent.gradients")
 SCHEDULES = registry.names("descent.schedules")
-NEUTRAL = {"plain": {}, "averaged": {}, "clipped": {"norm": 1e9}, "accumulated": {"parts": 1}}
+NEUTRAL = {
+    "plain": {},
+    "averaged": {},
+    "clipped": {"norm": 1e9},
+    "clipped_by_value": {"value": 1e9},
+    "clipped_adaptively": {"share": 1e9},
+    "noisy": {"share": 0.0},
+    "largest": {"share": 1.0},
+    "accumulated": {"parts": 1},
+    "whole": {},
+}
 """The settings with which a way of making gradients is plain back-propagation, where it has such settings."""
 
 
@@ -36,6 +46,7 @@ def after(make, learning):
     """Give what was told, and every gradient, of one call."""
     network, task, batch = learning
     network.zero_grad()
+    torch.manual_seed(0)  # as the loop does at every step
     told = make(network, task, batch)
     return told, {name: p.grad.clone() for name, p in network.named_parameters()}
 
@@ -145,10 +156,12 @@ class TestSchedules:
         assert all(0 <= v <= 1 for v in values)
         assert max(values) == pytest.approx(1, abs=0.01)
 
-    def test_has_no_jumps(self, name):
+    def test_jumps_only_where_it_says(self, name):
         factor = registry.find("descent.schedules", name)()
-        values = [factor(done) for done in np.linspace(0, 1, 5001)]
-        assert np.abs(np.diff(values)).max() < 0.01
+        at = np.linspace(0, 1, 5001)
+        leaps = np.abs(np.diff([factor(done) for done in at])) >= 0.01
+        told = registry.settings(registry.find("descent.schedules", name)).get("at", ())
+        np.testing.assert_allclose(at[1:][leaps], told, atol=1e-9)
 
     def test_stays_a_number_after_the_end(self, name):
         assert 0 <= registry.find("descent.schedules", name)()(1.001) <= 1
@@ -171,6 +184,13 @@ class TestSchedules:
         ("cosine", {"floor": 0.1}, 0.1),
         ("polynomial", {}, 0.0),
         ("polynomial", {"power": 2.0, "warm": 0.1}, 0.0),
+        ("step", {}, 0.01),
+        ("one_cycle", {}, 4e-6),
+        ("anneal", {}, 0.0),
+        ("anneal", {"hold": 0.9, "power": 2.0}, 0.0),
+        ("warm_up", {}, 1.0),
+        ("warm_up", {"then": {"name": "cosine", "warm": 0.0, "floor": 0.2}}, 0.2),
+        ("plateau", {}, 1.0),
     ],
 )
 def test_a_schedule_ends_as_it_says(name, settings, ends):
@@ -179,3 +199,107 @@ def test_a_schedule_ends_as_it_says(name, settings, ends):
 
 def test_a_cosine_is_half_way_down_in_the_middle():
     assert registry.find("descent.schedules", "cosine")(warm=0.0, floor=0.2)(0.5) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("done", "wanted"), [(0.0, 0.04), (0.15, 0.52), (0.3, 1.0), (0.65, 0.500002)])
+def test_one_cycle_rises_and_falls_along_half_cosines(done, wanted):
+    assert registry.find("descent.schedules", "one_cycle")()(done) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_plateau_lowers_the_rate_only_after_validations_that_were_no_better():
+    schedule = registry.find("descent.schedules", "plateau")(factor=0.1, patience=2)
+    told = []
+    for found in (0.5, 0.6, 0.6, 0.59, 0.61, 0.4, "nan", 0.7):
+        schedule.hear({"step": 1, "loss": {"dice": 1.0}})
+        schedule.hear({"step": 1, "valid": {"auroc": found}})
+        told.append(schedule(0.5))
+    assert told == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_warm_up_passes_lines_on():
+    schedule = registry.find("descent.schedules", "warm_up")(share=0.2, then={"name": "plateau", "patience": 1})
+    for found in (0.5, 0.4):
+        schedule.hear({"step": 1, "valid": {"auroc": found}})
+    assert [schedule(d) for d in (0.1, 0.5)] == pytest.approx([0.5, 0.5])
+
+
+# What each way does to a gradient
+
+
+def test_clipping_by_value_cuts_each_element_and_tells_how_many(learning):
+    told, found = after(gradients("clipped_by_value", value=1e-3), learning)
+    _, wanted = after(gradients("plain"), learning)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value.clamp(-1e-3, 1e-3))
+    over = sum(float((v.abs() > 1e-3).sum()) for v in wanted.values()) / sum(v.numel() for v in wanted.values())
+    assert told["gradient/cut"] == pytest.approx(over)
+    assert 0 < over < 1
+
+
+def test_adaptive_clipping_bounds_each_unit_by_a_share_of_its_size(learning):
+    network = learning[0]
+    _, found = after(gradients("clipped_adaptively", share=1e-3), learning)
+    _, wanted = after(gradients("plain"), learning)
+    weights = dict(network.named_parameters())
+    for row, before, w in zip(found["1.weight"], wanted["1.weight"], weights["1.weight"].detach(), strict=True):
+        bound = 1e-3 * max(float(w.norm()), 1e-3)
+        assert float(row.norm()) == pytest.approx(min(bound, float(before.norm())), rel=1e-4)
+        torch.testing.assert_close(row / row.norm(), before / before.norm())
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_normalising_keeps_the_direction_and_gives_the_length_one(each, learning):
+    told, found = after(gradients("normalised", each=each), learning)
+    _, wanted = after(gradients("plain"), learning)
+    assert told["gradient/norm"] == pytest.approx(norm(wanted), rel=1e-5)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value / (value.norm() if each else norm(wanted)))
+
+
+def test_centralising_takes_the_mean_out_of_each_unit_and_spares_biases(learning):
+    _, found = after(gradients("centralised"), learning)
+    _, wanted = after(gradients("plain"), learning)
+    assert float(found["1.weight"].mean(1).abs().max()) < 1e-6
+    torch.testing.assert_close(found["1.weight"], wanted["1.weight"] - wanted["1.weight"].mean(1, keepdim=True))
+    torch.testing.assert_close(found["1.bias"], wanted["1.bias"])
+
+
+def test_noise_has_its_share_of_the_length(learning):
+    _, found = after(gradients("noisy", share=0.5), learning)
+    _, wanted = after(gradients("plain"), learning)
+    added = float((found["1.weight"] - wanted["1.weight"]).norm())
+    assert added == pytest.approx(0.5 * float(wanted["1.weight"].norm()), rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25])
+def test_the_largest_share_is_kept_as_it_is(share, learning):
+    _, found = after(gradients("largest", share=share), learning)
+    _, wanted = after(gradients("plain"), learning)
+    kept = found["1.weight"] != 0
+    assert int(kept.sum()) == round(share * kept.numel())
+    torch.testing.assert_close(found["1.weight"][kept], wanted["1.weight"][kept])
+    assert float(wanted["1.weight"][kept].abs().min()) >= float(wanted["1.weight"][~kept].abs().max())
+
+
+def test_the_whole_set_has_the_mean_gradient_of_its_uneven_parts(learning):
+    network, task, _ = learning
+    samples = [task.encode(task.example(seed)) for seed in range(7)]
+    parts = [stack(samples[:4]), stack(samples[4:6]), stack(samples[6:])]
+    make = gradients("whole", everything=lambda: iter(parts))
+    told, found = after(make, (network, task, stack(samples[:1])))
+    plain, wanted = after(gradients("plain"), (network, task, stack(samples)))
+    assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value)
+
+
+def test_a_chain_hands_the_whole_set_to_who_asks_for_it(learning):
+    network, task, batch = learning
+    calls = []
+
+    def everything():
+        calls.append(1)
+        return iter([batch])
+
+    build_gradients([{"name": "clipped"}, {"name": "whole"}], everything=everything)(network, task, batch)
+    assert calls == [1]

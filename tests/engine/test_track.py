@@ -50,10 +50,8 @@ def test_an_unknown_tracker_names_the_nearest(tmp_path):
 
 def test_learning_until_a_plateau_ends_by_itself_and_says_so(tmp_path):
     data = make_folder(tmp_path / "data")
-    text = (
-        (data / "recipe.toml").read_text().replace("validations = 6", "validations = 500\npatience = 3\nsteps = 1000")
-    )
-    text = text.replace("rate = 1e-2", "rate = 1e-12")
+    text = (data / "recipe.toml").read_text().replace("validations = 6", "validations = 500\nsteps = 1000")
+    text = text.replace("rate = 1e-2", "rate = 1e-12") + '[[stopping]]\nname = "no_improvement"\npatience = 3\n'
     (data / "recipe.toml").write_text(text)
     lines = fit(data, tmp_path / "run", "--until-plateau")
     told = json.loads((tmp_path / "run" / "run.json").read_text())

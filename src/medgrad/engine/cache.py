@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..data.formats import read_labels
 from ..errors import MedgradError
 from ..prepare._step import Step, prepare
 from .sample import find_places
+from .teller import Teller
 
 IN_MEMORY = 4 << 30
 Progress = Callable[[int, int], None]
@@ -69,6 +70,15 @@ def load_all(
         if progress:
             progress(number + 1, len(cohort.entries))
     return ready, failures
+
+
+def load_side(
+    cohort: Cohort, side: Literal["train", "val", "test"], steps: Sequence[Step], folder: Path, teller: Teller
+) -> tuple[list[Prepared], list[Failure]]:
+    """Read and prepare the cases of one side of a split, with a progress bar."""
+    words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
+    with teller.bar(words[side]) as bar:
+        return load_all(cohort.of(side), steps, folder=folder / "cache" / side, progress=bar)
 
 
 def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[Any, Prepared | str]]:

@@ -52,8 +52,9 @@ def without_end(recipe: Recipe) -> Recipe:
     The rate stays high, and the mean of the weights does what a falling rate would do.
     """
     return replace(
-        recipe.with_training(steps=100_000, minutes=0.0, validations=400, patience=12, average=0.998),
+        recipe.with_training(steps=100_000, minutes=0.0, validations=400, average=0.998),
         schedule={"name": "constant", "warm": 0.002},
+        stopping=({"name": "no_improvement", "patience": 12},),
     )
 
 

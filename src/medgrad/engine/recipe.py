@@ -23,9 +23,9 @@ class Training:
     ``steps`` 0 means that ``minutes`` are turned into steps by timing a few. ``patch`` is what the network sees.
     ``foreground`` is the share of patches that are centred on a labelled element, ``balance`` how far rare classes are
     drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
-    There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time); ``patience``
-    of them without a better one end the run, 0 never does. ``threads`` is how many of the processor's are used (0: as
-    many as make a step quick, which are fewer on a machine that others use too).
+    There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time). ``threads``
+    is how many of the processor's are used (0: as many as make a step quick, which are fewer on a machine that others
+    use too).
     """
 
     steps: int = 0
@@ -37,7 +37,6 @@ class Training:
     average: float = 0.995
     validations: int = 10
     validation_cases: int = 0
-    patience: int = 0
     seed: int = 0
     precision: str = "auto"
     threads: int = 0
@@ -45,7 +44,7 @@ class Training:
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
         most = {"foreground": 1, "balance": 1, "average": 1}
-        for name, low in {**least, "validation_cases": 0, "patience": 0, "seed": 0}.items():
+        for name, low in {**least, "validation_cases": 0, "seed": 0}.items():
             value, high = getattr(self, name), most.get(name)
             if value < low or (high is not None and value > high):
                 between = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -64,7 +63,11 @@ class Answering:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings."""
+    """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings.
+
+    ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
+    which weights learn at another rate.
+    """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
     model: Table = field(default_factory=lambda: {"name": "unet"})
@@ -73,6 +76,8 @@ class Recipe:
     optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
     schedule: Table = field(default_factory=lambda: {"name": "cosine"})
     gradients: tuple[Table, ...] = ()
+    stopping: tuple[Table, ...] = ()
+    rates: tuple[Table, ...] = ()
     training: Training = field(default_factory=Training)
     answering: Answering = field(default_factory=Answering)
 
@@ -97,6 +102,7 @@ class Recipe:
             *[("prepare", t) for t in self.prepare],
             *[("augment", t) for t in self.augment],
             *[("descent.gradients", t) for t in self.gradients],
+            *[("descent.stopping", t) for t in self.stopping],
         ]
 
     def build_task(self) -> Task:
@@ -117,7 +123,7 @@ def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
     for key, value in table.items():
         if key in ("training", "answering"):
             made[key] = section(Training if key == "training" else Answering, value, f"[{key}] of {where}")
-        elif key in ("prepare", "augment", "gradients"):
+        elif key in ("prepare", "augment", "gradients", "stopping", "rates"):
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, Mapping) for v in value):
                 raise SettingError(f"{key!r} in {where} is a list of tables. Write [[{key}]] above each.")
             made[key] = tuple(frozen(v) for v in value)

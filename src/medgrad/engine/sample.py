@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,20 @@ def window(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground:
         start = np.round(centre - np.array(patch) / 2 + wander)
         start = np.where(room > 0, np.clip(start, 0, room), np.floor(room / 2))
     return part(case, [int(s) for s in start], patch)
+
+
+def cover(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
+    """Give the starts of the patches that cover a shape, as few as will do; one that is too large lies in the middle.
+
+    >>> cover((5, 2), (3, 4))
+    [(0, -1), (2, -1)]
+    """
+    lines = []
+    for size, part_size in zip(shape, patch, strict=True):
+        count = max(1, -(-size // part_size))
+        room = size - part_size
+        lines.append([room // 2] if count == 1 else [round(i * room / (count - 1)) for i in range(count)])
+    return list(product(*lines))
 
 
 def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None:

@@ -20,7 +20,10 @@ MOST_SKIPPED = 20
 
 @dataclass(frozen=True)
 class Step:
-    """What happened: ``told`` holds the loss terms and, under names with a slash, what else was seen."""
+    """What happened: ``told`` holds the loss terms and, under names with a slash, what else was seen.
+
+    The ``seconds`` are those of drawing the batch and of learning from it.
+    """
 
     number: int
     told: dict[str, float]
@@ -86,10 +89,10 @@ def train(
     for group in optimiser.param_groups:
         group.setdefault("base_rate", group["lr"])
     in_a_row = 0
+    began = time.perf_counter()
     for number, batch in enumerate(batches, first):
         if number >= steps:
             return
-        began = time.perf_counter()
         factor = schedule(number / steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_rate"] * factor
@@ -113,6 +116,7 @@ def train(
             average.update(number)
         rate = float(optimiser.param_groups[0]["lr"])
         yield Step(number, told, rate, time.perf_counter() - began, skipped=in_a_row > 0)
+        began = time.perf_counter()
 
 
 def closure(

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from ... import registry
-from ._gradients import Gradients, loss_of
+from ._gradients import Everything, Gradients, loss_of
 
-__all__ = ["Gradients", "build_gradients", "loss_of"]
+__all__ = ["Everything", "Gradients", "build_gradients", "loss_of"]
 
 
-def build_gradients(chain: Sequence[Mapping[str, Any]]) -> Gradients:
-    """Nest ways of making gradients, the innermost first: each is ``{"name": ..., **settings}``."""
+def build_gradients(chain: Sequence[Mapping[str, Any]], *, everything: Everything | None = None) -> Gradients:
+    """Nest ways of making gradients, the innermost first: each is ``{"name": ..., **settings}``.
+
+    A way that takes ``everything`` is given what yields the whole training set, batch by batch.
+    """
     made: Gradients = registry.find("descent.gradients", "plain")()
     for link in chain:
         settings = {k: v for k, v in link.items() if k != "name"}
         if link["name"] != "plain":
-            made = registry.find("descent.gradients", link["name"])(inner=made, **settings)
+            make = registry.find("descent.gradients", link["name"])
+            if "everything" in signature(make).parameters:
+                settings["everything"] = everything
+            made = make(inner=made, **settings)
     return made

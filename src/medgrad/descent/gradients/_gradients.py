@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -14,6 +14,9 @@ Gradients = Callable[[nn.Module, Task, Batch], dict[str, float]]
 
 A plain name is a term of the loss; a name with a slash (``gradient/norm``) is an observation and no part of it.
 """
+
+Everything = Callable[[], Iterator[Batch]]
+"""Yield the whole training set once, in parts, the same each time and without chance."""
 
 
 def loss_of(told: Mapping[str, Any]) -> float:

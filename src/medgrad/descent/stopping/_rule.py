@@ -1,0 +1,33 @@
+"""What the rules share: they hear what is written down, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+Line = Mapping[str, Any]
+"""One line of ``steps.jsonl``: a step (``loss``, ``rate``, ``seconds``, what else was seen), or a validation."""
+
+Rule = Callable[[Line], str]
+"""Hear the lines in their order; give the reason to stop, which completes "It ended because", or nothing.
+
+What a rule remembers comes from the lines alone, so a run that is resumed tells it again what it told before.
+"""
+
+
+def loss_in(line: Line) -> float | None:
+    """Give the loss of a step; None where the line is no step, or the step was skipped.
+
+    >>> loss_in({"step": 3, "loss": {"dice": 0.5, "entropy": 0.25}})
+    0.75
+    """
+    if "loss" not in line or line.get("skipped"):
+        return None
+    return float(sum(line["loss"].values()))
+
+
+def figure_in(line: Line) -> float | None:
+    """Give what a validation found (larger is better); None where the line is none, or it found no number."""
+    found = next(iter(line.get("valid", {}).values()), None)
+    return float(found) if isinstance(found, (int, float)) and isfinite(found) else None

@@ -1,0 +1,29 @@
+"""Stop when validation has found nothing better for a while."""
+
+from __future__ import annotations
+
+from math import inf
+
+from ._rule import Line, Rule, figure_in
+
+
+def no_improvement(*, patience: int = 10, least: float = 0.0) -> Rule:
+    """``patience`` validations in a row were none better than the best by more than ``least``.
+
+    A validation without a number counts as one that was no better.
+    """
+    best, stale = -inf, 0
+
+    def rule(line: Line) -> str:
+        nonlocal best, stale
+        if "valid" not in line:
+            return ""
+        found = figure_in(line)
+        is_better = found is not None and found > best + least
+        best, stale = (found, 0) if found is not None and is_better else (best, stale + 1)
+        return f"{next(iter(line['valid']))} was no better in {stale} validations" if stale >= patience else ""
+
+    return rule
+
+
+THIS = no_improvement
