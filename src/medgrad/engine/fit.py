@@ -18,16 +18,17 @@ from .. import registry
 from ..data import Cohort
 from ..data.split import folds as make_folds
 from ..data.split import split as make_split
-from ..errors import LayoutError, SettingError
+from ..errors import LayoutError
 from ..prepare._step import build_steps
 from ..version import VERSION
-from .cache import Failure, Prepared, clear, load_all
+from .cache import Failure, Prepared, clear, load_side
 from .calibrate import calibrated, drawn_more, uncalibrated
 from .device import choose
 from .evaluate import Evaluation, Judged, conclude, write_evaluation
 from .facts import gather
+from .heal import learn_well
 from .judge import judge_all
-from .learn import Learner, learn, time_steps, time_validation
+from .learn import Learner
 from .look import Look
 from .plan import Budget, plan
 from .recipe import Recipe, from_table, merged, to_toml
@@ -35,6 +36,7 @@ from .record import machine, write_cohort
 from .run import Run, open_run
 from .team import Team, join, leave
 from .teller import Silent, Teller
+from .timing import decide_steps
 
 SPARE = 0.95
 """The share of the minutes that is planned with; the rest is for what nobody foresaw."""
@@ -65,12 +67,14 @@ def fit(
     allow_leak: bool = False,
     track: str | None = None,
     until_plateau: bool = False,
+    heal: bool = False,
     teller: Teller | None = None,
 ) -> Fitted | None:
     """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
 
     ``changes`` are a person's tables laid over the plan. ``look`` is what was found out about the data, for the report.
     With ``folds`` so many models are trained, each judged on patients that it has not seen, and they answer together.
+    With ``heal`` a network that cannot learn is remedied, and the recipe says how.
     """
     began, started, team = time.perf_counter(), now(), join()
     teller, run = teller if teller and team.leads else Silent(), Run(Path(folder))
@@ -91,9 +95,8 @@ def fit(
         if team.leads and not (each.has_begun and each.recipe_file.exists()):
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        ended, rows = fit_one(
-            each, side, team, deadline=deadline, device=device or team.device, track=track, teller=teller
-        )
+        how = Way(deadline, device or team.device, track, heal)
+        ended, rows = fit_one(each, side, team, how, teller)
         judged += rows
     leave(team)
     if not team.leads:
@@ -133,32 +136,40 @@ def begin(
     return merged(plan(facts, budget, gpu=gpu, seed=seed), changes)
 
 
-def fit_one(
-    run: Run, cohort: Cohort, team: Team, *, deadline: float, device: str | None, track: str | None, teller: Teller
-) -> tuple[str, list[Judged]]:
+@dataclass(frozen=True)
+class Way:
+    """How one model is trained: until when, where, whom to tell, and whether to heal it."""
+
+    deadline: float
+    device: str | None = None
+    track: str | None = None
+    heal: bool = False
+
+
+def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> tuple[str, list[Judged]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
     recipe = shared_recipe(run.recipe() if team.leads else None, team)
     task = uncalibrated(recipe.build_task())
-    place = choose(recipe.training.precision, device)
+    place = choose(recipe.training.precision, how.device)
     train_cases, valid, failures = read(run, cohort, recipe, teller)
     task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
     recipe = replace(recipe, task=task.settings())
     learner = Learner(run, recipe, task, train_cases, valid, place, team)
     if not recipe.training.steps:
-        learner.recipe = recipe = shared_recipe(decide_steps(learner, deadline, teller), team)
+        learner.recipe = recipe = shared_recipe(decide_steps(learner, how.deadline, teller), team)
     if team.leads:
         run.write_recipe(recipe)
         run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
-    trackers = [registry.find("engine.trackers", track)(run.folder)] if track and team.leads else []
+    trackers = [registry.find("engine.trackers", how.track)(run.folder)] if how.track and team.leads else []
     with teller.bar("Learning") as bar:
-        ended = learn(learner, watch=bar, trackers=trackers)
+        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers)
     if not team.leads:
         return ended, []
     teller.say(f"It ended because {ended}.")
-    trained = open_run(run.folder, device=device)
+    trained = open_run(run.folder, device=how.device)
     judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
-    run.write_recipe(replace(recipe, task=task.settings()))
+    run.write_recipe(replace(learner.recipe, task=task.settings()))
     run.note(calibration=told)
     clear(run.folder / "cache")
     return ended, judged
@@ -174,9 +185,8 @@ def read(
 ) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
     """Read and prepare the cases of training and validation; a training case that fails is told and left out."""
     steps = build_steps(recipe.prepare)
-    with teller.bar("Reading") as bar:
-        ready, failed = load_all(cohort.of("train"), steps, folder=run.folder / "cache" / "train", progress=bar)
-        valid, lost = load_all(cohort.of("val"), steps, folder=run.folder / "cache" / "val", progress=bar)
+    ready, failed = load_side(cohort, "train", steps, run.folder, teller)
+    valid, lost = load_side(cohort, "val", steps, run.folder, teller)
     for failure in [*failed, *lost]:
         teller.say(f"Case {failure.id!r} failed: {failure.why}")
     if failed:
@@ -184,25 +194,6 @@ def read(
     if not ready:
         raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
     return ready, valid, lost
-
-
-def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
-    """Turn the minutes that are left into steps, by timing a few, and keep a tenth for validation."""
-    training = learner.recipe.training
-    step, threads = time_steps(learner)
-    learner.recipe = learner.recipe.with_training(threads=threads)
-    learner.begin()
-    validation = time_validation(learner)
-    left = deadline - time.perf_counter()
-    if left < 20 * step:
-        raise SettingError(f"There is no time to learn: a step takes {step:.1f} s. Give more minutes.")
-    final = 4 * validation * len(learner.valid)
-    rounds = training.validations
-    cases = max(min(8, len(learner.valid)), int(0.08 * left / max(1e-9, validation * rounds)))
-    cases = min(cases, len(learner.valid))
-    steps = int(max(20, (left - final - rounds * cases * validation) / step))
-    teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
-    return learner.recipe.with_training(steps=steps, validation_cases=cases)
 
 
 def conclude_run(
@@ -214,10 +205,7 @@ def conclude_run(
     split = "val"
     test = [e for e in cohort.entries if e.split == "test" and e.truth is not None]
     if test:
-        with teller.bar("Reading the test cases") as bar:
-            ready, failures = load_all(
-                cohort.of("test"), trained.steps, folder=run.folder / "cache" / "test", progress=bar
-            )
+        ready, failures = load_side(cohort, "test", trained.steps, run.folder, teller)
         judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
         clear(run.folder / "cache")
     else:

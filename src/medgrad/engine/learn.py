@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,27 +15,30 @@ from .. import registry
 from ..augment import Augmentation, augment
 from ..data import Case
 from ..descent.gradients import build_gradients
+from ..descent.health import Finding, Health
+from ..descent.rates import apart
+from ..descent.schedules import Schedule, build_schedule
+from ..descent.stopping import Line, Rule, build_rules
+from ..descent.watch import watched
 from ..errors import Diverged
-from ..tasks._task import Batch, Task, stack
+from ..tasks._task import Batch, Sample, Task, stack
 from .ahead import ahead
 from .answer import answer_prepared
 from .cache import Prepared
-from .checkpoint import read_checkpoint, restore_order, write_checkpoint, write_text
-from .device import Mixed, Place, thread_counts, use_threads
-from .evaluate import judge_case
+from .checkpoint import read_checkpoint, restore_order, write_checkpoint
+from .device import Mixed, Place, use_threads
+from .evaluate import Judged, judge_case
+from .log import Log, line_of, plain
 from .recipe import Recipe
 from .run import Run, build_model, planes_of
-from .sample import draws, shares_of, window
+from .sample import cover, draws, part, shares_of, window
 from .team import Team, shared
 from .trackers import Track
 from .train import Average, Step, train
 
 Watch = Callable[[int, int, str], None]
+Heed = Callable[[Finding], None]
 SAVE_SECONDS = 30.0
-TIMED = 6
-"""How many steps are timed, after two that are not."""
-LONG_ENOUGH = 20.0
-"""The seconds after which timing gives up on more."""
 
 
 @dataclass
@@ -56,10 +57,12 @@ class Learner:
     optimiser: torch.optim.Optimizer = field(init=False)
     average: Average = field(init=False)
     shares: Any = field(init=False)
+    schedule: Schedule = field(init=False)
+    rules: list[Rule] = field(init=False)
+    health: Health = field(init=False)
     done: int = 0
     best: float = -np.inf
     best_step: int = -1
-    stale: int = 0
 
     def __post_init__(self) -> None:
         self.begin()
@@ -76,21 +79,22 @@ class Learner:
         settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
         make = registry.find("descent.optimisers", self.recipe.optimiser["name"])
         self.optimiser = make(self.network.named_parameters(), **settings)
+        apart(self.optimiser, self.network.named_parameters(), self.recipe.rates)
+        self.schedule, self.rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
+        self.health = Health()
         self.average = Average(self.network, training.average)
         self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
-        self.done, self.best, self.best_step, self.stale = 0, -np.inf, -1, 0
+        self.done, self.best, self.best_step = 0, -np.inf, -1
 
     def steps(self, upto: int, *, schedule_steps: int) -> Iterator[Step]:
         """Learn from where it stands; ``upto`` ends early, the schedule runs over ``schedule_steps``."""
-        settings = {k: v for k, v in self.recipe.schedule.items() if k != "name"}
-        schedule = registry.find("descent.schedules", self.recipe.schedule["name"])(**settings)
         for step in train(
             Mixed(self.network, self.place),
             self.task,
             ahead(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
-            gradients=build_gradients([{"name": "averaged"}, *self.recipe.gradients]),
-            schedule=schedule,
+            gradients=build_gradients([{"name": "averaged"}, *self.recipe.gradients], everything=self.everything),
+            schedule=self.schedule,
             steps=schedule_steps,
             first=self.done,
             seed=self.recipe.training.seed,
@@ -120,10 +124,33 @@ class Learner:
             yield self.place.batch(Batch(inputs, target, batch.grids))
             number += 1
 
+    def everything(self) -> Iterator[Batch]:
+        """Cut every training case into patches that cover it, and yield them batch by batch, always the same."""
+        training = self.recipe.training
+        waiting: list[Sample] = []
+        for ready in self.cases:
+            for start in cover(ready.case.grid.shape, training.patch):
+                waiting.append(self.task.encode(part(ready.case, start, training.patch)))
+                if len(waiting) == training.batch:
+                    yield self.place.batch(stack(waiting))
+                    waiting = []
+        if waiting:
+            yield self.place.batch(stack(waiting))
+
+    def hear(self, line: Line) -> str:
+        """Tell the schedule and the rules what was written down; give the reason to stop, or nothing."""
+        if hasattr(self.schedule, "hear"):
+            self.schedule.hear(line)
+        return next((reason for reason in [rule(line) for rule in self.rules] if reason), "")
+
     def validate(self, count: int) -> float | None:
-        """Judge the mean weights on so many validation cases, evenly chosen; None where there is none."""
+        """Give the task's aim on so many validation cases, evenly chosen; None where there is none."""
         if not self.valid or not self.average.weights:
             return None
+        return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.aim)
+
+    def judged(self, count: int) -> list[Judged]:
+        """Judge the mean weights on so many validation cases, evenly chosen, as they were prepared."""
         self.judge.load_state_dict(self.average.weights)
         model = Mixed(self.judge, self.place)
         chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
@@ -131,8 +158,8 @@ class Learner:
         for index in chosen:
             case: Case = self.valid[index].case
             said = answer_prepared([model], self.task, case, patch=self.recipe.training.patch, place=self.place)
-            rows.append(judge_case(self.task, case, said, quick=True).row)
-        return self.task.summarise(rows).get(self.task.aim)
+            rows.append(judge_case(self.task, case, said, quick=True))
+        return rows
 
     def state(self) -> dict[str, Any]:
         """Everything that it takes to go on."""
@@ -144,7 +171,6 @@ class Learner:
             "done": self.done,
             "best": self.best,
             "best_step": self.best_step,
-            "stale": self.stale,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -159,7 +185,7 @@ class Learner:
         for k, v in self.network.state_dict().items():
             self.average.weights[k] = torch.empty_like(v).copy_(self.average.weights[k])
         self.done, self.best = int(state["done"]), float(state["best"])
-        self.best_step, self.stale = int(state["best_step"]), int(state["stale"])
+        self.best_step = int(state["best_step"])
 
 
 def build_augmentations(recipe: Recipe) -> list[Augmentation]:
@@ -167,46 +193,13 @@ def build_augmentations(recipe: Recipe) -> list[Augmentation]:
     return [registry.find("augment", t["name"])(**{k: v for k, v in t.items() if k != "name"}) for t in recipe.augment]
 
 
-def time_steps(learner: Learner) -> tuple[float, int]:
-    """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
+def learn(
+    learner: Learner, *, watch: Watch | None = None, trackers: Sequence[Track] = (), heed: Heed | None = None
+) -> str:
+    """Train until the budget or a rule ends it; give the reason in a sentence. Goes on where a checkpoint stands.
 
-    Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
-    Everything is put back as it was.
+    ``heed`` is told what ails the network, as soon as it is found; it may raise to end the training.
     """
-    most = torch.get_num_threads()
-    asked = learner.recipe.training.threads
-    found = {}
-    for count in [asked] if asked else thread_counts():
-        torch.set_num_threads(count)
-        taken = []
-        began = time.perf_counter()
-        for _ in learner.steps(TIMED + 2, schedule_steps=10**6):
-            taken.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            if len(taken) > 3 and sum(taken) > LONG_ENOUGH:
-                break
-        found[count] = float(np.median(taken[2:]))
-        learner.begin()
-    torch.set_num_threads(most)
-    best = min(found, key=lambda count: found[count])
-    best = most if most in found and found[most] < 1.1 * found[best] else best
-    return found[best], best
-
-
-def time_validation(learner: Learner) -> float:
-    """Measure the seconds that judging one validation case takes."""
-    if not learner.valid:
-        return 0.0
-    learner.average.update(0)
-    began = time.perf_counter()
-    learner.validate(2)
-    taken = (time.perf_counter() - began) / min(2, len(learner.valid))
-    learner.begin()
-    return taken
-
-
-def learn(learner: Learner, *, watch: Watch | None = None, trackers: Sequence[Track] = ()) -> str:
-    """Train until the budget or patience ends; give the reason in a sentence. Goes on where a checkpoint stands."""
     run, training = learner.run, learner.recipe.training
     if run.last.exists():
         learner.restore(read_checkpoint(run.last))
@@ -214,69 +207,55 @@ def learn(learner: Learner, *, watch: Watch | None = None, trackers: Sequence[Tr
     every = max(1, -(-training.steps // max(1, training.validations)))
     saved = time.monotonic()
     note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
-    log.begin(learner.done)
+    ended = ""
+    for line in log.begin(learner.done):
+        learner.health.hear(line)
+        ended = learner.hear(line) or ended
     left = learner.steps(training.steps, schedule_steps=training.steps) if learner.done < training.steps else ()
-    for step in () if is_stale(learner) else left:
-        log.write(line_of(step))
-        if learner.done % every == 0 or learner.done == training.steps:
-            note = check(learner, log) or note
+    for step, seen in watched(learner.network, () if ended else left, first=learner.done):
+        ended = told(learner, log, line_of(step, seen), heed)
+        if ended or learner.done % every == 0 or learner.done == training.steps:
+            said, reason = check(learner, log)
+            note, ended = said or note, ended or reason
             saved = save(learner)
         elif time.monotonic() - saved > SAVE_SECONDS:
             saved = save(learner)
         if watch:
             watch(learner.done, training.steps, f"loss {step.loss:.3f}  {note}".strip())
-        if is_stale(learner):
+        if ended:
             break
     if learner.team.leads and not run.best.exists():
         write_checkpoint(run.best, learner.state())
-    if is_stale(learner):
-        return f"{learner.task.aim} was no better in {learner.stale} validations"
-    return f"its {training.steps} steps were done"
+    return ended or f"its {training.steps} steps were done"
 
 
-def is_stale(learner: Learner) -> bool:
-    """Tell whether patience has run out."""
-    return learner.stale >= learner.recipe.training.patience > 0
+def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> str:
+    """Write a line down and let the rules hear it; give the reason to stop, the leader's for all."""
+    log.write(line)
+    for finding in learner.health.hear(line):
+        log.write(finding.as_line())
+        if heed:
+            heed(finding)
+    reason = learner.hear(line)
+    return learner.team.share(reason) if learner.rules else reason
 
 
-@dataclass(frozen=True)
-class Log:
-    """The lines of ``steps.jsonl``; only the leader of a team writes."""
+def check(learner: Learner, log: Log) -> tuple[str, str]:
+    """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all.
 
-    path: Path
-    team: Team
-    trackers: tuple[Track, ...] = ()
-
-    def begin(self, done: int) -> None:
-        """Drop the lines of steps that will be taken again."""
-        if self.team.leads:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            forget_steps(self.path, done)
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Add a line, so that it is there whatever comes, and tell whoever keeps track."""
-        if not self.team.leads:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for track in self.trackers:
-            track(line["step"], figures_of(line))
-
-
-def check(learner: Learner, log: Log) -> str:
-    """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all."""
+    Gives a note for the progress bar, and the reason to stop if there is one.
+    """
     leads = learner.team.leads
     count = learner.recipe.training.validation_cases or len(learner.valid)
     found = learner.team.share(learner.validate(count) if leads else None)
     if found is None:
-        return ""
-    log.write({"step": learner.done - 1, "valid": {learner.task.aim: found}})
-    learner.stale = 0 if found > learner.best else learner.stale + 1
+        return "", ""
+    ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.aim: found}}))
     if np.isfinite(found) and found >= learner.best:
         learner.best, learner.best_step = found, learner.done - 1
         if leads:
             write_checkpoint(learner.run.best, learner.state())
-    return f"{learner.task.aim} {found:.3f}"
+    return f"{learner.task.aim} {found:.3f}", ended
 
 
 def save(learner: Learner) -> float:
@@ -286,46 +265,3 @@ def save(learner: Learner) -> float:
     if learner.team.leads:
         write_checkpoint(learner.run.last, learner.state())
     return time.monotonic()
-
-
-def figures_of(line: Mapping[str, Any]) -> dict[str, float]:
-    """Flatten a line's numbers: ``loss/dice``, ``valid/dice/mean``, ``rate``."""
-    flat: dict[str, float] = {}
-    for key, value in line.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}/{k}": v for k, v in value.items() if isinstance(v, (int, float))}
-        elif isinstance(value, (int, float)) and key != "step":
-            flat[key] = float(value)
-    return flat
-
-
-def line_of(step: Step) -> dict[str, Any]:
-    """Tell one step as plain values that JSON can hold."""
-    loss = {k: v for k, v in step.told.items() if "/" not in k}
-    seen = {k: v for k, v in step.told.items() if "/" in k}
-    line: dict[str, Any] = {
-        "step": step.number,
-        "seconds": round(step.seconds, 4),
-        "rate": step.rate,
-        "loss": loss,
-        **seen,
-    }
-    if step.skipped:
-        line |= {"skipped": True, "loss": {k: str(v) for k, v in loss.items()}}
-        line = {k: (v if not isinstance(v, float) or np.isfinite(v) else str(v)) for k, v in line.items()}
-    return line
-
-
-def forget_steps(path: Path, done: int) -> None:
-    """Drop the lines of steps that will be taken again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            number = json.loads(line)["step"]
-        except (ValueError, KeyError):
-            continue
-        if number < done:
-            kept.append(line)
-    write_text(path, "".join(f"{k}\n" for k in kept))

@@ -21,14 +21,18 @@ class MLP(nn.Module):
         shape: Sequence[int] = (),
         widths: Sequence[int] = (256, 64),
         dropout: float = 0.2,
+        normalise: str = "layer",
     ) -> None:
         super().__init__()
         if len(shape) != dims:
             raise ValueError(f"A perceptron in {dims}D needs the shape of its images, but got {tuple(shape)}.")
+        if normalise not in ("layer", "none"):
+            raise ValueError(f"A perceptron is normalised by 'layer' or 'none', not {normalise!r}.")
         sizes = [inputs * prod(shape), *widths]
         layers: list[nn.Module] = [nn.Flatten()]
         for a, b in pairwise(sizes):
-            layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.GELU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(a, b), *([nn.LayerNorm(b)] if normalise == "layer" else []), nn.GELU()]
+            layers.append(nn.Dropout(dropout))
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], outputs)
         nn.init.zeros_(self.head.weight)

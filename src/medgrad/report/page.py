@@ -14,6 +14,7 @@ from ._html import duration, number, plural, text
 from .contours import pictures
 from .curves import curves
 from .forest import digits, forest, known, title
+from .health import health
 from .read import Found, read_run
 
 HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "accuracy", "f1", "hd95/mean", "nsd/mean")
@@ -77,6 +78,7 @@ def sections(found: Found) -> list[tuple[str, str, str]]:
         ("data", "Data", lambda: sources.data(found.cohort) if found.cohort else ""),
         ("split", "Who was in which split", lambda: sources.split(found.cohort)),
         ("training", "Training", lambda: training(found)),
+        ("health", "Health of the network", lambda: health(found.steps, found.run.get("healed", ()))),
         ("recipe", "Recipe", lambda: f"<pre>{text(found.recipe.strip())}</pre>" if found.recipe.strip() else ""),
         ("machine", "Versions and machine", lambda: sources.provenance(found.run)),
         ("terms", "How each number is defined", lambda: terms(found)),

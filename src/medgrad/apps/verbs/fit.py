@@ -27,6 +27,9 @@ def fit(
     split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
     val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
     until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
+    heal: Annotated[
+        bool, typer.Option("--heal", help="Remedy a network that cannot learn: explosions, vanishing gradients.")
+    ] = False,
     track: Annotated[str | None, typer.Option(help="Also tell tensorboard or mlflow.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
@@ -72,6 +75,7 @@ def fit(
         allow_leak=allow_leak,
         track=track,
         until_plateau=until_plateau,
+        heal=heal,
         teller=teller,
     )
     if fitted is None:  # one of a team that does not lead

@@ -1,0 +1,99 @@
+"""How well a network learned, layer by layer: gradients and updates over time, what ailed it, and what was done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._html import bullets, svg, text
+
+COLUMNS, ROWS = 36, 60
+NAME, CELL, TALL, SHORT = 150.0, 9.0, 12.0, 7.0
+TOP, BOTTOM = 22.0, 20.0
+SHADES = 9
+EXPLAINED = {
+    "gradient": "Gradient of each layer: its norm; a shade darker is {step} times more",
+    "update": "Change at one step, against what a unit says; a shade darker is {step} times more",
+}
+
+
+def health(steps: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Give the part of the page about a network's health, or nothing where nobody watched it."""
+    seen = [row for row in steps if isinstance(row.get("health"), Mapping) and row["health"].get("layers")]
+    found = [row["finding"] | {"step": row["step"]} for row in steps if isinstance(row.get("finding"), Mapping)]
+    if not seen and not healed:
+        return ""
+    drawn = "".join(map_of(seen, what) for what in EXPLAINED)
+    return f'{said(found, healed)}<div class="pair">{drawn}</div>'
+
+
+def said(found: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any]]) -> str:
+    """Tell what was found, in the order in which it was, or that there was nothing."""
+    lines = [f"Step {h['step']}: {h['sentence']} {h['remedy']}" for h in healed]
+    lines += [f"Step {f['step']}: {f['sentence']}" for f in found]
+    if not lines:
+        return "<p>Nothing ailed it: no layer's gradient vanished, no step was too long, no unit died.</p>"
+    return bullets(lines)
+
+
+def map_of(seen: Sequence[Mapping[str, Any]], what: str) -> str:
+    """Draw one number of every layer over time, as shades on a scale of powers."""
+    if not seen:
+        return ""
+    names = list(seen[0]["health"]["layers"])
+    picked = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, min(ROWS, len(names))).astype(int))]
+    columns = [seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, min(COLUMNS, len(seen))).astype(int))]
+    values = np.array([[value(row, name, what) for row in columns] for name in picked])
+    shades, step = shaded(values)
+    tall = TALL if len(picked) <= 30 else SHORT
+    width, height = NAME + CELL * COLUMNS + 8, TOP + tall * len(picked) + BOTTOM
+    wide = CELL * COLUMNS / len(columns)
+    out = [f'<text class="title" x="0" y="12">{text(EXPLAINED[what].format(step=step))}</text>']
+    for r, name in enumerate(picked):
+        y = TOP + r * tall
+        if tall == TALL or r % 2 == 0:
+            out.append(f'<text x="{NAME - 6:g}" y="{y + tall - 2:.1f}" text-anchor="end">{text(short(name))}</text>')
+        for c, shade in enumerate(shades[r]):
+            if shade > 0:
+                place = f'x="{NAME + c * wide:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:g}"'
+                out.append(f'<rect class="heat" {place} opacity="{shade / SHADES:.2f}"/>')
+    for at in (0, len(columns) - 1):
+        anchor = "start" if at == 0 else "end"
+        x = NAME + (0 if at == 0 else CELL * COLUMNS)
+        out.append(f'<text x="{x:.1f}" y="{height - 6:.1f}" text-anchor="{anchor}">step {columns[at]["step"]:,}</text>')
+    return f"<figure>{svg(width, height, ''.join(out), says=f'{what} of each layer over the steps')}</figure>"
+
+
+def value(row: Mapping[str, Any], name: str, what: str) -> float:
+    """Give a layer's number at a step, or nan."""
+    found = row["health"]["layers"].get(name, {}).get(what)
+    return float(found) if isinstance(found, (int, float)) else math.nan
+
+
+def shaded(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], str]:
+    """Turn numbers into shades (0: nothing at all), a round power of ten or two apart; give also that step."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(values)
+    known = logs[np.isfinite(logs)]
+    if not len(known):
+        return np.zeros(values.shape, np.int64), "2"
+    top = float(known.max())
+    span = top - float(known.min())
+    most = math.ceil(span / SHADES)
+    scales = ((math.log10(2), "2"), (0.5, "3"), (1.0, "10"), (2.0, "100"), (float(most), f"10 to the {most}"))
+    size, word = next((size, word) for size, word in scales if size * SHADES >= span)
+    shades = np.where(np.isfinite(logs), np.clip(SHADES - np.floor((top - logs) / size), 1, SHADES), 0)
+    return shades.astype(np.int64), word
+
+
+def short(name: str) -> str:
+    """Give a layer's name so that it fits.
+
+    >>> short("network.encoder.0.1.first.0.weight")
+    'encoder.0.1.first.0'
+    """
+    return name.removeprefix("network.").removesuffix(".weight")[-24:]
