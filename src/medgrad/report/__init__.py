@@ -1,6 +1,8 @@
-"""Floor 7: the page that shows what a run is worth, and the one that sets two runs side by side."""
+"""Floor 7: the pages that show what a run is worth, two runs side by side, and who won a race."""
 
 from .comparison import write_comparison
 from .page import write
+from .race import write_race
+from .rate import write_rate
 
-__all__ = ["write", "write_comparison"]
+__all__ = ["write", "write_comparison", "write_race", "write_rate"]

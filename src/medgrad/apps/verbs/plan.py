@@ -20,6 +20,9 @@ def plan(
     truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
     within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Try rates from far too low to far too high, and take what suits.")
+    ] = False,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Write the recipe that fit would use: a TOML file to read, change and give to fit with --recipe."""
@@ -40,8 +43,34 @@ def plan(
     recipe = make(
         gather(cohort, modality=seen.fingerprint.get("modality")), budget, gpu=torch.cuda.is_available(), seed=seed
     )
+    found: dict[str, Any] = {}
+    if find_rate:
+        recipe, found = with_rate(cohort, recipe, Path(out), seed, teller or Silent())
     write_text(Path(out), to_toml(recipe))
-    return {"text": to_toml(recipe), "recipe": str(out)}
+    return {"text": to_toml(recipe), "recipe": str(out), **found}
+
+
+def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, teller: Teller) -> tuple[Any, dict[str, Any]]:
+    """Give the recipe with the rate that was found to suit, and where the curve was drawn."""
+    from tempfile import TemporaryDirectory
+
+    from ...data.split import split as make_split
+    from ...engine.cache import load_side
+    from ...engine.device import choose
+    from ...engine.find_rate import find_rate as find
+    from ...engine.learn import Learner
+    from ...engine.recipe import merged
+    from ...engine.run import Run
+    from ...prepare._step import build_steps
+    from ...report import write_rate
+
+    with TemporaryDirectory() as folder:
+        side = make_split(cohort, seed=seed)
+        cases, _ = load_side(side, "train", build_steps(recipe.prepare), Path(folder), teller)
+        place = choose(recipe.training.precision)
+        found = find(Learner(Run(Path(folder)), recipe, recipe.build_task(), cases, [], place))
+    page = write_rate(out.with_name(f"{out.stem}-rate.html"), found.rates, found.losses, found.rate)
+    return merged(recipe, {"optimiser": {"rate": found.rate}}), {"rate": found.rate, "curve": str(page)}
 
 
 THIS = plan

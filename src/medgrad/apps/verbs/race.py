@@ -1,0 +1,92 @@
+"""``medgrad race``: optimisers side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+
+def race(
+    folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to race on.")],
+    *,
+    optimisers: Annotated[
+        str, typer.Option(help="Who races, with commas; 'sgd+whole' is sgd fed with the gradient of the whole set.")
+    ] = "sgd,momentum,adam,adamw,muon",
+    minutes: Annotated[float, typer.Option(help="How long each run may learn.")] = 5.0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs each makes at its best rate.")] = 3,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder of the race; one that exists is gone on with.")
+    ] = Path("race"),
+    search: Annotated[
+        int, typer.Option(min=0, help="Search rate and decay by so many trials of optuna, not by a grid.")
+    ] = 0,
+    task: Annotated[str | None, typer.Option(help="What to learn, where the data would serve for several.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file laid over the plan of every entrant.")] = None,
+    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
+    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
+    split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
+    val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Go on in spite of a leak; the report says so.")
+    ] = False,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Let optimisers race: the same data in the same order, the same search for a rate, the same time; and who is best.
+
+    The same command on the same folder goes on where it was.
+    """
+    from ...engine.race import race as run
+    from ...engine.recipe import read_table
+    from ...engine.teller import Silent
+    from ...report import write_race
+    from ._cohort import find_cohort
+
+    teller = teller or Silent()
+    cohort, look = find_cohort(
+        folder,
+        truth=truth,
+        within=within,
+        task=task,
+        split=split,
+        val=val,
+        allow_leak=allow_leak,
+        seed=seed,
+        teller=teller,
+    )
+    found = run(
+        cohort,
+        out,
+        optimisers=[name.strip() for name in optimisers.split(",") if name.strip()],
+        minutes=minutes,
+        seeds=seeds,
+        changes=read_table(Path(recipe)) if recipe else {},
+        trials=search,
+        seed=seed,
+        device=device,
+        look=look,
+        teller=teller,
+    )
+    return {"text": as_text(found), **found, "report": str(write_race(out))}
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Write the table of a race for a person."""
+    lines = [f"{'':20} {'rate':>9} {'steps':>7} {'s/step':>7} {found['aim']:>12}   95 %              p (Holm)"]
+    for row in found["table"]:
+        start = f"{row['entrant']:20} {row['rate']:9.2g} {row['steps']:7d} {row['seconds_a_step']:7.3f}"
+        if row["value"] is None:
+            lines.append(f"{start} {'failed':>12}")
+            continue
+        between = f"{row['low']:.4f} to {row['high']:.4f}" if row["low"] is not None else ""
+        p = f"{row['behind']['p_holm']:.3f}" if "behind" in row else ""
+        lines.append(f"{start} {row['value']:12.4f}   {between:17} {p:>8}")
+    return "\n".join(lines)
+
+
+THIS = race

@@ -1,0 +1,304 @@
+"""Optimisers side by side: the same data in the same order, the same search for a rate, the same time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import registry
+from ..data import Cohort
+from ..data.split import split as make_split
+from ..errors import Diverged, SettingError
+from ..prepare._step import build_steps
+from ..tasks._task import Task
+from ..trust.holm import holm
+from .cache import load_side
+from .checkpoint import write_text
+from .device import choose
+from .evaluate import Row
+from .facts import gather
+from .learn import Learner, learn
+from .log import read_lines
+from .look import Look
+from .over_seeds import estimate, paired
+from .plan import Budget, plan
+from .recipe import Recipe, merged
+from .run import Run
+from .teller import Silent, Teller
+from .timing import time_steps
+
+GRID = (0.1, 0.316, 1.0, 3.16)
+"""The rates that are tried, as factors of an optimiser's own; the best at an edge leads one further."""
+SEARCH = 0.25
+"""The share of a run's minutes that each rate is tried for."""
+ROUNDS = 12
+"""How often the curve of a run is measured."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What races: an optimiser and, after ``+``, ways of making gradients, such as ``sgd+whole``."""
+
+    name: str
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is laid over the plan."""
+        optimiser, *gradients = self.name.split("+")
+        found: dict[str, Any] = {"optimiser": {"name": optimiser}}
+        if gradients:
+            found["gradients"] = tuple({"name": g} for g in gradients)
+        return found
+
+    @property
+    def rate(self) -> float:
+        """The optimiser's own rate, about which is searched."""
+        make = registry.find("descent.optimisers", self.name.split("+")[0])
+        return float(registry.settings(make)["rate"])
+
+
+@dataclass(frozen=True)
+class Field:
+    """What all entrants share: the cases, the plan, the place and the seconds of a run."""
+
+    folder: Path
+    recipe: Recipe
+    task: Task
+    cases: Sequence[Any]
+    valid: Sequence[Any]
+    seconds: float
+    device: str | None = None
+
+    def learner(self, name: str, recipe: Recipe) -> Learner:
+        """Make what trains one run of the race, in a folder of its own."""
+        place = choose(recipe.training.precision, self.device)
+        return Learner(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: its figure on all validation cases (None: it failed), its curve (step, seconds, figure) and its rows."""
+
+    entrant: str
+    rate: float
+    seed: int
+    steps: int
+    seconds_a_step: float
+    figure: float | None
+    curve: tuple[tuple[int, float, float], ...] = ()
+    rows: tuple[Row, ...] = ()
+    why: str = ""
+
+
+def race(
+    cohort: Cohort,
+    folder: Path | str,
+    *,
+    optimisers: Sequence[str],
+    minutes: float = 5.0,
+    seeds: int = 3,
+    changes: Mapping[str, Any] | None = None,
+    rates: Sequence[float] = GRID,
+    trials: int = 0,
+    seed: int = 0,
+    device: str | None = None,
+    look: Look | None = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
+
+    Each rate of a small grid is tried for a quarter of that time, then the best runs from so many ``seeds``. With
+    ``trials`` the rate and the decay are searched by optuna instead. A race that was cut off goes on where it was.
+    """
+    teller = teller or Silent()
+    entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
+    if len(entrants) < 2:
+        raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
+    ground = prepare_field(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, teller)
+    chosen: dict[str, tuple[Recipe, int, float]] = {}
+    for entrant in entrants:
+        chosen[entrant.name] = qualify(ground, entrant, rates, trials, teller)
+    runs: list[Trial] = []
+    for number in range(seeds):
+        for entrant in entrants:
+            recipe, steps, each = chosen[entrant.name]
+            recipe = recipe.with_training(steps=steps, seed=seed + number)
+            trial = run_once(ground, f"{entrant.name}/seed-{number}", entrant.name, recipe, each)
+            runs.append(trial)
+            teller.say(told(trial, ground.task.aim))
+    found = judged(ground, runs, minutes)
+    write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def prepare_field(
+    cohort: Cohort,
+    folder: Path,
+    entrants: Sequence[Entrant],
+    minutes: float,
+    changes: Mapping[str, Any],
+    seed: int,
+    device: str | None,
+    look: Look | None,
+    teller: Teller,
+) -> Field:
+    """Plan once, read every case once, and check every entrant before anyone starts."""
+    side = make_split(cohort, seed=seed, together=look.together if look else ())
+    modality = look.fingerprint.get("modality") if look else None
+    planned = plan(gather(side, modality=modality), Budget(minutes), gpu=torch.cuda.is_available(), seed=seed)
+    recipe = merged(planned, changes).with_training(validations=ROUNDS)
+    for entrant in entrants:
+        merged(recipe, entrant.changes)
+    steps = build_steps(recipe.prepare)
+    cases, _ = load_side(side, "train", steps, folder, teller)
+    valid, _ = load_side(side, "val", steps, folder, teller)
+    if not cases or not valid:
+        raise SettingError("A race needs training cases and validation cases that can be read.")
+    task = recipe.build_task()
+    ground = Field(folder, recipe, task, cases, valid, minutes * 60, device)
+    _, threads = time_steps(ground.learner("timing", recipe))
+    return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=min(8, len(valid))))
+
+
+def qualify(
+    ground: Field, entrant: Entrant, rates: Sequence[float], trials: int, teller: Teller
+) -> tuple[Recipe, int, float]:
+    """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
+    recipe = merged(ground.recipe, entrant.changes)
+    path = ground.folder / entrant.name / "rate.json"
+    if path.exists():
+        known = json.loads(path.read_text())
+        return merged(recipe, {"optimiser": known["optimiser"]}), known["steps"], known["seconds_a_step"]
+    try:
+        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
+    except Diverged:
+        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", merged(recipe, {"optimiser": {"rate": 1e-6}})))
+    short = max(10, int(SEARCH * ground.seconds / each))
+
+    def tried(settings: Mapping[str, Any]) -> float:
+        name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
+        asked = merged(recipe, {"optimiser": dict(settings)}).with_training(steps=short, validations=1)
+        trial = run_once(ground, f"{entrant.name}/{name}", entrant.name, asked, each)
+        teller.say(told(trial, ground.task.aim))
+        return trial.figure if trial.figure is not None else -1.0
+
+    best = by_optuna(entrant, tried, trials) if trials else by_grid(entrant, tried, rates)
+    steps = max(10, int(ground.seconds / each))
+    write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
+    return merged(recipe, {"optimiser": best}), steps, each
+
+
+def by_grid(entrant: Entrant, tried: Callable[[Mapping[str, Any]], float], rates: Sequence[float]) -> dict[str, Any]:
+    """Try an optimiser's own rate times each factor, and one further where the best is the first or the last."""
+    figures = {factor: tried({"rate": entrant.rate * factor}) for factor in rates}
+    best = max(figures, key=lambda f: figures[f])
+    ordered = sorted(rates)
+    if len(ordered) > 1 and best in (ordered[0], ordered[-1]):
+        ratio = ordered[1] / ordered[0]
+        beyond = best / ratio if best == ordered[0] else best * ratio
+        figures[beyond] = tried({"rate": entrant.rate * beyond})
+        best = max(figures, key=lambda f: figures[f])
+    return {"rate": entrant.rate * best}
+
+
+def by_optuna(entrant: Entrant, tried: Callable[[Mapping[str, Any]], float], trials: int) -> dict[str, Any]:
+    """Search the rate and, where there is one, the decay over three decades, by optuna's sampler."""
+    from ..errors import need
+
+    optuna = need("optuna", extra="tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    make = registry.find("descent.optimisers", entrant.name.split("+")[0])
+
+    def objective(trial: Any) -> float:
+        asked = {"rate": trial.suggest_float("rate", entrant.rate * 0.03, entrant.rate * 30, log=True)}
+        if registry.settings(make).get("decay"):
+            asked["decay"] = trial.suggest_float("decay", 1e-5, 1e-1, log=True)
+        return tried(asked)
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    study.optimize(objective, n_trials=trials)
+    return dict(study.best_params)
+
+
+def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
+    """Train one run and judge it on every validation case; one that was finished before is read."""
+    path = ground.folder / name / "trial.json"
+    if path.exists():
+        known = json.loads(path.read_text())
+        return Trial(**known | {"curve": tuple(tuple(p) for p in known["curve"]), "rows": tuple(known["rows"])})
+    learner = ground.learner(name, recipe)
+    learner.run.write_recipe(recipe)
+    rate, seed, why = float(learner.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
+    rows: list[Row] = []
+    try:
+        learn(learner)
+        rows = [dict(j.row) for j in learner.judged(len(learner.valid))]
+    except Diverged as reason:
+        why = str(reason)
+    figure = ground.task.summarise(rows).get(ground.task.aim) if rows else None
+    curve = curve_of(read_lines(learner.run.steps_file))
+    trial = Trial(entrant, rate, seed, recipe.training.steps, each, figure, curve, tuple(rows), why)
+    write_text(path, json.dumps(asdict(trial)) + "\n")
+    return trial
+
+
+def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, float], ...]:
+    """Give (step, seconds of learning so far, figure) of each validation."""
+    seconds, found = 0.0, []
+    for line in lines:
+        seconds += float(line.get("seconds", 0.0)) if "loss" in line else 0.0
+        for value in line.get("valid", {}).values():
+            if isinstance(value, (int, float)):
+                found.append((int(line["step"]) + 1, round(seconds, 3), float(value)))
+    return tuple(found)
+
+
+def told(trial: Trial, aim: str) -> str:
+    """Tell one run in a sentence."""
+    ended = f"{aim} {trial.figure:.4f}" if trial.figure is not None else f"failed: {trial.why}"
+    return f"{trial.entrant}, rate {trial.rate:.2g}, {trial.steps} steps, seed {trial.seed}: {ended}"
+
+
+def judged(ground: Field, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
+    """Put the runs of each entrant together, order them, and test the first against each other one."""
+    patients = [p.original.patient or p.original.id for p in ground.valid]
+    aim = ground.task.aim
+    every: dict[str, list[Trial]] = {}
+    for trial in runs:
+        every.setdefault(trial.entrant, []).append(trial)
+    table: list[dict[str, Any]] = []
+    for name, trials in every.items():
+        whole = [t.rows for t in trials if t.figure is not None]
+        value, low, high = estimate(ground.task, whole, patients) if len(whole) == len(trials) else (None, None, None)
+        table.append({
+            "entrant": name, "rate": trials[0].rate, "steps": trials[0].steps,
+            "seconds_a_step": trials[0].seconds_a_step, "value": value, "low": low, "high": high,
+            "by_seed": [t.figure for t in trials], "failed": len(trials) - len(whole), "n": len(set(patients)),
+            "curves": [t.curve for t in trials],
+        })  # fmt: skip
+    table.sort(key=lambda row: -1.0 if row["value"] is None else -row["value"])
+    table = [r for r in table if r["value"] is not None] + [r for r in table if r["value"] is None]
+    winner = table[0]["entrant"]
+    others = [r for r in table[1:] if r["value"] is not None]
+    tests = [
+        paired(ground.task, [t.rows for t in every[r["entrant"]]], [t.rows for t in every[winner]], patients)
+        for r in others
+    ]
+    for row, test, p in zip(others, tests, holm([t["p"] for t in tests]), strict=True):
+        row["behind"] = test | {"p_holm": p}
+    return {
+        "aim": aim,
+        "minutes": minutes,
+        "seeds": len(every[winner]),
+        "cases": len(patients),
+        "patients": len(set(patients)),
+        "winner": winner,
+        "table": table,
+        "when": time.strftime("%Y-%m-%d"),
+    }

@@ -1,0 +1,147 @@
+"""Optimisers race under equal conditions, and the verdict is only as sure as the numbers."""
+
+import json
+
+import numpy as np
+import pytest
+from command_line import CLASSES, done, make_pictures, medgrad, one_line
+
+from medgrad.engine.over_seeds import estimate, paired
+from medgrad.engine.race import Entrant, by_grid, curve_of
+from medgrad.report.race import race_page, verdict
+from medgrad.tasks.classification import Classification
+
+TASK = Classification(dims=2, labels=("a", "b"))
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("race")
+    data = make_pictures(folder / "data", cases=24)
+    (folder / "changes.toml").write_text(CLASSES.partition("[optimiser]")[0])
+    words = ("race", data, "-o", folder / "out", "--optimisers", "sgd,adamw", "--minutes", 0.01, "--seeds", 2)
+    return words, folder, done(*words, "--recipe", folder / "changes.toml")
+
+
+def test_each_runs_from_every_seed_at_a_rate_of_its_own(raced):
+    _, folder, found = raced
+    assert {row["entrant"] for row in found["table"]} == {"sgd", "adamw"}
+    for row in found["table"]:
+        assert len(row["by_seed"]) == 2
+        recipes = [(folder / "out" / row["entrant"] / f"seed-{n}" / "recipe.toml").read_text() for n in (0, 1)]
+        assert recipes[0] != recipes[1]
+        tried = list((folder / "out" / row["entrant"]).glob("rate-*"))
+        assert len(tried) in (4, 5)
+
+
+def test_all_see_the_same_cases_in_the_same_order(raced):
+    _, folder, _ = raced
+    first = [
+        json.loads((folder / "out" / n / "seed-0" / "steps.jsonl").read_text().splitlines()[0])
+        for n in ("sgd", "adamw")
+    ]
+    assert first[0]["loss"] == first[1]["loss"]
+
+
+def test_a_race_goes_on_where_it_was(raced):
+    words, folder, found = raced
+    before = {p: p.stat().st_mtime_ns for p in (folder / "out").rglob("trial.json")}
+    again = done(*words, "--recipe", folder / "changes.toml")
+    assert {p: p.stat().st_mtime_ns for p in (folder / "out").rglob("trial.json")} == before
+    assert again["table"] == found["table"]
+
+
+def test_the_page_has_curves_and_table(raced):
+    _, folder, _ = raced
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("<polyline") == 4
+    assert "is first</h1>" in page
+
+
+def test_one_alone_is_no_race(tmp_path):
+    data = make_pictures(tmp_path / "data")
+    one_line(medgrad("race", data, "-o", tmp_path / "out", "--optimisers", "sgd"), "at least two")
+
+
+def test_an_optimiser_that_is_not_known_is_named_before_anyone_starts(tmp_path):
+    data = make_pictures(tmp_path / "data")
+    one_line(medgrad("race", data, "-o", tmp_path / "out", "--optimisers", "sgd,adamx"), "adamx")
+    assert not list(tmp_path.rglob("trial.json"))
+
+
+def test_what_follows_a_plus_are_gradients():
+    changes = Entrant("sgd+whole+clipped").changes
+    assert changes["optimiser"] == {"name": "sgd"}
+    assert changes["gradients"] == ({"name": "whole"}, {"name": "clipped"})
+
+
+@pytest.mark.parametrize(("best", "wanted", "tries"), [(0.1, 0.1, 3), (1.0, 1.0, 4), (10.0, 10.0, 4)])
+def test_the_grid_leads_one_further_at_its_edge(best, wanted, tries):
+    own, asked = Entrant("adamw").rate, []
+
+    def tried(settings):
+        asked.append(settings["rate"] / own)
+        return -abs(np.log10(settings["rate"] / own / best))
+
+    assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))["rate"] == pytest.approx(own * wanted)
+    assert len(asked) == tries
+
+
+def test_seconds_are_those_of_learning():
+    steps = [{"step": n, "loss": {}, "seconds": s} for n, s in enumerate((1.5, 2.0))]
+    found = [{"step": n, "valid": {"auroc": v}} for n, v in ((0, 0.5), (1, "nan"), (1, 0.75))]
+    lines = [steps[0], found[0], steps[1], *found[1:]]
+    assert curve_of(lines) == ((1, 1.5, 0.5), (2, 3.5, 0.75))
+
+
+def rows(seed, sharpness, n=40):
+    """Rows of one run: probabilities that agree with the truth as clearly as asked."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % 2
+    said = 1 / (1 + np.exp(-(sharpness * (2 * truth - 1) + rng.standard_normal(n))))
+    return [
+        {"truth/a": 1.0 - t, "truth/b": float(t), "said/a": 1 - p, "said/b": p}
+        for t, p in zip(truth, said, strict=True)
+    ]
+
+
+def test_the_mean_over_seeds_is_that_of_the_runs_alone():
+    runs = [rows(s, 0.7) for s in range(3)]
+    each = [TASK.summarise(run)["auroc"] for run in runs]
+    value, low, high = estimate(TASK, runs, [str(i) for i in range(40)])
+    assert value == pytest.approx(np.mean(each))
+    assert low < value < high
+
+
+def test_a_clear_difference_is_shown_and_none_is_not():
+    patients = [str(i) for i in range(40)]
+    weak, strong = [rows(s, 0.3) for s in range(3)], [rows(s + 10, 2.0) for s in range(3)]
+    found = paired(TASK, weak, strong, patients)
+    assert found["difference"] == pytest.approx(
+        np.mean([TASK.summarise(r)["auroc"] for r in strong]) - np.mean([TASK.summarise(r)["auroc"] for r in weak])
+    )
+    assert found["p"] < 0.01
+    assert paired(TASK, weak, [rows(s + 20, 0.3) for s in range(3)], patients)["p"] > 0.05
+
+
+def table(*figures, p=0.5):
+    each = {
+        "rate": 1e-3,
+        "steps": 10,
+        "seconds_a_step": 0.1,
+        "low": 0.1,
+        "high": 0.9,
+        "n": 9,
+        "failed": 0,
+        "curves": [],
+    }
+    found = [each | {"entrant": f"o{i}", "value": v, "by_seed": [v]} for i, v in enumerate(figures)]
+    for row in found[1:]:
+        row["behind"] = {"difference": 0.1, "low": 0.0, "high": 0.2, "p": p, "p_holm": p}
+    return {"aim": "auroc", "minutes": 1, "seeds": 1, "cases": 9, "patients": 9, "winner": "o0", "table": found}
+
+
+def test_the_verdict_claims_no_more_than_was_shown():
+    assert "is not shown" in verdict(table(0.9, 0.8))
+    assert "shown to be better than each" in verdict(table(0.9, 0.8, 0.7, p=0.001))
+    assert "is first" in race_page(table(0.9, 0.8), "x")
