@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medgrad.data import Boxes, Case, Cohort, Entry, Grid, Image, LabelMap, Scores, Source, join
-from medgrad.data.cohort import flattened, select, with_split
+from medgrad.data.cohort import flattened, with_split
 from medgrad.data.formats import write
-from medgrad.data.grid import is_evenly_spaced, nearest_axes
+from medgrad.data.grid import nearest_axes
 from medgrad.errors import FormatError
 
 ROTATED = Grid((3, 4, 5), ((0, -2.0, 0, 10), (1.5, 0, 0, -20), (0, 0, 3.0, 30), (0, 0, 0, 1)))
@@ -86,11 +86,6 @@ class TestGrid:
 
     def test_a_flat_grid_has_no_anatomical_orientation(self):
         assert Grid.of((4, 5)).orientation == ""
-
-    def test_a_missing_slice_is_not_even(self):
-        assert is_evenly_spaced([0, 2, 4, 6])
-        assert not is_evenly_spaced([0, 2, 6, 8])
-        assert is_evenly_spaced([5])
 
 
 class TestValues:
@@ -180,7 +175,6 @@ class TestCohort:
         assert [e.split for e in split.entries] == ["val", None, "train"]
         assert [e.id for e in split.of("val", "train").entries] == ["a", "c"]
         assert cohort.patients == ("P", "c")
-        assert [e.id for e in select(cohort, ["c", "a"]).entries] == ["c", "a"]
         assert cohort.entries[0].split is None
 
     def test_a_volume_of_one_slice_keeps_the_spacing_of_the_others(self):

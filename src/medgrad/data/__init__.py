@@ -1,8 +1,9 @@
 """Floor 0: what a patient's data is. Arrays that know where they lie in the body; no torch."""
 
 from .case import Case
-from .cohort import Cohort, Entry, Source
+from .cohort import Cohort, Entry
 from .grid import Grid
+from .source import Source
 from .types import Boxes, Deformation, Image, LabelMap, Landmarks, Scores, Truth, join
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,11 @@ import numpy as np
 from ..errors import FormatError
 from .case import Case
 from .grid import Grid
+from .source import Source
 from .types import Image, LabelMap, Scores
 
 SPLITS = ("train", "val", "test")
 PLACE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where one image or truth lies: a file or folder and, if it holds several, which item of it.
-
-    The item of an ``.npz`` is ``array:row``; that of a DICOM folder is a series UID; that of a 4D NIfTI a number.
-    ``also`` are further files of the same truth, laid over the first: a mask a lesion, a SEG an organ.
-    """
-
-    path: Path
-    item: str = ""
-    also: tuple[Path, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.path}[{self.item}]" if self.item else str(self.path)
 
 
 @dataclass(frozen=True)
@@ -98,7 +83,7 @@ class Cohort:
 
     def read_image(self, name: str, source: Source) -> Image:
         """Read one image of a case, with the modality that the set says if the file says none."""
-        from .formats import read
+        from .formats import read  # the formats take a second to load, and a cohort need not be read
 
         image = read(source)
         if image.modality is None and name in self.modalities:
@@ -186,9 +171,3 @@ def flattened(grid: Grid, axis: int) -> Grid:
 def with_split(cohort: Cohort, split: Mapping[str, str]) -> Cohort:
     """Put the cases named in ``split`` on the sides that it says; the others keep theirs."""
     return replace(cohort, entries=tuple(replace(e, split=split.get(e.id, e.split)) for e in cohort.entries))
-
-
-def select(cohort: Cohort, ids: Sequence[str]) -> Cohort:
-    """Give the named cases, in the order of the names."""
-    by_id = {e.id: e for e in cohort.entries}
-    return replace(cohort, entries=tuple(by_id[i] for i in ids))

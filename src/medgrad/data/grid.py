@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -135,10 +134,3 @@ def nearest_axes(directions: NDArray[np.float64]) -> list[tuple[int, int]]:
     n = len(directions)
     best = max(permutations(range(n)), key=lambda order: sum(abs(directions[w, a]) for a, w in enumerate(order)))
     return [(w, 1 if directions[w, a] >= 0 else -1) for a, w in enumerate(best)]
-
-
-def is_evenly_spaced(positions: Sequence[float], *, tolerance: float = 0.01) -> bool:
-    """Tell whether the steps between sorted positions agree within a share of the middle step."""
-    steps = [b - a for a, b in pairwise(positions)]
-    middle = float(np.median(steps)) if steps else 1.0
-    return all(abs(s - middle) <= tolerance * abs(middle) for s in steps)

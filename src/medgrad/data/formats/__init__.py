@@ -9,8 +9,8 @@ import numpy as np
 
 from ... import registry
 from ...errors import FormatError
-from ..cohort import Source
 from ..grid import Grid
+from ..source import Source
 from ..types import Image, LabelMap
 from ._dicom_index import SeriesInfo, series_in
 from ._dicom_pixels import stored_pixels

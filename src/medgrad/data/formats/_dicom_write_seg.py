@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 
 from ...errors import FormatError, need
 from ...version import VERSION
-from ..cohort import Source
+from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told
 from ._dicom_file import word

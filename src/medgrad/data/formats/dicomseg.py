@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError, nearest
-from ..cohort import Source
 from ..grid import Grid, as_rows
+from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
 from ._dicom_file import every_item, first_item, number, open_dicom, the_only, word

@@ -11,8 +11,8 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from ...errors import FormatError, need
-from ..cohort import Source
 from ..grid import Grid
+from ..source import Source
 from ..types import Image, LabelMap
 from ._damage import MOST_PIXELS, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format

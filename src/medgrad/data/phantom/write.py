@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from ..cohort import Source
 from ..formats import write
 from ..formats._dicom_write import Told, uid_of, write_ct
 from ..grid import Grid, as_rows
+from ..source import Source
 from ..types import Image, LabelMap
 from .cohort import LABELS, Patient, Phantom, Study, make_patient
 from .lesions import KINDS, Lesion
