@@ -21,6 +21,8 @@ ROOMS = {
     "descent.optimisers": "Optimisers",
     "descent.gradients": "Ways of making gradients",
     "descent.schedules": "Schedules",
+    "descent.solvers": "Solvers",
+    "descent.stopping": "Rules of stopping",
     "metrics": "Metrics",
     "data.formats": "Formats",
     "data.layouts": "Layouts",

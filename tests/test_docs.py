@@ -69,7 +69,7 @@ def ground(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Plans as they are, but for small networks and a few steps: what is shown is what runs."""
-    from medgrad.engine import fit
+    from medgrad.engine import fit, race
 
     plan = fit.plan
 
@@ -80,6 +80,7 @@ def small(monkeypatch):
         return replace(recipe, model=model).with_training(steps=4, validations=2, batch=2)
 
     monkeypatch.setattr(fit, "plan", tiny)
+    monkeypatch.setattr(race, "plan", tiny)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

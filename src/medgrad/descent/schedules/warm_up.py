@@ -11,7 +11,7 @@ class WarmUp:
     """The rate rises from nothing over a ``share`` of the budget; the schedule ``then`` has the rest as its whole.
 
     >>> schedule = WarmUp(share=0.1, then={"name": "polynomial", "power": 1.0})
-    >>> schedule(0.05), schedule(0.55)
+    >>> schedule(0.05), round(schedule(0.55), 9)
     (0.5, 0.5)
     """
 
