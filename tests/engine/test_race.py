@@ -80,8 +80,8 @@ def test_the_grid_leads_one_further_at_its_edge(best, wanted, tries):
     own, asked = Entrant("adamw").rate, []
 
     def tried(settings):
-        asked.append(settings["rate"] / own)
-        return -abs(np.log10(settings["rate"] / own / best))
+        asked.extend(each["rate"] / own for each in settings)
+        return [-abs(np.log10(each["rate"] / own / best)) for each in settings]
 
     assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))["rate"] == pytest.approx(own * wanted)
     assert len(asked) == tries

@@ -30,6 +30,7 @@ from .over_seeds import estimate, paired
 from .plan import Budget, plan
 from .recipe import Recipe, merged
 from .run import Run
+from .spread import Where, spread
 from .teller import Silent, Teller
 from .timing import time_steps
 
@@ -108,6 +109,7 @@ def race(
     trials: int = 0,
     seed: int = 0,
     device: str | None = None,
+    where: Where = "here",
     look: Look | None = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
@@ -115,6 +117,7 @@ def race(
 
     Each rate of a small grid is tried for a quarter of that time, then the best runs from so many ``seeds``. With
     ``trials`` the rate and the decay are searched by optuna instead. A race that was cut off goes on where it was.
+    ``where`` is "here", one run after another, or "ray", side by side on a cluster.
     """
     teller = teller or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
@@ -123,15 +126,15 @@ def race(
     ground = prepare_field(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, teller)
     chosen: dict[str, tuple[Recipe, int, float]] = {}
     for entrant in entrants:
-        chosen[entrant.name] = qualify(ground, entrant, rates, trials, teller)
-    runs: list[Trial] = []
+        chosen[entrant.name] = qualify(ground, entrant, Search(rates, trials, where), teller)
+    jobs = []
     for number in range(seeds):
-        for entrant in entrants:
-            recipe, steps, each = chosen[entrant.name]
-            recipe = recipe.with_training(steps=steps, seed=seed + number)
-            trial = run_once(ground, f"{entrant.name}/seed-{number}", entrant.name, recipe, each)
-            runs.append(trial)
-            teller.say(told(trial, ground.task.aim))
+        for name, (recipe, steps, each) in chosen.items():
+            jobs.append((f"{name}/seed-{number}", name, recipe.with_training(steps=steps, seed=seed + number), each))
+    runs: list[Trial] = []
+    for trial in spread(run_once, ground, jobs, where=where):
+        runs.append(trial)
+        teller.say(told(trial, ground.task.aim))
     found = judged(ground, runs, minutes)
     write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
     return found
@@ -166,9 +169,16 @@ def prepare_field(
     return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=min(8, len(valid))))
 
 
-def qualify(
-    ground: Field, entrant: Entrant, rates: Sequence[float], trials: int, teller: Teller
-) -> tuple[Recipe, int, float]:
+@dataclass(frozen=True)
+class Search:
+    """How a rate is looked for: by the factors of a grid, or by so many trials of optuna."""
+
+    rates: Sequence[float] = GRID
+    trials: int = 0
+    where: Where = "here"
+
+
+def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> tuple[Recipe, int, float]:
     """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
     recipe = merged(ground.recipe, entrant.changes)
     path = ground.folder / entrant.name / "rate.json"
@@ -181,33 +191,41 @@ def qualify(
         each, _ = time_steps(ground.learner(f"{entrant.name}/timing", merged(recipe, {"optimiser": {"rate": 1e-6}})))
     short = max(10, int(SEARCH * ground.seconds / each))
 
-    def tried(settings: Mapping[str, Any]) -> float:
-        name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
-        asked = merged(recipe, {"optimiser": dict(settings)}).with_training(steps=short, validations=1)
-        trial = run_once(ground, f"{entrant.name}/{name}", entrant.name, asked, each)
-        teller.say(told(trial, ground.task.aim))
-        return trial.figure if trial.figure is not None else -1.0
+    def tried(asked: Sequence[Mapping[str, Any]]) -> list[float]:
+        jobs = []
+        for settings in asked:
+            name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
+            changed = merged(recipe, {"optimiser": dict(settings)}).with_training(steps=short, validations=1)
+            jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
+        found = []
+        for trial in spread(run_once, ground, jobs, where=search.where):
+            teller.say(told(trial, ground.task.aim))
+            found.append(trial.figure if trial.figure is not None else -1.0)
+        return found
 
-    best = by_optuna(entrant, tried, trials) if trials else by_grid(entrant, tried, rates)
+    best = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
     steps = max(10, int(ground.seconds / each))
     write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
     return merged(recipe, {"optimiser": best}), steps, each
 
 
-def by_grid(entrant: Entrant, tried: Callable[[Mapping[str, Any]], float], rates: Sequence[float]) -> dict[str, Any]:
+Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
+
+
+def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> dict[str, Any]:
     """Try an optimiser's own rate times each factor, and one further where the best is the first or the last."""
-    figures = {factor: tried({"rate": entrant.rate * factor}) for factor in rates}
+    figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
     best = max(figures, key=lambda f: figures[f])
     ordered = sorted(rates)
     if len(ordered) > 1 and best in (ordered[0], ordered[-1]):
         ratio = ordered[1] / ordered[0]
         beyond = best / ratio if best == ordered[0] else best * ratio
-        figures[beyond] = tried({"rate": entrant.rate * beyond})
+        (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
         best = max(figures, key=lambda f: figures[f])
     return {"rate": entrant.rate * best}
 
 
-def by_optuna(entrant: Entrant, tried: Callable[[Mapping[str, Any]], float], trials: int) -> dict[str, Any]:
+def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> dict[str, Any]:
     """Search the rate and, where there is one, the decay over three decades, by optuna's sampler."""
     from ..errors import need
 
@@ -219,7 +237,7 @@ def by_optuna(entrant: Entrant, tried: Callable[[Mapping[str, Any]], float], tri
         asked = {"rate": trial.suggest_float("rate", entrant.rate * 0.03, entrant.rate * 30, log=True)}
         if registry.settings(make).get("decay"):
             asked["decay"] = trial.suggest_float("decay", 1e-5, 1e-1, log=True)
-        return tried(asked)
+        return tried([asked])[0]
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     study.optimize(objective, n_trials=trials)

@@ -32,6 +32,7 @@ def race(
     val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    on_ray: Annotated[bool, typer.Option("--on-ray", help="Run the trials side by side on a Ray cluster.")] = False,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Go on in spite of a leak; the report says so.")
     ] = False,
@@ -69,6 +70,7 @@ def race(
         trials=search,
         seed=seed,
         device=device,
+        where="ray" if on_ray else "here",
         look=look,
         teller=teller,
     )
