@@ -1,0 +1,160 @@
+"""What the solvers of support vector machines share: kernels, the objective, its dual, and the exact last step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import SettingError, nearest
+from ._logistic import balanced
+from ._solver import Matrix, Offset, Solution, Vector, checked, narrowed, nothing, solved, with_ones
+
+KERNELS = ("linear", "rbf", "polynomial")
+
+
+def kernel_of(a: Matrix, b: Matrix, *, kernel: str, gamma: float, degree: int = 3) -> Matrix:
+    """Give the kernel of every row of ``a`` with every row of ``b``: (n, m).
+
+    "rbf" is ``exp(-gamma |x - y|^2)``, "polynomial" ``(gamma x.y + 1)^degree``; ``gamma`` 0 is one over the columns.
+
+    >>> kernel_of(np.eye(2), np.eye(2), kernel="rbf", gamma=0.5).round(3).tolist()
+    [[1.0, 0.368], [0.368, 1.0]]
+    """
+    gamma = gamma or 1 / a.shape[1]
+    products = a @ b.T
+    if kernel == "linear":
+        return products
+    if kernel == "polynomial":
+        return (gamma * products + 1) ** degree
+    squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * products
+    return np.exp(-gamma * np.maximum(squares, 0.0))
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))``, through its dual amounts a in [0, strength].
+
+    Either ``rows`` or ``gram``, the kernel of all rows with one another, is empty. ``is_free`` is false where there is
+    no b, but a constant in the kernel.
+    """
+
+    rows: Matrix
+    gram: Matrix
+    signs: Vector
+    strength: float
+    is_free: bool
+
+    @property
+    def is_linear(self) -> bool:
+        return bool(self.rows.size)
+
+    def scores(self, amounts: Vector) -> Vector:
+        """The scores of all rows, without the offset."""
+        pulls = amounts * self.signs
+        return self.rows @ (self.rows.T @ pulls) if self.is_linear else self.gram @ pulls
+
+    def among(self, chosen: NDArray[np.int64]) -> Matrix:
+        """The kernel of the chosen rows with one another."""
+        return self.rows[chosen] @ self.rows[chosen].T if self.is_linear else self.gram[np.ix_(chosen, chosen)]
+
+    def fair(self, amounts: Vector) -> Vector:
+        """The nearest amounts that keep to the box and, with a free offset, weigh both signs the same."""
+        inside = np.clip(amounts, 0.0, self.strength)
+        return balanced(inside, self.signs) if self.is_free else inside
+
+    def offset(self, scores: Vector) -> float:
+        """The best offset for given scores: the objective's slope in it begins at -strength times the positives.
+
+        It rises by ``strength`` at each ``sign - score``, so it passes zero between two of these once they are sorted.
+        """
+        if not self.is_free:
+            return 0.0
+        corners = np.sort(self.signs - scores)
+        positives = int((self.signs > 0).sum())
+        return float(corners[positives - 1] + corners[positives]) / 2
+
+    def bounds(self, amounts: Vector, scores: Vector | None = None) -> tuple[float, float, float]:
+        """Give the objective at the weights that amounts make, the dual at the amounts, and the offset.
+
+        The dual is ``sum a - |w|^2 / 2`` (Boser, Guyon and Vapnik 1992; Fan, Chen and Lin, JMLR 6, 2005, equation 1).
+        """
+        scores = self.scores(amounts) if scores is None else scores
+        offset = self.offset(scores)
+        square = float((amounts * self.signs) @ scores)
+        lacks = np.maximum(0.0, 1 - self.signs * (scores + offset))
+        return square / 2 + self.strength * float(lacks.sum()), float(amounts.sum()) - square / 2, offset
+
+    def finished(self, amounts: Vector, is_between: NDArray[np.bool_]) -> Vector:
+        """Solve for the amounts that are neither 0 nor ``strength``, the others being where they belong.
+
+        For those between, every margin is 1: one linear system in them and the offset. Of its solutions the nearest is
+        taken, and of the way to it, cut off by the box, the part with the highest dual (Bertsekas, SIAM J. Control and
+        Optimization 20, 1982, section 2).
+        """
+        chosen = np.flatnonzero(is_between)
+        if not len(chosen):
+            return amounts
+        signs, size = self.signs[chosen], len(chosen) + self.is_free
+        system = np.zeros((size, size))
+        system[: len(chosen), : len(chosen)] = self.among(chosen) * np.outer(signs, signs)
+        lacks = np.zeros(size)
+        scores = self.scores(amounts)
+        lacks[: len(chosen)] = 1 - signs * (scores[chosen] + self.offset(scores))
+        if self.is_free:
+            system[-1, :-1] = system[:-1, -1] = signs
+            lacks[-1] = -float(self.signs @ amounts)
+        way = solved(system, lacks)[: len(chosen)]
+        best, most = amounts, self.bounds(self.fair(amounts), None)[1]
+        for share in (1.0, 0.5, 0.2, 0.05, share_inside(amounts[chosen], way, self.strength)):
+            new = amounts.copy()
+            new[chosen] += share * way
+            new = self.fair(new)
+            dual = self.bounds(new)[1]
+            if dual > most:
+                best, most = new, dual
+        return best
+
+
+def share_inside(amounts: Vector, way: Vector, most: float) -> float:
+    """Give how far along a way amounts stay from 0 to ``most``, at most 1; a hair outside does not count."""
+    hair = 1e-9 * most
+    room = np.where(way < 0, amounts + hair, most + hair - amounts)
+    moves = way != 0
+    return float((room[moves] / np.abs(way[moves])).min(initial=1.0))
+
+
+def problem_of(
+    rows: ArrayLike,
+    signs: ArrayLike,
+    *,
+    strength: float,
+    kernel: str,
+    gamma: float,
+    degree: int,
+    offset: Offset,
+    tolerance: float,
+) -> tuple[Matrix, Hinge]:
+    """Check what a solver was given; give the rows and the problem, linear rows turned to their smaller side."""
+    rows, signs = checked(rows, signs, strength=strength, offset=offset, tolerance=tolerance)
+    if kernel not in KERNELS:
+        raise SettingError(f"There is no kernel {kernel!r}.{nearest(kernel, KERNELS)} Known: {', '.join(KERNELS)}.")
+    if gamma < 0 or degree < 1:
+        raise SettingError(f"'gamma' is at least 0 and 'degree' at least 1, but they are {gamma} and {degree}.")
+    is_free, none = offset == "free", np.zeros((0, 0))
+    if kernel == "linear":
+        wide = rows if is_free else with_ones(rows)
+        return rows, Hinge(narrowed(wide)[0], none, signs, float(strength), is_free)
+    gram = kernel_of(rows, rows, kernel=kernel, gamma=gamma, degree=degree)
+    return rows, Hinge(none, gram if is_free else gram + 1, signs, float(strength), is_free)
+
+
+def solution(rows: Matrix, problem: Hinge, amounts: Vector, iterations: int) -> Solution:
+    """Give the solution that dual amounts make: weights if it is linear, else the support rows' coefficients."""
+    primal, dual, offset = problem.bounds(amounts)
+    pulls = amounts * problem.signs
+    offset = offset if problem.is_free else float(pulls.sum())
+    support = np.flatnonzero(amounts > 0)
+    weights = rows.T @ pulls if problem.is_linear else nothing()
+    return Solution(weights, offset, primal, dual, iterations, support, pulls[support])
