@@ -14,7 +14,7 @@ def make(name, dims, inputs=2, outputs=3):
     if name == "monai":
         pytest.importorskip("monai", reason="the monai extra is not installed")
         return registry.find("models", name)(inputs, outputs, dims, network="UNet", channels=(8, 16), strides=(2,))
-    settings = {"shape": SHAPES[dims]} if name in ("logistic", "mlp") else {}
+    settings = {"shape": SHAPES[dims]} if name in ("logistic", "mlp", "svm") else {}
     return registry.find("models", name)(inputs, outputs, dims, **settings)
 
 
