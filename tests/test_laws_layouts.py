@@ -83,6 +83,13 @@ def table(root: Path) -> Path:
     return root
 
 
+def features(root: Path) -> Path:
+    rows = [f"p{i},{i * 0.5},{9 - i},{'ill' if i % 2 else 'well'}" for i in range(6)]
+    root.mkdir(exist_ok=True)
+    (root / "radiomics.csv").write_text("\n".join(["id,volume,texture,class", *rows]))
+    return root
+
+
 def medmnist(root: Path) -> Path:
     rng = np.random.default_rng(0)
     parts = {}
@@ -144,7 +151,7 @@ def dicom_tree(root: Path) -> Path:
 
 
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
-    f.__name__: f for f in (siblings, nnunet, beside, class_folders, table, medmnist, dicom_tree)
+    f.__name__: f for f in (siblings, nnunet, beside, class_folders, table, features, medmnist, dicom_tree)
 }
 
 

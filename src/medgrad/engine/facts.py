@@ -20,7 +20,7 @@ class Facts:
     """Measured on the training cases, or on an even choice of them.
 
     ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
-    99.5 percentiles, and the moments between them.
+    99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
     """
 
     task: str
@@ -39,6 +39,7 @@ class Facts:
     is_8_bit: bool
     counts: tuple[int, ...]
     seconds_a_case: float = 0.0
+    columns: tuple[tuple[str, float, float], ...] = ()
 
     def middle_spacing(self) -> tuple[float, ...]:
         """The median spacing along each axis of the array, turned to the axes of the body."""
@@ -57,7 +58,8 @@ def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
     entries = [e for e in cohort.entries if e.split in (None, "train")] or list(cohort.entries)
     if not entries:
         raise LayoutError(f"{str(cohort.root)!r} has no case to learn from.")
-    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, min(ENOUGH, len(entries))).astype(int))]
+    most = len(entries) if cohort.dims == 1 else min(ENOUGH, len(entries))  # the rows of a table are read in no time
+    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, most).astype(int))]
     cases: list[Case] = []
     why = ""
     for entry in chosen:
@@ -87,7 +89,16 @@ def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
         foreground=float(np.mean([share(c) for c in cases])),
         is_8_bit=all(i.array.dtype == np.uint8 for c in cases for i in c.images.values()),
         counts=class_counts(cohort),
+        columns=columns_of(cases) if first.grid.dims == 1 else (),
     )
+
+
+def columns_of(cases: Sequence[Case]) -> tuple[tuple[str, float, float], ...]:
+    """Give name, mean and deviation of each column of rows of features."""
+    image = next(iter(cases[0].images.values()))
+    rows = np.stack([next(iter(c.images.values())).array for c in cases])  # (cases, columns)
+    moments = zip(rows.mean(axis=0).tolist(), rows.std(axis=0).tolist(), strict=True)
+    return tuple((name, *both) for name, both in zip(image.tags["columns"], moments, strict=True))
 
 
 def intensity_of(cases: Sequence[Case]) -> tuple[float, float, float, float]:

@@ -125,7 +125,7 @@ def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Fault]:
         bad = array.size - int(np.isfinite(array).sum())
         if bad:
             found.append(Fault(case, "non-finite", f"{bad} elements of {which} are NaN or infinite.", "error"))
-    if array.size == 0 or (array == array.flat[0]).all():
+    if array.size == 0 or (grid.dims > 1 and (array == array.flat[0]).all()):
         found.append(Fault(case, "constant", f"All elements of {which} are equal: it shows nothing.", "error"))
     if not image.grid.is_close(grid, tolerance_mm=0.5) and image.grid.measured:
         sizes = f"{image.grid.shape} and {grid.shape}"

@@ -22,7 +22,7 @@ def keep_pictures(
     folder: Path, task: Task, judged: Sequence[Judged], cases: Sequence[Case], answers: Sequence[Any], *, each: int = 2
 ) -> None:
     """Write pictures of the worst, the middling and the best answers into ``pictures`` of a run."""
-    if not judged:
+    if not judged or cases[0].grid.dims == 1:  # a row of features is no picture
         return
     marks = [mark(task, j, c, a) for j, c, a in zip(judged, cases, answers, strict=True)]
     order = [int(i) for i in np.argsort(marks, kind="stable")]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data import Entry, LabelMap, Scores, Source
 from ..data.cohort import Cohort
-from ..data.formats import format_of, suffix_of, write
+from ..data.formats import format_of, rows, suffix_of, write
 from ..errors import FormatError, MedgradError
 from .answer import answer
 from .checkpoint import write_text
@@ -32,10 +32,14 @@ class Answered:
 def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
     """Find what is to be answered about: one file, one DICOM series, or every image of a folder.
 
-    Where a network takes several channels, files that differ only in ``_0000``, ``_0001`` are one case.
+    Where a network takes several channels, files that differ only in ``_0000``, ``_0001`` are one case. Every row of a
+    table of numbers is one.
     """
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist. Check the path.")
+    if rows.claims(path):
+        name = channels[0] if channels else "features"
+        return [Entry(one, {name: Source(path, item)}) for one, item in rows.named_rows(path)]
     if path.is_file() or is_series(path):
         return [Entry(name_of(path), {channels[0] if channels else "image": Source(path)})]
     files = sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_file() or is_series(p)))
@@ -69,7 +73,7 @@ def is_series(path: Path) -> bool:
 def is_image(path: Path) -> bool:
     """Tell whether a file is in a format that holds images."""
     try:
-        return format_of(path).read is not None
+        return format_of(path).read is not None and not rows.claims(path)
     except MedgradError:
         return False
 

@@ -1,0 +1,70 @@
+"""Take the columns of a row of features that a network knows, in its order, each brought to its scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Case, Grid, Image
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Choose columns by their ``names``, then subtract ``means`` and divide by ``deviations``, one a column.
+
+    A column whose deviation is 0 becomes 0. Without names all columns stay, as they are. A column that is absent, or
+    has no number in a row, is an error that names it: nothing is guessed.
+    """
+
+    names: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(v) not in (0, len(self.names)) for v in (self.means, self.deviations)):
+            raise ValueError(
+                f"{len(self.names)} names of columns need as many means and deviations, but there are "
+                f"{len(self.means)} and {len(self.deviations)}."
+            )
+
+    def apply(self, case: Case) -> Case:
+        return replace(case, images={k: self.image(v, case.id) for k, v in case.images.items()}) if self.names else case
+
+    def image(self, image: Image, case: str) -> Image:
+        """Choose and scale the columns of one row."""
+        known = {name: place for place, name in enumerate(image.tags.get("columns", ()))}
+        absent = [n for n in self.names if n not in known]
+        if absent or image.grid.dims != 1:
+            raise ValueError(
+                f"{case!r} has no column {some(absent or self.names)}. Give a table with the columns of training."
+            )
+        values = np.asarray(image.array, np.float64)[[known[n] for n in self.names]]
+        gaps = [n for n, v in zip(self.names, values, strict=True) if not np.isfinite(v)]
+        if gaps:
+            raise ValueError(f"{case!r} has no number in {some(gaps)}. Fill it in, or leave the row out.")
+        if self.means:
+            values = values - np.array(self.means)
+        if self.deviations:
+            wide = np.array(self.deviations)
+            values = np.where(wide > 0, values / np.where(wide > 0, wide, 1.0), 0.0)
+        return replace(
+            image,
+            array=values,
+            grid=Grid.of(values.shape, measured=False),
+            tags={**image.tags, "columns": self.names},
+        )
+
+    def undo(self, answer: Any, before: Grid) -> Any:
+        del before
+        return answer
+
+
+def some(names: Any) -> str:
+    """Name the first few of many."""
+    every = list(names)
+    return ", ".join(repr(n) for n in every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+
+
+THIS = Columns
