@@ -34,6 +34,7 @@ from .plan import Budget, plan
 from .recipe import Recipe, from_table, merged, to_toml
 from .record import machine, write_cohort
 from .run import Run, open_run
+from .solve import is_solved, solve
 from .team import Team, join, leave
 from .teller import Silent, Teller
 from .timing import decide_steps
@@ -133,7 +134,9 @@ def begin(
     modality = look.fingerprint.get("modality") if look else None
     facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality)
     gpu = torch.cuda.is_available()
-    return merged(plan(facts, budget, gpu=gpu, seed=seed), changes)
+    chosen = changes.get("model")
+    model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
+    return merged(plan(facts, budget, gpu=gpu, seed=seed, model=model), changes)
 
 
 @dataclass(frozen=True)
@@ -152,27 +155,37 @@ def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> t
     task = uncalibrated(recipe.build_task())
     place = choose(recipe.training.precision, how.device)
     train_cases, valid, failures = read(run, cohort, recipe, teller)
-    task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
+    if not is_solved(recipe):
+        task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
     recipe = replace(recipe, task=task.settings())
-    learner = Learner(run, recipe, task, train_cases, valid, place, team)
-    if not recipe.training.steps:
-        learner.recipe = recipe = shared_recipe(decide_steps(learner, how.deadline, teller), team)
-    if team.leads:
-        run.write_recipe(recipe)
-        run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
-    trackers = [registry.find("engine.trackers", how.track)(run.folder)] if how.track and team.leads else []
-    with teller.bar("Learning") as bar:
-        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers)
+    if not is_solved(recipe):
+        recipe, ended = descend(Learner(run, recipe, task, train_cases, valid, place, team), how, teller)
+    elif team.leads:  # a solver needs no team
+        recipe, ended = solve(run, recipe, task, train_cases, valid, place, teller=teller)
     if not team.leads:
-        return ended, []
+        return "", []
     teller.say(f"It ended because {ended}.")
     trained = open_run(run.folder, device=how.device)
     judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
-    run.write_recipe(replace(learner.recipe, task=task.settings()))
+    run.write_recipe(replace(recipe, task=task.settings()))
     run.note(calibration=told)
     clear(run.folder / "cache")
     return ended, judged
+
+
+def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
+    """Train by descent; give the recipe as it was followed, and what ended it."""
+    run, team = learner.run, learner.team
+    if not learner.recipe.training.steps:
+        learner.recipe = shared_recipe(decide_steps(learner, how.deadline, teller), team)
+    if team.leads:
+        run.write_recipe(learner.recipe)
+        run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+    trackers = [registry.find("engine.trackers", how.track)(run.folder)] if how.track and team.leads else []
+    with teller.bar("Learning") as bar:
+        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers)
+    return learner.recipe, ended
 
 
 def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:

@@ -14,6 +14,10 @@ from ..errors import SettingError
 from .facts import Facts
 from .recipe import Answering, Recipe, Training
 
+CONVEX = ("logistic", "svm")
+"""The models whose optimum is found by a solver."""
+LONGEST = {1: 0, 2: 64, 3: 32}
+"""The most elements along an axis of images, by their axes, that are taken as rows."""
 LEAST = 4
 """The fewest elements along an axis at the bottom of a network."""
 
@@ -27,10 +31,11 @@ class Budget:
     until_plateau: bool = False
 
 
-def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0) -> Recipe:
+def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0, model: str = "") -> Recipe:
     """Give the recipe that suits the data and the budget; every choice in it can be changed.
 
-    It is chosen by what the task asks of a network, so a task that is new has a plan as well.
+    It is chosen by what the task asks of a network, so a task that is new has a plan as well. ``model`` is the one that
+    a person has chosen: one that is convex is solved, and so is what is planned for a table of features.
     """
     budget = budget or Budget()
     make = registry.find("tasks", facts.task)
@@ -38,7 +43,10 @@ def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed:
     makers = {"dense": segmentation, "pooled": classification}
     if shape not in makers:
         raise SettingError(f"There is no plan for a {shape} output, which {facts.task!r} needs. Known: dense, pooled.")
-    recipe = makers[shape](facts, gpu=gpu, seed=seed)
+    if shape == "pooled" and (model in CONVEX or facts.dims == 1):
+        recipe = rows(facts, model or CONVEX[0], gpu=gpu, seed=seed)
+    else:
+        recipe = makers[shape](facts, gpu=gpu, seed=seed)
     known = {k: v for k, v in recipe.task.items() if k in own}
     recipe = replace(recipe, task={"kind": facts.task, **known})
     if budget.until_plateau:
@@ -117,6 +125,52 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         ),
         answering=Answering(flips=whole_flips(facts)),
     )
+
+
+def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
+    """A model of rows: of features as they are, or of whole images; solved where it is convex."""
+    fitting = [n for n in registry.names("models") if "shape" in registry.settings(registry.find("models", n))]
+    if model not in fitting:
+        raise SettingError(
+            f"{model!r} takes images, but this is a table of features. Take one of {', '.join(fitting)}."
+        )
+    task = {"kind": facts.task, "dims": facts.dims, "channels": facts.channels, "labels": facts.labels}
+    task |= {"exclusive": facts.exclusive} | ({"loss_name": "hinge"} if model == "svm" else {})
+    solver = {"name": f"{model}_interior_point", "strength": 0.0} if model in CONVEX else {}
+    prepare, shape = row_of_features(facts) if facts.dims == 1 else row_of_image(facts, gpu=gpu)
+    return Recipe(
+        task=task,
+        model={"name": model},
+        prepare=prepare,
+        optimiser={"name": "adamw", "rate": 1e-2 if facts.dims == 1 else 2e-3, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        solver=solver | ({"penalty": "l2"} if model == "logistic" else {}),
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            batch=int(max(4, min(32, facts.cases // 4))),
+            patch=shape,
+            foreground=0.0,
+            balance=0.0,
+            average=0.99,
+            seed=seed,
+            precision="float32",
+        ),
+        answering=Answering(),
+    )
+
+
+def row_of_features(facts: Facts) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """The step that chooses and scales columns by their names, and the shape that it gives."""
+    names, means, deviations = zip(*facts.columns, strict=True)
+    return ({"name": "columns", "names": names, "means": means, "deviations": deviations},), (len(names),)
+
+
+def row_of_image(facts: Facts, *, gpu: bool) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """The steps that bring whole images to one shape and scale, and the shape."""
+    whole = whole_shape(facts, gpu=gpu)
+    factor = min(1.0, LONGEST[facts.dims] / max(whole))
+    shape = tuple(int(max(4, ceil(s * factor / 4) * 4)) for s in whole)
+    return (*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)), shape
 
 
 def spacing_for(facts: Facts) -> tuple[float, ...]:

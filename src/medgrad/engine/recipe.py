@@ -66,7 +66,8 @@ class Recipe:
     """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings.
 
     ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
-    which weights learn at another rate.
+    which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
+    where it is absent, or its name is "none", the model learns by descent.
     """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
@@ -75,6 +76,7 @@ class Recipe:
     augment: tuple[Table, ...] = ()
     optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
     schedule: Table = field(default_factory=lambda: {"name": "cosine"})
+    solver: Table = field(default_factory=dict)
     gradients: tuple[Table, ...] = ()
     stopping: tuple[Table, ...] = ()
     rates: tuple[Table, ...] = ()
@@ -99,6 +101,7 @@ class Recipe:
             ("models", self.model),
             ("descent.optimisers", self.optimiser),
             ("descent.schedules", self.schedule),
+            *[("descent.solvers", t) for t in (self.solver,) if t and t.get("name") != "none"],
             *[("prepare", t) for t in self.prepare],
             *[("augment", t) for t in self.augment],
             *[("descent.gradients", t) for t in self.gradients],
@@ -191,7 +194,10 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
     for key, value in changes.items():
         old = table.get(key)
         renames = (
-            isinstance(value, Mapping) and "name" in value and isinstance(old, dict) and value["name"] != old["name"]
+            isinstance(value, Mapping)
+            and "name" in value
+            and isinstance(old, dict)
+            and value["name"] != old.get("name")
         )
         if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
             table[key] = old | dict(value)
@@ -209,7 +215,7 @@ def to_toml(recipe: Recipe) -> str:
     lines: list[str] = []
     for key, value in asdict(recipe).items():
         if isinstance(value, Mapping):
-            lines += table_lines(f"[{key}]", value)
+            lines += table_lines(f"[{key}]", value) if value else []
         else:
             for each in value:
                 lines += table_lines(f"[[{key}]]", each)

@@ -17,6 +17,7 @@ def plan(
     minutes: Annotated[float, typer.Option(help="How long training may take.")] = 20.0,
     steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
     until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
+    model: Annotated[str, typer.Option(help="The network, by its name.")] = "",
     truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
     within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
@@ -32,7 +33,7 @@ def plan(
     from ...engine.facts import gather
     from ...engine.plan import Budget
     from ...engine.plan import plan as make
-    from ...engine.recipe import to_toml
+    from ...engine.recipe import merged, to_toml
     from ...engine.teller import Silent
     from ._cohort import find_cohort
 
@@ -40,9 +41,9 @@ def plan(
         folder, truth=truth, within=within, task=None, allow_leak=True, seed=seed, teller=teller or Silent()
     )
     budget = Budget(minutes, steps, until_plateau)
-    recipe = make(
-        gather(cohort, modality=seen.fingerprint.get("modality")), budget, gpu=torch.cuda.is_available(), seed=seed
-    )
+    facts = gather(cohort, modality=seen.fingerprint.get("modality"))
+    recipe = make(facts, budget, gpu=torch.cuda.is_available(), seed=seed, model=model)
+    recipe = merged(recipe, {"model": {"name": model}}) if model else recipe
     found: dict[str, Any] = {}
     if find_rate:
         recipe, found = with_rate(cohort, recipe, Path(out), seed, teller or Silent())
