@@ -1,8 +1,5 @@
 """Laws that every optimiser keeps; each is shown to catch a planted slip."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -64,13 +61,14 @@ def walk(make, function, start, steps, **settings):
 
 
 def descends(make):
-    """At some rate it comes near the bottom of a bowl, and down into the valley."""
+    """At some rate it comes near the bottom of a bowl, and down into the valley.
+
+    The rates reach up to 1, since those of AdaGrad fall from the first step on.
+    """
     for function, start, share in ((bowl, [0.0, 0.0, 0.0], 0.01), (banana, [-1.2, 1.0], 0.25)):
-        ends = []
-        for rate in (1e-4, 1e-3, 1e-2, 1e-1):
-            end = walk(make, function, start, 400, rate=rate, decay=0.0)[-1]
-            ends.append(float(function(end)) if end.isfinite().all() else math.inf)
-        assert min(ends) < share * float(function(weight(start).detach()))
+        ends = (walk(make, function, start, 400, rate=rate, decay=0.0)[-1] for rate in (1e-2, 1e-3, 1e-1, 1e-4, 1.0))
+        low = share * float(function(weight(start).detach()))
+        assert any(end.isfinite().all() and float(function(end)) < low for end in ends)
 
 
 def begins_downhill(make):
@@ -123,9 +121,12 @@ def goes_on_from_its_state(make, folder):
 
 
 def spares_biases_and_norms(make):
-    """Without a slope, what has one axis or none stays as it is; decay takes from weights alone."""
+    """Without a slope, what has one axis or none stays as it is; decay takes from weights alone.
+
+    Noise, where an optimiser draws it, is meant to move everything, and is turned off.
+    """
     matrix, bias, scale = (nn.Parameter(torch.ones(shape)) for shape in ((3, 2), (3,), ()))
-    stepper = made(make, [matrix, bias, scale], rate=0.1, decay=0.5)
+    stepper = made(make, [matrix, bias, scale], rate=0.1, decay=0.5, noise=0.0)
 
     def flat():
         stepper.zero_grad()
@@ -145,6 +146,113 @@ def leaves_alone_what_is_frozen(make):
     stepper = made(make, [w, frozen], rate=1e-2, decay=0.5)
     stepper.step(closure_of(w, bowl, stepper))
     assert torch.equal(frozen, torch.ones(2, 2))
+
+
+def reads_the_rate_of_its_group(make):
+    """The loop writes each step's rate there; the rate that it was made with has no further say."""
+    wanted = walk(make, banana, [-1.2, 1.0], 6, rate=1e-3)[-1]
+    w = weight([-1.2, 1.0])
+    stepper = made(make, [w], rate=0.5)
+    for _ in range(6):
+        for group in stepper.param_groups:
+            group["lr"] = 1e-3
+        stepper.step(closure_of(w, banana, stepper))
+    assert torch.equal(w.detach(), wanted)
+
+
+def leaves_alone_what_has_no_gradient(make):
+    """A parameter that the loss does not know stays as it is; as soon as it does, it moves."""
+    w, idle = weight([0.0, 1.0, 2.0]), weight([0.5, 1.5, 2.5])
+    stepper = made(make, [w, idle], rate=1e-2, decay=0.05)
+    for _ in range(3):
+        stepper.step(closure_of(w, bowl, stepper))
+    assert idle.grad is None
+    assert idle.tolist() == [[0.5, 1.5, 2.5]]
+    for _ in range(3):
+        stepper.step(closure_of(idle, lambda late: bowl(w) + bowl(late), stepper))
+    assert float(bowl(idle.detach())) < float(bowl(weight([0.5, 1.5, 2.5]).detach()))
+
+
+class StrayError(Exception):
+    pass
+
+
+def changes_nothing_in_a_step_that_fails(make):
+    """Whichever call of the closure fails, the weights are those of before, and the next steps lead down."""
+    for failing in range(1, 13):
+        w = weight([-1.2, 1.0])
+        stepper, calls = made(make, [w], rate=1e-3), 0
+        again = closure_of(w, banana, stepper)
+        for _ in range(2):
+            stepper.step(again)
+        before = w.detach().clone()
+
+        def failing_once(again=again, failing=failing):
+            nonlocal calls
+            calls += 1
+            if calls == failing:
+                raise StrayError
+            return again()
+
+        try:
+            stepper.step(failing_once)
+        except StrayError:
+            assert torch.equal(w.detach(), before)
+        for _ in range(20):
+            stepper.step(again)
+        assert float(banana(w.detach())) < float(banana(before))
+
+
+def plain_order(state):
+    """Give a state as a checkpoint does, every tensor in plain order."""
+    if isinstance(state, torch.Tensor):
+        return state.contiguous()
+    if isinstance(state, dict):
+        return {k: plain_order(v) for k, v in state.items()}
+    return [plain_order(v) for v in state] if isinstance(state, (list, tuple)) else state
+
+
+def kernel_walk(make, order, gradient_order):
+    """Give the end of a walk of a kernel that lies in some order, with gradients that lie in some order."""
+    start = torch.linspace(-1, 1, 4 * 3 * 2 * 2, dtype=torch.float64).sin().view(4, 3, 2, 2)
+    steep = torch.linspace(0.5, 5, start.numel(), dtype=torch.float64).view(start.shape)
+    w = nn.Parameter(start.contiguous(memory_format=order))
+    stepper = made(make, [w], rate=1e-2, decay=0.1)
+
+    def again():
+        w.grad = (steep * (w.detach() - 3)).contiguous(memory_format=gradient_order)
+        return (steep * (w.detach() - 3) ** 2).sum() / 2
+
+    for part in range(2):
+        if part:
+            stepper.load_state_dict(plain_order(stepper.state_dict()))
+        for _ in range(3):
+            stepper.step(again)
+    return w.detach()
+
+
+def walks_alike_in_every_order(make):
+    """How weights, gradients and a loaded state lie in memory changes nothing."""
+    orders = (torch.contiguous_format, torch.channels_last)
+    ends = [kernel_walk(make, order, other) for order in orders for other in orders]
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-12, atol=1e-12)
+
+
+def takes_groups_with_their_own_rates(make):
+    """A second group moves at its own rate, here not at all; L-BFGS says that it has one group only."""
+    w, still, quick = weight([0.0, 1.0, 2.0]), weight([0.0, 1.0, 2.0]), weight([0.0, 1.0, 2.0])
+    stepper = made(make, [w], rate=1e-2)
+    if isinstance(stepper, torch.optim.LBFGS):
+        with pytest.raises(ValueError, match="one group, but a second came"):
+            stepper.add_param_group({"params": [still]})
+        return
+    stepper.add_param_group({"params": [still], "lr": 0.0, "weight_decay": 0.0})
+    stepper.add_param_group({"params": [quick], "lr": 2e-2, "weight_decay": 0.0})
+    for _ in range(3):
+        stepper.step(closure_of(w, lambda w: bowl(w) + bowl(still) + bowl(quick), stepper))
+    assert still.tolist() == [[0.0, 1.0, 2.0]]
+    assert float(bowl(quick.detach())) < float(bowl(w.detach())) < float(bowl(still.detach()))
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -167,83 +275,24 @@ class TestOptimisers:
     def test_leaves_alone_what_is_frozen(self, name):
         leaves_alone_what_is_frozen(optimiser(name))
 
+    def test_reads_the_rate_of_its_group(self, name):
+        reads_the_rate_of_its_group(optimiser(name))
+
+    def test_leaves_alone_what_has_no_gradient(self, name):
+        leaves_alone_what_has_no_gradient(optimiser(name))
+
+    def test_changes_nothing_in_a_step_that_fails(self, name):
+        changes_nothing_in_a_step_that_fails(optimiser(name))
+
+    def test_walks_alike_in_every_order(self, name):
+        walks_alike_in_every_order(optimiser(name))
+
+    def test_takes_groups_with_their_own_rates(self, name):
+        takes_groups_with_their_own_rates(optimiser(name))
+
     def test_takes_the_rate_by_name(self, name):
         assert registry.settings(optimiser(name))["rate"] > 0
         assert made(optimiser(name), [weight([1.0])], rate=0.25).param_groups[0]["lr"] == 0.25
-
-
-# The formulas, in float64 and by hand
-
-
-def adamw_by_hand(function, start, steps, *, rate, decay, betas=(0.9, 0.999), eps=1e-8, slip=""):
-    w, m, v, places = np.array(start, float)[None], 0.0, 0.0, [np.array(start, float)[None]]
-    for t in range(1, steps + 1):
-        g = slope(function, w) * (-1 if slip == "sign" else 1)
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * (abs(g) if slip == "not squared" else g * g)
-        mean = m if slip == "no correction" else m / (1 - betas[0] ** t)
-        square = v if slip == "no correction" else v / (1 - betas[1] ** t)
-        step = mean / (np.sqrt(square) + eps) + (0 if slip == "no decay" else decay * w)
-        w = w - rate * step
-        places.append(w)
-    return np.stack(places)
-
-
-def sgd_by_hand(function, start, steps, *, rate, decay, momentum=0.9, nesterov=True, slip=""):
-    w, memory, places = np.array(start, float)[None], 0.0, [np.array(start, float)[None]]
-    for _ in range(steps):
-        g = slope(function, w) + decay * w
-        memory = momentum * memory + (1 - momentum if slip == "dampened" else 1) * g
-        ahead = nesterov and slip != "no look ahead"
-        w = w - rate * (g + momentum * memory if ahead else memory)
-        places.append(w)
-    return np.stack(places)
-
-
-def slope(function, w):
-    p = torch.tensor(w, requires_grad=True)
-    return torch.autograd.grad(function(p), p)[0].numpy()
-
-
-def follows(make, by_hand, *, function=banana, start=(-1.2, 1.0), slip="", **settings):
-    """It passes the places that the formula gives, in float64."""
-    walked = walk(make, function, list(start), 25, **settings).numpy()
-    wanted = by_hand(function, start, 25, slip=slip, **settings)
-    np.testing.assert_allclose(walked, wanted, rtol=1e-9, atol=1e-12)
-
-
-ADAMW = {"rate": 0.02, "decay": 0.1}
-SGD = {"rate": 2e-4, "decay": 0.1}
-
-
-@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_adamw_follows_its_formula(betas, decay):
-    follows(optimiser("adamw"), adamw_by_hand, rate=0.02, decay=decay, betas=betas)
-
-
-@pytest.mark.parametrize("settings", [{}, {"nesterov": False}, {"momentum": 0.0, "nesterov": False}])
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_sgd_follows_its_formula(settings, decay):
-    follows(optimiser("sgd"), sgd_by_hand, rate=2e-4, decay=decay, **settings)
-
-
-def test_the_first_step_of_adamw_is_as_long_as_its_rate_whatever_the_slope():
-    for steep in (1e-4, 1.0, 1e4):
-        end = walk(optimiser("adamw"), lambda w, s=steep: s * w.sum(), [0.0, 0.0], 1, rate=0.01, decay=0.0)[-1]
-        assert end.tolist() == [[pytest.approx(-0.01, rel=1e-3)] * 2]
-
-
-@pytest.mark.parametrize("slip", ["sign", "no correction", "not squared", "no decay"])
-def test_a_slip_in_the_formula_of_adamw_is_caught(slip):
-    with pytest.raises(AssertionError):
-        follows(optimiser("adamw"), adamw_by_hand, slip=slip, **ADAMW)
-
-
-@pytest.mark.parametrize("slip", ["dampened", "no look ahead"])
-def test_a_slip_in_the_formula_of_sgd_is_caught(slip):
-    with pytest.raises(AssertionError):
-        follows(optimiser("sgd"), sgd_by_hand, slip=slip, **SGD)
 
 
 # The laws themselves, tried on optimisers with a slip
@@ -254,22 +303,32 @@ class Slipping(torch.optim.Optimizer):
 
     def __init__(self, parameters, rate, decay, slip):
         super().__init__(parameters, {"lr": rate, "decay": decay})
-        self.slip, self.aside = slip, {}
+        self.slip, self.aside, self.rate = slip, {}, rate
 
     @torch.no_grad()
     def step(self, closure):
+        if self.slip == "hasty":
+            for p in self.state:
+                p += 1e-3 * self.state[p]["m"]
         loss = closure() if self.slip != "stale" or not self.aside else torch.zeros(())
         for group in self.param_groups:
+            rate = self.rate if self.slip == "own rate" else group["lr"]
             for number, p in enumerate(group["params"]):
+                if p.grad is None and self.slip == "moves all":
+                    p.grad = torch.zeros_like(p)
+                if p.grad is None:
+                    continue
                 kept = self.aside.setdefault(number, {}) if self.slip == "forgetful" else self.state[p]
                 self.aside.setdefault("begun", True)
                 if self.slip == "climbs":
                     p.grad = -p.grad
+                if self.slip == "by memory":
+                    p.grad = p.grad.as_strided(p.shape, p.stride())
                 t = kept["t"] = kept.get("t", 0) + 1
                 m = kept["m"] = 0.9 * kept.get("m", 0 * p) + 0.1 * p.grad
                 v = kept["v"] = 0.999 * kept.get("v", 0 * p) + 0.001 * p.grad**2
                 decay = group["decay"] if p.ndim > 1 or self.slip == "decays all" else 0.0
-                p -= group["lr"] * (m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + 1e-8) + decay * p)
+                p -= rate * (m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + 1e-8) + decay * p)
         return loss
 
 
@@ -287,13 +346,20 @@ def every_law(make, folder):
     goes_on_from_its_state(make, folder)
     spares_biases_and_norms(make)
     leaves_alone_what_is_frozen(make)
+    reads_the_rate_of_its_group(make)
+    leaves_alone_what_has_no_gradient(make)
+    changes_nothing_in_a_step_that_fails(make)
+    walks_alike_in_every_order(make)
+    takes_groups_with_their_own_rates(make)
 
 
 def test_the_laws_let_what_is_right_pass(tmp_path):
     every_law(slipping(""), tmp_path)
 
 
-@pytest.mark.parametrize("slip", ["climbs", "stale", "forgetful", "decays all"])
+@pytest.mark.parametrize(
+    "slip", ["climbs", "stale", "forgetful", "decays all", "own rate", "moves all", "hasty", "by memory"]
+)
 def test_the_laws_catch_a_slip(slip, tmp_path):
     with pytest.raises(AssertionError):
         every_law(slipping(slip), tmp_path)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Named = Iterable[tuple[str, nn.Parameter]]
+Closure = Callable[[], Any]
+
+BLOCK = 1 << 15
+"""So many elements of weights, gradient and state, and what is made of them on the way, stay in a processor's cache."""
 
 
 def groups(named: Named, *, decay: float) -> list[dict[str, Any]]:
@@ -18,3 +24,75 @@ def groups(named: Named, *, decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [part for part in parts if part["params"]]
+
+
+def parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """List what an optimiser steps, in order."""
+    return [p for group in optimiser.param_groups for p in group["params"]]
+
+
+def moving(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
+    """Give each parameter that has a gradient, with its group before it and its gradient after it."""
+    for group in optimiser.param_groups:
+        for p in group["params"]:
+            if p.grad is not None:
+                yield group, p, p.grad
+
+
+def blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut weights, and what goes with them element by element, into pieces that can be altered in place.
+
+    On a processor a piece stays in the cache from one operation to the next, so that a step of ten operations goes
+    through memory once. Weights and state must lie alike in memory; a gradient need not.
+    """
+    order = sorted(range(weights.ndim), key=weights.stride, reverse=True)
+    if not weights.permute(order).is_contiguous():
+        yield weights, *others
+        return
+    size = BLOCK if weights.device.type == "cpu" else max(1, weights.numel())
+    yield from zip(*(t.permute(order).reshape(-1).split(size) for t in (weights, *others)), strict=True)
+
+
+@contextmanager
+def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Let weights be moved for a while, and put them back to the same bits, whatever happens."""
+    kept = [w.clone() for w in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for w, old in zip(weights, kept, strict=True):
+                w.copy_(old)
+
+
+def laid_out(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Give the optimiser, made to keep weights, gradients and state alike in memory (such as channels-last).
+
+    torch's fused forms go through all of them side by side as they lie, and do not look whether they lie alike. A
+    checkpoint holds every tensor in plain order, and a gradient that was not made by ``backward`` may have any.
+    """
+    optimiser.register_load_state_dict_post_hook(lay_out_state)
+    optimiser.register_step_pre_hook(lay_out_gradients)
+    return optimiser
+
+
+def lay_out_state(optimiser: torch.optim.Optimizer) -> None:
+    """Lay out the state of each parameter as the parameter lies."""
+    for p, kept in optimiser.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                kept[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
+def lay_out_gradients(optimiser: Any, given: Any, named: Any) -> Any:
+    """Have the closure of a step leave each gradient as its parameter lies."""
+    closure: Closure = named["closure"] if "closure" in named else given[1]
+
+    def again() -> Any:
+        loss = closure()
+        for _, p, gradient in moving(optimiser):
+            if gradient.stride() != p.stride():
+                p.grad = torch.empty_like(p).copy_(gradient)
+        return loss
+
+    return (optimiser, again), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ._optimiser import Named, groups
+from ._optimiser import Named, groups, laid_out
 
 
 def adamw(
@@ -19,8 +19,10 @@ def adamw(
 
     With m and v the moving means of g and g squared, each divided by 1 - beta^t (which some texts leave out):
     w <- w - rate * (m / (sqrt(v) + eps) + decay * w).
+
+    One step costs one gradient, and twice as much memory again as the weights.
     """
-    return torch.optim.AdamW(groups(named, decay=decay), lr=rate, betas=betas, eps=eps, fused=True)
+    return laid_out(torch.optim.AdamW(groups(named, decay=decay), lr=rate, betas=betas, eps=eps, fused=True))
 
 
 THIS = adamw

@@ -1,22 +1,24 @@
-"""Stochastic gradient descent with momentum."""
+"""Gradient descent: a step against the gradient, as long as the slope is steep."""
 
 from __future__ import annotations
 
 import torch
 
-from ._optimiser import Named, groups
+from ._optimiser import Named
+from ._sgd import descent
 
 
-def sgd(
-    named: Named, *, rate: float = 1e-2, momentum: float = 0.9, nesterov: bool = True, decay: float = 3e-5
-) -> torch.optim.Optimizer:
-    """Step against the gradient of one drawn batch (not of the whole set), with a memory of earlier steps.
+def sgd(named: Named, *, rate: float = 1e-1, decay: float = 3e-5) -> torch.optim.Optimizer:
+    """w <- w - rate * (g + decay * w), in torch's fused form.
 
-    Nesterov's form looks ahead along the memory before it measures the slope. Sutskever et al., ICML 2013.
+    What it is called depends on the gradient g that it is fed: of the whole set, batch gradient descent (Cauchy,
+    Comptes Rendus 1847); of one drawn sample, stochastic; of a drawn batch, mini-batch gradient descent (Robbins and
+    Monro, Annals of Mathematical Statistics 1951). Where texts write the full gradient, or multiply it by the sample,
+    and call that stochastic, this is the right form: g is the gradient at w of what was drawn.
+
+    One step costs one gradient, and no memory beyond it.
     """
-    return torch.optim.SGD(
-        groups(named, decay=decay), lr=rate, momentum=momentum, nesterov=nesterov and momentum > 0, fused=True
-    )
+    return descent(named, rate=rate, decay=decay)
 
 
 THIS = sgd

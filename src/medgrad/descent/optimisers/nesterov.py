@@ -1,0 +1,22 @@
+"""Nesterov's momentum: the slope counts where the memory is about to carry."""
+
+from __future__ import annotations
+
+import torch
+
+from ._optimiser import Named
+from ._sgd import descent
+
+
+def nesterov(named: Named, *, rate: float = 1e-2, momentum: float = 0.9, decay: float = 3e-5) -> torch.optim.Optimizer:
+    """v <- momentum * v + g + decay * w;  w <- w - rate * (g + decay * w + momentum * v), in torch's fused form.
+
+    Nesterov, Doklady 1983, in the form of Sutskever et al., ICML 2013, in which the weights are those ahead, where
+    the gradient is taken. nnU-Net learns with it, at a momentum of 0.99 over 250,000 steps; a short run forgets faster.
+
+    One step costs one gradient, and as much memory again as the weights.
+    """
+    return descent(named, rate=rate, decay=decay, momentum=momentum, nesterov=momentum > 0)
+
+
+THIS = nesterov
