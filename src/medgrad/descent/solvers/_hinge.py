@@ -12,6 +12,9 @@ from ._logistic import balanced
 from ._solver import Matrix, Offset, Solution, Vector, checked, narrowed, nothing, solved, with_ones
 
 KERNELS = ("linear", "rbf", "polynomial")
+Mask = NDArray[np.bool_]
+MOST_MOVES = 12
+"""How often the exact last step may put right who is where."""
 
 
 def kernel_of(a: Matrix, b: Matrix, *, kernel: str, gamma: float, degree: int = 3) -> Matrix:
@@ -86,43 +89,51 @@ class Hinge:
         lacks = np.maximum(0.0, 1 - self.signs * (scores + offset))
         return square / 2 + self.strength * float(lacks.sum()), float(amounts.sum()) - square / 2, offset
 
-    def finished(self, amounts: Vector, is_between: NDArray[np.bool_]) -> Vector:
-        """Solve for the amounts that are neither 0 nor ``strength``, the others being where they belong.
+    def gap(self, amounts: Vector) -> float:
+        """The gap at amounts that are fair."""
+        primal, dual, _ = self.bounds(amounts)
+        return primal - dual
 
-        For those between, every margin is 1: one linear system in them and the offset. Of its solutions the nearest is
-        taken, and of the way to it, cut off by the box, the part with the highest dual (Bertsekas, SIAM J. Control and
-        Optimization 20, 1982, section 2).
+    def finished(self, amounts: Vector, is_low: Mask, is_high: Mask) -> Vector:
+        """Solve for the amounts between 0 and ``strength`` exactly, given who is where, and put right who is not.
+
+        For those between, every margin is 1: one linear system in them and the offset. Who then leaves the box stays at
+        its edge, and who stands at an edge against its margin comes between, until nobody moves (Hintermueller, Ito and
+        Kunisch, SIAM J. Optim. 13, 2002, section 2). Of all that is met, the fair amounts with the least gap are given.
         """
-        chosen = np.flatnonzero(is_between)
-        if not len(chosen):
-            return amounts
-        signs, size = self.signs[chosen], len(chosen) + self.is_free
-        system = np.zeros((size, size))
-        system[: len(chosen), : len(chosen)] = self.among(chosen) * np.outer(signs, signs)
-        lacks = np.zeros(size)
+        best = self.fair(amounts)
+        least, hair = self.gap(best), 1e-10
+        for _ in range(MOST_MOVES):
+            amounts = np.where(is_low, 0.0, np.where(is_high, self.strength, amounts))
+            amounts, offset = self.between(amounts, np.flatnonzero(~is_low & ~is_high))
+            found = self.fair(amounts)
+            gap = self.gap(found)
+            best, least = (found, gap) if gap < least else (best, least)
+            beyond = self.signs * (self.scores(amounts) + offset) - 1  # margins less 1, 0 for those between
+            low = np.where(is_low, beyond > -hair, ~is_high & (amounts <= 0))
+            high = np.where(is_high, beyond < hair, ~is_low & (amounts >= self.strength))
+            if (low == is_low).all() and (high == is_high).all():
+                break
+            is_low, is_high = low, high
+        return best
+
+    def between(self, amounts: Vector, chosen: NDArray[np.int64]) -> tuple[Vector, float]:
+        """Move the chosen amounts, wherever that leads, so that their margins are 1; give all, and the offset."""
         scores = self.scores(amounts)
-        lacks[: len(chosen)] = 1 - signs * (scores[chosen] + self.offset(scores))
+        offset, signs, count = self.offset(scores), self.signs[chosen], len(chosen)
+        if not count:
+            return amounts, offset
+        system = np.zeros((count + self.is_free, count + self.is_free))
+        system[:count, :count] = self.among(chosen) * np.outer(signs, signs)
+        lacks = np.zeros(len(system))
+        lacks[:count] = 1 - signs * (scores[chosen] + offset)
         if self.is_free:
             system[-1, :-1] = system[:-1, -1] = signs
             lacks[-1] = -float(self.signs @ amounts)
-        way = solved(system, lacks)[: len(chosen)]
-        best, most = amounts, self.bounds(self.fair(amounts), None)[1]
-        for share in (1.0, 0.5, 0.2, 0.05, share_inside(amounts[chosen], way, self.strength)):
-            new = amounts.copy()
-            new[chosen] += share * way
-            new = self.fair(new)
-            dual = self.bounds(new)[1]
-            if dual > most:
-                best, most = new, dual
-        return best
-
-
-def share_inside(amounts: Vector, way: Vector, most: float) -> float:
-    """Give how far along a way amounts stay from 0 to ``most``, at most 1; a hair outside does not count."""
-    hair = 1e-9 * most
-    room = np.where(way < 0, amounts + hair, most + hair - amounts)
-    moves = way != 0
-    return float((room[moves] / np.abs(way[moves])).min(initial=1.0))
+        way = solved(system, lacks)
+        new = amounts.copy()
+        new[chosen] += way[:count]
+        return new, offset + (float(way[-1]) if self.is_free else 0.0)
 
 
 def problem_of(

@@ -114,6 +114,12 @@ def narrowed(rows: Matrix) -> tuple[Matrix, Callable[[Vector], Vector]]:
 
 def solved(system: Matrix, right: Vector) -> Vector:
     """Solve a symmetric system, by its shortest solution where it is singular (what is there twice)."""
+    try:
+        found: Vector = np.asarray(np.linalg.solve(system, right), np.float64)
+        if np.abs(system @ found - right).max() <= 1e-12 * max(1.0, float(np.abs(right).max())) < np.inf:
+            return found
+    except np.linalg.LinAlgError:
+        pass
     return np.asarray(linalg.lstsq(system, right, cond=1e-13, lapack_driver="gelsy", check_finite=False)[0])
 
 

@@ -1,16 +1,21 @@
-"""Support vector machines by ascent on the dual, two amounts at a time."""
+"""Support vector machines by ascent on the dual: accelerated, projected onto its box, with an exact last step."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._hinge import Hinge, problem_of, solution
-from ._solver import Matrix, Offset, Solution, Vector, is_close, unsolved
+from ._solver import Offset, Solution, Vector, is_close, unsolved
 
 NAME = "svm_descent"
-FLAT = 1e-12
-"""The least curvature along a pair, so that rows that are there twice divide by something."""
+FIRST, LATER = 25, 1.5
+"""The step after which the gap is looked at first, and by how much later each time."""
+GROWTH = 1.1
+"""How much longer each step tries to be."""
 
 
 def svm_descent(
@@ -23,16 +28,17 @@ def svm_descent(
     degree: int = 3,
     offset: Offset = "free",
     tolerance: float = 1e-11,
-    iterations: int = 2_000_000,
+    iterations: int = 100_000,
 ) -> Solution:
     """Minimise ``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))`` by raising its dual.
 
-    The settings are those of ``svm_interior_point``. A step costs about 10 n, the memory is n^2.
+    The settings are those of ``svm_interior_point``. A step costs 2 n d with a linear kernel and n^2 with another.
 
-    Each step moves the pair of amounts that promises most (Fan, Chen and Lin, JMLR 6, 2005, working set selection 2 and
-    equation 9) or, where the offset is penalised and no equality ties them, the single amount (Hsieh et al., ICML 2008,
-    equation 9, the choice being the greedy one). From time to time all that lie between 0 and ``strength`` move at once
-    to where their margins are 1, as far as the box allows, so that the end is not a crawl.
+    Steps are those of FISTA (Beck and Teboulle, SIAM J. Imaging Sciences 2, 2009, equations 4.1 to 4.3) on the dual,
+    each brought back into the box and, with a free offset, onto ``sum sign a = 0`` (Brucker, Operations Research
+    Letters 3, 1984), begun anew when momentum and step disagree (O'Donoghue and Candes, Found. Comput. Math. 15, 2015,
+    section 3.2). They tell early which amounts lie between 0 and ``strength``; from time to time these are solved for,
+    and the gap says whether that was the optimum.
 
     >>> found = svm_descent([[-3.0], [-1.0], [1.0], [2.0]], [-1, -1, 1, 1])
     >>> found.weights.round(6).tolist(), found.gap < 1e-9
@@ -52,77 +58,84 @@ def svm_descent(
     return solution(rows, problem, amounts, number)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Amounts, and the scores that they make, so that no product is made twice."""
+
+    amounts: Vector
+    scores: Vector
+
+    def beyond(self, before: Place, share: float) -> Place:
+        """The place as far beyond this one, seen from an earlier one."""
+        return Place(
+            self.amounts + share * (self.amounts - before.amounts), self.scores + share * (self.scores - before.scores)
+        )
+
+
 def ascend(problem: Hinge, tolerance: float, most: int) -> tuple[Vector, int]:
     """Give the amounts at which the gap is closed, and the number of steps."""
-    gram = problem.rows @ problem.rows.T if problem.is_linear else problem.gram
-    amounts, primal, dual = np.zeros(len(problem.signs)), np.inf, -np.inf
-    number, stint = 0, max(100, len(amounts) // 2)
-    move = by_pairs if problem.is_free else one_by_one
-    while number < most:
-        amounts = move(problem, gram, amounts, min(stint, most - number))
-        number += min(stint, most - number)
-        for tried in (amounts, together(problem, amounts)):
-            tried = problem.fair(tried)
-            new_primal, new_dual, _ = problem.bounds(tried)
-            if new_dual >= dual:
-                amounts, primal, dual = tried, new_primal, new_dual
-        if is_close(primal, dual, tolerance):
-            return amounts, number
-    raise unsolved(NAME, primal, dual, tolerance, number)
+    nothing = np.zeros(len(problem.signs))
+    now = start = Place(nothing, nothing)
+    length, momentum, look, primal, dual = 1.0, 1.0, FIRST, inf, -inf
+    for number in range(1, most + 1):
+        new, length = step(problem, start, length * GROWTH)
+        if float((start.amounts - new.amounts) @ (new.amounts - now.amounts)) > 0:
+            momentum = 1.0
+        after = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        start = new.beyond(now, (momentum - 1) / after)
+        now, momentum = new, after
+        if number >= min(look, most):
+            look = int(number * LATER)
+            best = last_step(problem, now)
+            primal, dual, _ = problem.bounds(best)
+            if is_close(primal, dual, tolerance):
+                return best, number
+    raise unsolved(NAME, primal, dual, tolerance, most)
 
 
-def together(problem: Hinge, amounts: Vector) -> Vector:
-    """Move all amounts that are between 0 and ``strength`` at once."""
-    edge = 1e-12 * problem.strength
-    is_between = (amounts > edge) & (amounts < problem.strength - edge)
-    too_many = problem.is_linear and is_between.sum() > problem.rows.shape[1] + 1  # margins that cannot all be 1
-    return amounts if too_many else problem.finished(amounts, is_between)
+def step(problem: Hinge, start: Place, length: float) -> tuple[Place, float]:
+    """Take one step, shorter until the dual's bend along it is less than its model's; give the place and the length."""
+    slope = 1 - problem.signs * start.scores
+    while True:
+        amounts = projected(problem, start.amounts + length * slope)
+        scores = problem.scores(amounts)
+        along = amounts - start.amounts
+        bend = float((along * problem.signs) @ (scores - start.scores))
+        if bend * length <= float(along @ along) * (1 + 1e-9) or length < 1e-300:
+            return Place(amounts, scores), length
+        length /= 2
 
 
-def by_pairs(problem: Hinge, gram: Matrix, amounts: Vector, count: int) -> Vector:
-    """Move so many pairs, each to its best place within the box."""
-    amounts, signs, most = amounts.copy(), problem.signs, problem.strength
-    wants = signs - gram @ (amounts * signs)  # what the offset would have to be for a margin of 1
-    diagonal = np.ascontiguousarray(gram.diagonal())
-    may_rise = np.where(np.where(signs > 0, amounts < most, amounts > 0), 0.0, -np.inf)
-    may_fall = np.where(np.where(signs > 0, amounts > 0, amounts < most), 0.0, np.inf)
-    for _ in range(count):
-        i = int(np.argmax(wants + may_rise))
-        lead = wants[i] - wants - may_fall  # (n,), -inf where nothing may fall
-        bend = np.maximum(diagonal[i] + diagonal - 2 * gram[i], FLAT)
-        gain = np.where(lead > 0, lead, 0.0)
-        gain *= gain
-        gain /= bend
-        j = int(np.argmax(gain))
-        if not lead[j] > 0:
+def projected(problem: Hinge, amounts: Vector) -> Vector:
+    """Give the nearest amounts in the box that, with a free offset, weigh both signs the same.
+
+    They are ``clip(a - shift * sign)`` for the one shift at which they do, found by Newton's method in a bracket.
+    """
+    most, signs = problem.strength, problem.signs
+    if not problem.is_free:
+        return np.clip(amounts, 0.0, most)
+    shift, low, high = 0.0, -inf, inf
+    for _ in range(100):
+        inside = np.clip(amounts - shift * signs, 0.0, most)
+        over = float(signs @ inside)
+        if abs(over) <= 1e-14 * most * len(signs):
             break
-        share = min(
-            lead[j] / bend[j],
-            most - amounts[i] if signs[i] > 0 else amounts[i],
-            amounts[j] if signs[j] > 0 else most - amounts[j],
-        )
-        for k, way in ((i, signs[i]), (j, -signs[j])):
-            amounts[k] = min(most, max(0.0, amounts[k] + way * share))
-            up, down = (amounts[k] < most, amounts[k] > 0) if signs[k] > 0 else (amounts[k] > 0, amounts[k] < most)
-            may_rise[k], may_fall[k] = 0.0 if up else -np.inf, 0.0 if down else np.inf
-        wants -= share * (gram[i] - gram[j])
-    return amounts
+        low, high = (shift, high) if over > 0 else (low, shift)
+        free = int(((inside > 0) & (inside < most)).sum())
+        new = shift + over / max(free, 1)
+        if not low < new < high:
+            new = (low + high) / 2 if np.isfinite(low + high) else 2 * shift + np.sign(over) * most
+        shift = new
+    return problem.fair(np.clip(amounts - shift * signs, 0.0, most))
 
 
-def one_by_one(problem: Hinge, gram: Matrix, amounts: Vector, count: int) -> Vector:
-    """Move so many single amounts, each to its best place within the box."""
-    amounts, signs, most = amounts.copy(), problem.signs, problem.strength
-    lacks = 1 - signs * (gram @ (amounts * signs))  # the slope of the dual
-    bend = np.maximum(gram.diagonal(), FLAT)
-    for _ in range(count):
-        way = np.clip(amounts + lacks / bend, 0.0, most) - amounts
-        gain = way * (lacks - way * bend / 2)
-        i = int(np.argmax(gain))
-        if not gain[i] > 0:
-            break
-        amounts[i] += way[i]
-        lacks -= way[i] * signs[i] * signs * gram[i]
-    return amounts
+def last_step(problem: Hinge, at: Place) -> Vector:
+    """Solve for the amounts that are between 0 and ``strength``, if they are so few that their margins can all be 1."""
+    is_low, is_high = at.amounts <= 0, at.amounts >= problem.strength
+    count = len(at.amounts) - int(is_low.sum() + is_high.sum())
+    if problem.is_linear and count > problem.rows.shape[1] + 1:
+        return at.amounts
+    return problem.finished(at.amounts, is_low, is_high)
 
 
 THIS = svm_descent

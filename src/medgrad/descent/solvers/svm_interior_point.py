@@ -13,7 +13,7 @@ from ._hinge import Hinge, problem_of, solution
 from ._solver import Offset, Solution, Vector, cholesky, is_close, normal, unsolved
 
 NAME = "svm_interior_point"
-NEAR = 1e-3
+NEAR = 1e-2
 """The gap, as a share of the objective, from which on the exact last step is tried."""
 
 
@@ -100,10 +100,8 @@ def follow(problem: Hinge, tolerance: float, most: int) -> tuple[Vector, int]:
         best = problem.fair(at.amounts)
         primal, dual, _ = problem.bounds(best)
         if primal - dual <= NEAR * max(1.0, abs(primal)):
-            exact = problem.fair(last_step(problem, at))
-            exact_primal, exact_dual, _ = problem.bounds(exact)
-            if exact_primal - exact_dual < primal - dual:
-                best, primal, dual = exact, exact_primal, exact_dual
+            best = last_step(problem, at)
+            primal, dual, _ = problem.bounds(best)
         if is_close(primal, dual, tolerance):
             return best, number
         at = advance(problem, at)
@@ -123,13 +121,12 @@ def begin(problem: Hinge) -> Point:
 
 
 def last_step(problem: Hinge, at: Point) -> Vector:
-    """Put amounts that go to a bound onto it, and solve for the rest."""
-    share = at.amounts / problem.strength
-    is_low, is_high = share < at.low_price, 1 - share < at.high_price
-    both = is_low & is_high  # far from told apart: the nearer bound
-    is_low, is_high = is_low & (~both | (share < 0.5)), is_high & (~both | (share >= 0.5))
-    placed = np.where(is_low, 0.0, np.where(is_high, problem.strength, at.amounts))
-    return problem.finished(placed, ~is_low & ~is_high)
+    """Tell the amounts that go to a bound from the rest, which are then solved for."""
+    share = at.amounts / at.amounts.max()
+    is_low, is_high = share < at.low_price, 1 - at.amounts / problem.strength < at.high_price
+    both = is_low & is_high  # not told apart yet: the nearer bound
+    is_near = at.amounts < problem.strength / 2
+    return problem.finished(at.amounts, is_low & (~both | is_near), is_high & (~both | ~is_near))
 
 
 def advance(problem: Hinge, at: Point) -> Point:
