@@ -87,7 +87,7 @@ def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         },
         prepare=(*placing(facts, spacing), scaling(facts)),
         augment=augmentation(facts, spacing),
-        optimiser={"name": "adamw", "rate": 3e-3, "decay": 1e-2},
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
         schedule={"name": "cosine", "warm": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed),
