@@ -406,3 +406,15 @@ def test_turning_the_signs_turns_the_scores(name):
     one, other = solver(name)(rows, signs), solver(name)(rows, -signs)
     np.testing.assert_allclose(one.weights, -other.weights, atol=1e-5)
     assert one.offset == pytest.approx(-other.offset, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", SVM)
+@pytest.mark.parametrize("strength", [10.0, 100.0])
+def test_a_margin_that_nobody_is_within_is_found(name, strength):
+    """Columns that hang together and classes that a plane parts: no amount is at its upper bound."""
+    rng = np.random.default_rng(7)
+    rows = np.cumsum(rng.normal(size=(60, 200)), axis=1) / 10
+    found = solver(name)(rows, blobs()[1], strength=strength)
+    assert found.gap < 1e-8
+    assert np.abs(found.coefficients).max() < strength
+    assert (blobs()[1] * (rows @ found.weights + found.offset)).min() == pytest.approx(1, abs=1e-7)

@@ -27,7 +27,7 @@ def svm_descent(
     gamma: float = 0.0,
     degree: int = 3,
     offset: Offset = "free",
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-9,
     iterations: int = 100_000,
 ) -> Solution:
     """Minimise ``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))`` by raising its dual.

@@ -13,7 +13,7 @@ from ._hinge import Hinge, problem_of, solution
 from ._solver import Offset, Solution, Vector, cholesky, is_close, normal, unsolved
 
 NAME = "svm_interior_point"
-NEAR = 1e-2
+NEAR = 0.1
 """The gap, as a share of the objective, from which on the exact last step is tried."""
 
 
@@ -26,7 +26,7 @@ def svm_interior_point(
     gamma: float = 0.0,
     degree: int = 3,
     offset: Offset = "free",
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-9,
     iterations: int = 100,
 ) -> Solution:
     """Minimise ``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))`` until primal and dual meet.
