@@ -1,6 +1,7 @@
 """Every optimiser learns a small real task as the loop steps it, and says what its kind can and cannot."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from torch import nn
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.descent.optimisers.muon import orthogonal
-from medgrad.engine.train import train
+from medgrad.engine.checkpoint import read_checkpoint, write_checkpoint
+from medgrad.engine.learn import Learner
+from medgrad.engine.train import Average, train
 from medgrad.errors import NameNotFound, SettingError
 from medgrad.tasks._task import stack
 from medgrad.tasks.classification import Classification
@@ -49,6 +52,37 @@ def test_an_optimiser_learns_a_small_task_as_it_comes(name):
 def test_one_that_learns_nothing_is_caught():
     before, after = learned(optimiser("sgd"), rate=1e-7)
     assert after > before / 2
+
+
+def learner(name):
+    """Make what a learner is restored by: a network in channels-last order, its optimiser, its mean."""
+    torch.manual_seed(0)
+    network = registry.find("models", "cnn")(1, 3, 2, channels=(4, 8)).to(memory_format=torch.channels_last)
+    stepper = optimiser(name)(network.named_parameters())
+    place = SimpleNamespace(device="cpu")
+    return SimpleNamespace(network=network, optimiser=stepper, average=Average(network, 0.9), place=place)
+
+
+def go(learner, first, last):
+    task = Classification(dims=2, labels=("a", "b", "c"))
+    batches = (stack([task.encode(task.example(6 * n + k)) for k in range(6)]) for n in range(first, last))
+    settings = {"gradients": build_gradients([]), "steps": last, "first": first, "average": learner.average}
+    for _ in train(learner.network, task, batches, optimiser=learner.optimiser, **settings):
+        pass
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_run_that_is_restored_goes_on_to_the_same_bits(name, tmp_path):
+    whole, first, second = (learner(name) for _ in range(3))
+    go(whole, 0, 6)
+    go(first, 0, 3)
+    state = {"model": first.network.state_dict(), "average": first.average.weights, "done": 3, "best": 0.0}
+    state |= {"optimiser": first.optimiser.state_dict(), "best_step": 0, "stale": 0}
+    write_checkpoint(tmp_path / "last.safetensors", state)
+    Learner.restore(second, read_checkpoint(tmp_path / "last.safetensors"))
+    go(second, 3, 6)
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(second.network.state_dict()[key], value), key
 
 
 # What the kinds are

@@ -21,6 +21,11 @@ class LBFGS(torch.optim.LBFGS):
             )
         super().add_param_group(param_group)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for p, kept in self.state.items():
+            self.state[p] = copied(kept)
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
         if not self.param_groups[0]["lr"]:
@@ -60,6 +65,18 @@ class LBFGS(torch.optim.LBFGS):
         kept = self.state[params[0]]
         if "prev_flat_grad" in kept:
             kept["prev_flat_grad"] = flat(params)
+
+
+def copied(value: Any) -> Any:
+    """Give a state in memory of its own, from its beginning on.
+
+    In a file tensors begin anywhere, and products of tensors that do not begin alike differ in their last bit.
+    """
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {k: copied(v) for k, v in value.items()}
+    return [copied(v) for v in value] if isinstance(value, list) else value
 
 
 def flat(params: list[Tensor]) -> Tensor:
