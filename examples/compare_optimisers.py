@@ -35,7 +35,7 @@ def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:
 
 def main() -> None:
     """Print a line for every tenth step."""
-    curves = {"adamw": losses("adamw", rate=3e-3), "sgd": losses("sgd", rate=3e-2)}
+    curves = {"adamw": losses("adamw", rate=3e-3), "nesterov": losses("nesterov", rate=3e-2)}
     print("step  " + "  ".join(f"{name:>8}" for name in curves))
     for step in range(0, 40, 10):
         print(f"{step:4}  " + "  ".join(f"{curve[step]:8.3f}" for curve in curves.values()))
