@@ -95,8 +95,10 @@ def lbfgs(
     part of the function, as decay / 2 * |w|^2 of what has more than one axis.
 
     One step makes ``iterations`` of these on the same batch, and learns only from pairs within it. It is for the whole
-    set or large batches. One step costs at most about ``calls`` gradients, and 2 * history + 6 times as much memory
-    again as the weights. If the closure fails, the weights are put back and the pairs are forgotten.
+    set or large batches. If the closure fails, the weights are put back and the pairs are forgotten.
+
+    One step costs at most about ``calls`` gradients, 2 * history + 6 times as much memory again as the weights, and four
+    passes over the weights for each pair in each iteration: seconds on a processor for tens of millions of weights.
     """
     if iterations < 2:
         raise ValueError(f"L-BFGS learns from the second iteration on a batch, but 'iterations' is {iterations}.")
