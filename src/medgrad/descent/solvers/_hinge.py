@@ -102,17 +102,21 @@ class Hinge:
         Kunisch, SIAM J. Optim. 13, 2002, section 2). Of all that is met, the fair amounts with the least gap are given.
         """
         best = self.fair(amounts)
-        least, hair = self.gap(best), 1e-10
+        least, hair, moved = self.gap(best), 1e-10, len(amounts)
         for _ in range(MOST_MOVES):
+            chosen = np.flatnonzero(~is_low & ~is_high)
+            if self.is_linear and len(chosen) > self.rows.shape[1] + 1:  # margins that cannot all be 1
+                break
             amounts = np.where(is_low, 0.0, np.where(is_high, self.strength, amounts))
-            amounts, offset = self.between(amounts, np.flatnonzero(~is_low & ~is_high))
+            amounts, offset = self.between(amounts, chosen)
             found = self.fair(amounts)
             gap = self.gap(found)
             best, least = (found, gap) if gap < least else (best, least)
             beyond = self.signs * (self.scores(amounts) + offset) - 1  # margins less 1, 0 for those between
             low = np.where(is_low, beyond > -hair, ~is_high & (amounts <= 0))
             high = np.where(is_high, beyond < hair, ~is_low & (amounts >= self.strength))
-            if (low == is_low).all() and (high == is_high).all():
+            before, moved = moved, int((low != is_low).sum() + (high != is_high).sum())
+            if moved == 0 or moved > before:  # nobody moves, or it does not settle from here
                 break
             is_low, is_high = low, high
         return best

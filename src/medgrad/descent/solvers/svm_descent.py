@@ -130,12 +130,8 @@ def projected(problem: Hinge, amounts: Vector) -> Vector:
 
 
 def last_step(problem: Hinge, at: Place) -> Vector:
-    """Solve for the amounts that are between 0 and ``strength``, if they are so few that their margins can all be 1."""
-    is_low, is_high = at.amounts <= 0, at.amounts >= problem.strength
-    count = len(at.amounts) - int(is_low.sum() + is_high.sum())
-    if problem.is_linear and count > problem.rows.shape[1] + 1:
-        return at.amounts
-    return problem.finished(at.amounts, is_low, is_high)
+    """Solve for the amounts that are between 0 and ``strength``."""
+    return problem.finished(at.amounts, at.amounts <= 0, at.amounts >= problem.strength)
 
 
 THIS = svm_descent

@@ -13,7 +13,7 @@ from ._hinge import Hinge, problem_of, solution
 from ._solver import Offset, Solution, Vector, cholesky, is_close, normal, unsolved
 
 NAME = "svm_interior_point"
-NEAR = 0.1
+NEAR = 0.3
 """The gap, as a share of the objective, from which on the exact last step is tried."""
 
 
