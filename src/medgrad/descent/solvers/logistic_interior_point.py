@@ -11,7 +11,7 @@ from ._logistic import Logistic, doubts, problem_of, solution
 from ._solver import Offset, Solution, Vector, is_close, narrowed, normal, solved, unsolved
 
 NAME = "logistic_interior_point"
-LATE = 1e-6
+LATE = 1e-8
 """The mean product of parts and multipliers from which on the exact last step is tried."""
 
 
