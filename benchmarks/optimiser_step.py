@@ -82,7 +82,7 @@ def seconds(rows: list[dict[str, Any]], clock: str) -> float:
 def row_of(name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Race one of ours against both of torch's."""
     sides = {s: Side(__file__, s, threads=threads) for s in (name, *PEERS)}
-    found = race(sides, rounds, warm=2)
+    found = race(sides, rounds)
     clock = "cpu" if threads == 1 else "wall"
     taken = {s: seconds(found[s], clock) for s in sides}
     return {

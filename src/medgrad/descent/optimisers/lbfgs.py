@@ -97,8 +97,8 @@ def lbfgs(
     One step makes ``iterations`` of these on the same batch, and learns only from pairs within it. It is for the whole
     set or large batches. If the closure fails, the weights are put back and the pairs are forgotten.
 
-    One step costs at most about ``calls`` gradients, 2 * history + 6 times as much memory again as the weights, and four
-    passes over the weights for each pair in each iteration: seconds on a processor for tens of millions of weights.
+    One step costs at most about ``calls`` gradients, 2 * history + 6 times as much memory again as the weights, and
+    four passes over the weights for each pair in each iteration: seconds on a processor for tens of millions of them.
     """
     if iterations < 2:
         raise ValueError(f"L-BFGS learns from the second iteration on a batch, but 'iterations' is {iterations}.")
