@@ -6,7 +6,8 @@ from medgrad import registry
 from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
 
 ROOMS = ("tasks", "models", "losses", "augment", "prepare", "metrics", "data.formats", "data.layouts", "apps.verbs",
-         "descent.optimisers", "descent.gradients", "descent.schedules", "descent.solvers", "engine.trackers")  # fmt: skip
+         "descent.optimisers", "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping",
+         "engine.trackers")  # fmt: skip
 EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..data.cohort import Cohort, Entry, Source
+from ..data.cohort import Cohort, Entry
 from ..data.grid import Grid
+from ..data.source import Source
 from ..data.types import Image, LabelMap, Scores
 from ..errors import MedgradError
 from ..trust.leaks import Record, record

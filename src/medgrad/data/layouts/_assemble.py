@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import LayoutError, MedgradError
-from ..cohort import Cohort, Entry, Source
+from ..cohort import Cohort, Entry
 from ..formats import read, read_labels
 from ..patients import with_patients
+from ..source import Source
 from ..split_files import with_split_beside
 from ._beside import patients_by_tag, told_beside
 from ._files import MASK_WORDS, REGION_WORDS, modality_of, some, words_of

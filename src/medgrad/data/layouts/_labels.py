@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...errors import LayoutError, MedgradError
-from ..cohort import Source, labels_at
+from ..cohort import labels_at
 from ..formats import suffix_of
+from ..source import Source
 from ..types import LabelMap
 from ._files import some
 

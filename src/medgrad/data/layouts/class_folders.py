@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cohort import Cohort, Entry, Source
+from ..cohort import Cohort, Entry
 from ..patients import WORDS
+from ..source import Source
 from ..types import Scores
 from ._assemble import dims_of, finished, image_shape, spread
 from ._files import IMAGE_WORDS, MASK_WORDS, images_in, natural, side_and_rest, some, stem_of, words_of

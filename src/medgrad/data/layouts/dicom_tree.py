@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import FormatError, LayoutError
-from ..cohort import Cohort, Entry, Source
+from ..cohort import Cohort, Entry
 from ..formats import format_of
 from ..formats._dicom_file import is_dicom
 from ..formats._dicom_index import SeriesInfo, series_in
 from ..formats.dicom import MODALITY, first_files
+from ..source import Source
 from ._assemble import finished
 from ._files import MODALITY_WORDS, some
 from ._layout import Hints, Miss

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, LayoutError
-from ..cohort import SPLITS, Cohort, Entry, Source
+from ..cohort import SPLITS, Cohort, Entry
 from ..formats.arrays import stored
+from ..source import Source
 from ..types import Scores
 from ._assemble import dims_of, image_shape
 from ._files import some

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import LayoutError
-from ..cohort import Cohort, Entry, Source
+from ..cohort import Cohort, Entry
+from ..source import Source
 from ..split_files import json_of
 from ._assemble import finished, with_labels
 from ._files import images_in, modality_of, natural, some, stem_of

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import LayoutError
-from ..cohort import SPLITS, Cohort, Entry, Source
+from ..cohort import SPLITS, Cohort, Entry
 from ..patients import with_patients
+from ..source import Source
 from ..split_files import bare, column, counted, rows_of, side_of, split_column, with_split_beside
 from ..types import Scores
 from ._assemble import dims_of, image_shape, with_labels, without_unjudged_sides

@@ -40,7 +40,7 @@ def logistic_descent(
 
     >>> found = logistic_descent([[-2.0], [-1.0], [1.0], [2.0]], [-1, -1, 1, 1], penalty="l1")
     >>> round(float(found.weights[0]), 4), found.gap < 1e-9
-    (1.0434, True)
+    (1.012, True)
     """
     whole = problem_of(rows, signs, strength=strength, penalty=penalty, offset=offset, tolerance=tolerance)
     if whole.penalty == "l1":

@@ -40,7 +40,7 @@ def logistic_interior_point(
 
     >>> found = logistic_interior_point([[-2.0], [-1.0], [1.0], [2.0]], [-1, -1, 1, 1])
     >>> round(float(found.weights[0]), 4), round(abs(found.offset), 4), found.gap < 1e-9
-    (0.9105, 0.0, True)
+    (1.0066, 0.0, True)
     """
     whole = problem_of(rows, signs, strength=strength, penalty=penalty, offset=offset, tolerance=tolerance)
     if whole.penalty == "l1":
