@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,18 +67,47 @@ def in_order(inputs: Tensor) -> Tensor:
 CONVOLUTIONS = (F.conv2d, F.conv3d)
 
 
-class ShortInFull(TorchFunctionMode):
-    """Convolutions of images that are shorter than the kernel, in float32 within autocast on a processor.
+BLOCK = 16
+"""The most channels that a processor's kernels take at once."""
 
-    There the bfloat16 gradient of the kernel (torch 2.13 with oneDNN) reads and writes memory that is not its own: it
-    is wrong, often not finite, and may end the process. Such images are tiny, so this costs nothing.
+
+class Sound(TorchFunctionMode):
+    """Convolutions on a processor, with two put right that torch 2.13 with oneDNN gets wrong there.
+
+    In bfloat16, of images shorter than the kernel, the gradient of the kernel reads and writes memory that is not its
+    own: it is wrong, often not finite, and may end the process. These run in float32; being tiny, they cost nothing.
+
+    With a kernel of one element, a stride and few channels, in channels-last order, the gradient of the kernel writes
+    past its workspace (oneDNN's issue 6035). Such a convolution looks at every so many elements only: these are picked
+    out first, and the rest is one without a stride.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in CONVOLUTIONS and any(n < k for n, k in zip(args[0].shape[2:], args[1].shape[2:], strict=False)):
+        if func not in CONVOLUTIONS:
+            return func(*args, **(kwargs or {}))
+        inputs, kernel = args[0], args[1]
+        if any(n < k for n, k in zip(inputs.shape[2:], kernel.shape[2:], strict=False)):
             with torch.autocast("cpu", enabled=False):
                 return func(*[a.float() if isinstance(a, Tensor) else a for a in args], **(kwargs or {}))
+        if is_picking(kernel, args, kwargs):
+            stride = args[3] if isinstance(args[3], tuple) else (args[3],) * (kernel.ndim - 2)
+            picked = inputs[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
+            return func(picked, *args[1:3])
         return func(*args, **(kwargs or {}))
+
+
+def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
+    """Tell whether a convolution has a kernel of one element, a stride, few channels, and nothing else."""
+    if kwargs or len(args) < 4 or kernel[0, 0].numel() != 1 or kernel.shape[1] >= BLOCK:
+        return False
+    padding = args[4] if len(args) > 4 else 0
+    groups = args[6] if len(args) > 6 else 1
+    return groups == 1 and not isinstance(padding, str) and not any(numbers(padding)) and max(numbers(args[3])) > 1
+
+
+def numbers(value: int | Sequence[int]) -> Sequence[int]:
+    """Give a setting of a convolution as numbers, one or one an axis."""
+    return (value,) if isinstance(value, int) else tuple(value)
 
 
 class Mixed(nn.Module):
@@ -92,10 +122,12 @@ class Mixed(nn.Module):
         self.place = place
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        if self.place.dtype == torch.float32:
-            return self.network(x)
         kind = self.place.device.split(":")[0]
-        with torch.autocast(kind, self.place.dtype), ShortInFull() if kind == "cpu" else nullcontext():
+        sound = Sound() if kind == "cpu" else nullcontext()
+        if self.place.dtype == torch.float32:
+            with sound:
+                return self.network(x)
+        with torch.autocast(kind, self.place.dtype), sound:
             out = self.network(x)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
