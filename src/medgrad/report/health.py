@@ -16,8 +16,8 @@ NAME, CELL, TALL, SHORT = 150.0, 9.0, 12.0, 7.0
 TOP, BOTTOM = 22.0, 20.0
 SHADES = 9
 EXPLAINED = {
-    "gradient": "Gradient of each layer: its norm; a shade darker is {step} times more",
-    "update": "Change at one step, against what a unit says; a shade darker is {step} times more",
+    "gradient": ("Gradient of each layer", "The norm of the gradient that the optimiser was given."),
+    "update": ("Change of each layer", "The change that one step made, against what a unit says before it."),
 }
 
 
@@ -52,7 +52,8 @@ def map_of(seen: Sequence[Mapping[str, Any]], what: str) -> str:
     tall = TALL if len(picked) <= 30 else SHORT
     width, height = NAME + CELL * COLUMNS + 8, TOP + tall * len(picked) + BOTTOM
     wide = CELL * COLUMNS / len(columns)
-    out = [f'<text class="title" x="0" y="12">{text(EXPLAINED[what].format(step=step))}</text>']
+    title, meaning = EXPLAINED[what]
+    out = [f'<text class="title" x="0" y="12">{text(title)}</text>']
     for r, name in enumerate(picked):
         y = TOP + r * tall
         if tall == TALL or r % 2 == 0:
@@ -65,7 +66,9 @@ def map_of(seen: Sequence[Mapping[str, Any]], what: str) -> str:
         anchor = "start" if at == 0 else "end"
         x = NAME + (0 if at == 0 else CELL * COLUMNS)
         out.append(f'<text x="{x:.1f}" y="{height - 6:.1f}" text-anchor="{anchor}">step {columns[at]["step"]:,}</text>')
-    return f"<figure>{svg(width, height, ''.join(out), says=f'{what} of each layer over the steps')}</figure>"
+    picture = svg(width, height, "".join(out), says=f"{title} over the steps")
+    words = f"{meaning} A shade darker is {step} times more."
+    return f"<figure>{picture}<figcaption>{text(words)}</figcaption></figure>"
 
 
 def value(row: Mapping[str, Any], name: str, what: str) -> float:
