@@ -91,12 +91,13 @@ def fit(
         run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
         run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
     judged: list[Judged] = []
+    tests = sum(e.split == "test" and e.truth is not None for e in cohort.entries)
     for number, side in enumerate(sides):
         each = Run(run.folder / f"fold-{number}") if folds > 1 else run
         if team.leads and not (each.has_begun and each.recipe_file.exists()):
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        how = Way(deadline, device or team.device, track, heal)
+        how = Way(deadline, tests, device or team.device, track, heal)
         ended, rows = fit_one(each, side, team, how, teller)
         judged += rows
     leave(team)
@@ -141,9 +142,13 @@ def begin(
 
 @dataclass(frozen=True)
 class Way:
-    """How one model is trained: until when, where, whom to tell, and whether to heal it."""
+    """How one model is trained: until when, how many test cases are to be judged then, where, whom to tell.
+
+    With ``heal`` a network that cannot learn is remedied.
+    """
 
     deadline: float
+    tests: int = 0
     device: str | None = None
     track: str | None = None
     heal: bool = False
@@ -178,7 +183,7 @@ def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
     """Train by descent; give the recipe as it was followed, and what ended it."""
     run, team = learner.run, learner.team
     if not learner.recipe.training.steps:
-        learner.recipe = shared_recipe(decide_steps(learner, how.deadline, teller), team)
+        learner.recipe = shared_recipe(decide_steps(learner, how.deadline, how.tests, teller), team)
     if team.leads:
         run.write_recipe(learner.recipe)
         run.note(parameters=sum(p.numel() for p in learner.network.parameters()))

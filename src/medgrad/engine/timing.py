@@ -62,8 +62,8 @@ def time_validation(learner: Learner) -> float:
     return taken
 
 
-def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
-    """Turn the minutes that are left into steps, by timing a few, and keep a share of them for validation."""
+def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> Recipe:
+    """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases."""
     step, threads = time_steps(learner)
     learner.recipe = learner.recipe.with_training(threads=threads)
     learner.begin()
@@ -74,7 +74,7 @@ def decide_steps(learner: Learner, deadline: float, teller: Teller) -> Recipe:
     rounds, cases = share_out(
         SHARE * left, validation, rounds=learner.recipe.training.validations, cases=len(learner.valid)
     )
-    final = FINAL * validation * len(learner.valid)
+    final = FINAL * validation * (len(learner.valid) + tests)
     steps = int(max(20, (left - final - rounds * cases * validation) / step))
     teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
     return learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
