@@ -7,7 +7,7 @@ import pytest
 from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
 from medgrad.engine.over_seeds import estimate, paired
-from medgrad.engine.race import Entrant, by_grid, curve_of
+from medgrad.engine.race import Entrant, by_grid, by_optuna, curve_of
 from medgrad.report.race import race_page, verdict
 from medgrad.tasks.classification import Classification
 
@@ -85,6 +85,20 @@ def test_the_grid_leads_one_further_at_its_edge(best, wanted, tries):
 
     assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))["rate"] == pytest.approx(own * wanted)
     assert len(asked) == tries
+
+
+def test_optuna_searches_rate_and_decay():
+    pytest.importorskip("optuna", reason="it needs the extra tune")
+    asked = []
+
+    def tried(settings):
+        asked.extend(settings)
+        return [-abs(np.log10(each["rate"] / 3e-3)) for each in settings]
+
+    best = by_optuna(Entrant("adamw"), tried, 12)
+    assert len(asked) == 12
+    assert set(best) == {"rate", "decay"}
+    assert best == min(asked, key=lambda each: abs(np.log10(each["rate"] / 3e-3)))
 
 
 def test_seconds_are_those_of_learning():
