@@ -88,6 +88,9 @@ class Recipe:
             if "name" not in table:
                 raise SettingError(f"A table of [{room}] has no name. Known: {', '.join(registry.names(room))}.")
             registry.check_settings(room, table["name"], {k: v for k, v in table.items() if k != "name"})
+        for key, value in self.optimiser.items():
+            if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
+                raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
