@@ -113,7 +113,7 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         model={"name": "resnet", "channels": channels, "blocks": (2,) * levels, "stem": stem, "dropout": 0.3},
         prepare=(*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)),
         augment=whole_augmentation(facts),
-        optimiser={"name": "adamw", "rate": 2e-3, "decay": 5e-2},
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 5e-2},
         schedule={"name": "cosine", "warm": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(
