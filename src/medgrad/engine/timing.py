@@ -19,7 +19,10 @@ LONG_ENOUGH = 20.0
 """The seconds after which timing gives up on more."""
 SHARE = 0.1
 """The share of the time that validation on the way may take."""
-FEWEST_ROUNDS, FEWEST_CASES = 4, 4
+FEWEST_ROUNDS = 4
+FEWEST_CASES = {"dense": 4, "pooled": 32}
+"""The fewest cases that a validation says something with: a figure of a whole set, such as an AUROC, needs more."""
+FEW_STEPS, SMALL_BATCH = 250, 8
 FINAL = 2.5
 """How much longer the last judgement of a case takes, with all its figures and pictures, than one on the way."""
 
@@ -72,18 +75,36 @@ def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) 
     if left < 20 * step:
         raise SettingError(f"There is no time to learn: a step takes {step:.1f} s. Give more minutes.")
     rounds, cases = share_out(
-        SHARE * left, validation, rounds=learner.recipe.training.validations, cases=len(learner.valid)
+        SHARE * left,
+        validation,
+        rounds=learner.recipe.training.validations,
+        cases=len(learner.valid),
+        fewest=FEWEST_CASES.get(learner.task.outputs.shape, 8),
     )
     final = FINAL * validation * (len(learner.valid) + tests)
     steps = int(max(20, (left - final - rounds * cases * validation) / step))
     teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
-    return learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
+    batch, steps = more_steps(learner.recipe.training.batch, steps, learner.team.size)
+    if batch < learner.recipe.training.batch:
+        teller.say(f"That is few, so a batch is made of {batch} cases, for {steps} steps.")
+    return learner.recipe.with_training(steps=steps, batch=batch, validations=rounds, validation_cases=cases)
 
 
-def share_out(seconds: float, each: float, *, rounds: int, cases: int) -> tuple[int, int]:
+def more_steps(batch: int, steps: int, team: int = 1) -> tuple[int, int]:
+    """Halve a large batch while the steps are few: many rough steps lead further than few that are exact.
+
+    >>> more_steps(32, 49)
+    (8, 196)
+    """
+    while steps < FEW_STEPS and batch % (2 * team) == 0 and batch >= 2 * SMALL_BATCH:
+        batch, steps = batch // 2, steps * 2
+    return batch, steps
+
+
+def share_out(seconds: float, each: float, *, rounds: int, cases: int, fewest: int = 4) -> tuple[int, int]:
     """Choose how often to validate and on how many cases, in so many seconds where ``each`` case takes so long.
 
-    Fewer cases first, down to a few; then fewer rounds, down to a few.
+    Fewer cases first, down to the ``fewest``; then fewer rounds, down to a few.
 
     >>> share_out(60.0, 0.5, rounds=10, cases=40)
     (10, 12)
@@ -91,6 +112,6 @@ def share_out(seconds: float, each: float, *, rounds: int, cases: int) -> tuple[
     (5, 4)
     """
     judged = int(seconds / max(each, 1e-9))
-    fewest = min(FEWEST_CASES, cases)
+    fewest = min(fewest, cases)
     rounds = max(min(FEWEST_ROUNDS, rounds), min(rounds, judged // max(1, fewest)))
     return rounds, max(fewest, min(cases, judged // max(1, rounds)))
