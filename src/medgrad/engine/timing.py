@@ -22,7 +22,6 @@ SHARE = 0.1
 FEWEST_ROUNDS = 4
 FEWEST_CASES = {"dense": 4, "pooled": 32}
 """The fewest cases that a validation says something with: a figure of a whole set, such as an AUROC, needs more."""
-FEW_STEPS, SMALL_BATCH = 250, 8
 FINAL = 2.5
 """How much longer the last judgement of a case takes, with all its figures and pictures, than one on the way."""
 
@@ -84,21 +83,7 @@ def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) 
     final = FINAL * validation * (len(learner.valid) + tests)
     steps = int(max(20, (left - final - rounds * cases * validation) / step))
     teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
-    batch, steps = more_steps(learner.recipe.training.batch, steps, learner.team.size)
-    if batch < learner.recipe.training.batch:
-        teller.say(f"That is few, so a batch is made of {batch} cases, for {steps} steps.")
-    return learner.recipe.with_training(steps=steps, batch=batch, validations=rounds, validation_cases=cases)
-
-
-def more_steps(batch: int, steps: int, team: int = 1) -> tuple[int, int]:
-    """Halve a large batch while the steps are few: many rough steps lead further than few that are exact.
-
-    >>> more_steps(32, 49)
-    (8, 196)
-    """
-    while steps < FEW_STEPS and batch % (2 * team) == 0 and batch >= 2 * SMALL_BATCH:
-        batch, steps = batch // 2, steps * 2
-    return batch, steps
+    return learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
 
 
 def share_out(seconds: float, each: float, *, rounds: int, cases: int, fewest: int = 4) -> tuple[int, int]:
