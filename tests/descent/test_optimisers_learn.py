@@ -234,3 +234,14 @@ def test_lbfgs_is_at_the_bottom_of_a_bowl_in_a_few_steps():
 def test_lbfgs_needs_a_second_iteration_to_learn_from():
     with pytest.raises(ValueError, match="'iterations' is 1"):
         made(optimiser("lbfgs"), [weight([1.0])], iterations=1)
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 1e-30, 1e-20, 1.0, 1e18])
+def test_muon_turns_a_gradient_of_any_size(size):
+    """A gradient that has all but vanished made numbers that are none."""
+    from medgrad.descent.optimisers.muon import orthogonal
+
+    found = orthogonal(size * torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)))
+    assert found.isfinite().all()
+    assert float(torch.linalg.matrix_norm(found, 2).max()) < 1.5
+    assert torch.equal(orthogonal(torch.zeros(1, 3, 3)), torch.zeros(1, 3, 3))

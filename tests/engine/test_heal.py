@@ -18,6 +18,10 @@ widths = [{widths}]
 normalise = "none"
 dropout = 0.0
 
+[optimiser]
+name = "adamw"
+rate = 2e-3
+
 [training]
 batch = 8
 validations = 2

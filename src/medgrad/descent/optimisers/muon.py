@@ -88,6 +88,9 @@ def orthogonal(stack: Tensor) -> Tensor:
     if stack.shape[1] > stack.shape[2]:
         return orthogonal(stack.mT).mT
     x = stack.to(torch.promote_types(stack.dtype, torch.float32))
+    x = x / x.abs().amax((1, 2), keepdim=True).clamp_min(
+        torch.finfo(x.dtype).tiny
+    )  # the squares of tiny ones are nothing
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-30)
     a, b, c = QUINTIC
     gram = x @ x.mT  # (b, rows, rows)
