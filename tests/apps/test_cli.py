@@ -20,22 +20,23 @@ def in_a_shell(*words, **variables):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
+def seconds_of(*words):
+    """Give the least seconds that a command takes, without the coverage that the suite measures in its children."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=plain)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
 class TestManners:
     def test_help_comes_at_once(self):
-        taken = []
-        for _ in range(5):
-            began = time.perf_counter()
-            assert in_a_shell("--help").returncode == 0
-            taken.append(time.perf_counter() - began)
-        assert min(taken) < 0.5
+        assert seconds_of("-m", "medgrad", "--help") < 0.5
 
     def test_importing_medgrad_is_quick(self):
-        taken = []
-        for _ in range(5):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-c", "import medgrad"], check=True)
-            taken.append(time.perf_counter() - began)
-        assert min(taken) < 0.2
+        assert seconds_of("-c", "import medgrad") < 0.2
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_every_verb_has_help_that_says_what_it_does(self, verb):
