@@ -54,22 +54,22 @@ class Frame:
     def points(self, line: Line) -> str:
         return " ".join(f"{self.x(s):.1f},{self.y(v):.1f}" for s, v in line)
 
-    def axes(self, title: str, seconds: Sequence[tuple[float, float]]) -> str:
-        """Draw title, grid and numbers; under each step the time it was reached, where it is known."""
+    def axes(self, title: str, marks: Sequence[tuple[float, *tuple[str, ...]]], *, unit: str = "") -> str:
+        """Draw title, grid and numbers; a mark is a place and the lines of text that stand under it."""
+        floor = HEIGHT - BOTTOM
         out = [f'<text class="title" x="0" y="14">{text(title)}</text>']
         for value in ticks(*self.values, about=4):
             y = self.y(value)
             out.append(f'<path class="grid" d="M{LEFT:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')
             out.append(f'<text x="{LEFT - 8:g}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-        for step in ticks(*self.steps, about=4):
-            x = self.x(step)
+        for place, *words in marks:
+            x = self.x(place)
             anchor = "end" if x > WIDTH - 24 else "middle"
-            out.append(f'<path class="axis" d="M{x:.1f} {HEIGHT - BOTTOM:g}v4"/>')
-            out.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17:g}" text-anchor="{anchor}">{step:,.0f}</text>')
-            when = time_at(step, seconds)
-            out.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 32:g}" text-anchor="{anchor}">{when}</text>')
-        out.append(f'<path class="axis" d="M{LEFT:g} {HEIGHT - BOTTOM:g}H{WIDTH - RIGHT:g}"/>')
-        out.append(f'<text x="0" y="{HEIGHT - BOTTOM + 17:g}">step</text>')
+            out.append(f'<path class="axis" d="M{x:.1f} {floor:g}v4"/>')
+            for line, word in enumerate(words):
+                out.append(f'<text x="{x:.1f}" y="{floor + 17 + 15 * line:g}" text-anchor="{anchor}">{word}</text>')
+        out.append(f'<path class="axis" d="M{LEFT:g} {floor:g}H{WIDTH - RIGHT:g}"/>')
+        out.append(f'<text x="0" y="{floor + 17:g}">{unit}</text>')
         return "".join(out)
 
 
@@ -103,7 +103,8 @@ def chart(title: str, lines: Mapping[str, Line], steps: Sequence[Mapping[str, An
     seconds = clock(steps)
     span = (min(p[0] for line in shown.values() for p in line), max(p[0] for line in shown.values() for p in line))
     frame = Frame((0.0 if span[0] < 0.1 * span[1] else span[0], span[1]), (floor, high + pad))
-    out = [frame.axes(title, seconds)]
+    marks = [(step, f"{step:,.0f}", time_at(step, seconds)) for step in ticks(*frame.steps, about=4)]
+    out = [frame.axes(title, marks, unit="step")]
     for i, (mean, lower, upper) in enumerate(drawn.values()):
         if not marked and len(mean) == POINTS:
             out.append(f'<polygon class="band f{i}" points="{frame.points([*lower, *upper[::-1]])}"/>')

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import FormatError
 from ._html import column, number, plural, svg, table, text, ticks
 from .comparison import p_value
-from .curves import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Frame, Line
+from .curves import HEIGHT, WIDTH, Frame, Line
 from .forest import title
 from .page import document
 
@@ -136,7 +136,9 @@ def one_chart(found: Mapping[str, Any], words: str, axis: int, unit: str) -> str
     high, low = max(tops), max(min(tops), float(np.quantile(tops, 0.1)))
     pad = 0.08 * (high - low) or 0.05
     frame = Frame((0.0, max(mean[-1][0] for mean, _, _ in known)), (low - pad, high + pad))
-    out = [axes(frame, f"{title(str(found['aim']).split('/')[0])} on validation cases, {words}", unit)]
+    marks = [(value, f"{value:,.0f}") for value in ticks(*frame.steps, about=5)]
+    heading = f"{title(str(found['aim']).split('/')[0])} on validation cases, {words}"
+    out = [frame.axes(heading, marks, unit=unit)]
     for place, (mean, lower, upper) in reversed(list(enumerate(lines))):
         if mean:
             kind = str(place) if place < COLOURS else "-other"
@@ -144,23 +146,6 @@ def one_chart(found: Mapping[str, Any], words: str, axis: int, unit: str) -> str
             out.append(f'<polyline class="line r{kind}" points="{frame.points(mean)}"/>')
     picture = svg(WIDTH, HEIGHT, "".join(out), says=f"{found['aim']} {words}, one line an optimiser")
     return f"<figure>{picture}</figure>"
-
-
-def axes(frame: Frame, heading: str, unit: str) -> str:
-    """Draw title, grid and numbers of a chart."""
-    out = [f'<text class="title" x="0" y="14">{text(heading)}</text>']
-    for value in ticks(*frame.values, about=4):
-        y = frame.y(value)
-        out.append(f'<path class="grid" d="M{LEFT:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')
-        out.append(f'<text x="{LEFT - 8:g}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for value in ticks(*frame.steps, about=5):
-        x = frame.x(value)
-        anchor = "end" if x > WIDTH - 24 else "middle"
-        out.append(f'<path class="axis" d="M{x:.1f} {HEIGHT - BOTTOM:g}v4"/>')
-        out.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17:g}" text-anchor="{anchor}">{value:,.0f}</text>')
-    out.append(f'<path class="axis" d="M{LEFT:g} {HEIGHT - BOTTOM:g}H{WIDTH - RIGHT:g}"/>')
-    out.append(f'<text x="0" y="{HEIGHT - BOTTOM + 17:g}">{unit}</text>')
-    return "".join(out)
 
 
 def over_seeds(curves: Sequence[Sequence[Sequence[float]]], axis: int) -> tuple[Line, Line, Line]:

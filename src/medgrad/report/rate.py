@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._html import svg, text, ticks
-from .curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Frame
+from ._html import svg, text
+from .curves import BOTTOM, HEIGHT, TOP, WIDTH, Frame
 from .page import document
 
 
@@ -31,16 +31,8 @@ def rate_curve(rates: Sequence[float], losses: Sequence[float], rate: float) -> 
     low, high = min(losses), min(max(losses), 2 * losses[0] - min(losses) if losses[0] > min(losses) else max(losses))
     pad = 0.08 * (high - low) or 0.1
     frame = Frame((places[0], places[-1]), (low - pad, high + pad))
-    out = ['<text class="title" x="0" y="14">Loss against the rate</text>']
-    for value in ticks(*frame.values, about=4):
-        y = frame.y(value)
-        out.append(f'<path class="grid" d="M{LEFT:g} {y:.1f}H{WIDTH - RIGHT:g}"/>')
-        out.append(f'<text x="{LEFT - 8:g}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for power in range(math.ceil(places[0]), math.floor(places[-1]) + 1):
-        x = frame.x(power)
-        out.append(f'<path class="axis" d="M{x:.1f} {HEIGHT - BOTTOM:g}v4"/>')
-        out.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17:g}" text-anchor="middle">{10.0**power:g}</text>')
-    out.append(f'<path class="axis" d="M{LEFT:g} {HEIGHT - BOTTOM:g}H{WIDTH - RIGHT:g}"/>')
+    powers = range(math.ceil(places[0]), math.floor(places[-1]) + 1)
+    out = [frame.axes("Loss against the rate", [(power, f"{10.0**power:g}") for power in powers])]
     out.append(f'<polyline class="line s0" points="{frame.points(list(zip(places, losses, strict=True)))}"/>')
     if places[0] <= math.log10(rate) <= places[-1]:
         x = frame.x(math.log10(rate))
