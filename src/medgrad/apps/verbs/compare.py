@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ._words import Seed
+
 
 def compare(
     first: Annotated[Path, typer.Argument(help="A run, or what evaluate wrote.")],
@@ -14,7 +16,7 @@ def compare(
     *,
     margin: Annotated[float, typer.Option(help="How much worse is good enough; chosen before.")] = 0.01,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the table and its page.")] = None,
-    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    seed: Seed = 0,
 ) -> dict[str, Any]:
     """Compare two runs by patient: differences with intervals, corrected for many, and whether one is good enough."""
     from ...engine.compare import compare as pair

@@ -15,6 +15,7 @@ import typer
 
 from ...engine.teller import Silent, Teller
 from ...errors import FormatError, MedgradError, SettingError
+from ._words import Seed
 
 if TYPE_CHECKING:
     from ...data import LabelMap
@@ -223,7 +224,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write everything into.")] = Path("demo"),
     patients: Annotated[int, typer.Option(help="How many synthetic patients to make.")] = 30,
     minutes: Annotated[float, typer.Option(help="About how long it may take, all in all.")] = 8.0,
-    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    seed: Seed = 0,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import Device, Truth, Within
 
 
 def evaluate(
@@ -16,9 +17,9 @@ def evaluate(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the figures and the report.")],
     on: Annotated[str, typer.Option(help="Which side of the set's split: train, val, test or all.")] = "all",
-    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
-    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    truth: Truth = None,
+    within: Within = None,
+    device: Device = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""

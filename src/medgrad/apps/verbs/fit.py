@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import AllowLeak, Device, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
 
 
 def fit(
@@ -19,23 +20,21 @@ def fit(
     folds: Annotated[
         int, typer.Option(min=0, help="Train so many models, each judged on patients that it has not seen.")
     ] = 0,
-    task: Annotated[str | None, typer.Option(help="What to learn, where the data would serve for several.")] = None,
+    task: Task = None,
     model: Annotated[str | None, typer.Option(help="The network, by its name.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file laid over the plan.")] = None,
-    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
-    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
-    split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
-    val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
-    until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
+    recipe: Recipe = None,
+    truth: Truth = None,
+    within: Within = None,
+    split: Split = None,
+    val: Val = None,
+    until_plateau: UntilPlateau = False,
     heal: Annotated[
         bool, typer.Option("--heal", help="Remedy a network that cannot learn: explosions, vanishing gradients.")
     ] = False,
     track: Annotated[str | None, typer.Option(help="Also tell tensorboard or mlflow.")] = None,
-    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
-    allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Go on in spite of a leak; the report says so.")
-    ] = False,
+    seed: Seed = 0,
+    device: Device = None,
+    allow_leak: AllowLeak = False,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Learn from a folder of images, and write a run: weights, figures with intervals, and a report.

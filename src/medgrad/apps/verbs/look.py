@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import AllowLeak, Split, Truth, Within
 
 
 def look(
     folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to look at.")],
     *,
-    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
-    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
-    split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
-    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Go on in spite of a leak over the split.")] = False,
+    truth: Truth = None,
+    within: Within = None,
+    split: Split = None,
+    allow_leak: AllowLeak = False,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Tell what a folder holds, how it looks in numbers, what is faulty, and whether its split leaks."""

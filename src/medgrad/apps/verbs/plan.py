@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import Seed, Truth, UntilPlateau, Within
 
 
 def plan(
@@ -16,11 +17,11 @@ def plan(
     out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.toml"),
     minutes: Annotated[float, typer.Option(help="How long training may take.")] = 20.0,
     steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
-    until_plateau: Annotated[bool, typer.Option("--until-plateau", help="Learn until it stops helping.")] = False,
+    until_plateau: UntilPlateau = False,
     model: Annotated[str, typer.Option(help="The network, by its name.")] = "",
-    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
-    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
-    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
+    truth: Truth = None,
+    within: Within = None,
+    seed: Seed = 0,
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Try rates from far too low to far too high, and take what suits.")
     ] = False,

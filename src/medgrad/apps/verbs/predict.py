@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import Device
 
 
 def predict(
@@ -16,7 +17,7 @@ def predict(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
     kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg or json, instead of the input's format.")] = "",
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    device: Device = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""

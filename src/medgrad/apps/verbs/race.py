@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import AllowLeak, Device, Recipe, Seed, Split, Task, Truth, Val, Within
 
 
 def race(
@@ -24,18 +25,16 @@ def race(
     search: Annotated[
         int, typer.Option(min=0, help="Search rate and decay by so many trials of optuna, not by a grid.")
     ] = 0,
-    task: Annotated[str | None, typer.Option(help="What to learn, where the data would serve for several.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file laid over the plan of every entrant.")] = None,
-    truth: Annotated[str | None, typer.Option(help="The folder or file that is the truth.")] = None,
-    within: Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")] = None,
-    split: Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")] = None,
-    val: Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")] = None,
-    seed: Annotated[int, typer.Option(help="The seed of all chance.")] = 0,
-    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = None,
+    task: Task = None,
+    recipe: Recipe = None,
+    truth: Truth = None,
+    within: Within = None,
+    split: Split = None,
+    val: Val = None,
+    seed: Seed = 0,
+    device: Device = None,
     on_ray: Annotated[bool, typer.Option("--on-ray", help="Run the trials side by side on a Ray cluster.")] = False,
-    allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Go on in spite of a leak; the report says so.")
-    ] = False,
+    allow_leak: AllowLeak = False,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Let optimisers race: the same data in the same order, the same search for a rate, the same time; and who is best.
