@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from medgrad.data import Case, Grid, Image
-from medgrad.engine.answer import answer_prepared, bell, slabs, window_starts
+from medgrad.engine.answer import TOGETHER, answer_prepared, answers_prepared, bell, slabs, together, window_starts
 from medgrad.engine.device import Place
 from medgrad.engine.recipe import Answering
+from medgrad.tasks.classification import Classification
 from medgrad.tasks.segmentation import Segmentation
 
 CPU = Place("cpu", torch.float32)
@@ -93,3 +94,39 @@ def test_windows_cover_everything_and_overlap_enough():
             covered = {i for s in starts for i in range(s, s + patch)}
             assert set(range(size)) <= covered
             assert all(b - a <= max(1, (patch + 1) // 2) for a, b in pairwise(starts))
+
+
+class Brightness(torch.nn.Module):
+    """Says how bright each image of a batch is, and remembers how many it was shown at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = []
+
+    def forward(self, x):
+        self.shown.append(len(x))
+        bright = x.mean(dim=tuple(range(1, x.ndim)))
+        return torch.stack([torch.zeros_like(bright), bright], dim=1)
+
+
+def picture(number, shape):
+    array = np.random.default_rng(number).normal(size=shape).astype(np.float32)
+    return Case(f"c{number}", {"image": Image(array, Grid.of(shape, measured=False))})
+
+
+def test_cases_shown_together_are_answered_as_each_alone():
+    shapes = [(6, 5)] * 5 + [(4, 4)] * 2 + [(6, 5)] * 3
+    cases = [picture(n, s) for n, s in enumerate(shapes)]
+    task, network = Classification(dims=2, labels=("dark", "bright")), Brightness()
+    said = list(answers_prepared([network], task, cases, patch=(6, 5), place=CPU))
+    assert network.shown == [5, 2, 3]
+    for case, together_said in zip(cases, said, strict=True):
+        bright = 1 / (1 + np.exp(-float(case.images["image"].array.mean())))
+        np.testing.assert_allclose(together_said.values, [1 - bright, bright], rtol=1e-5)
+        alone = answer_prepared([network], task, case, patch=(6, 5), place=CPU)
+        np.testing.assert_allclose(alone.values, together_said.values, rtol=1e-6)
+
+
+def test_large_cases_are_shown_one_at_a_time():
+    encoded = [(None, torch.zeros(TOGETHER // 2 + 1)), (None, torch.zeros(TOGETHER // 2 + 1))]
+    assert [len(group) for group in together(encoded)] == [1, 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,6 +15,9 @@ from ..tasks._task import Task, finest
 from .device import Place, in_order
 from .recipe import Answering
 from .sample import part
+
+TOGETHER = 1 << 19
+"""So many numbers, of several cases, are shown to a network at a time; one case may have more."""
 
 
 @torch.inference_mode()
@@ -36,7 +39,6 @@ def answer(
     return restore(answer_prepared(models, task, prepared, patch=patch, place=place, how=how), steps, grids)
 
 
-@torch.inference_mode()
 def answer_prepared(
     models: Sequence[nn.Module],
     task: Task,
@@ -47,14 +49,46 @@ def answer_prepared(
     how: Answering | None = None,
 ) -> Any:
     """Answer about a case that is prepared already, on the prepared grid."""
+    return next(answers_prepared(models, task, [case], patch=patch, place=place, how=how))
+
+
+@torch.inference_mode()
+def answers_prepared(
+    models: Sequence[nn.Module],
+    task: Task,
+    cases: Iterable[Case],
+    *,
+    patch: Sequence[int],
+    place: Place,
+    how: Answering | None = None,
+) -> Iterator[Any]:
+    """Answer about cases that are prepared already, one after another, each on its prepared grid.
+
+    Cases that are shown to the network whole are shown several at a time, where they are small and of one shape.
+    """
     how = how or Answering()
     for model in models:
         model.eval()
-    case = blind(case)
     if task.outputs.shape == "dense":
-        return dense(models, task, case, patch=patch, place=place, how=how)
-    output = ask(models, task.encode(case).inputs[None], place, how.flips)
-    return task.decode(output[0], case.grid)
+        for case in cases:
+            yield dense(models, task, blind(case), patch=patch, place=place, how=how)
+        return
+    for group in together((blind(case), task.encode(blind(case)).inputs) for case in cases):
+        outputs = ask(models, torch.stack([inputs for _, inputs in group]), place, how.flips)
+        for (case, _), output in zip(group, outputs, strict=True):
+            yield task.decode(output, case.grid)
+
+
+def together(encoded: Iterable[tuple[Case, Tensor]]) -> Iterator[list[tuple[Case, Tensor]]]:
+    """Put inputs of one shape that follow one another together, as many as ``TOGETHER`` allows."""
+    group: list[tuple[Case, Tensor]] = []
+    for case, inputs in encoded:
+        if group and (inputs.shape != group[0][1].shape or (len(group) + 1) * inputs.numel() > TOGETHER):
+            yield group
+            group = []
+        group.append((case, inputs))
+    if group:
+        yield group
 
 
 def blind(case: Case) -> Case:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import registry
-from ..data import Cohort
+from ..data import Cohort, Entry
 from ..data.split import folds as make_folds
 from ..data.split import split as make_split
 from ..errors import LayoutError
@@ -91,7 +91,7 @@ def fit(
         run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
         run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
     judged: list[Judged] = []
-    tests = sum(e.split == "test" and e.truth is not None for e in cohort.entries)
+    tests = len(tests_of(cohort))
     for number, side in enumerate(sides):
         each = Run(run.folder / f"fold-{number}") if folds > 1 else run
         if team.leads and not (each.has_begun and each.recipe_file.exists()):
@@ -214,6 +214,11 @@ def read(
     return ready, valid, lost
 
 
+def tests_of(cohort: Cohort) -> list[Entry]:
+    """List the test cases that can be judged."""
+    return [e for e in cohort.entries if e.split == "test" and e.truth is not None]
+
+
 def conclude_run(
     run: Run, cohort: Cohort, judged: Sequence[Judged], *, device: str | None, teller: Teller
 ) -> Evaluation:
@@ -221,8 +226,7 @@ def conclude_run(
     trained = open_run(run.folder, device=device)
     told: list[str] = []
     split = "val"
-    test = [e for e in cohort.entries if e.split == "test" and e.truth is not None]
-    if test:
+    if tests_of(cohort):
         ready, failures = load_side(cohort, "test", trained.steps, run.folder, teller)
         judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
         clear(run.folder / "cache")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from ..prepare._step import restore
-from .answer import answer_prepared
+from ..tasks._task import Task
+from .answer import answers_prepared
 from .cache import Failure, Prepared
+from .device import Place
 from .evaluate import Judged, judge_case
 from .pictures import keep_pictures
 from .run import Trained
@@ -26,22 +30,30 @@ def judge_all(
     teller = teller or Silent()
     judged, said = [], []
     with teller.bar("Judging") as bar:
-        for number, ready in enumerate(cases):
-            answer = answer_prepared(
-                trained.models,
-                trained.task,
-                ready.case,
-                patch=trained.recipe.training.patch,
-                place=trained.place,
-                how=trained.recipe.answering,
-            )
-            answer = restore(answer, trained.steps, ready.grids)
+        answers = answers_prepared(
+            trained.models,
+            trained.task,
+            (ready.case for ready in cases),
+            patch=trained.recipe.training.patch,
+            place=trained.place,
+            how=trained.recipe.answering,
+        )
+        for number, (ready, found) in enumerate(zip(cases, answers, strict=True)):
+            answer = restore(found, trained.steps, ready.grids)
             judged.append(judge_case(trained.task, ready.original, answer))
             said.append(answer)
             bar(number + 1, len(cases), "")
     if pictures is not None:
         keep_pictures(pictures, trained.task, judged, [c.original for c in cases], said)
     return judged + [lost(trained, failure) for failure in failures]
+
+
+def judge_quickly(
+    model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Place
+) -> list[Judged]:
+    """Judge a network by the figures that cost little, on cases as they were prepared."""
+    answers = answers_prepared([model], task, (ready.case for ready in cases), patch=patch, place=place)
+    return [judge_case(task, ready.case, said, quick=True) for ready, said in zip(cases, answers, strict=True)]
 
 
 def lost(trained: Trained, failure: Failure) -> Judged:

@@ -13,7 +13,6 @@ from torch import nn
 
 from .. import registry
 from ..augment import Augmentation, augment
-from ..data import Case
 from ..descent.gradients import build_gradients
 from ..descent.health import Finding, Health
 from ..descent.rates import apart
@@ -23,11 +22,11 @@ from ..descent.watch import watched
 from ..errors import Diverged
 from ..tasks._task import Batch, Sample, Task, stack
 from .ahead import ahead
-from .answer import answer_prepared
 from .cache import Prepared
 from .checkpoint import read_checkpoint, restore_order, write_checkpoint
 from .device import Mixed, Place, use_threads
-from .evaluate import Judged, judge_case
+from .evaluate import Judged
+from .judge import judge_quickly
 from .log import Log, line_of, plain
 from .recipe import Recipe
 from .run import Run, build_model, planes_of
@@ -154,12 +153,8 @@ class Learner:
         self.judge.load_state_dict(self.average.weights)
         model = Mixed(self.judge, self.place)
         chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
-        rows = []
-        for index in chosen:
-            case: Case = self.valid[index].case
-            said = answer_prepared([model], self.task, case, patch=self.recipe.training.patch, place=self.place)
-            rows.append(judge_case(self.task, case, said, quick=True))
-        return rows
+        cases = [self.valid[index] for index in chosen]
+        return judge_quickly(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
 
     def state(self) -> dict[str, Any]:
         """Everything that it takes to go on."""

@@ -20,11 +20,10 @@ from ..descent.solvers import Solution
 from ..errors import LayoutError, SettingError
 from ..tasks._task import Task
 from ..tasks.classification import Classification
-from .answer import answer_prepared
 from .cache import Prepared
 from .checkpoint import write_checkpoint, write_text
 from .device import Mixed, Place
-from .evaluate import judge_case
+from .judge import judge_quickly
 from .recipe import Recipe
 from .run import Run, build_model, planes_of
 from .teller import Silent, Teller
@@ -242,12 +241,9 @@ def kernel_state(found: Solved, ready: Matrix, standard: Standard) -> dict[str, 
 
 def aim_of(network: nn.Module, recipe: Recipe, task: Task, valid: Sequence[Prepared], place: Place) -> float | None:
     """Judge a network on validation cases by the task's aim."""
-    model = Mixed(place.model(network), place).eval()
-    rows = []
-    for ready in valid:
-        said = answer_prepared([model], task, ready.case, patch=recipe.training.patch, place=place)
-        rows.append(judge_case(task, ready.case, said, quick=True).row)
-    return task.summarise(rows).get(task.aim)
+    model = Mixed(place.model(network), place)
+    found = judge_quickly(model, task, valid, patch=recipe.training.patch, place=place)
+    return task.summarise([j.row for j in found]).get(task.aim)
 
 
 def write_weights(run: Run, network: nn.Module, planes: int, best: Solved, seconds: float) -> None:
