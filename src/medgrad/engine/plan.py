@@ -18,6 +18,8 @@ CONVEX = ("logistic", "svm")
 """The models whose optimum is found by a solver."""
 LONGEST = {1: 0, 2: 64, 3: 32}
 """The most elements along an axis of images, by their axes, that are taken as rows."""
+SMALL = {2: 64, 3: 24}
+"""Up to so many elements along an axis an image is shown whole at first, by its axes; a larger one is halved."""
 LEAST = 4
 """The fewest elements along an axis at the bottom of a network."""
 
@@ -98,7 +100,7 @@ def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
 def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
     """A residual network on whole images."""
     shape = whole_shape(facts, gpu=gpu)
-    stem = 1 if max(shape) <= 64 else 2
+    stem = 1 if max(shape) <= SMALL[facts.dims] else 2
     levels = int(np.clip(1 + np.floor(np.log2(max(shape) / stem / LEAST)), 2, 4))
     base = 32 if facts.dims == 2 else 16
     channels = tuple(min(base * 2**level, 256) for level in range(levels))
@@ -255,8 +257,13 @@ def augmentation(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any]
 
 
 def whole_augmentation(facts: Facts) -> tuple[dict[str, Any], ...]:
-    """Random changes for whole images."""
-    spatial = {"name": "spatial", "share": 0.9, "degrees": 20.0, "scale": 0.25, "shift": 0.1, "bend": 0.5}
+    """Random changes for whole images. In a volume, the size and the form of an organ tell much, and are left."""
+    much = (
+        {"degrees": 20.0, "scale": 0.25, "bend": 0.5}
+        if facts.dims == 2
+        else {"degrees": 15.0, "scale": 0.1, "bend": 0.0}
+    )
+    spatial = {"name": "spatial", "share": 0.9, "shift": 0.1, **much}
     return (
         {"name": "flip", "axes": whole_flips(facts)},
         spatial,
