@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?=
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
 .PHONY: install demo test test-all bench docs check clean
 
@@ -16,7 +17,7 @@ demo: install
 	$(BIN)/medgrad demo
 
 test: install
-	$(BIN)/pytest --cov --cov-report=term:skip-covered $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered $(TESTS)
 
 test-all: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
