@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from command_line import done
 from tiny_set import make_folder
 
 from medgrad.engine.checkpoint import read_checkpoint
@@ -35,8 +36,8 @@ def command(data, run, steps=STEPS):
 
 
 def fit(data, run, **settings):
-    done = subprocess.run(command(data, run, **settings), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    ended = subprocess.run(command(data, run, **settings), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
     return run
 
 
@@ -107,14 +108,13 @@ def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
 
 def test_the_same_recipe_gives_the_same_numbers(undisturbed, tmp_path):
     data, whole = undisturbed
-    again = fit(data, tmp_path / "again")
-    assert losses(again) == losses(whole)
+    done("fit", data, "-o", tmp_path / "again", "--steps", STEPS, "--recipe", data / "recipe.toml")
+    assert losses(tmp_path / "again") == losses(whole)
 
 
 def test_another_seed_gives_other_numbers(undisturbed, tmp_path):
     data, whole = undisturbed
-    done = subprocess.run([*command(data, tmp_path / "other"), "--seed", "5"], capture_output=True, check=False)
-    assert done.returncode == 0
+    done("fit", data, "-o", tmp_path / "other", "--steps", STEPS, "--recipe", data / "recipe.toml", "--seed", 5)
     assert losses(tmp_path / "other") != losses(whole)
 
 
@@ -132,10 +132,10 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, tm
         free = os.statvfs(disk)
         filler = disk / "filler"
         filler.write_bytes(b"\0" * max(0, free.f_bavail * free.f_bsize - 4096))
-        done = subprocess.run(command(data, run), capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "No space left" in done.stderr.splitlines()[-1]
-        assert "Traceback" not in done.stderr
+        full = subprocess.run(command(data, run), capture_output=True, text=True, check=False)
+        assert full.returncode == 1
+        assert "No space left" in full.stderr.splitlines()[-1]
+        assert "Traceback" not in full.stderr
         after = read_checkpoint(run / "weights" / "last.safetensors")
         assert all(torch.equal(v, after["model"][k]) for k, v in before["model"].items())
         filler.unlink()

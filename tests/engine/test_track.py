@@ -1,18 +1,14 @@
 """Whoever keeps track is told the same figures that the run writes down."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command_line import done, medgrad, one_line
 from tiny_set import make_folder
 
 
 def fit(data, run, *more):
-    recipe = str(data / "recipe.toml")
-    words = [sys.executable, "-m", "medgrad", "fit", str(data), "-o", str(run), "--recipe", recipe, *more]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
+    done("fit", data, "-o", run, "--recipe", data / "recipe.toml", *more)
     return [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
 
 
@@ -42,10 +38,8 @@ def test_mlflow_is_told_every_step(tmp_path, monkeypatch):
 
 def test_an_unknown_tracker_names_the_nearest(tmp_path):
     data = make_folder(tmp_path / "data")
-    words = [sys.executable, "-m", "medgrad", "fit", str(data), "-o", str(tmp_path / "r"), "--track", "tensorbord"]
-    done = subprocess.run([*words, "--steps", "4"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Did you mean 'tensorboard'" in done.stderr.splitlines()[-1]
+    ended = medgrad("fit", data, "-o", tmp_path / "r", "--track", "tensorbord", "--steps", 4)
+    one_line(ended, "Did you mean 'tensorboard'")
 
 
 def test_learning_until_a_plateau_ends_by_itself_and_says_so(tmp_path):
