@@ -12,6 +12,8 @@ from torch import Tensor
 
 Drawn = dict[str, NDArray[Any] | np.generic]
 Targets = dict[str, Tensor]
+LEAST_LEFT = 3.0
+"""A box of which less than one part in so many is left in the image is left out."""
 
 
 class Augmentation(Protocol):
@@ -33,6 +35,19 @@ def per_sample(values: Tensor, inputs: Tensor) -> Tensor:
     """Shape (b,) or (b, channels) values so that they multiply (b, channels, *shape) inputs."""
     channels = values if values.ndim == 2 else values.unsqueeze(1)
     return channels.view(*channels.shape, *[1] * (inputs.ndim - 2))
+
+
+def kept_inside(boxes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Cut (..., 2 * dims) boxes at the edges of an image; one of which less than a third is left has no size any more.
+
+    Elements lie at whole numbers and reach half an element to each side. A box without a size is none.
+    """
+    n = len(shape)
+    most = torch.tensor(shape, device=boxes.device, dtype=boxes.dtype) - 0.5
+    low, high = boxes[..., :n], boxes[..., n:]
+    cut = torch.cat([low.clamp_min(-0.5).minimum(most), high.clamp_min(-0.5).minimum(most)], dim=-1)
+    left, whole = (cut[..., n:] - cut[..., :n]).prod(-1), (high - low).prod(-1)
+    return cut * (left > whole / LEAST_LEFT).unsqueeze(-1)
 
 
 def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:

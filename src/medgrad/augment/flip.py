@@ -52,7 +52,12 @@ def mirrored(target: Tensor, how: str, rows: Tensor, shape: Sequence[int]) -> Te
     if how == "points":
         size = torch.tensor(shape, device=target.device, dtype=target.dtype)
         return torch.where(rows.unsqueeze(1), size - 1 - target, target)
-    raise ValueError(f"Nothing here mirrors a target as {how!r}; known are 'labels', 'values' and 'points'.")
+    if how == "boxes":
+        size = torch.tensor(shape, device=target.device, dtype=target.dtype)
+        low, high = target.chunk(2, dim=-1)
+        on = rows.unsqueeze(1) & (high > low).any(-1, keepdim=True)
+        return torch.cat([torch.where(on, size - 1 - high, low), torch.where(on, size - 1 - low, high)], dim=-1)
+    raise ValueError(f"Nothing here mirrors a target as {how!r}; known are 'labels', 'values', 'points' and 'boxes'.")
 
 
 THIS = Flip

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._augment import Drawn, Targets
+from ._augment import Drawn, Targets, kept_inside
 
 OUTSIDE = -1
 
@@ -136,7 +136,23 @@ def follow(target: Tensor, how: str, grid: Tensor, drawn: Mapping[str, Tensor], 
         return F.grid_sample(target, grid, align_corners=True)
     if how == "points":
         return landed(target, drawn, shape)
-    raise ValueError(f"Nothing here moves a target as {how!r}; known are 'labels', 'values' and 'points'.")
+    if how == "boxes":
+        return around(target, drawn, shape)
+    raise ValueError(f"Nothing here moves a target as {how!r}; known are 'labels', 'values', 'points' and 'boxes'.")
+
+
+def around(boxes: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
+    """Move (b, n, 2 * dims) boxes: each is the box around the turned ellipse that its own box held.
+
+    What is found in images is rounder than a box, so that the box around the turned corners would be too large.
+    """
+    low, high = boxes.chunk(2, dim=-1)
+    half = (high - low) / 2
+    inverse = torch.linalg.inv(drawn["matrix"])
+    reach = (half**2 @ (inverse**2).mT).sqrt()
+    centre = landed((low + high) / 2, drawn, shape)
+    moved = kept_inside(torch.cat([centre - reach, centre + reach], dim=-1), shape)
+    return torch.where((half > 0).all(-1, keepdim=True), moved, boxes)
 
 
 def landed(points: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int], *, rounds: int = 50) -> Tensor:

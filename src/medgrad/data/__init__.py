@@ -4,18 +4,20 @@ from .case import Case
 from .cohort import Cohort, Entry
 from .grid import Grid
 from .source import Source
-from .types import Boxes, Deformation, Image, LabelMap, Landmarks, Scores, Truth, join
+from .types import Boxes, Deformation, Drawn, Image, LabelMap, Landmarks, Pair, Scores, Truth, join
 
 __all__ = [
     "Boxes",
     "Case",
     "Cohort",
     "Deformation",
+    "Drawn",
     "Entry",
     "Grid",
     "Image",
     "LabelMap",
     "Landmarks",
+    "Pair",
     "Scores",
     "Source",
     "Truth",

@@ -13,7 +13,7 @@ from ..errors import FormatError
 from .case import Case
 from .grid import Grid
 from .source import Source
-from .types import Image, LabelMap, Scores
+from .types import Boxes, Drawn, Image, LabelMap, Scores
 
 SPLITS = ("train", "val", "test")
 PLACE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
@@ -25,7 +25,7 @@ class Entry:
 
     id: str
     images: Mapping[str, Source]
-    truth: Source | Scores | None = None
+    truth: Source | Scores | Drawn | None = None
     patient: str = ""
     split: str | None = None
     region: Source | None = None
@@ -70,16 +70,32 @@ class Cohort:
     def load(self, entry: Entry) -> Case:
         """Read one case: images, truth and region, with the labels renumbered to 1, 2, ... in the order of ``labels``.
 
-        The truth and the region must lie on the grid of the first image. In a flat set, volumes of one slice are
-        given as pictures.
+        Where the task is detection, a mask gives the boxes of its objects. The truth and the region must lie on the
+        grid of the first image. In a flat set, volumes of one slice are given as pictures.
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
         truth: Any = entry.truth
         if isinstance(truth, Source):
-            truth = self.renumber(self.read_mask(truth, grid), where=str(truth))
+            truth = self.read_truth(truth, grid)
+        elif isinstance(truth, Drawn):
+            truth = truth.on(grid)
         region = self.read_mask(entry.region, grid) if entry.region else None
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
+
+    def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes:
+        """Read the mask of a case, and give its labels or, where objects are to be found, a box around each."""
+        mask = self.read_mask(source, grid)
+        if self.task == "detection" and not self.values and not self.aliases:
+            from .boxes_of import boxes_of_objects
+
+            return boxes_of_objects(mask, dict(enumerate(self.labels)))
+        labels = self.renumber(mask, where=str(source))
+        if self.task != "detection":
+            return labels
+        from .boxes_of import boxes_of_labels
+
+        return boxes_of_labels(labels)
 
     def read_image(self, name: str, source: Source) -> Image:
         """Read one image of a case, with the modality that the set says if the file says none."""

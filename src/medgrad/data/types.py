@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +69,51 @@ class LabelMap:
 class Boxes:
     """Axis-aligned boxes in world mm: ``corners`` is (n, 2 * dims), the lower corner, then the upper.
 
-    ``scores`` is None where an expert drew them. ``labels`` index ``names``.
+    A box reaches from edge to edge: one element on a grid of spacing 1 has the size 1. ``scores`` is None where an
+    expert drew them. ``labels`` index ``names``, which counts from 0.
     """
 
     corners: NDArray[np.float64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Boxes as a file says them, before the grid of their image is known.
+
+    ``space`` says what ``corners`` count in: ``elements`` along the axes of the array (rows first), where the first
+    element reaches from 0 to 1; ``shares`` of its size; or ``world`` mm. ``labels`` index ``names``.
+    """
+
+    corners: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    space: Literal["elements", "shares", "world"] = "elements"
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def on(self, grid: Grid) -> Boxes:
+        """Give the boxes in world mm. Those that hold nothing are left out: ``look`` names them as faults.
+
+        >>> Drawn(np.array([[0, 0, 2, 2.0]]), np.array([0])).on(Grid.of((4, 4))).corners.tolist()
+        [[-0.5, -0.5, 1.5, 1.5]]
+        """
+        corners = np.asarray(self.corners, float).reshape(-1, 2 * grid.dims)
+        whole = (corners[:, grid.dims :] > corners[:, : grid.dims]).all(axis=1)
+        corners, labels = corners[whole], np.asarray(self.labels, np.int64)[whole]
+        if self.space != "world":
+            size = np.tile(grid.shape, 2) if self.space == "shares" else 1.0
+            corners = boxed(corners * size - 0.5, grid.world)
+        return Boxes(corners, labels, None, self.names)
+
+
+def boxed(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+    """Move all corners of (n, 2 * dims) boxes, and give the boxes around where they end."""
+    dims = corners.shape[1] // 2
+    ends = corners.reshape(-1, 2, dims)
+    which = np.array(list(product((0, 1), repeat=dims)))
+    moved = move(ends[:, which, np.arange(dims)])  # (n, 2 ** dims, dims)
+    return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).reshape(-1, 2 * dims)
 
 
 @dataclass(frozen=True)
@@ -116,7 +155,15 @@ class Landmarks:
     names: tuple[str, ...] = ()
 
 
-Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks
+@dataclass(frozen=True)
+class Pair:
+    """What is known about both images of a pair, each in its own world: label maps, or landmarks that correspond."""
+
+    fixed: LabelMap | Landmarks
+    moving: LabelMap | Landmarks
+
+
+Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks | Pair
 
 
 def join(pieces: Sequence[Any], grid: Grid) -> Any:

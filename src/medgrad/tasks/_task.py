@@ -14,7 +14,7 @@ from .. import registry
 from ..data import Case, Grid, LabelMap
 
 Output = Tensor | tuple[Tensor, ...]
-Moves = Literal["values", "labels", "points", "vectors"]
+Moves = Literal["values", "labels", "points", "vectors", "boxes"]
 
 
 class Outputs(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ._files import NOT_FOLDERS, is_data
 from ._layout import Hints, Layout, Miss
 
 __all__ = ["Hints", "Layout", "Miss", "recognise"]
+
+SERVED_BY_MASKS = ("detection", "registration")
+"""The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
 
 
 def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
@@ -25,13 +29,16 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
         raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
     while inner := only_folder_in(folder):
         folder = inner
+    hints = hints or Hints()
     misses: dict[str, Miss] = {}
     offers: dict[str, Layout] = {name: registry.find("data.layouts", name) for name in registry.names("data.layouts")}
     for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
-        found = offers[name](folder, hints or Hints())
+        found = offers[name](folder, hints)
         if isinstance(found, Cohort):
             return found
         misses[name] = found
+    if hints.task in SERVED_BY_MASKS:
+        return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
     nearest = max(misses, key=lambda n: misses[n].closeness, default=None)
     near = f" The nearest layout is {nearest!r}: {misses[nearest].why}" if nearest else ""
     raise LayoutError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")

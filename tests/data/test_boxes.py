@@ -1,0 +1,79 @@
+"""Boxes: from files' own words, from masks, and moved with their image."""
+
+import numpy as np
+import pytest
+import torch
+
+from medgrad.augment import augment
+from medgrad.augment.flip import Flip
+from medgrad.augment.spatial import Spatial
+from medgrad.data import Drawn, Grid, LabelMap
+from medgrad.data.boxes_of import boxes_of_labels, boxes_of_objects
+
+
+def test_shares_and_elements_say_the_same():
+    grid = Grid.of((10, 20), spacing=(2.0, 0.5))
+    elements = Drawn(np.array([[1, 4, 5, 16.0]]), np.array([0])).on(grid)
+    shares = Drawn(np.array([[0.1, 0.2, 0.5, 0.8]]), np.array([0]), "shares").on(grid)
+    np.testing.assert_allclose(elements.corners, shares.corners)
+    np.testing.assert_allclose(elements.corners, [[1.0, 1.75, 9.0, 7.75]])
+
+
+def test_a_turned_axis_leaves_the_lower_corner_first():
+    matrix = np.diag([-1.0, 1.0, 2.0, 1.0])
+    matrix[:3, 3] = (9, 0, 0)
+    grid = Grid((10, 10, 10), tuple(map(tuple, matrix)))
+    found = Drawn(np.array([[0, 0, 0, 1, 2, 3.0]]), np.array([0])).on(grid).corners[0]
+    assert (found[3:] > found[:3]).all()
+    np.testing.assert_allclose(found, [8.5, -0.5, -1, 9.5, 1.5, 5])
+
+
+def test_boxes_that_hold_nothing_are_left_out():
+    drawn = Drawn(np.array([[1, 1, 1, 4], [4, 4, 2, 6], [0, 0, 2, 2.0]]), np.array([0, 1, 2]))
+    assert drawn.on(Grid.of((9, 9))).labels.tolist() == [2]
+
+
+def test_touching_objects_of_an_instance_map_stay_two():
+    array = np.zeros((6, 6), np.int32)
+    array[1:3, 1:3], array[1:3, 3:5] = 7, 9
+    assert len(boxes_of_objects(LabelMap(array, Grid.of((6, 6))), {0: "cell"}).corners) == 2
+    assert len(boxes_of_objects(LabelMap((array > 0).astype(int), Grid.of((6, 6))), {0: "cell"}).corners) == 1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_boxes_around_parts_hold_just_their_labels(dims):
+    rng = np.random.default_rng(0)
+    array = (rng.random((12,) * dims) > 0.93).astype(np.uint8)
+    found = boxes_of_labels(LabelMap(array, Grid.of(array.shape), {1: "a"}))
+    assert len(found.corners)
+    for low, high in zip(found.corners[:, :dims], found.corners[:, dims:], strict=True):
+        inside = tuple(slice(round(a + 0.5), round(b + 0.5)) for a, b in zip(low, high, strict=True))
+        assert array[inside].any()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("step", [Flip((0, 1)), Spatial(share=1.0, degrees=25, scale=0.2, shift=0.05, bend=0)])
+def test_a_moved_box_holds_the_moved_ball(dims, step):
+    shape = (40, 48, 44)[:dims]
+    axes = np.meshgrid(*[np.arange(s) for s in shape], indexing="ij")
+    centre, reach = np.array([22, 20, 24])[:dims], np.array([6, 9, 7])[:dims]
+    ball = sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, reach, strict=True)) <= 1
+    image = torch.from_numpy(ball.astype(np.float32))[None, None].repeat(4, *[1] * (dims + 1))
+    boxes = torch.zeros(4, 3, 2 * dims)
+    boxes[:, 0] = torch.from_numpy(np.concatenate([centre - reach, centre + reach]).astype(np.float32))
+    moved, targets = augment(image, {"boxes": boxes}, {"boxes": "boxes"}, steps=[step], seeds=[(i,) for i in range(4)])
+    assert not targets["boxes"][:, 1:].any()
+    for one, box in zip(moved, targets["boxes"][:, 0], strict=True):
+        where = (one[0] > 0.5).nonzero().float()
+        want = torch.cat([where.min(0).values, where.max(0).values])
+        assert float((box - want).abs().max()) < 1.5
+
+
+def test_a_box_that_leaves_the_image_is_none():
+    boxes = torch.tensor([[[1.0, 1.0, 5.0, 5.0], [30.0, 30.0, 39.0, 39.0]]])
+    step = Spatial(share=1.0, degrees=0, scale=0, shift=1e-9, bend=0)
+    drawn = {k: torch.from_numpy(np.array(v))[None] for k, v in step.draw(np.random.default_rng(0), (40, 40)).items()}
+    drawn["shift"] = torch.tensor([[20.0, 20.0]])
+    _, targets = step.apply(torch.zeros(1, 1, 40, 40), {"boxes": boxes}, drawn, {"boxes": "boxes"})
+    assert not (targets["boxes"][0, 0, 2:] > targets["boxes"][0, 0, :2]).any()
+    np.testing.assert_allclose(targets["boxes"][0, 1], [10, 10, 19, 19], atol=1e-3)
