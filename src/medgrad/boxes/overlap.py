@@ -1,0 +1,117 @@
+"""How much boxes have in common: intersection over union, and its kin that tell how far apart boxes are.
+
+Everything is computed axis by axis, so that no (n, m, axes) tensor is made, and in 32 bits at least. An empty box has
+no volume and shares nothing: its intersection over union is 0, and values and gradients are finite everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["iou", "giou", "diou", "ciou"]
+
+LEAST_SIDE = 1e-6
+
+
+def volumes(boxes: Tensor) -> Tensor:
+    """Give the area or the volume of boxes (..., 2 * dims), 0 for those that are empty.
+
+    >>> volumes(torch.tensor([[0.0, 0.0, 2.0, 3.0], [1.0, 1.0, 0.0, 5.0]])).tolist()
+    [6.0, 0.0]
+    """
+    return _product(_sides(*_ends(boxes)))
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Give intersection over union of all boxes a (..., n, 2 * dims) with all b (..., m, 2 * dims), (..., n, m).
+
+    >>> iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 2.0, 2.0], [5.0, 5.0, 6.0, 6.0]])).tolist()
+    [[0.5, 0.0]]
+    """
+    return paired("iou", a.unsqueeze(-2), b.unsqueeze(-3))
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Give the generalised intersection over union of all pairs, (..., n, m), from -1 to 1."""
+    return paired("giou", a.unsqueeze(-2), b.unsqueeze(-3))
+
+
+def paired(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
+    """Give how much each box of a has in common with the box of b at the same place; both (..., 2 * dims).
+
+    ``giou`` (Rezatofighi 2019) takes away the share of the box around both that neither fills. ``diou`` (Zheng 2020)
+    takes away the squared distance of the centres over the squared diagonal of the box around both; ``ciou`` also how
+    much the proportions differ: their angles atan(side / other side), the squared differences of which are averaged
+    over the three pairs of axes in 3D (in 2D there is one pair).
+    """
+    low_a, high_a = _ends(a)
+    low_b, high_b = _ends(b)
+    shared = _product(_sides(_each(torch.maximum, low_a, low_b), _each(torch.minimum, high_a, high_b)))
+    union = _product(_sides(low_a, high_a)) + _product(_sides(low_b, high_b)) - shared
+    plain = shared / _not_zero(union)
+    if kind == "iou":
+        return plain
+    around = _sides(_each(torch.minimum, low_a, low_b), _each(torch.maximum, high_a, high_b))
+    if kind == "giou":
+        hull = _product(around)
+        return plain - (hull - union) / _not_zero(hull)
+    middles_a, middles_b = _each(torch.add, low_a, high_a), _each(torch.add, low_b, high_b)
+    apart = _sum([(p - q) ** 2 / 4 for p, q in zip(middles_a, middles_b, strict=True)])
+    near = plain - apart / _not_zero(_sum([s**2 for s in around]))
+    if kind == "diou":
+        return near
+    if kind != "ciou":
+        raise ValueError(f"{kind!r} is no measure of overlap. Choose iou, giou, diou or ciou.")
+    return near - _misproportion(plain, _sides(low_a, high_a), _sides(low_b, high_b))
+
+
+def _misproportion(plain: Tensor, sides_a: list[Tensor], sides_b: list[Tensor]) -> Tensor:
+    """Give the term of ``ciou`` for proportions (Zheng 2020, equations 8 to 10); its weight bears no gradient."""
+    pairs = list(combinations(range(len(sides_a)), 2))
+    turned = [(_angle(sides_a[i], sides_a[j]) - _angle(sides_b[i], sides_b[j])) ** 2 for i, j in pairs]
+    differ = 4 / math.pi**2 * _sum(turned) / len(pairs)
+    weight = (differ / _not_zero(1 - plain + differ)).detach()
+    return weight * differ
+
+
+def _angle(side: Tensor, other: Tensor) -> Tensor:
+    return torch.atan2(side.clamp_min(LEAST_SIDE), other.clamp_min(LEAST_SIDE))
+
+
+def _ends(boxes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Take boxes apart into their lower and their upper ends, a tensor an axis, in 32 bits at least."""
+    each = boxes.to(torch.promote_types(boxes.dtype, torch.float32)).unbind(-1)
+    return list(each[: len(each) // 2]), list(each[len(each) // 2 :])
+
+
+def _sides(low: list[Tensor], high: list[Tensor]) -> list[Tensor]:
+    return [(b - a).clamp_min(0) for a, b in zip(low, high, strict=True)]
+
+
+def _each(choose: Callable[[Tensor, Tensor], Tensor], p: list[Tensor], q: list[Tensor]) -> list[Tensor]:
+    return [choose(a, b) for a, b in zip(p, q, strict=True)]
+
+
+def _product(factors: list[Tensor]) -> Tensor:
+    whole = factors[0]
+    for factor in factors[1:]:
+        whole = whole * factor
+    return whole
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    whole = terms[0]
+    for term in terms[1:]:
+        whole = whole + term
+    return whole
+
+
+def _not_zero(divisor: Tensor) -> Tensor:
+    """Put 1 where a divisor is not above 0, so that nothing over nothing is nothing."""
+    return torch.where(divisor > 0, divisor, 1.0)
