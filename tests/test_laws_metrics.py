@@ -5,11 +5,13 @@ import pytest
 
 from medgrad import metrics, registry
 from medgrad.data.grid import Grid
-from medgrad.data.types import LabelMap
+from medgrad.data.types import Boxes, LabelMap
+from medgrad.engine.compare import number_or_text
 
 NAMES = registry.names("metrics")
 ON_LABELS = [n for n in NAMES if registry.find("metrics", n).on == "labels"]
 ON_SCORES = [n for n in NAMES if registry.find("metrics", n).on == "scores"]
+ON_BOXES = [n for n in NAMES if registry.find("metrics", n).on == "boxes"]
 
 
 def blobs(seed, shape=(12, 14, 6), names=("a", "b")):
@@ -26,6 +28,30 @@ def scored(seed, n=60, k=3):
     truth = np.eye(k)[rng.integers(0, k, n)]
     odds = np.exp(rng.normal(size=(n, k)) + truth)
     return truth, odds / odds.sum(axis=1, keepdims=True), tuple("abcdefg"[:k])
+
+
+def boxes(seed, n=12, dims=2, names=("a", "b")):
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 80, (n, dims))
+    corners = np.concatenate([low, low + rng.uniform(4, 20, (n, dims))], axis=1)
+    return Boxes(corners, rng.integers(0, len(names), n), None, dict(enumerate(names)))
+
+
+def answered(truth, seed, *, extra=6):
+    """An answer that is near the truth here and there."""
+    rng = np.random.default_rng(seed)
+    dims = truth.corners.shape[1] // 2
+    more = boxes(seed + 1000, extra, dims)
+    corners = np.concatenate([truth.corners + rng.normal(0, 2, truth.corners.shape), more.corners])
+    swapped = np.concatenate([np.minimum(corners[:, :dims], corners[:, dims:] - 0.1), corners[:, dims:]], axis=1)
+    labels = np.concatenate([truth.labels, more.labels])
+    return Boxes(swapped, labels, np.round(rng.random(len(labels)), 1), truth.names)
+
+
+def as_text(row):
+    """Write a row as the table of cases does, and read it back."""
+    texts = {n: "" if v is None else str(v) for n, v in row.items()}
+    return {n: number_or_text(v) for n, v in texts.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,3 +168,94 @@ def test_logits_are_refused(name):
 def test_two_true_classes_of_exclusive_ones_are_refused(name):
     with pytest.raises(ValueError, match="exclusive=False"):
         metrics.judge_set([name], np.ones((2, 2)), np.full((2, 2), 0.5), names=("a", "b"))
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_every_number_on_boxes_has_a_meaning(name):
+    truth = boxes(0)
+    row = metrics.judge([name], truth, answered(truth, 1))
+    pooled = metrics.pool([name], [row, row])
+    assert row
+    assert pooled
+    assert [n for n in (*row, *pooled) if metrics.about(n) is None] == []
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_the_truth_as_answer_gets_the_best_of_each_figure(name, dims):
+    rows = [metrics.judge([name], b, b) for b in (boxes(seed, n, dims) for seed, n in enumerate((0, 1, 30, 200)))]
+    for figures in (*rows, metrics.pool([name], rows)):
+        for figure, value in figures.items():
+            best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
+            if value is not None and (metrics.bounds(figure) or metrics.better(figure) == "lower"):
+                assert value == best
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_no_answer_in_boxes_is_worse_than_a_failed_case(name, dims):
+    for seed in range(5):
+        truth = boxes(seed, dims=dims)
+        good, failed = metrics.judge([name], truth, answered(truth, seed)), metrics.judge_failed([name], truth)
+        assert list(good) == list(failed)
+        for figure, value in good.items():
+            if metrics.worst(figure) is not None and value is not None and metrics.better(figure) == "higher":
+                assert value >= failed[figure]
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_without_any_box_nothing_is_nan(name):
+    none = boxes(0, 0)
+    row = metrics.judge([name], none, none)
+    for value in (*row.values(), *metrics.pool([name], [row]).values(), *metrics.judge_failed([name], none).values()):
+        assert value is None or isinstance(value, str) or np.isfinite(value)
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_boxes_outside_the_region_do_not_count(name):
+    truth = boxes(0, 30)
+    answer = answered(truth, 1)
+    inside = np.zeros((100, 110), np.uint8)
+    inside[:50] = 1
+    region = LabelMap(inside, Grid.of((100, 110)))
+
+    def cut(b):
+        kept = (b.corners[:, 0] + b.corners[:, 2]) / 2 < 49.5
+        return Boxes(b.corners[kept], b.labels[kept], None if b.scores is None else b.scores[kept], b.names)
+
+    assert metrics.judge([name], truth, answer, region=region) == metrics.judge([name], cut(truth), cut(answer))
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_rows_on_boxes_come_back_from_a_table_of_text(name):
+    truths = [boxes(seed) for seed in range(6)]
+    rows = [metrics.judge([name], t, answered(t, i)) for i, t in enumerate(truths)]
+    assert metrics.pool([name], [as_text(r) for r in rows]) == metrics.pool([name], rows)
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_weights_are_the_same_as_repeated_cases(name):
+    truths = [boxes(seed, seed) for seed in range(8)]
+    rows = [metrics.judge([name], t, answered(t, i)) for i, t in enumerate(truths)]
+    weights = np.random.default_rng(0).integers(0, 3, (3, len(rows))).astype(float)
+    many = metrics.pool_many([name], rows, weights)
+    for b, counts in enumerate(weights):
+        again = [rows[i] for i in np.repeat(np.arange(len(rows)), counts.astype(int))]
+        assert {n: v[b] for n, v in many.items()} == pytest.approx(metrics.pool([name], again))
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_equal_scores_do_not_depend_on_the_order_of_cases(name):
+    truths = [boxes(seed, 5) for seed in range(8)]
+    rows = [metrics.judge([name], t, answered(t, i)) for i, t in enumerate(truths)]
+    turned = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    assert metrics.pool([name], turned) == pytest.approx(metrics.pool([name], rows))
+
+
+@pytest.mark.parametrize("name", ON_BOXES)
+def test_boxes_of_other_axes_and_scores_that_are_none_are_refused(name):
+    with pytest.raises(ValueError, match="axes"):
+        metrics.judge([name], boxes(0), boxes(0, dims=3))
+    bad = boxes(0, 1)
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.judge([name], bad, Boxes(bad.corners, bad.labels, np.array([np.nan]), bad.names))

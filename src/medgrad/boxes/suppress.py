@@ -9,14 +9,14 @@ from torch import Tensor
 
 from .overlap import iou
 
-BLOCK = 512
+BLOCK = 256
 
 
 def nms(boxes: Tensor, scores: Tensor, *, overlap: float = 0.5, labels: Tensor | None = None) -> Tensor:
     """Give which boxes (n, 2 * dims) are left, best score first, when each suppresses those that overlap it by more.
 
     With ``labels``, only boxes of one label suppress each other. Of equal scores the earlier box comes first. Memory
-    grows with n, not with its square: the best 512 that are left are settled among themselves, and those kept of them
+    grows with n, not with its square: the best 256 that are left are settled among themselves, and those kept of them
     suppress the rest.
 
     >>> nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 5], [9, 9, 12, 12]]), torch.tensor([0.5, 0.9, 0.1])).tolist()

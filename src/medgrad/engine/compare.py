@@ -17,7 +17,20 @@ from ..trust.noninferiority import noninferior
 from ..trust.paired import compare as pairwise
 from .run import Run
 
-MAIN = ("dice", "hd95", "nsd", "auroc", "accuracy", "balanced_accuracy", "average_precision", "brier", "f1")
+MAIN = (
+    "dice",
+    "hd95",
+    "nsd",
+    "auroc",
+    "accuracy",
+    "balanced_accuracy",
+    "average_precision",
+    "brier",
+    "f1",
+    "map@0.5",
+    "map",
+    "cpm",
+)
 OTHER = ("case", "patient", "failed")
 
 
@@ -29,10 +42,21 @@ def read_cases(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
-        rows = [{k: float(v) if v != "" else None for k, v in line.items() if k not in OTHER} for line in lines]
+        rows = [{k: number_or_text(v) for k, v in line.items() if k not in OTHER} for line in lines]
         return [line["case"] for line in lines], [line["patient"] for line in lines], rows
     except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as reason:
         raise FormatError(f"{str(path)!r} is not a table of judged cases: {reason}.") from reason
+
+
+def number_or_text(cell: str) -> float | str | None:
+    """Read a cell of a table of judged cases: a number, a list of scores (``0.9:1 0.3:0``), or None if it is empty.
+
+    >>> number_or_text("0.5"), number_or_text("0.9:1"), number_or_text("")
+    (0.5, '0.9:1', None)
+    """
+    if ":" in cell:
+        return cell
+    return float(cell) if cell != "" else None
 
 
 def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import registry
 from ..data.grid import Grid
-from ..data.types import LabelMap
+from ..data.types import Boxes, LabelMap
 from ._metric import Figure, Metric, Row, diagonal
 from ._rows import means
 from ._scores import without_nan
@@ -95,25 +95,33 @@ def worst(name: str, grid: Grid | None = None) -> float | None:
     return diagonal(grid) if grid else None
 
 
-def judge(
-    metrics: Sequence[str], truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
-) -> dict[str, float | None]:
-    """Give one row for one case by all the named metrics on labels."""
-    row: dict[str, float | None] = {}
+def judge(metrics: Sequence[str], truth: Any, answer: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
+    """Give one row for one case by all the named metrics on labels, or by those on boxes.
+
+    A row on boxes also holds short texts, from which ``pool`` makes the figures of a set.
+    """
+    row: dict[str, Any] = {}
     for name in metrics:
         row |= registry.find("metrics", name).compute(truth, answer, region=region)
     return row
 
 
-def judge_failed(metrics: Sequence[str], truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, float | None]:
+def judge_failed(metrics: Sequence[str], truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
     """Give the row of a case for which there is no answer, so that it counts as the worst one.
 
     Each figure gets its worst value, also for a label that the truth does not have; one that has none (a count) is told
     as if the answer were empty.
     """
-    nothing = LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
-    row = judge(metrics, truth, nothing, region=region)
-    return {name: low if (low := worst(name, truth.grid)) is not None else value for name, value in row.items()}
+    grid = truth.grid if isinstance(truth, LabelMap) else None
+    row = judge(metrics, truth, nothing_like(truth), region=region)
+    return {name: low if (low := worst(name, grid)) is not None else value for name, value in row.items()}
+
+
+def nothing_like(truth: LabelMap | Boxes) -> LabelMap | Boxes:
+    """Give an answer without anything in it, of the kind that a truth is."""
+    if isinstance(truth, Boxes):
+        return Boxes(truth.corners[:0], truth.labels[:0], np.zeros(0), truth.names)
+    return LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
 
 
 def pool(metrics: Sequence[str], rows: Sequence[Row]) -> dict[str, float | None]:

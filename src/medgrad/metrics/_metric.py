@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.grid import Grid
 
-Row = Mapping[str, float | None]
+Row = Mapping[str, float | str | None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Metric:
     """
 
     on: Literal["labels", "scores", "boxes", "field"]
-    compute: Callable[..., dict[str, float | None]]
+    compute: Callable[..., dict[str, Any]]
     figures: Mapping[str, Figure]
     pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None
     many: Callable[..., dict[str, NDArray[np.float64]]] | None = None

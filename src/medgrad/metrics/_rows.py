@@ -13,7 +13,7 @@ Numbers = NDArray[np.float64]
 
 
 def columns(rows: Sequence[Row], names: Iterable[str]) -> Numbers:
-    """Give the (rows, names) table of the rows, nan where a number is not defined."""
+    """Give the (rows, names) table of numbers in the rows, nan where one is not defined."""
     names = list(names)
     table = [[np.nan if (v := row.get(name)) is None else float(v) for name in names] for row in rows]
     return np.array(table, float).reshape(len(rows), len(names))

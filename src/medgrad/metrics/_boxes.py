@@ -1,0 +1,140 @@
+"""What the metrics on boxes share: the boxes of each label, what they overlap, and lists of scores as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.types import Boxes, LabelMap
+from ._metric import Figure, Row
+
+Numbers = NDArray[np.float64]
+
+OBJECTS = Figure("zero", "Objects of the truth.", worst=None, bounds=None)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The boxes of one label in truth and answer, those of the answer from the best score on; all (n, 2 * dims)."""
+
+    label: str
+    truth: Numbers
+    answer: Numbers
+    scores: Numbers
+
+
+def found_by_label(truth: Boxes, answer: Boxes, region: LabelMap | None = None) -> Iterator[Found]:
+    """Yield the boxes of each label that either names, matched by name; those whose centre lies outside a region go."""
+    dims = check(truth, answer, region)
+    scores = np.ones(len(answer.corners)) if answer.scores is None else np.asarray(answer.scores, float)
+    order = np.argsort(-scores, kind="stable")
+    first, second = truth.corners.reshape(-1, 2 * dims), answer.corners.reshape(-1, 2 * dims)[order]
+    drawn, said, scores = names_of(truth), names_of(answer)[order], scores[order]
+    if region is not None:
+        kept, left = within(first, region), within(second, region)
+        first, drawn, second, said, scores = first[kept], drawn[kept], second[left], said[left], scores[left]
+    for label in dict.fromkeys([*truth.names.values(), *answer.names.values(), *drawn.tolist(), *said.tolist()]):
+        mine = said == label
+        yield Found(label, first[drawn == label], second[mine], scores[mine])
+
+
+def check(truth: Boxes, answer: Boxes, region: LabelMap | None) -> int:
+    """Give the number of axes, or raise unless both have the same and scores are numbers."""
+    widths = {b.corners.shape[-1] for b in (truth, answer) if b.corners.ndim == 2 and len(b.corners)}
+    if region is not None:
+        widths.add(2 * region.grid.dims)
+    if len(widths) > 1 or widths - {4, 6}:
+        raise ValueError(
+            f"Truth {truth.corners.shape} and answer {answer.corners.shape} must be boxes of one number of axes, 2 or "
+            "3, as the region has."
+        )
+    if answer.scores is not None and not np.isfinite(answer.scores).all():
+        raise ValueError("The scores of an answer are numbers, but NaN or infinity came.")
+    return next(iter(widths), 4) // 2
+
+
+def names_of(boxes: Boxes) -> NDArray[np.str_]:
+    """Give the name of each box's label."""
+    return np.array([boxes.names.get(int(v), str(int(v))) for v in boxes.labels], np.str_)
+
+
+def within(corners: Numbers, region: LabelMap) -> NDArray[np.bool_]:
+    """Tell of each box whether its centre lies in a region."""
+    dims = region.grid.dims
+    index = np.round(region.grid.index((corners[:, :dims] + corners[:, dims:]) / 2)).astype(int)
+    inside = ((index >= 0) & (index < region.grid.shape)).all(axis=1)
+    index[~inside] = 0
+    return np.asarray(inside & (region.array[tuple(index.T)] != 0))
+
+
+def overlaps(a: Numbers, b: Numbers) -> Numbers:
+    """Give intersection over union of all pairs, (a, b).
+
+    >>> overlaps(np.array([[0.0, 0, 2, 2]]), np.array([[0.0, 0, 2, 1], [3, 3, 4, 4]])).tolist()
+    [[0.5, 0.0]]
+    """
+    dims = a.shape[1] // 2
+    low = np.maximum(a[:, None, :dims], b[None, :, :dims])
+    high = np.minimum(a[:, None, dims:], b[None, :, dims:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    size_a, size_b = ((v[:, dims:] - v[:, :dims]).clip(0).prod(axis=1) for v in (a, b))
+    union = size_a[:, None] + size_b - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
+    """Tell which answers, best first, find an object of their own at each threshold, (answers, thresholds).
+
+    Each takes the object, of those still free, that it overlaps most, if by the threshold at least (as COCO does).
+    """
+    least = np.asarray(thresholds)[:, None]
+    free = np.ones((len(least), shared.shape[1]), bool)
+    found = np.zeros((len(shared), len(least)), bool)
+    if not shared.size:
+        return found
+    every = np.arange(len(least))
+    for i, row in enumerate(shared):
+        fits = np.where(free & (row >= least), row, -1.0)
+        best = shared.shape[1] - 1 - fits[:, ::-1].argmax(axis=1)  # of equal ones the last
+        found[i] = fits[every, best] >= 0
+        free[every[found[i]], best[found[i]]] = False
+    return found
+
+
+def written(scores: Numbers, words: Sequence[str]) -> str | None:
+    """Write scores, each with a word, as text; None where there is nothing.
+
+    >>> written(np.array([0.98, 0.5]), ["0.85", "0"])
+    '0.98:0.85 0.5:0'
+    """
+    return " ".join(f"{s:.9g}:{w}" for s, w in zip(scores.tolist(), words, strict=True)) or None
+
+
+@dataclass(frozen=True)
+class Said:
+    """The answers of all rows under one name, from the best score on: the row and the word of each.
+
+    ``last`` is the place of the last answer that has the same score, so that equal scores count at once.
+    """
+
+    scores: Numbers
+    row: NDArray[np.int64]
+    words: NDArray[np.str_]
+    last: NDArray[np.int64]
+
+
+def read_back(rows: Sequence[Row], name: str) -> Said:
+    """Read what ``written`` wrote under one name of the rows."""
+    parts = [(i, part.partition(":")) for i, row in enumerate(rows) for part in str(row.get(name) or "").split()]
+    scores = np.array([float(part[0]) for _, part in parts])
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    return Said(
+        scores,
+        np.array([i for i, _ in parts], np.int64)[order],
+        np.array([part[2] for _, part in parts], np.str_)[order],
+        np.searchsorted(-scores, -scores, side="right") - 1,
+    )
