@@ -1,5 +1,6 @@
 """What every layout must keep, over the folder listing: a new layout is tested before it has a test of its own."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,8 +151,61 @@ def dicom_tree(root: Path) -> Path:
     return root
 
 
+BOX = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>12</xmax><ymax>9</ymax></bndbox></object>"
+
+
+def voc(root: Path) -> Path:
+    (root / "annotations").mkdir(parents=True)
+    for i in range(4):
+        picture(root / "images" / f"scan{i}.png", i)
+        drawn = "".join(BOX.format(name, 1 + k) for k, name in enumerate(("cell", "clot")[: 1 + i % 2]))
+        (root / "annotations" / f"scan{i}.xml").write_text(f"<annotation><size></size>{drawn}</annotation>")
+    return root
+
+
+def coco(root: Path) -> Path:
+    for i in range(4):
+        picture(root / "images" / f"scan{i}.png", i)
+    images = [{"id": i, "file_name": f"scan{i}.png", "width": 24, "height": 24} for i in range(4)]
+    drawn = [{"id": i, "image_id": i % 3, "category_id": 5 + i % 2, "bbox": [i, 2, 5, 9]} for i in range(6)]
+    kinds = [{"id": 5, "name": "clot"}, {"id": 6, "name": "cell"}]
+    (root / "boxes.json").write_text(json.dumps({"images": images, "annotations": drawn, "categories": kinds}))
+    return root
+
+
+def yolo(root: Path) -> Path:
+    for i in range(4):
+        picture(root / "train" / "images" / f"scan{i}.png", i)
+        (root / "train" / "labels").mkdir(exist_ok=True)
+        (root / "train" / "labels" / f"scan{i}.txt").write_text(f"{i % 2} 0.5 0.25 0.2 0.1\n")
+    (root / "data.yaml").write_text("train: train/images\nnc: 2\nnames: ['clot', 'cell']\n")
+    return root
+
+
+def boxes_table(root: Path) -> Path:
+    for i in range(4):
+        volume(root / "scans" / f"scan{i}.nii.gz", i)
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm", *[f"scan{i},-{i + 2},-3,4,2.5" for i in range(3)]]
+    (root / "annotations.csv").write_text("\n".join(rows))
+    return root
+
+
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
-    f.__name__: f for f in (siblings, nnunet, beside, class_folders, table, features, medmnist, dicom_tree)
+    f.__name__: f
+    for f in (
+        siblings,
+        nnunet,
+        beside,
+        class_folders,
+        table,
+        features,
+        medmnist,
+        dicom_tree,
+        voc,
+        coco,
+        yolo,
+        boxes_table,
+    )
 }
 
 

@@ -15,6 +15,7 @@ from ..data.cohort import SPLITS, Cohort
 from ..data.grid import Grid
 from ..trust.leaks import Leak, leaks, refuse, twins
 from .fingerprint import Facts, Fault, Intensity, measure
+from .look_boxes import faults_of_boxes
 
 Progress = Callable[[int, int], None]
 
@@ -214,7 +215,13 @@ def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str
 
 def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
     """Find what is wrong only in the light of the other cases: odd spacings, mixed directions, labels never seen."""
-    return [*_odd_spacings(facts), *_mixed(facts), *_never_seen(cohort, facts), *_told(facts)]
+    return [
+        *_odd_spacings(facts),
+        *_mixed(facts),
+        *_never_seen(cohort, facts),
+        *faults_of_boxes(cohort, facts),
+        *_told(facts),
+    ]
 
 
 def _odd_spacings(facts: Sequence[Facts]) -> list[Fault]:

@@ -1,0 +1,108 @@
+"""Boxes out: as a table that the layout ``boxes_table`` reads back, as COCO's JSON, or as plain JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..grid import Grid
+from ..types import Boxes, boxed
+
+Kind = Literal["csv", "coco", "json"]
+
+
+def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: Kind = "csv", image_name: str = "") -> Path:
+    """Write the boxes that were found on (or drawn on) the image of a grid.
+
+    ``csv`` has a row a box, its corners in mm of the body (``world0_from`` ...) and in elements along the axes of the
+    array (``element0_from`` ...; the first element reaches from 0 to 1). A row without numbers says that there are no
+    boxes. ``json`` has the same. ``coco`` is for flat pictures: x, y, width and height in pixels; where there are
+    scores, each annotation has its own, as COCO's results do. ``image_name`` is the name of the image's file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writers = {"csv": as_csv, "coco": as_coco, "json": as_json}
+    if kind not in writers:
+        raise ValueError(f"{kind!r} is no way to write boxes. Choose {', '.join(writers)}.")
+    path.write_text(writers[kind](boxes, grid, image_name), encoding="utf-8")
+    return path
+
+
+def in_elements(boxes: Boxes, grid: Grid) -> NDArray[np.float64]:
+    """Give corners (n, 2 * dims) along the axes of the array, where the first element reaches from 0 to 1."""
+    corners = boxes.corners.reshape(-1, 2 * grid.dims)
+    return np.asarray(boxed(corners, grid.index) + 0.5)
+
+
+def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
+    """Give a row of plain values for each box."""
+    ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
+    rows = []
+    for i, (world, element) in enumerate(zip(boxes.corners.tolist(), in_elements(boxes, grid).tolist(), strict=True)):
+        label = int(boxes.labels[i])
+        rows.append(
+            {
+                "image": image_name,
+                "label": boxes.names.get(label, str(label)),
+                "score": None if boxes.scores is None else float(boxes.scores[i]),
+                **{f"world{end}": v for end, v in zip(ends, world, strict=True)},
+                **{f"element{end}": round(v, 4) for end, v in zip(ends, element, strict=True)},
+            }
+        )
+    return rows
+
+
+def as_csv(boxes: Boxes, grid: Grid, image_name: str) -> str:
+    """Write a table."""
+    ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
+    columns = ["image", "label", "score", *(f"{space}{end}" for space in ("world", "element") for end in ends)]
+    out = io.StringIO()
+    table = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    table.writeheader()
+    for row in rows_of(boxes, grid, image_name) or [{"image": image_name}]:
+        table.writerow({k: "" if v is None else v for k, v in row.items()})
+    return out.getvalue()
+
+
+def as_json(boxes: Boxes, grid: Grid, image_name: str) -> str:
+    """Write one object, with a list of boxes in it."""
+    found = {
+        "image": image_name,
+        "shape": list(grid.shape),
+        "spacing": list(grid.spacing),
+        "unit": "mm" if grid.measured else "px",
+        "labels": list(boxes.names.values()),
+        "boxes": [{k: v for k, v in row.items() if k != "image"} for row in rows_of(boxes, grid, image_name)],
+    }
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
+
+
+def as_coco(boxes: Boxes, grid: Grid, image_name: str) -> str:
+    """Write images, categories and annotations; ids begin at 1."""
+    if grid.dims != 2:
+        raise ValueError(f"COCO has boxes on flat pictures, but this image has {grid.dims} axes. Write csv or json.")
+    numbers: Mapping[int, int] = {label: i for i, label in enumerate(sorted(boxes.names), 1)}
+    annotations = []
+    for i, (y0, x0, y1, x1) in enumerate(in_elements(boxes, grid).tolist()):
+        one: dict[str, Any] = {
+            "id": i + 1,
+            "image_id": 1,
+            "category_id": numbers[int(boxes.labels[i])],
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+            "iscrowd": 0,
+        }
+        annotations.append(one if boxes.scores is None else {**one, "score": float(boxes.scores[i])})
+    found = {
+        "images": [{"id": 1, "file_name": image_name, "height": grid.shape[0], "width": grid.shape[1]}],
+        "categories": [{"id": number, "name": boxes.names[label]} for label, number in numbers.items()],
+        "annotations": annotations,
+    }
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
