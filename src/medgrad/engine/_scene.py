@@ -1,0 +1,132 @@
+"""The two images of a registration, grey, trimmed and scaled, and each as it looks on a coarser grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..data import Grid, Image
+from ..prepare.resample import scaled
+from ..tasks._task import Batch
+
+Array = NDArray[np.float32]
+MARGIN = 0.1
+"""Of a plain background, so much of the size of what stands before it is kept around it."""
+
+
+@dataclass(frozen=True)
+class Grey:
+    """Intensities between 0 and 1 on the part of a grid that shows anything.
+
+    What lies outside is unknown (``goes_on`` false), or more of the plain background that the edges already show.
+    """
+
+    array: Array
+    grid: Grid
+    goes_on: bool
+
+
+def grey(image: Image) -> Grey:
+    """Give the mean of an image's channels, without borders of one value, from its 0.5th to its 99.5th percentile."""
+    array = np.nan_to_num(image.planes.astype(np.float32).mean(axis=0))
+    if min(array.shape) < 4:
+        raise ValueError(f"An image of {image.grid.shape} is too thin to register: each axis needs 4 elements.")
+    shown = array != array.flat[0]
+    if not shown.any():
+        raise ValueError("An image holds one value only, so there is nothing to register.")
+    low = [int(np.flatnonzero(shown.any(axis=others(shown, a)))[0]) for a in range(shown.ndim)]
+    high = [int(np.flatnonzero(shown.any(axis=others(shown, a)))[-1]) + 1 for a in range(shown.ndim)]
+    goes_on = False
+    if low != [0] * shown.ndim or high != list(shown.shape):
+        box = shown[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        goes_on = share_on_faces(box) < 0.5
+    if goes_on:
+        margin = [max(4, round(MARGIN * (b - a))) for a, b in zip(low, high, strict=True)]
+        low = [max(0, a - m) for a, m in zip(low, margin, strict=True)]
+        high = [min(n, b + m) for b, m, n in zip(high, margin, shown.shape, strict=True)]
+    kept = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    bottom, top = np.percentile(kept, [0.5, 99.5])
+    if top <= bottom:
+        bottom, top = float(kept.min()), float(kept.max())
+    flat = np.clip((kept - bottom) / (top - bottom), 0, 1).astype(np.float32)
+    return Grey(flat, image.grid.crop(low, kept.shape), goes_on)
+
+
+def others(array: NDArray[np.bool_], axis: int) -> tuple[int, ...]:
+    """List every axis but one."""
+    return tuple(a for a in range(array.ndim) if a != axis)
+
+
+def share_on_faces(box: NDArray[np.bool_]) -> float:
+    """Give how much of the faces of a box is set: all of them if it was cut out and padded."""
+    faces = [np.take(box, end, axis=a).ravel() for a in range(box.ndim) for end in (0, -1)]
+    return float(np.concatenate(faces).mean())
+
+
+def coarser(grid: Grid, most: int) -> Grid:
+    """Cover the same place with at most so many elements, as near to cubes as the spacing allows.
+
+    >>> coarser(Grid.of((40, 40, 10), spacing=(1, 1, 4)), 2000).shape
+    (14, 14, 10)
+    """
+    space = min(grid.spacing)
+    while True:
+        shape = [min(n, max(4, round(n * s / max(s, space)))) for n, s in zip(grid.shape, grid.spacing, strict=True)]
+        if np.prod(shape) <= most or max(shape) <= 4:
+            return scaled(grid, shape)
+        space *= 1.03
+
+
+def seen_on(picture: Grey, grid: Grid, matrix: NDArray[np.float64], *, order: int = 1) -> tuple[Array, Array]:
+    """Give a picture on a grid whose points a matrix moves into its world, and where on the grid it is known.
+
+    What is seen coarser than it is, is smoothed first; splines of ``order`` lie between its elements.
+    """
+    n = grid.dims
+    whole = np.linalg.inv(picture.grid.matrix) @ matrix @ grid.matrix
+    steps = np.linalg.norm(matrix[:n, :n] @ grid.matrix[:n, :n], axis=0).mean() / np.array(picture.grid.spacing)
+    widths = [0.4 * float(np.sqrt(max(0.0, s * s - 1))) for s in steps]
+    smooth = (
+        ndimage.gaussian_filter(picture.array, widths, mode="nearest", truncate=3)
+        if max(widths) > 0.2
+        else picture.array
+    )
+    seen = ndimage.affine_transform(smooth, whole[:n, :n], whole[:n, n], grid.shape, order=order, mode="nearest")
+    if picture.goes_on:
+        return seen, np.ones(grid.shape, np.float32)
+    return seen, within(picture.grid.shape, whole, grid.shape)
+
+
+def within(shape: Sequence[int], whole: NDArray[np.float64], target: Sequence[int]) -> Array:
+    """Tell which elements of a target fall within an array of a shape."""
+    n = len(shape)
+    inside = np.ones(tuple(target), bool)
+    for axis, length in enumerate(shape):
+        at = np.full((1,) * n, whole[axis, n])
+        for a in range(n):
+            at = at + (whole[axis, a] * np.arange(target[a])).reshape([-1 if k == a else 1 for k in range(n)])
+        inside &= (at >= -0.5) & (at <= length - 0.5)
+    return inside.astype(np.float32)
+
+
+def scene(
+    fixed: Grey, moving: Grey, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1, blur: float = 0.0
+) -> Batch:
+    """Give both pictures on one grid, the moving one as each matrix shows it: one sample a matrix.
+
+    Both are smoothed by a Gaussian of ``blur`` elements: what lies between elements is then as sharp as they are, and
+    the places that need no interpolation attract nothing.
+    """
+    still, known = seen_on(fixed, grid, np.eye(grid.dims + 1))
+    seen = [seen_on(moving, grid, m, order=order) for m in matrices]
+    soft = [ndimage.gaussian_filter(s, blur, mode="nearest") if blur else s for s in (still, *[s for s, _ in seen])]
+    first = torch.from_numpy(soft[0]).expand(len(seen), 1, *grid.shape)
+    other = torch.from_numpy(np.stack(soft[1:])).unsqueeze(1)
+    weight = torch.from_numpy(np.stack([k * known for _, k in seen])).unsqueeze(1)
+    target = {"fixed": first, "moving": other, "weight": weight}
+    return Batch(torch.cat([first, other], dim=1), target, [grid] * len(seen))

@@ -1,0 +1,103 @@
+"""What the metrics on deformations share: the truth as points that correspond, and what a failure is worth."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.grid import Grid
+from ..data.transform import Transform, growth, looked_up, moved_labels, voxels
+from ..data.types import Deformation, LabelMap, Landmarks, Pair
+from .dice import compute as dice_of
+
+Known = Deformation | Pair
+
+
+def distances(truth: Known, answer: Deformation, region: LabelMap | None) -> tuple[NDArray[np.float64], ...]:
+    """Give how far each known point lies from where it belongs, moved by the answer and not moved at all; in mm.
+
+    Both are empty where the truth is a pair of label maps. A region leaves out what lies outside it.
+    """
+    fixed, moving = corresponding(truth)
+    if region is not None and len(fixed):
+        inside = looked_up(region.array, region.grid, fixed, order=0, outside=0) != 0
+        fixed, moving = fixed[inside], moving[inside]
+    if not len(fixed):
+        return np.zeros(0), np.zeros(0)
+    ends = ends_of(answer, fixed)
+    return np.linalg.norm(ends - moving, axis=-1), np.linalg.norm(fixed - moving, axis=-1)
+
+
+def corresponding(truth: Known) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give (n, dims) points of the fixed image and where they lie in the moving one."""
+    if isinstance(truth, Deformation):
+        points = voxels(truth.grid).reshape(-1, truth.grid.dims)
+        return points, points + truth.field.reshape(points.shape)
+    if isinstance(truth.fixed, Landmarks) and isinstance(truth.moving, Landmarks):
+        if truth.fixed.points.shape != truth.moving.points.shape:
+            raise ValueError(
+                f"The fixed image has {len(truth.fixed.points)} landmarks and the moving one "
+                f"{len(truth.moving.points)}. Give those that both have, in the same order."
+            )
+        return truth.fixed.points, truth.moving.points
+    return np.zeros((0, 1)), np.zeros((0, 1))
+
+
+def ends_of(answer: Deformation, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tell where an answer takes world points; beyond its grid its edge goes on."""
+    way = [looked_up(f, answer.grid, points) for f in np.moveaxis(answer.field, -1, 0)]
+    return points + np.stack(way, axis=-1)
+
+
+def overlap(truth: Known, answer: Deformation, region: LabelMap | None) -> dict[str, float | None]:
+    """Give the Dice of each label, the moving labels moved by the answer; nothing where the truth has no labels."""
+    if not isinstance(truth, Pair) or not isinstance(truth.fixed, LabelMap) or not isinstance(truth.moving, LabelMap):
+        return {}
+    transform = Transform.of(answer) if not answer.grid.is_close(truth.fixed.grid) else exact(answer)
+    moved = moved_labels(
+        truth.moving, Transform(transform.matrix, truth.fixed.grid, bend_on(transform, truth.fixed.grid))
+    )
+    found = dice_of(
+        truth.fixed, LabelMap(moved.array, truth.fixed.grid, truth.fixed.names or moved.names), region=region
+    )
+    return {name.replace("dice", "moved_dice"): v for name, v in found.items() if name.startswith("dice/")}
+
+
+def exact(answer: Deformation) -> Transform:
+    """Give a deformation as a transform that is all bend."""
+    n = answer.grid.dims
+    return Transform(tuple(tuple(float(i == j) for j in range(n + 1)) for i in range(n + 1)), answer.grid, answer.field)
+
+
+def bend_on(transform: Transform, grid: Grid) -> NDArray[np.float32] | None:
+    """Give the bend of a transform on another grid."""
+    if transform.bend is None or transform.grid == grid:
+        return transform.bend
+    return transform.bent(voxels(grid)).astype(np.float32)
+
+
+def growth_inside(answer: Deformation, region: LabelMap | None) -> NDArray[np.float64]:
+    """Give the growth of every element of an answer, or of those in a region that lies on its grid."""
+    found = growth(answer.field, answer.grid)
+    return found[region.array != 0] if region is not None and region.array.shape == found.shape else found.ravel()
+
+
+@lru_cache(maxsize=8)
+def nothing(grid: Grid) -> Deformation:
+    """Give the deformation that moves nothing."""
+    return Deformation(np.zeros((*grid.shape, grid.dims), np.float32), grid)
+
+
+def grid_of(truth: Known) -> Grid:
+    """Give the grid on which a truth can be failed: its own, or a box about its landmarks."""
+    if isinstance(truth, Deformation):
+        return truth.grid
+    if isinstance(truth.fixed, LabelMap):
+        return truth.fixed.grid
+    points = truth.fixed.points
+    low = points.min(axis=0)
+    size = np.maximum(np.ceil(points.max(axis=0) - low).astype(int) + 1, 2)
+    spacing = np.maximum(size / 64, 1.0)
+    return Grid.of([int(s) for s in np.ceil(size / spacing)], spacing=tuple(spacing), origin=tuple(low))

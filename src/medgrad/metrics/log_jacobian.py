@@ -1,0 +1,32 @@
+"""Spread of the log Jacobian: how unevenly a deformation swells and shrinks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.types import Deformation, LabelMap
+from ._field import Known, growth_inside
+from ._metric import Figure, Metric
+
+LEAST = 1e-3
+
+
+def compute(truth: Known, answer: Deformation, *, region: LabelMap | None = None) -> dict[str, float | None]:
+    """Give ``log_jacobian``, the standard deviation; what folds counts as shrunk a thousand times."""
+    del truth
+    return {"log_jacobian": float(np.log(np.maximum(growth_inside(answer, region), LEAST)).std())}
+
+
+THIS = Metric(
+    on="field",
+    compute=compute,
+    figures={
+        "log_jacobian": Figure(
+            "lower",
+            "The standard deviation of the logarithm of the deformation's Jacobian determinant over the elements: 0 "
+            "where everything swells or shrinks alike.",
+            worst=None,
+            bounds=None,
+        )
+    },
+)

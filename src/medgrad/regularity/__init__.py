@@ -1,0 +1,4 @@
+"""How smooth a displacement is, one measure a file: ``THIS(**settings)(field) -> Tensor``; lower is smoother.
+
+A field is (b, dims, *shape), in elements.
+"""

@@ -1,0 +1,117 @@
+"""Registration: where each point of one image lies in another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import metrics, registry
+from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
+from ..metrics._field import grid_of, nothing
+from ..transforms._warp import warp
+from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+
+
+@dataclass(frozen=True)
+class Registration(Task):
+    """The first image of a case stays fixed and the second is moved onto it; both lie on one grid.
+
+    What is learned from is the images themselves: how alike they are once the second is moved, by the measure
+    ``similarity``, and how smooth the displacement is, by ``regularity`` times ``smoothness``. A truth is only judged
+    by: a deformation, or a pair of label maps or landmarks. Outside a case's region nothing is compared.
+    """
+
+    similarity: str = "lncc"
+    similarity_settings: Mapping[str, Any] = field(default_factory=dict)
+    regularity: str = "diffusion"
+    smoothness: float = 1.0
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs("dense", self.dims)
+
+    @property
+    def moves(self) -> Mapping[str, Moves]:
+        return {"fixed": "values", "moving": "values", "weight": "values"}
+
+    def example(self, seed: int = 0) -> Case:
+        rng = np.random.default_rng(seed)
+        grid = Grid.of((16,) * self.dims)
+        index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
+        fixed, moving = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+        shift = 1.5 + rng.uniform(-0.5, 0.5, self.dims)
+        for _ in range(4):
+            centre = rng.uniform(4, 12, self.dims)
+            fixed += np.exp(-((index - centre) ** 2).sum(-1) / 8)
+            moving += np.exp(-((index - centre - shift) ** 2).sum(-1) / 8)
+        names = self.channels or ("fixed", "moving")
+        truth = Deformation(np.broadcast_to(shift, index.shape).astype(np.float32), grid)
+        images = {names[0]: Image(fixed, grid), names[1]: Image(moving, grid)}
+        return Case(f"example-{seed}", images, truth, f"patient-{seed}")
+
+    def encode(self, case: Case) -> Sample:
+        if len(self.channels or case.images) != 2:
+            raise ValueError(
+                f"Case {case.id!r} has the images {list(case.images)}, but registration needs two: the fixed one, "
+                "then the moving one. Name them as channels."
+            )
+        inputs = tensor_of(case, self.channels)
+        if len(inputs) != 2:
+            raise ValueError(f"Case {case.id!r} has images in colour. Make them grey first.")
+        target = {"fixed": inputs[:1], "moving": inputs[1:]}
+        target["weight"] = (
+            torch.ones_like(inputs[:1])
+            if case.region is None
+            else torch.from_numpy((case.region.array != 0).astype(np.float32))[None]
+        )
+        return Sample(inputs, target, case.grid)
+
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        displacement = finest(output)
+        alike = registry.find("similarity", self.similarity)(**self.similarity_settings)
+        moved = warp(target["moving"], displacement)
+        terms = {self.similarity: alike(moved, target["fixed"], target.get("weight"))}
+        if self.smoothness > 0:
+            terms[self.regularity] = self.smoothness * registry.find("regularity", self.regularity)()(displacement)
+        return terms
+
+    def decode(self, output: Tensor, grid: Grid) -> Deformation:
+        steps = np.moveaxis(finest(output).float().cpu().numpy(), 0, -1)
+        n = grid.dims
+        return Deformation((steps @ grid.matrix[:n, :n].T).astype(np.float32), grid)
+
+    def judge(
+        self,
+        truth: Deformation | Pair,
+        answer: Deformation,
+        *,
+        region: LabelMap | None = None,
+        quick: bool = False,
+    ) -> dict[str, Any]:
+        return metrics.judge(["aligned"] if quick else metrics_on("field"), truth, answer, region=region)
+
+    def failed(self, truth: Deformation | Pair, *, region: LabelMap | None = None) -> dict[str, Any]:
+        grid = grid_of(truth)
+        return {name: metrics.worst(name, grid) for name in self.judge(truth, nothing(grid), region=region)}
+
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        return metrics.pool(metrics_on("field"), rows)
+
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
+        return metrics.pool_many(metrics_on("field"), rows, weights)
+
+    @property
+    def aim(self) -> str:
+        return "aligned"
+
+    def score(self, output: Tensor, about: int) -> Tensor:
+        """How far is moved along one axis: the mean square, in elements."""
+        return finest(output)[:, about].square().flatten(1).mean(1)
+
+
+THIS = Registration

@@ -1,0 +1,67 @@
+"""What the linear transforms share: a matrix about the middle, in mm, becomes a displacement in elements."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """A linear map about the middle of a grid of ``shape`` and ``spacing``.
+
+    Weights of the same size move the edge of the grid equally far: shifts are counted in half its mean length.
+    """
+
+    def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.dims = len(self.shape)
+        self.spacing = tuple(spacing or (1.0,) * self.dims)
+        self.reach = sum(n * s for n, s in zip(self.shape, self.spacing, strict=True)) / self.dims / 2
+        self.shift = nn.Parameter(torch.zeros(count, self.dims))
+
+    @abstractmethod
+    def turn(self) -> Tensor:
+        """Give the matrices (count, dims, dims) about the middle, in mm along the axes."""
+
+    def matrices(self) -> Tensor:
+        """Give the maps as (count, dims + 1, dims + 1), in mm along the axes from the middle of the grid."""
+        upper = torch.cat([self.turn(), (self.shift * self.reach).unsqueeze(-1)], dim=-1)
+        last = upper.new_zeros(len(upper), 1, self.dims + 1)
+        last[..., -1] = 1.0
+        return torch.cat([upper, last], dim=1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Give the displacement (b, dims, *shape), in elements of a grid of the inputs' shape that covers the same."""
+        shape, n = inputs.shape[2:], self.dims
+        spacing = [s * a / b for s, a, b in zip(self.spacing, self.shape, shape, strict=True)]
+        space = self.shift.new_tensor(spacing)
+        whole = self.matrices()
+        matrix = whole[:, :n, :n] * space / space.unsqueeze(-1) - torch.eye(n, device=space.device, dtype=space.dtype)
+        moved = (whole[:, :n, n] / space).view(-1, n, *[1] * n)
+        for axis, length in enumerate(shape):
+            line = torch.arange(length, device=space.device, dtype=space.dtype) - (length - 1) / 2
+            along = line.view(*[-1 if a == axis else 1 for a in range(n)])
+            moved = moved + matrix[:, :, axis].view(-1, n, *[1] * n) * along
+        return moved.expand(len(inputs), -1, *shape)
+
+
+def rotations(vectors: Tensor) -> Tensor:
+    """Turn (count, 1) angles or (count, 3) rotation vectors, in radians, into matrices.
+
+    >>> rotations(torch.tensor([[torch.pi / 2]])).round().abs().tolist()
+    [[[0.0, 1.0], [1.0, 0.0]]]
+    """
+    if vectors.shape[1] == 1:
+        pairs = [(0, 1)]
+        dims = 2
+    else:
+        pairs = [(1, 2), (2, 0), (0, 1)]
+        dims = 3
+    basis = vectors.new_zeros(len(pairs), dims, dims)
+    for k, (i, j) in enumerate(pairs):
+        basis[k, i, j], basis[k, j, i] = -1.0, 1.0
+    return torch.linalg.matrix_exp(torch.einsum("ck,kij->cij", vectors, basis))

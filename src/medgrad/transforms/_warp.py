@@ -1,0 +1,91 @@
+"""What is done with displacements (b, dims, *shape), in elements: warp, compose, exponentiate, invert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Padding = Literal["zeros", "border"]
+
+
+def places(displacement: Tensor) -> Tensor:
+    """Tell where each element is looked up, in torch's coordinates: (b, *shape, dims), -1 to 1, the last axis first."""
+    shape = displacement.shape[2:]
+    n = len(shape)
+    half = displacement.new_tensor([max(s - 1, 1) / 2 for s in shape]).view(1, n, *[1] * n)
+    return torch.movedim((displacement / half).flip(1), 1, -1) + still(shape, displacement)
+
+
+def still(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Give the places (1, *shape, dims) at which nothing moves."""
+    n = len(shape)
+    lines = [
+        torch.linspace(-1, 1, s, device=like.device, dtype=like.dtype) if s > 1 else like.new_zeros(1) for s in shape
+    ]
+    whole = [line.view(*[-1 if a == axis else 1 for a in range(n)]).expand(*shape) for axis, line in enumerate(lines)]
+    return torch.stack(whole[::-1], dim=-1).unsqueeze(0)
+
+
+def elements(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Give the place of each element, counted in elements: (1, dims, *shape)."""
+    lines = [torch.arange(s, device=like.device, dtype=like.dtype) for s in shape]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij")).unsqueeze(0)
+
+
+def warp(image: Tensor, displacement: Tensor, *, padding: Padding = "border") -> Tensor:
+    """Look an image (b, channels, *shape) up where the displacement leads; between elements it is interpolated.
+
+    >>> ramp = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 2, 4)
+    >>> warp(ramp, torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 4))[0, 0, 0].tolist()
+    [1.0, 2.0, 3.0, 3.0]
+    """
+    return F.grid_sample(image, places(displacement), align_corners=True, padding_mode=padding)
+
+
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """Give the displacement that goes where ``first`` leads and on where ``second`` leads from there."""
+    return first + warp(second, first)
+
+
+def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
+    """Flow along a velocity that stands still for one unit of time: a displacement that can be undone.
+
+    Scaling and squaring (Arsigny and others 2006, MICCAI): a short way is gone, then doubled so many times. The flow
+    along the negative velocity is its inverse.
+    """
+    way = velocity / 2**squarings
+    for _ in range(squarings):
+        way = compose(way, way)
+    return way
+
+
+def invert(displacement: Tensor, *, rounds: int = 30) -> Tensor:
+    """Give the displacement that leads back, by iteration; it holds where the displacement changes slowly."""
+    back = -displacement
+    for _ in range(rounds):
+        back = -warp(displacement, back)
+    return back
+
+
+def resized(displacement: Tensor, shape: Sequence[int]) -> Tensor:
+    """Bring a displacement to another number of elements that cover the same corners, and count in those."""
+    old = displacement.shape[2:]
+    if tuple(old) == tuple(shape):
+        return displacement
+    n = len(shape)
+    factor = [(new - 1) / max(was - 1, 1) for was, new in zip(old, shape, strict=True)]
+    mode = "trilinear" if n == 3 else "bilinear"
+    larger = F.interpolate(displacement, size=tuple(shape), mode=mode, align_corners=True)
+    return larger * displacement.new_tensor(factor).view(1, n, *[1] * n)
+
+
+def jacobians(displacement: Tensor) -> Tensor:
+    """Give how many times larger each element becomes (b, *shape): the determinant of the transform's slope."""
+    n = displacement.shape[1]
+    slopes = torch.stack(torch.gradient(displacement, dim=list(range(2, n + 2))), dim=-1)  # (b, dims, *shape, axes)
+    matrix = torch.movedim(slopes, 1, -2) + torch.eye(n, device=displacement.device, dtype=displacement.dtype)
+    return torch.linalg.det(matrix)

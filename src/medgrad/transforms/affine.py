@@ -1,0 +1,24 @@
+"""Affine: any linear map that does not mirror, for different patients and for shear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._linear import Linear
+
+
+class Affine(Linear):
+    """The matrix exponential of any matrix, and a shift: 6 weights in 2D, 12 in 3D. It can always be undone."""
+
+    def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
+        super().__init__(shape, spacing=spacing, count=count)
+        self.logarithm = nn.Parameter(torch.zeros(count, self.dims, self.dims))
+
+    def turn(self) -> Tensor:
+        return torch.linalg.matrix_exp(self.logarithm)
+
+
+THIS = Affine

@@ -1,0 +1,24 @@
+"""Rigid: turn and shift, for the same body at another time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._linear import Linear, rotations
+
+
+class Rigid(Linear):
+    """A rotation vector about the middle, in radians, and a shift: 3 weights in 2D, 6 in 3D."""
+
+    def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
+        super().__init__(shape, spacing=spacing, count=count)
+        self.angles = nn.Parameter(torch.zeros(count, 3 if self.dims == 3 else 1))
+
+    def turn(self) -> Tensor:
+        return rotations(self.angles)
+
+
+THIS = Rigid
