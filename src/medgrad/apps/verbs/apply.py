@@ -1,0 +1,37 @@
+"""``medgrad apply``: anything else moved as a registration moves its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def apply(
+    registration: Annotated[Path, typer.Argument(help="The folder that register wrote.")],
+    thing: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a label map or a table of landmarks.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    labels: Annotated[bool, typer.Option("--labels", help="INPUT is a label map: take the nearest label.")] = False,
+) -> dict[str, Any]:
+    """Move an image, a label map or landmarks of the moving image onto the fixed one."""
+    from ...data.formats import read, read_labels, write
+    from ...data.formats._landmarks import read_landmarks, write_landmarks
+    from ...data.transform import moved_image, moved_labels, moved_landmarks
+    from ...engine._registered import load
+
+    transform, moving = load(registration)
+    if thing.suffix.lower() == ".csv":
+        marks = moved_landmarks(read_landmarks(thing, moving), transform)
+        return {"out": str(write_landmarks(out, marks, transform.grid)), "landmarks": len(marks.points)}
+    found: Any = read_labels(thing, like=moving) if labels else read(thing)
+    if found.grid.dims != transform.grid.dims:
+        raise ValueError(
+            f"{str(thing)!r} has {found.grid.dims} axes, but the registration is of images of {transform.grid.dims}."
+        )
+    moved = moved_labels(found, transform) if labels else moved_image(found, transform)
+    return {"out": str(write(out, moved)), "shape": list(moved.grid.shape)}
+
+
+THIS = apply

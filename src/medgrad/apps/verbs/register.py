@@ -1,0 +1,98 @@
+"""``medgrad register``: two images, and where each point of the one lies in the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+if TYPE_CHECKING:
+    from ...data import Deformation, Grid
+
+Two = tuple[Path, Path]
+
+
+def register(
+    fixed: Annotated[Path, typer.Argument(help="The image that stays.")],
+    moving: Annotated[Path, typer.Argument(help="The image that is moved onto it.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    kind: Annotated[str, typer.Option(help="rigid, similarity, affine or deformable.")] = "deformable",
+    similarity: Annotated[str, typer.Option(help="How alike is measured; auto looks at the images.")] = "auto",
+    turns: Annotated[float, typer.Option(help="The largest turn to look for, in degrees; 0 for none.")] = 60.0,
+    effort: Annotated[float, typer.Option(help="How many times as many steps.")] = 1.0,
+    smoothness: Annotated[float, typer.Option(help="What bending costs.")] = 0.3,
+    labels: Annotated[Two | None, typer.Option(help="Label maps of both images, to judge by.")] = None,
+    landmarks: Annotated[Two | None, typer.Option(help="Tables of landmarks of both images, to judge by.")] = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
+    from ...data.formats import read
+    from ...engine._registered import save
+    from ...engine.register import Settings
+    from ...engine.register import register as line_up
+    from ...engine.teller import Silent
+
+    still, other = read(fixed), read(moving)
+    settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
+    truths = known(labels, landmarks, still.grid, other.grid)
+    found = line_up(still, other, kind=kind, similarity=similarity, settings=settings, teller=teller or Silent())  # type: ignore[arg-type]
+    figures = judged(truths, found.transform.deformation())
+    files = save(out, found, still, other, kind=kind, figures=figures)
+    return {
+        "out": str(out),
+        "kind": kind,
+        "similarity": found.similarity,
+        "metrics": {name: {"value": value} for name, value in figures.items()},
+        "files": files,
+    }
+
+
+def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:
+    """Read what is known about both images, before any time is spent on them."""
+    from ...data import Pair
+    from ...data.formats import read_labels
+    from ...data.formats._landmarks import read_landmarks
+
+    truths = []
+    if labels:
+        truths.append(Pair(read_labels(labels[0], like=fixed), read_labels(labels[1], like=moving)))
+    if landmarks:
+        both = Pair(read_landmarks(landmarks[0], fixed), read_landmarks(landmarks[1], moving))
+        truths.append(paired(both))
+    return truths
+
+
+def paired(both: Any) -> Any:
+    """Keep the landmarks that both images have, by name; without names they correspond in order."""
+    import numpy as np
+
+    from ...data import Landmarks, Pair
+
+    one, other = both.fixed, both.moving
+    if not one.names or not other.names:
+        return both
+    shared = [n for n in one.names if n in other.names]
+    if not shared:
+        raise ValueError("The two tables of landmarks have no name in common.")
+    pick = lambda marks: np.stack([marks.points[marks.names.index(n)] for n in shared])  # noqa: E731
+    return Pair(Landmarks(pick(one), tuple(shared)), Landmarks(pick(other), tuple(shared)))
+
+
+def judged(truths: list[Any], deformation: Deformation) -> dict[str, float | None]:
+    """Give every figure about a deformation that can be told."""
+    from ...metrics import folding, inverse_mm, log_jacobian, moved_dice, tre_mm
+
+    figures: dict[str, float | None] = {}
+    for truth in truths:
+        for metric in (moved_dice, tre_mm):
+            figures |= metric.compute(truth, deformation)
+    for metric in (folding, log_jacobian, inverse_mm):
+        figures |= metric.compute(None, deformation)
+    return figures
+
+
+THIS = register

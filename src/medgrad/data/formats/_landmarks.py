@@ -1,0 +1,59 @@
+"""Landmarks as a table: a row a point, with columns x, y and, in a volume, z."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import FormatError
+from ..grid import Grid
+from ..types import Landmarks
+from ._damage import damage_told
+
+NAMES = ("name", "label", "landmark", "id", "")
+
+
+def read_landmarks(path: Path, grid: Grid) -> Landmarks:
+    """Read a CSV of points: in a volume in mm of our world, in a picture in pixels, x along the columns."""
+    if not path.is_file():
+        raise FormatError(f"{str(path)!r} does not exist. Check the path.")
+    with damage_told(path, "a table of landmarks"), path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+        head = [cell.strip().lower() for cell in rows[0]] if rows else []
+        wanted = ("x", "y", "z")[: grid.dims]
+        if missing := [w for w in wanted if w not in head]:
+            raise FormatError(f"{str(path)!r} has no column {missing[0]!r}. A table of landmarks has {wanted}.")
+        places = [head.index(w) for w in wanted]
+        called = next((head.index(n) for n in NAMES if n in head), None)
+        body = [row for row in rows[1:] if any(cell.strip() for cell in row)]
+        points = np.array([[number(path, row, p) for p in places] for row in body]).reshape(-1, grid.dims)
+    if not len(points):
+        raise FormatError(f"{str(path)!r} holds no landmarks.")
+    names = tuple(row[called] for row in body) if called is not None else ()
+    return Landmarks(grid.world(points[:, ::-1]) if grid.dims == 2 else points, names)
+
+
+def number(path: Path, row: list[str], place: int) -> float:
+    """Give a cell as a number."""
+    try:
+        value = float(row[place])
+    except (ValueError, IndexError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise FormatError(f"{str(path)!r} has the row {','.join(row)[:60]!r}, in which a coordinate is no number.")
+    return value
+
+
+def write_landmarks(path: Path, landmarks: Landmarks, grid: Grid) -> Path:
+    """Write points as ``read_landmarks`` reads them."""
+    points = grid.index(landmarks.points)[:, ::-1] if grid.dims == 2 else landmarks.points
+    names = landmarks.names or tuple(str(i) for i in range(1, len(points) + 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["name", *("x", "y", "z")[: grid.dims]])
+        out.writerows([name, *(f"{v:.4f}" for v in point)] for name, point in zip(names, points, strict=True))
+    return path

@@ -1,0 +1,117 @@
+"""What a registration leaves behind: a folder that moves anything else the same way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Grid, Image
+from ..data.formats import write
+from ..data.formats._transform_itk import read_field, write_field, write_matrix
+from ..data.grid import as_rows
+from ..data.transform import Transform, growth, linear, moved_image, voxels
+from ..errors import FormatError
+from .register import Registered
+
+FILE = "registration.json"
+FIELD = "displacement.nii.gz"
+SQUARES = 8
+
+
+def save(
+    folder: Path, found: Registered, fixed: Image, moving: Image, *, kind: str, figures: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write the moved image, the transform for ITK, pictures and figures, and name the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = found.transform.deformation()
+    moved = moved_image(moving, found.transform)
+    ending = ".png" if fixed.grid.dims == 2 and moved.array.dtype in (np.uint8, np.uint16) else ".nii.gz"
+    swelling = Image(growth(whole.field, whole.grid).astype(np.float32), whole.grid)
+    files = {
+        "moved": write(folder / f"moved{ending}", moved),
+        "transform": write_matrix(folder / "transform.txt", found.transform.matrix),
+        "displacement": write_field(folder / FIELD, whole),
+        "jacobian": write(folder / "jacobian.nii.gz", swelling),
+    }
+    for name, picture in pictures(fixed, moved).items():
+        flat = Image(picture, Grid.of(picture.shape, measured=False))
+        files[name] = write(folder / f"{name}.png", flat)
+    told = {
+        "kind": kind,
+        "similarity": found.similarity,
+        "told": list(found.told),
+        "matrix": found.transform.matrix,
+        "fixed": grid_table(fixed.grid),
+        "moving": grid_table(moving.grid),
+        "metrics": dict(figures),
+    }
+    (folder / FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return {name: str(path) for name, path in files.items()}
+
+
+def grid_table(grid: Grid) -> dict[str, Any]:
+    """Give a grid as plain values."""
+    return {"shape": grid.shape, "affine": grid.affine, "measured": grid.measured}
+
+
+def load(folder: Path) -> tuple[Transform, Grid]:
+    """Read the transform that a folder holds, and the grid of the moving image."""
+    path = folder / FILE
+    if not path.is_file():
+        raise FormatError(f"{str(folder)!r} holds no {FILE}. Give the folder that 'medgrad register' wrote.")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        fixed, moving = (
+            Grid(tuple(told[k]["shape"]), as_rows(np.array(told[k]["affine"], float)), bool(told[k]["measured"]))
+            for k in ("fixed", "moving")
+        )
+        matrix = as_rows(np.array(told["matrix"], float))
+        kind = str(told["kind"])
+    except (ValueError, KeyError, TypeError) as reason:
+        raise FormatError(f"{str(path)!r} is damaged: {reason}. Register again.") from reason
+    if np.array(matrix).shape != (fixed.dims + 1,) * 2 or abs(np.linalg.det(np.array(matrix))) < 1e-9:
+        raise FormatError(f"{str(path)!r} holds a matrix that is none for its grid. Register again.")
+    if kind != "deformable":
+        return Transform(matrix, fixed), moving
+    return Transform(matrix, fixed, bend_of(folder / FIELD, matrix, fixed)), moving
+
+
+def bend_of(path: Path, matrix: tuple[tuple[float, ...], ...], grid: Grid) -> NDArray[np.float32]:
+    """Give what a displacement field holds beyond a matrix."""
+    found = read_field(path)
+    if found.grid.shape != grid.shape:
+        raise FormatError(f"{str(path)!r} has the shape {found.grid.shape}, but the fixed image has {grid.shape}.")
+    points = voxels(grid)
+    back = linear(np.linalg.inv(np.array(matrix)), points + found.field) - points
+    return back.astype(np.float32)
+
+
+def pictures(fixed: Image, moved: Image) -> dict[str, NDArray[np.uint8]]:
+    """Draw both images as a checkerboard and as their difference, through the middle along every axis."""
+    one, other = (stretched(i.planes.astype(np.float32).mean(axis=0)) for i in (fixed, moved))
+    board = np.indices(one.shape) // np.maximum(np.array(one.shape) // SQUARES, 1).reshape(-1, *[1] * one.ndim)
+    mixed = np.where(board.sum(axis=0) % 2 == 0, one, other)
+    return {
+        "checkerboard": side_by_side(np.round(255 * mixed).astype(np.uint8)),
+        "difference": side_by_side(np.round(127.5 * (1 + one - other)).astype(np.uint8)),
+    }
+
+
+def stretched(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale to 0 up to 1, from the 0.5th to the 99.5th percentile."""
+    low, high = np.percentile(array, [0.5, 99.5])
+    return np.clip((array - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+
+
+def side_by_side(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give the middle planes of a volume beside one another, upright for a patient who stands; a picture as it is."""
+    if array.ndim == 2:
+        return array
+    planes = [np.take(array, array.shape[a] // 2, axis=a).T[::-1] for a in range(3)]
+    tall = max(p.shape[0] for p in planes)
+    return np.concatenate([np.pad(p, ((0, tall - p.shape[0]), (0, 0))) for p in planes], axis=1)
