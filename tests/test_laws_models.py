@@ -15,6 +15,8 @@ def make(name, dims, inputs=2, outputs=3):
         pytest.importorskip("monai", reason="the monai extra is not installed")
         return registry.find("models", name)(inputs, outputs, dims, network="UNet", channels=(8, 16), strides=(2,))
     settings = {"shape": SHAPES[dims]} if name in ("logistic", "mlp", "svm") else {}
+    if "pyramid" in registry.find("models", name).gives:
+        settings = {"channels": (8, 16, 16), "first": 1, "width": 16}
     return registry.find("models", name)(inputs, outputs, dims, **settings)
 
 
@@ -28,7 +30,14 @@ def test_gives_what_it_says(model_and_dims):
     model, dims = model_and_dims
     x = torch.randn(2, 2, *SHAPES[dims])
     out = finest(model.eval()(x))
-    assert "dense" in model.gives or "pooled" in model.gives
+    assert set(model.gives) & {"dense", "pooled", "pyramid"}
+    if "pyramid" in model.gives:
+        corners, chances = model.boxes(out, dims=dims, classes=3)
+        assert corners.shape == (2, out.shape[1], 2 * dims)
+        assert chances.shape == (2, out.shape[1], 3)
+        assert bool(((chances >= 0) & (chances <= 1)).all())
+        assert bool((corners[..., dims:] >= corners[..., :dims]).all())
+        return
     assert out.shape == ((2, 3, *SHAPES[dims]) if "dense" in model.gives else (2, 3))
 
 

@@ -19,6 +19,9 @@ from .sample import part
 TOGETHER = 1 << 19
 """So many numbers, of several cases, are shown to a network at a time; one case may have more."""
 
+WHOLE = 1.5
+"""An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
+
 
 @torch.inference_mode()
 def answer(
@@ -72,6 +75,11 @@ def answers_prepared(
     if task.outputs.shape == "dense":
         for case in cases:
             yield dense(models, task, blind(case), patch=patch, place=place, how=how)
+        return
+    if task.outputs.shape == "pyramid":
+        for case in cases:
+            said = [in_windows(model, task, blind(case), patch=patch, place=place, how=how) for model in models]
+            yield task.agree(said) if len(said) > 1 else said[0]
         return
     for group in together((blind(case), task.encode(blind(case)).inputs) for case in cases):
         outputs = ask(models, torch.stack([inputs for _, inputs in group]), place, how.flips)
@@ -135,6 +143,16 @@ def dense(
             begin = [low - before[0], *[0] * (len(shape) - 1)]
             pieces.append(task.decode(kept, case.grid.crop(begin, kept.shape[1:])))
     return pieces[0] if len(pieces) == 1 else join(pieces, case.grid)
+
+
+def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering) -> Any:
+    """Answer about each window, and put the answers together once; an axis that is a little longer is shown whole."""
+    shape = case.grid.shape
+    size = [s if s <= WHOLE * p else p for s, p in zip(shape, patch, strict=True)]
+    starts = list(product(*[window_starts(s, p, how.overlap) for s, p in zip(shape, size, strict=True)]))
+    boxes = [part(case, start, size) for start in starts]
+    said = [task.decode(ask([model], task.encode(box).inputs[None], place, ())[0], box.grid) for box in boxes]
+    return task.gather(said, [box.grid for box in boxes], case.grid) if len(said) > 1 else said[0]
 
 
 def slabs(

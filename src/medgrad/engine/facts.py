@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import Case, Cohort, LabelMap, Scores
+from ..data import Boxes, Case, Cohort, LabelMap, Scores
 from ..errors import FormatError, LayoutError, MedgradError
 from ..prepare.reorient import Reorient
 
@@ -21,6 +21,8 @@ class Facts:
 
     ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
     99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
+    ``objects`` are the 10th percentile of how long the boxes of the smallest class are and the 90th of the largest, in
+    mm: the side of a cube of the same volume.
     """
 
     task: str
@@ -40,6 +42,8 @@ class Facts:
     counts: tuple[int, ...]
     seconds_a_case: float = 0.0
     columns: tuple[tuple[str, float, float], ...] = ()
+    objects: tuple[float, float] = (0.0, 0.0)
+    most_objects: int = 0
 
     def middle_spacing(self) -> tuple[float, ...]:
         """The median spacing along each axis of the array, turned to the axes of the body."""
@@ -90,7 +94,21 @@ def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
         is_8_bit=all(i.array.dtype == np.uint8 for c in cases for i in c.images.values()),
         counts=class_counts(cohort),
         columns=columns_of(cases) if first.grid.dims == 1 else (),
+        objects=lengths_of(cases),
+        most_objects=max((len(c.truth.labels) for c in cases if isinstance(c.truth, Boxes)), default=0),
     )
+
+
+def lengths_of(cases: Sequence[Case]) -> tuple[float, float]:
+    """Give how long the smaller boxes of the smallest class are, and the larger of the largest; zeros without boxes."""
+    boxes = [c.truth for c in cases if isinstance(c.truth, Boxes) and len(c.truth.corners)]
+    if not boxes:
+        return 0.0, 0.0
+    ends, labels = np.concatenate([b.corners for b in boxes]), np.concatenate([b.labels for b in boxes])
+    dims = ends.shape[1] // 2
+    lengths = (ends[:, dims:] - ends[:, :dims]).prod(axis=1) ** (1 / dims)
+    each = [np.percentile(lengths[labels == label], [10, 90]) for label in np.unique(labels)]
+    return float(min(low for low, _ in each)), float(max(high for _, high in each))
 
 
 def columns_of(cases: Sequence[Case]) -> tuple[tuple[str, float, float], ...]:

@@ -20,6 +20,10 @@ LONGEST = {1: 0, 2: 64, 3: 32}
 """The most elements along an axis of images, by their axes, that are taken as rows."""
 SMALL = {2: 64, 3: 24}
 """Up to so many elements along an axis an image is shown whole at first, by its axes; a larger one is halved."""
+FEWEST = {2: 14.0, 3: 10.0}
+"""How many elements long the smaller objects that are to be found must be, by the axes."""
+DETECTOR = "yolo"
+"""The detector that is planned: the best of the three at a budget of minutes."""
 LEAST = 4
 """The fewest elements along an axis at the bottom of a network."""
 
@@ -42,9 +46,7 @@ def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed:
     budget = budget or Budget()
     make = registry.find("tasks", facts.task)
     own, shape = registry.settings(make), make(dims=facts.dims).outputs.shape
-    makers = {"dense": segmentation, "pooled": classification}
-    if shape not in makers:
-        raise SettingError(f"There is no plan for a {shape} output, which {facts.task!r} needs. Known: dense, pooled.")
+    makers = {"dense": segmentation, "pooled": classification, "pyramid": detection}
     if shape == "pooled" and (model in CONVEX or facts.dims == 1):
         recipe = rows(facts, model or CONVEX[0], gpu=gpu, seed=seed)
     else:
@@ -126,6 +128,45 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
             seed=seed,
         ),
         answering=Answering(flips=whole_flips(facts)),
+    )
+
+
+def detection(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+    """A detector on whole images or, where they are large, on windows: as coarse as the smallest objects allow."""
+    small, large = (v or 16.0 for v in facts.objects)
+    grain = np.array(facts.middle_spacing())
+    wanted = np.maximum(grain, small / FEWEST[facts.dims])
+    spacing = tuple(round(float(v), 4) for v in wanted) if np.any(wanted > 1.1 * grain) else spacing_for(facts)
+    shape = np.median(facts.sizes_mm(), axis=0) / np.array(spacing or grain)
+    room = (2.5e5 if gpu else 1.1e5) if facts.dims == 3 else (4e5 if gpu else 1.3e5)
+    while np.prod(shape) > room:
+        shape[int(np.argmax(shape))] *= 0.95
+    patch = tuple(int(ceil(s / 8) * 8) for s in shape)
+    least = small / float(np.mean(spacing or grain))
+    first = 2 if least < 24 else 3
+    levels = int(np.clip(1 + ceil(np.log2(max(large / small, 1.0))), 2, 3))
+    base = {2: 16, 3: 12}[facts.dims] * (2 if gpu else 1)
+    batch = 4 if facts.dims == 3 else int(np.clip(round(4e5 / float(np.prod(patch))), 4, 16))
+    return Recipe(
+        task={
+            "kind": "detection",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "labels": facts.labels,
+            "most": int(max(16, ceil(1.5 * facts.most_objects / 8) * 8)),
+        },
+        model={
+            "name": DETECTOR,
+            "channels": tuple(min(base * 2**level, 128) for level in range(first + levels)),
+            "first": first,
+        },
+        prepare=(*placing(facts, spacing), scaling(facts)),
+        augment=augmentation(facts, spacing)[:-1],
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(batch=batch, patch=patch, foreground=0.5, average=0.995, seed=seed),
+        answering=Answering(),
     )
 
 

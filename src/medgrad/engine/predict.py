@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import Entry, LabelMap, Scores, Source
+from ..data import Boxes, Entry, LabelMap, Scores, Source
 from ..data.cohort import Cohort
-from ..data.formats import format_of, rows, suffix_of, write
+from ..data.formats import format_of, read, rows, suffix_of, write
+from ..data.formats._boxes_write import Kind, write_boxes
 from ..errors import FormatError, MedgradError
 from .answer import answer
 from .checkpoint import write_text
+from .pictures import write_overlay
 from .run import Trained
 
 WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
@@ -101,7 +103,10 @@ def predict(trained: Trained, path: Path, out: Path, *, kind: str = "") -> Itera
                 place=trained.place,
                 how=trained.recipe.answering,
             )
-            yield Answered(str(source), tuple(put(said, entry, source, out, kind)), said)
+            written = put(said, entry, source, out, kind)
+            if isinstance(said, Boxes) and not kind:
+                written.append(write_overlay(out / f"{entry.id}.png", case, said))
+            yield Answered(str(source), tuple(written), said)
         except (MedgradError, ValueError, OSError) as reason:
             yield Answered(str(source), failed=" ".join(str(reason).split()))
 
@@ -122,6 +127,10 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
 
             return [write_segmentation(path, said, source)]
         return [write(path, said)]
+    if isinstance(said, Boxes):
+        way: Kind = "coco" if kind == "coco" else "json" if kind == "json" else "csv"
+        path = out / f"{entry.id}{'.coco.json' if way == 'coco' else f'.{way}'}"
+        return [write_boxes(path, said, read(source).grid, kind=way, image_name=source.path.name)]
     if isinstance(said, Scores):
         path = out / f"{entry.id}.json"
         write_text(path, json.dumps(scores(said), indent=1) + "\n")

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Case, LabelMap, Scores
+from ..data import Boxes, Case, LabelMap, Scores
 from ..prepare.crop import cut
 
 
@@ -96,7 +96,11 @@ def cover(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None:
-    """Choose a label, then an element that has it; None where there is none."""
+    """Choose a label, then an element that has it, or the middle of such a box; None where there is none."""
+    if isinstance(case.truth, Boxes) and len(case.truth.labels):
+        chosen = rng.choice(np.flatnonzero(case.truth.labels == rng.choice(np.unique(case.truth.labels))))
+        middle = case.truth.corners[chosen].reshape(2, -1).mean(axis=0)
+        return np.asarray(case.grid.index(middle))
     if not isinstance(case.truth, LabelMap):
         return None
     places: Mapping[int, NDArray[np.int64]] = case.notes.get("places", {})

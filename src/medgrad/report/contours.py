@@ -79,6 +79,18 @@ def path_of(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
     return "".join(pieces)
 
 
+def path_of_boxes(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str:
+    """Give the outlines of boxes as the data of one SVG path.
+
+    >>> path_of_boxes(np.array([[-0.5, 0.5, 1.5, 2.5]]), (1.0, 2.0))
+    'M1.00 0.00H3.00V4.00H1.00Z'
+    """
+    pieces = []
+    for top, left, bottom, right in ((boxes + 0.5) * [scale[1], scale[0], scale[1], scale[0]]).tolist():
+        pieces.append(f"M{left:.2f} {top:.2f}H{right:.2f}V{bottom:.2f}H{left:.2f}Z")
+    return "".join(pieces)
+
+
 def data_uri(image: NDArray[np.uint8]) -> str:
     """Give an image as a PNG inside a data address."""
     out = io.BytesIO()
@@ -99,13 +111,23 @@ def drawing(picture: Picture) -> str:
         for kind, labels in (("truth", picture.truth), ("answer", picture.answer))
         if labels is not None and labels.any()
     }
+    paths |= {
+        kind: path_of_boxes(boxes, (x, y))
+        for kind, boxes in (("truth", picture.truth_boxes), ("answer", picture.answer_boxes))
+        if boxes is not None and len(boxes)
+    }
     inside += [f'<path class="halo" stroke-width="3.2" d="{path}"/>' for path in paths.values()]
     for kind, path in paths.items():
         # dashed and on top: where both run together, the truth shows between the dashes
         dash = ' stroke-dasharray="5 4"' if kind == "answer" else ""
         inside.append(f'<path class="{kind}" stroke-width="1.7"{dash} d="{path}"/>')
-    outlined = " with the outlines of truth and answer" if picture.truth is not None else ""
+    outlined = " with the outlines of truth and answer" if has_truth(picture) else ""
     return svg(width, height, "".join(inside), says=f"{picture.title}: the image{outlined}")
+
+
+def has_truth(picture: Picture) -> bool:
+    """Tell whether a picture carries what an expert drew."""
+    return picture.truth is not None or picture.truth_boxes is not None
 
 
 def pictures(found: tuple[Picture, ...]) -> str:
@@ -124,7 +146,7 @@ def pictures(found: tuple[Picture, ...]) -> str:
 
 def key(found: tuple[Picture, ...]) -> str:
     """Say which line is whose, and which labels are outlined."""
-    if not any(p.truth is not None for p in found):
+    if not any(has_truth(p) for p in found):
         return ""
     lines = "".join(
         f'<li><svg width="34" height="8" aria-hidden="true"><path class="{kind}"{dash} d="M1 4H33"/></svg>{kind}</li>'

@@ -21,6 +21,7 @@ HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "ac
 SHOWN = {
     "segmentation": ("dice/mean", "hd95/mean", "nsd/mean"),
     "classification": ("auroc", "balanced_accuracy", "ece"),
+    "detection": ("map@0.5", "map", "sensitivity@1fp"),
 }
 FEW_PATIENTS = 10
 BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -222,7 +223,7 @@ def cautions(found: Found) -> str:
 def cases_part(found: Found) -> str:
     """Give every case on one line and the worst ones in a table."""
     columns = {n for row in found.cases[:200] for n in row}
-    if any(n.startswith("said/") for n in columns):
+    if any(n.startswith("truth/") for n in columns):
         rows = answers.with_probability(found.cases)
         return answers.spread(rows, answers.TRUE) + answers.worst_cases(rows, [answers.TRUE], words=["truth"])
     names = [n for n in (*SHOWN.get(task_of(found), ()), *HEADLINES) if n in columns]

@@ -25,7 +25,10 @@ MOST_PICTURES = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A flat image with the labels of truth and answer, where there are any; ``spacing`` is (rows, columns)."""
+    """A flat image with the labels or boxes of truth and answer, where there are any.
+
+    ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper.
+    """
 
     title: str
     image: NDArray[np.uint8]
@@ -33,6 +36,8 @@ class Picture:
     truth: NDArray[np.uint8] | None = None
     answer: NDArray[np.uint8] | None = None
     labels: tuple[str, ...] = ()
+    truth_boxes: NDArray[np.float64] | None = None
+    answer_boxes: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,11 @@ def read_picture(path: Path) -> Picture:
         spacing = [float(v) for v in np.ravel(arrays["spacing"])] if "spacing" in arrays else [1.0, 1.0]
         labels = [str(v) for v in np.ravel(arrays["labels"])] if "labels" in arrays else []
         title = str(np.ravel(arrays["title"])[0]) if "title" in arrays else path.stem
+        boxes = {n: np.asarray(arrays[n], float) for n in ("truth_boxes", "answer_boxes") if n in arrays}
+        if any(b.ndim != 2 or b.shape[1] != 4 or not np.isfinite(b).all() for b in boxes.values()):
+            raise ValueError("no boxes")
     if len(spacing) != 2 or not all(math.isfinite(s) and s > 0 for s in spacing):
         raise ValueError("no spacing")
-    return Picture(title, image, (spacing[0], spacing[1]), maps.get("truth"), maps.get("answer"), tuple(labels))
+    return Picture(
+        title, image, (spacing[0], spacing[1]), maps.get("truth"), maps.get("answer"), tuple(labels), **boxes
+    )

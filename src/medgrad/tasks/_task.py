@@ -95,6 +95,19 @@ class Task(ABC):
     def decode(self, output: Tensor, grid: Grid) -> Any:
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
 
+    def answered_by(self, model: str) -> Task:
+        """Give the task for a network of this name, where how an output is read depends on who gave it."""
+        del model
+        return self
+
+    def gather(self, answers: Sequence[Any], windows: Sequence[Grid], grid: Grid) -> Any:
+        """Put the answers about the windows of one image together, where they are not elements of one output."""
+        raise NotImplementedError(f"{self.kind} does not put the answers about windows together.")
+
+    def agree(self, answers: Sequence[Any]) -> Any:
+        """Put the answers of several networks about one image together, where their outputs have no mean."""
+        raise NotImplementedError(f"{self.kind} does not put the answers of networks together.")
+
     @abstractmethod
     def judge(self, truth: Any, answer: Any, *, region: LabelMap | None = None, quick: bool = False) -> dict[str, Any]:
         """Compare one answer with the truth: one row of plain numbers; None where a number does not apply.

@@ -1,0 +1,77 @@
+"""Anchors: boxes of a few sizes and forms about every place of a pyramid, and which object each is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..boxes.overlap import iou
+from ._pyramid import Candidates, mean_over_samples, present, shift_to
+
+NEAR, FAR = 0.5, 0.4
+"""An anchor is for an object that it overlaps by ``NEAR`` or more, for none below ``FAR``; between, it is left out."""
+RATIOS: dict[int, tuple[float, ...]] = {2: (1.0, 1.8), 3: (1.0,)}
+ALPHA, GAMMA = 0.25, 2.0
+
+
+def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
+    """Give the sizes of the anchors of a place (a, dims), in strides: each scale stretched along each axis in turn.
+
+    >>> forms(2, (4,), (1, 2)).round().tolist()
+    [[4.0, 4.0], [6.0, 3.0], [3.0, 6.0]]
+    """
+    found = []
+    for scale, ratio in product(scales, ratios):
+        for axis in range(1 if ratio == 1 else dims):
+            stretch = torch.full((dims,), float(ratio) ** (-1 / dims))
+            stretch[axis] = float(ratio) ** (1 - 1 / dims)
+            found.append(scale * stretch)
+    return torch.stack(found)
+
+
+def owners(
+    said: Candidates, target: dict[str, Tensor], *, near: float = NEAR, far: float = FAR
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tell of each candidate (b, n) which object it is nearest to, whether it is for it, and whether it is for none.
+
+    The best candidate of an object is for it, however little they overlap.
+    """
+    truth, there = target["boxes"], present(target)
+    anchors = torch.cat([said.centre - said.size / 2, said.centre + said.size / 2], dim=-1)
+    overlap = iou(truth, anchors) * there.unsqueeze(2)
+    best, owner = overlap.max(1)
+    top = overlap.amax(2, keepdim=True)
+    forced = (overlap >= top - 1e-6) & (top > 1e-3)
+    owner = torch.where(forced.any(1), forced.float().argmax(1), owner)
+    return owner, (best >= near) | forced.any(1), (best < far) & ~forced.any(1)
+
+
+def focal(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Binary cross-entropy that counts little where the answer is right already. Lin et al., ICCV 2017."""
+    chance = logits.sigmoid()
+    plain = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    right = chance * wanted + (1 - chance) * (1 - wanted)
+    return (ALPHA * wanted + (1 - ALPHA) * (1 - wanted)) * (1 - right) ** GAMMA * plain
+
+
+def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the focal cost of the classes, and the smooth distance of the shifts from the right ones."""
+    owner, mine, nobodys = owners(said, target)
+    ones = mine.unsqueeze(2).to(said.logits.dtype)
+    wanted = torch.zeros_like(said.logits).scatter(2, kinds.gather(1, owner).unsqueeze(2), ones)
+    counted = (mine | nobodys).unsqueeze(2)
+    naming = (focal(said.logits, wanted) * counted).sum((1, 2))
+    return mean_over_samples(naming, mine.sum(1)), shift_cost(said, target, owner, mine)
+
+
+def shift_cost(said: Candidates, target: dict[str, Tensor], owner: Tensor, mine: Tensor) -> Tensor:
+    """Give the smooth distance of each shift from the one to its object, over those that are for one."""
+    dims = said.centre.shape[-1]
+    aim = target["boxes"].gather(1, owner.unsqueeze(2).expand(-1, -1, 2 * dims))
+    right = torch.where(mine.unsqueeze(2), shift_to(said.centre, said.size, aim), 0.0)
+    off = F.smooth_l1_loss(said.shift, right, beta=0.1, reduction="none").sum(-1)
+    return mean_over_samples((off * mine).sum(1), mine.sum(1))

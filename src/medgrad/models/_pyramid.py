@@ -1,0 +1,155 @@
+"""What the detectors share: a pyramid of features, and candidates that carry where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._blocks import CONV, Layer, Residual, conv
+
+RARE = {2: 0.01, 3: 0.001}
+"""How likely a network holds any place to be an object before it has learned, by the axes: volumes have many places."""
+
+
+class Candidates(NamedTuple):
+    """What a detector says, told apart: each candidate has a place, a size, a shift from there, and its classes.
+
+    ``centre`` and ``size`` are (b, n, dims), in elements of the input; ``shift`` (b, n, numbers); ``logits`` one a
+    class.
+    """
+
+    centre: Tensor
+    size: Tensor
+    shift: Tensor
+    logits: Tensor
+
+
+def apart(output: Tensor, *, dims: int, classes: int) -> Candidates:
+    """Tell the columns of a detector's output (b, n, columns) apart."""
+    numbers = output.shape[-1] - 2 * dims - classes
+    return Candidates(*output.split([dims, dims, numbers, classes], dim=-1))
+
+
+class Pyramid(nn.Module):
+    """An encoder that halves, and a way back up that gives every level what the coarser ones saw.
+
+    ``channels`` has one width a level of the encoder, the first at the input's own size. Levels from ``first`` on come
+    out, each ``width`` wide, with the strides in ``strides``. Lin et al., CVPR 2017.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        dims: int,
+        *,
+        channels: Sequence[int],
+        width: int,
+        first: int,
+        encoder: str = "plain",
+        blocks: int = 2,
+        normalise: str = "",
+    ) -> None:
+        super().__init__()
+        if not 0 < first < len(channels):
+            raise ValueError(f"The first level of {len(channels)} that comes out is 1 to {len(channels) - 1}.")
+        if encoder not in ("plain", "residual"):
+            raise ValueError(f"An encoder is 'plain' or 'residual', not {encoder!r}.")
+        kind = normalise or ("batch" if dims == 2 else "instance")
+        make = Layer if encoder == "plain" else Residual
+        self.dims, self.first = dims, first
+        self.strides = [2**level for level in range(first, len(channels))]
+        self.down = nn.ModuleList()
+        for level, wide in enumerate(channels):
+            before = channels[level - 1] if level else inputs
+            layers: list[nn.Module] = [Layer(before, wide, dims, stride=2 if level else 1, normalise=kind)]
+            layers += [make(wide, wide, dims, normalise=kind) for _ in range(blocks - 1 if level else 0)]
+            self.down.append(nn.Sequential(*layers))
+        self.side = nn.ModuleList(conv(wide, width, dims, kernel=1, bias=True) for wide in channels[first:])
+        self.smooth = nn.ModuleList(Layer(width, width, dims, normalise=kind) for _ in channels[first:])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        kept = []
+        for down in self.down:
+            x = down(x)
+            kept.append(x)
+        levels: list[Tensor] = []
+        for side, seen in zip(reversed(self.side), reversed(kept[self.first :]), strict=True):
+            here = side(seen)
+            if levels:
+                here = here + F.interpolate(levels[-1], size=here.shape[2:], mode="nearest")
+            levels.append(here)
+        return [smooth(level) for smooth, level in zip(self.smooth, reversed(levels), strict=True)]
+
+
+class Tower(nn.Module):
+    """A few layers and a last convolution, the same for every level of a pyramid."""
+
+    def __init__(
+        self, width: int, outputs: int, dims: int, *, depth: int, normalise: str = "", bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        normalise = normalise or "group"  # of each image alone, since the levels differ in their statistics
+        self.body = nn.Sequential(*(Layer(width, width, dims, normalise=normalise) for _ in range(depth)))
+        self.last = CONV[dims](width, outputs, 1)
+        nn.init.normal_(self.last.weight, std=0.01)
+        nn.init.constant_(self.last.bias, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.body(x))
+
+
+def unsure(dims: int) -> float:
+    """The bias of a logit that says ``RARE``."""
+    return log(RARE[dims] / (1 - RARE[dims]))
+
+
+def rows(level: Tensor, columns: int) -> Tensor:
+    """Turn (b, several * columns, *shape) into (b, places * several, columns)."""
+    flat = level.flatten(2).movedim(1, 2)
+    return flat.reshape(len(level), -1, columns)
+
+
+def places(level: Tensor, stride: int) -> Tensor:
+    """Give the middle of each element of a level, (places, dims), in elements of the input."""
+    lines = [
+        torch.arange(s, device=level.device, dtype=torch.float32) * stride + (stride - 1) / 2 for s in level.shape[2:]
+    ]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def table(where: Tensor, size: Tensor, said: Sequence[Tensor]) -> Tensor:
+    """Put places and sizes (n, dims) before what is said of each (b, n, ...): the output of a detector."""
+    b = len(said[0])
+    fixed = torch.cat([where, size], dim=-1).to(torch.float32)
+    return torch.cat([fixed.expand(b, *fixed.shape), *(s.float() for s in said)], dim=-1)
+
+
+def shifted(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
+    """Give the corners of boxes that are moved by shares of their size, and scaled by the exponential."""
+    dims = centre.shape[-1]
+    middle = centre + shift[..., :dims] * size
+    half = size * shift[..., dims:].clamp(-4, 4).exp() / 2
+    return torch.cat([middle - half, middle + half], dim=-1)
+
+
+def shift_to(centre: Tensor, size: Tensor, corners: Tensor) -> Tensor:
+    """Give the shift that turns boxes into others: the inverse of ``shifted``."""
+    low, high = corners.chunk(2, dim=-1)
+    extent = (high - low).clamp_min(1e-3)
+    return torch.cat([((low + high) / 2 - centre) / size, (extent / size).log()], dim=-1)
+
+
+def present(target: dict[str, Tensor]) -> Tensor:
+    """Tell which of the boxes (b, m, 2 * dims) of a target are there: those that have a class and a size."""
+    low, high = target["boxes"].chunk(2, dim=-1)
+    return (high > low).all(-1) & (target["classes"] >= 0)
+
+
+def mean_over_samples(summed: Tensor, count: Tensor) -> Tensor:
+    """Divide each sample's sum (b,) by its count, at least one, and average: every image counts the same."""
+    return (summed / count.clamp_min(1)).mean()

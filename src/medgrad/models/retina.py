@@ -1,0 +1,88 @@
+"""RetinaNet: a dense set of anchors, each named and shifted, learned with the focal loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._anchors import RATIOS, anchor_cost, forms
+from ._pyramid import Pyramid, Tower, apart, places, rows, shifted, table, unsure
+
+
+class Retina(nn.Module):
+    """A one-stage detector with anchors. ``scales`` are their sizes in strides, ``ratios`` how far each is stretched
+    (by default, flat ones are and volumes are not).
+
+    Lin et al., ICCV 2017.
+    """
+
+    gives = ("pyramid",)
+    forms: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dims: int,
+        *,
+        channels: Sequence[int] = (16, 32, 64, 96, 128),
+        width: int = 64,
+        first: int = 2,
+        scales: Sequence[float] = (3.0, 4.2),
+        ratios: Sequence[float] = (),
+        depth: int = 1,
+        encoder: str = "plain",
+        blocks: int = 2,
+        normalise: str = "",
+    ) -> None:
+        super().__init__()
+        self.dims, self.outputs = dims, outputs
+        self.pyramid = Pyramid(
+            inputs,
+            dims,
+            channels=channels,
+            width=width,
+            first=first,
+            encoder=encoder,
+            blocks=blocks,
+            normalise=normalise,
+        )
+        self.register_buffer("forms", forms(dims, scales, ratios or RATIOS[dims]), persistent=False)
+        each = len(self.forms)
+        self.shifts = Tower(width, each * 2 * dims, dims, depth=depth, normalise=normalise)
+        self.classes = Tower(width, each * outputs, dims, depth=depth, normalise=normalise, bias=unsure(dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = self.pyramid(x)
+        where, size = anchors_of(levels, self.pyramid.strides, self.forms)
+        shifts = torch.cat([rows(self.shifts(level), 2 * self.dims) for level in levels], dim=1)
+        classes = torch.cat([rows(self.classes(level), self.outputs) for level in levels], dim=1)
+        return table(where, size, [shifts, classes])
+
+    @staticmethod
+    def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
+        """Give the corners (b, n, 2 * dims) of all candidates, and the probability of each class."""
+        said = apart(output, dims=dims, classes=classes)
+        return shifted(said.centre, said.size, said.shift), said.logits.sigmoid()
+
+    @staticmethod
+    def cost(output: Tensor, target: dict[str, Tensor], *, classes: int) -> dict[str, Tensor]:
+        """Focal cost of the classes, and smooth distance of the shifts."""
+        said = apart(output, dims=target["boxes"].shape[-1] // 2, classes=classes)
+        naming, placing = anchor_cost(said, target, target["classes"].clamp_min(0))
+        return {"class": naming, "box": placing}
+
+
+def anchors_of(levels: Sequence[Tensor], strides: Sequence[int], shapes: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the middles and sizes (n, dims) of the anchors of all levels, those of one place side by side."""
+    where, size = [], []
+    for level, stride in zip(levels, strides, strict=True):
+        at = places(level, stride)
+        where.append(at.repeat_interleave(len(shapes), dim=0))
+        size.append((shapes * stride).repeat(len(at), 1))
+    return torch.cat(where), torch.cat(size)
+
+
+THIS = Retina

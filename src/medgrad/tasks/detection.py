@@ -1,0 +1,202 @@
+"""Detection: a box around every object, with its class and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import metrics, registry
+from ..boxes.suppress import fuse, nms
+from ..data import Boxes, Case, Grid, Image, LabelMap
+from ..data.types import boxed
+from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Boxes of the classes ``labels``. ``detector`` is the network's kind, which knows how its output is to be read.
+
+    A sample holds at most ``most`` objects. An answer keeps what is surer than ``least``, at most ``kept`` boxes;
+    of those of one class that overlap by more than ``overlap``, the surest.
+    """
+
+    labels: tuple[str, ...] = ("object",)
+    detector: str = "yolo"
+    most: int = 32
+    least: float = 0.02
+    kept: int = 200
+    overlap: float = 0.5
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs("pyramid", len(self.labels))
+
+    @property
+    def moves(self) -> Mapping[str, Moves]:
+        return {"boxes": "boxes"}
+
+    def answered_by(self, model: str) -> Detection:
+        return replace(self, detector=model) if model else self
+
+    @property
+    def is_mappable(self) -> bool:
+        return True
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The name of each class."""
+        return dict(enumerate(self.labels))
+
+    def example(self, seed: int = 0) -> Case:
+        rng = np.random.default_rng(seed)
+        grid = Grid.of((24,) * self.dims)
+        image, ends, kinds = rng.normal(0, 0.1, grid.shape), [], []
+        for number in range(2):
+            corner = rng.integers(1, 5, self.dims) + 11 * number
+            size = rng.integers(6, 9, self.dims)
+            kind = int(rng.integers(len(self.labels)))
+            image[tuple(slice(c, c + s) for c, s in zip(corner, size, strict=True))] += 1 + kind
+            ends.append([*(corner - 0.5), *(corner + size - 0.5)])
+            kinds.append(kind)
+        images = {n: Image(image.astype(np.float32), grid) for n in self.channels or ("image",)}
+        return Case(f"example-{seed}", images, Boxes(np.array(ends), np.array(kinds), None, self.names), f"p-{seed}")
+
+    def encode(self, case: Case) -> Sample:
+        target = {}
+        if isinstance(case.truth, Boxes):
+            corners, kinds = inside(boxed(case.truth.corners, case.grid.index), case.truth.labels, case.grid.shape)
+            boxes = torch.zeros(self.most, 2 * self.dims)
+            classes = torch.full((self.most,), ABSENT)
+            count = min(self.most, len(corners))
+            boxes[:count] = torch.from_numpy(corners[:count]).float()
+            classes[:count] = torch.from_numpy(kinds[:count])
+            target = {"boxes": boxes, "classes": classes}
+        return Sample(tensor_of(case, self.channels), target, case.grid)
+
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        return registry.find("models", self.detector).cost(output, target, classes=len(self.labels))
+
+    def decode(self, output: Tensor, grid: Grid) -> Boxes:
+        said = finest(output).detach()[None].float()
+        corners, chances = registry.find("models", self.detector).boxes(said, dims=self.dims, classes=len(self.labels))
+        where, kinds = (chances[0] > self.least).nonzero(as_tuple=True)
+        best = chances[0][where, kinds].topk(min(len(where), 10 * self.kept)).indices
+        where, kinds = where[best], kinds[best]
+        boxes, scores = corners[0][where], chances[0][where, kinds]
+        chosen = nms(boxes, scores, overlap=self.overlap, labels=kinds)[: self.kept]
+        found = cut(boxes[chosen].double().cpu().numpy(), grid.shape)
+        world = boxed(found, grid.world)
+        return Boxes(world, kinds[chosen].cpu().numpy(), scores[chosen].double().cpu().numpy(), self.names)
+
+    def gather(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
+        """Put the answers about overlapping windows of an image together, once.
+
+        A box that ends at a window's edge inside the image is only a part of what another window sees whole.
+        """
+        if len(answers) == 1:
+            return answers[0]
+        whole = [uncut(a, w, grid) for a, w in zip(answers, windows, strict=True)]
+        return self.thinned(joined(whole), grid)
+
+    def thinned(self, boxes: Boxes, grid: Grid) -> Boxes:
+        """Keep the surest of boxes that overlap."""
+        assert boxes.scores is not None
+        corners = torch.from_numpy(boxed(boxes.corners, grid.index))
+        scores, labels = torch.from_numpy(boxes.scores), torch.from_numpy(boxes.labels)
+        return take(boxes, nms(corners, scores, overlap=self.overlap, labels=labels)[: self.kept].numpy())
+
+    def agree(self, answers: Sequence[Boxes]) -> Boxes:
+        """Put the answers of several networks about one image together: boxes that overlap become their mean."""
+        if len(answers) == 1:
+            return answers[0]
+        every = joined(answers)
+        assert every.scores is not None
+        models = np.repeat(np.arange(len(answers)), [len(a.corners) for a in answers])
+        corners, scores, labels = fuse(
+            torch.from_numpy(every.corners),
+            torch.from_numpy(every.scores),
+            torch.from_numpy(every.labels),
+            torch.from_numpy(models),
+            count=len(answers),
+        )
+        order = scores.argsort(descending=True, stable=True)[: self.kept]
+        return Boxes(corners[order].numpy(), labels[order].numpy(), scores[order].numpy(), self.names)
+
+    def judge(
+        self, truth: Boxes, answer: Boxes, *, region: LabelMap | None = None, quick: bool = False
+    ) -> dict[str, Any]:
+        return metrics.judge(["ap"] if quick else metrics_on("boxes"), truth, answer, region=region)
+
+    def failed(self, truth: Boxes, *, region: LabelMap | None = None) -> dict[str, Any]:
+        return metrics.judge_failed(metrics_on("boxes"), truth, region=region)
+
+    def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        return metrics.pool(metrics_on("boxes"), rows)
+
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
+        return metrics.pool_many(metrics_on("boxes"), rows, weights)
+
+    @property
+    def aim(self) -> str:
+        return "map@0.5"
+
+    def score(self, output: Tensor, about: int) -> Tensor:
+        _, chances = registry.find("models", self.detector).boxes(
+            finest(output), dims=self.dims, classes=len(self.labels)
+        )
+        return (chances[..., about] * chances[..., about].detach()).sum(1)
+
+
+def cut(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Cut boxes, in elements, at the edges of an image."""
+    return np.asarray(np.clip(corners, -0.5, np.tile(np.array(shape) - 0.5, 2)))
+
+
+def inside(
+    corners: NDArray[np.float64], kinds: NDArray[np.int64], shape: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Cut boxes at the edges of an image, and leave out those of which less than a third is in it."""
+    dims = len(shape)
+    left = cut(corners, shape)
+    part = (left[:, dims:] - left[:, :dims]).prod(1)
+    kept = part > (corners[:, dims:] - corners[:, :dims]).prod(1) / 3
+    return left[kept], kinds[kept]
+
+
+def uncut(boxes: Boxes, window: Grid, grid: Grid) -> Boxes:
+    """Leave out the boxes that end at an edge of a window which is not one of the image."""
+    dims = grid.dims
+    begin = grid.index(window.world(np.zeros(dims))).round()
+    size = np.array(window.shape)
+    at = boxed(boxes.corners, window.index)
+    ends_low = (at[:, :dims] <= 0.5) & (begin > 0)
+    ends_high = (at[:, dims:] >= size - 1.5) & (begin + size < np.array(grid.shape))
+    too_large = (at[:, dims:] - at[:, :dims]) > size / 2
+    return take(boxes, np.flatnonzero(~((ends_low | ends_high) & ~too_large).any(axis=1)))
+
+
+def joined(boxes: Sequence[Boxes]) -> Boxes:
+    """Put answers one after another."""
+    return Boxes(
+        np.concatenate([b.corners for b in boxes]),
+        np.concatenate([b.labels for b in boxes]),
+        np.concatenate([b.scores if b.scores is not None else np.ones(len(b.corners)) for b in boxes]),
+        boxes[0].names,
+    )
+
+
+def take(boxes: Boxes, chosen: NDArray[np.int64]) -> Boxes:
+    """Give some of the boxes."""
+    scores = None if boxes.scores is None else boxes.scores[chosen]
+    return replace(boxes, corners=boxes.corners[chosen], labels=boxes.labels[chosen], scores=scores)
+
+
+THIS = Detection
