@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._window import Axis, by_window
+
 
 def region_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequence[int], samples: int = 2) -> Tensor:
     """Give the features (b, c, *shape) within boxes (k, 2 * dims) of the images ``batch`` (k,), as (k, c, *size).
@@ -18,33 +20,45 @@ def region_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequen
     to be linear (He 2017); beyond the middle of an outermost element, they go on as they are there. Gradients reach
     the features only.
 
-    A bin is one weighted sum of rows of the (elements, channels) table, which takes a small part of the time and the
-    memory of sampling each point.
+    A bin is a weighted sum of elements, which takes a small part of the time and the memory of sampling each point.
+    Where gradients are wanted and boxes are small, what lies in them is taken once and weighted axis by axis.
     """
     (_, c, *shape), k = features.shape, len(boxes)
     if not k:
         return features.flatten()[:0].reshape(0, c, *size)
     boxes = boxes.detach().to(torch.promote_types(features.dtype, torch.float32))
-    rows, weights = batch.long()[:, None, None], boxes.new_ones(k, 1, 1)  # (k, bins, parts)
-    for axis, (length, bins) in enumerate(zip(shape, size, strict=True)):
-        place, weight = _along(boxes[:, axis], boxes[:, len(shape) + axis], length=length, bins=bins, samples=samples)
-        rows = _crossed(rows * length, place, torch.add)
-        weights = _crossed(weights, weight, torch.mul)
-    table = features.movedim(1, -1).reshape(-1, c)
-    found = F.embedding_bag(
-        rows.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1).to(table.dtype), mode="sum"
-    )  # (k * bins, c)
-    return found.reshape(k, math.prod(size), c).transpose(1, 2).reshape(k, c, *size)
+    low, high = boxes.chunk(2, dim=1)
+    axes = [
+        _along(low[:, axis], high[:, axis], length=length, bins=bins, samples=samples)
+        for axis, (length, bins) in enumerate(zip(shape, size, strict=True))
+    ]
+    table = features.movedim(1, -1).reshape(-1, c)  # (elements of all images, c)
+    parts, window = math.prod(bins * 2 * samples for bins in size), math.prod(axis.span for axis in axes)
+    learns = torch.is_grad_enabled() and table.requires_grad
+    how = by_window if learns and 2 * window <= parts else _by_part
+    return how(table, axes, batch.long()).transpose(1, 2).reshape(k, c, *size)
 
 
-def _along(low: Tensor, high: Tensor, *, length: int, bins: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Give the elements along one axis that make each bin, and their weights, both (k, bins, 2 * samples)."""
+def _along(low: Tensor, high: Tensor, *, length: int, bins: int, samples: int) -> Axis:
+    """Say of which elements the bins between two edges (k,) are made, along one axis."""
     steps = (torch.arange(bins * samples, device=low.device, dtype=low.dtype) + 0.5) / (bins * samples)
     points = (low[:, None] + steps * (high - low)[:, None]).clamp(0, length - 1).unflatten(1, (bins, samples))
     below = points.floor()
     part = (points - below) / samples
-    first = below.long()
-    return torch.cat([first, (first + 1).clamp_max(length - 1)], -1), torch.cat([1 / samples - part, part], -1)
+    place = torch.cat([below, (below + 1).clamp_max(length - 1)], -1).long()
+    first = place.flatten(1).amin(1)
+    span = int((place.flatten(1).amax(1) - first).max()) + 1
+    return Axis(length, place, torch.cat([1 / samples - part, part], -1), first, span)
+
+
+def _by_part(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
+    """Add up the parts of every bin, (k, bins of all axes, c)."""
+    rows, weights = batch[:, None, None], axes[0].weight.new_ones(len(batch), 1, 1)  # (k, bins, parts)
+    for axis in axes:
+        rows = _crossed(rows * axis.length, axis.place, torch.add)
+        weights = _crossed(weights, axis.weight, torch.mul)
+    flat = weights.flatten(0, 1).to(table.dtype)
+    return F.embedding_bag(rows.flatten(0, 1), table, per_sample_weights=flat, mode="sum").unflatten(0, rows.shape[:2])
 
 
 def _crossed(known: Tensor, new: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -1,0 +1,82 @@
+"""Regions as windows of a table of features, weighted axis by axis, and the way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LUMP = 2**20  # so many numbers are held at once: what fits a processor's cache is quick
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The elements along one axis, of ``length``, that make each bin, and their weights: both (k, bins, parts).
+
+    The elements of a region lie within ``span`` from the ``first`` on, (k,).
+    """
+
+    length: int
+    place: Tensor
+    weight: Tensor
+    first: Tensor
+    span: int
+
+
+def by_window(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
+    """Take the window of ``table`` (elements, c) that holds each region, and weight it: (k, bins of all axes, c)."""
+    rows, weights = batch[:, None], []  # (k, elements of the window)
+    for axis in axes:
+        steps = torch.arange(axis.span, device=batch.device)
+        at = (axis.first[:, None] + steps).clamp_max(axis.length - 1)
+        rows = (rows[:, :, None] * axis.length + at[:, None]).flatten(1)
+        whole = axis.weight.new_zeros(*axis.weight.shape[:2], axis.span)
+        whole.scatter_add_(2, axis.place - axis.first[:, None, None], axis.weight)
+        weights.append(whole.to(table.dtype))
+    found: Tensor = Windowed.apply(table, rows, *weights)
+    return found
+
+
+class Windowed(torch.autograd.Function):
+    """The weighted windows, some regions at a time, both ways, so that no tensor holds all windows at once."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, *weights)
+        ctx.shape = table.shape
+        with torch.autocast(table.device.type, enabled=False):
+            return torch.cat([_weighted(table[r], w) for r, w in _lumps(rows, weights, table.shape[1])])
+
+    @staticmethod
+    def backward(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
+        (pull,), (rows, *weights) = pulls, ctx.saved_tensors
+        found = pull.new_zeros(ctx.shape, dtype=torch.promote_types(pull.dtype, torch.float32))
+        begin = 0
+        with torch.autocast(pull.device.type, enabled=False):
+            for r, w in _lumps(rows, weights, ctx.shape[1]):
+                spread = _weighted(pull[begin : begin + len(r)], [one.transpose(1, 2) for one in w])
+                found.index_add_(0, r.flatten(), spread.flatten(0, 1).to(found.dtype))
+                begin += len(r)
+        return found.to(pull.dtype), None, *[None for _ in weights]
+
+
+def _weighted(values: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Weight values (k, elements in, c) by (k, out, in) along each axis in turn, to (k, elements out, c)."""
+    k, _, c = values.shape
+    done, left = 1, math.prod(w.shape[2] for w in weights)
+    for w in weights:
+        left //= w.shape[2]
+        values = torch.matmul(w[:, None], values.reshape(k, done, w.shape[2], left * c))
+        done *= w.shape[1]
+    return values.reshape(k, done, c)
+
+
+def _lumps(rows: Tensor, weights: Sequence[Tensor], channels: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield a few regions at a time."""
+    step = max(1, LUMP // (rows.shape[1] * channels))
+    for begin in range(0, len(rows), step):
+        yield rows[begin : begin + step], [w[begin : begin + step] for w in weights]
