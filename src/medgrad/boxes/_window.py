@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LUMP = 2**20  # so many numbers are held at once: what fits a processor's cache is quick
+LUMP = 2**19  # so many numbers are held at once: what fits a processor's cache is quick
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,11 @@ class Windowed(torch.autograd.Function):
         ctx.save_for_backward(rows, *weights)
         ctx.shape = table.shape
         with torch.autocast(table.device.type, enabled=False):
-            return torch.cat([_weighted(table[r], w) for r, w in _lumps(rows, weights, table.shape[1])])
+            found = [
+                _weighted(table.index_select(0, r.flatten()).unflatten(0, r.shape), w)
+                for r, w in _lumps(rows, weights, table.shape[1])
+            ]
+            return torch.cat(found)
 
     @staticmethod
     def backward(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
