@@ -21,8 +21,8 @@ class Facts:
 
     ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
     99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
-    ``objects`` are the 10th percentile of how long the boxes of the smallest class are and the 90th of the largest, in
-    mm: the side of a cube of the same volume.
+    ``mixed`` is whether some images have more channels than others. ``objects`` are the 10th percentile of how long the
+    boxes of the smallest class are and the 90th of the largest, in mm: the side of a cube of the same volume.
     """
 
     task: str
@@ -42,6 +42,7 @@ class Facts:
     counts: tuple[int, ...]
     seconds_a_case: float = 0.0
     columns: tuple[tuple[str, float, float], ...] = ()
+    mixed: bool = False
     objects: tuple[float, float] = (0.0, 0.0)
     most_objects: int = 0
 
@@ -84,7 +85,8 @@ def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
         labels=cohort.labels,
         exclusive=cohort.exclusive,
         channels=tuple(first.images),
-        planes=sum(i.channels for i in first.images.values()),
+        planes=max(sum(i.channels for i in c.images.values()) for c in cases),
+        mixed=len({sum(i.channels for i in c.images.values()) for c in cases}) > 1,
         modality=modalities.most_common(1)[0][0] if modalities else modality,
         measured=first.grid.measured,
         shapes=tuple(c.grid.shape for c in cases),

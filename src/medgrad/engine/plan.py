@@ -271,6 +271,8 @@ def whole_shape(facts: Facts, *, gpu: bool) -> tuple[int, ...]:
 def placing(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
     """The steps that put every case into the same place."""
     steps: list[dict[str, Any]] = [{"name": "reorient", "to": "RAS"}] if facts.dims == 3 else []
+    if facts.mixed and len(facts.channels) == 1:
+        steps.append({"name": "planes", "to": min(facts.planes, 3)})
     if len(facts.channels) > 1:
         steps.append({"name": "align"})
     if spacing:

@@ -1,0 +1,45 @@
+"""Bring every image to the same number of channels: grey ones among coloured ones, or the other way round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Case, Grid, Image
+from ._step import changed
+
+
+@dataclass(frozen=True)
+class Planes:
+    """``to`` channels: a grey image is repeated, a coloured one becomes the mean of its channels, transparency goes.
+
+    0 leaves all as they are.
+    """
+
+    to: int = 0
+
+    def apply(self, case: Case) -> Case:
+        return changed(case, self.brought)
+
+    def brought(self, image: Image) -> Image:
+        """Give one image with as many channels as are wanted."""
+        if self.to in (0, image.channels):
+            return image
+        if image.channels in (2, 4):  # the last is how opaque it is
+            seen = image.array[..., 0] if image.channels == 2 else image.array[..., :3]
+            return self.brought(replace(image, array=seen))
+        if image.channels == 1:
+            grey = image.array if image.array.ndim == image.grid.dims else image.array[..., 0]
+            return replace(image, array=np.repeat(grey[..., None], self.to, axis=-1))
+        if self.to == 1:
+            return replace(image, array=image.array.astype(np.float32).mean(axis=-1))
+        raise ValueError(f"An image of {image.channels} channels cannot become one of {self.to}.")
+
+    def undo(self, answer: Any, before: Grid) -> Any:
+        del before
+        return answer
+
+
+THIS = Planes
