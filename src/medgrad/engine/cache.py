@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data import Case, Cohort, Entry, Grid, LabelMap, Source
+from ..data import Case, Cohort, Drawn, Entry, Grid, LabelMap, Source
 from ..data.formats import read_labels
 from ..errors import MedgradError
 from ..prepare._step import Step, prepare
@@ -105,10 +105,15 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
 
 def truth_of(cohort: Cohort, entry: Entry) -> Any:
     """Read the truth alone of a case that failed, so that it can be judged as failed; None if that fails too."""
+    if isinstance(entry.truth, Drawn):
+        return entry.truth.on(Grid.of((1,) * cohort.dims))  # how many boxes there are, wherever they lie
     if not isinstance(entry.truth, Source):
         return entry.truth
     try:
-        return cohort.renumber(read_labels(entry.truth), where=str(entry.truth))
+        labels = read_labels(entry.truth)
+        if cohort.task == "detection":
+            return cohort.read_truth(entry.truth, labels.grid)
+        return cohort.renumber(labels, where=str(entry.truth))
     except (MedgradError, ValueError, OSError):
         return None
 
