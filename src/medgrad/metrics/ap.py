@@ -121,9 +121,12 @@ THIS = Metric(
     pool=pool,
     figures={
         **{f"ap@{w}": Figure("higher", f"{AREA} {HOW} {w}.") for w in TOLD},
-        **{f"map@{w}": Figure("higher", f"The mean of ap@{w} over the labels that have objects.") for w in TOLD},
+        **{
+            f"map@{w}": Figure("higher", f"The mean of ap@{w} over the labels that have objects. {HOW} {w}.")
+            for w in TOLD
+        },
         "ap": Figure("higher", f"{AREA} {HOW} 0.5, 0.55, ... 0.95; the mean over these ten."),
-        "map": Figure("higher", "The mean of ap over the labels that have objects."),
+        "map": Figure("higher", f"The mean of ap over the labels that have objects. {HOW} 0.5, 0.55, ... 0.95."),
         "objects": OBJECTS,
         "said": Figure(
             "zero",
