@@ -327,6 +327,17 @@ def test_a_look_names_boxes_without_size_reversed_and_outside(tmp_path):
     ]
 
 
+def test_a_look_tells_of_objects_and_of_labels_that_have_none(tmp_path):
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", i)
+    kinds = ({"id": 1, "name": "cell"}, {"id": 2, "name": "clot"})
+    drawn = [(0, 1, [1, 1, 4, 4]), (0, 1, [8, 8, 5, 5]), (1, 1, [1, 1, 10, 10])]
+    text(tmp_path / "list.json", coco(["0.png", "1.png", "2.png"], drawn, kinds))
+    found = look(recognise(tmp_path))
+    assert found.fingerprint["labels"]["cell"]["piece_size"] == {"min": 16.0, "median": 25.0, "max": 100.0}
+    assert [f.sentence for f in found.faults if f.kind == "never seen"] == ["No object is of the label 'clot'."]
+
+
 @pytest.mark.real
 def test_blood_cells(real_data):
     cohort = recognise(real_data("det2d_bccd"))

@@ -13,7 +13,7 @@ from scipy import ndimage
 from ..data.cohort import Cohort, Entry
 from ..data.grid import Grid
 from ..data.source import Source
-from ..data.types import Image, LabelMap, Scores
+from ..data.types import Boxes, Drawn, Image, LabelMap, Scores
 from ..errors import MedgradError
 from ..trust.leaks import Record, record
 
@@ -110,6 +110,8 @@ def measure(cohort: Cohort, entry: Entry) -> Facts:
         facts = replace(facts, classes=tuple(held))
     if labels is not None:
         facts = replace(facts, labels=label_facts(labels, cohort), has_labels=True)
+    if isinstance(entry.truth, Drawn) and entry.truth.corners.shape[1] == 2 * grid.dims:
+        facts = replace(facts, labels=box_facts(entry.truth.on(grid), grid), has_labels=True)
     return replace(facts, faults=(*faults, *more))
 
 
@@ -197,6 +199,14 @@ def label_facts(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
             part = array[boxes[value - 1]] == value
             found[name] = LabelFacts(float(part.sum() / array.size), tuple(pieces_of(part, voxel)))
     return found
+
+
+def box_facts(boxes: Boxes, grid: Grid) -> dict[str, LabelFacts]:
+    """Measure the boxes of each label that occurs; what several hold counts several times."""
+    whole = grid.voxel_mm * float(np.prod(grid.shape))
+    sizes = (boxes.corners[:, grid.dims :] - boxes.corners[:, : grid.dims]).prod(axis=1)
+    held = {boxes.names[int(v)]: sizes[boxes.labels == v] for v in np.unique(boxes.labels)}
+    return {n: LabelFacts(float(v.sum() / whole), tuple(sorted(v.tolist(), reverse=True))) for n, v in held.items()}
 
 
 def pieces_of(mask: NDArray[np.bool_], voxel: float) -> Sequence[float]:

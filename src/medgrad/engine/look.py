@@ -273,9 +273,9 @@ def _mixed(facts: Sequence[Facts]) -> list[Fault]:
 
 
 def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
-    if cohort.task == "segmentation" and any(f.has_labels for f in facts):
+    if cohort.task in ("segmentation", "detection") and any(f.has_labels for f in facts):
         held = Counter(n for f in facts for n in f.labels)
-        what = "No mask holds the label"
+        what = "No mask holds the label" if cohort.task == "segmentation" else "No object is of the label"
     elif _has_classes(facts):
         held = Counter(n for f in facts for n in f.classes)
         what = "No case is of the class"
