@@ -77,3 +77,28 @@ def test_a_box_that_leaves_the_image_is_none():
     _, targets = step.apply(torch.zeros(1, 1, 40, 40), {"boxes": boxes}, drawn, {"boxes": "boxes"})
     assert not (targets["boxes"][0, 0, 2:] > targets["boxes"][0, 0, :2]).any()
     np.testing.assert_allclose(targets["boxes"][0, 1], [10, 10, 19, 19], atol=1e-3)
+
+
+def test_labels_that_do_not_count_are_background(tmp_path):
+    from medgrad.data import Cohort, Entry, Source
+    from medgrad.data.cohort import narrowed
+    from medgrad.data.formats import write
+    from medgrad.data.types import Image
+    from medgrad.errors import SettingError
+
+    grid = Grid.of((6, 6))
+    array = np.zeros((6, 6), np.uint8)
+    array[:2, :2], array[3:5, 3:5] = 10, 20
+    image = write(tmp_path / "i.npz", Image(array.astype(np.float32), grid))
+    mask = write(tmp_path / "m.npz", LabelMap(array, grid, {10: "liver", 20: "lesion"}))
+    entry = Entry("a", {"image": Source(image)}, Source(mask))
+    whole = Cohort(tmp_path, "x", "segmentation", (entry,), ("liver", "lesion"), (10, 20), dims=2)
+    found = narrowed(whole, ["lesion"]).load(entry).truth
+    assert found.names == {1: "lesion"}
+    assert (found.array == (array == 20)).all()
+    drawn = Drawn(np.array([[0, 0, 2, 2], [3, 3, 5, 5.0]]), np.array([0, 1]))
+    boxes = narrowed(whole, ["lesion"]).load(Entry("a", entry.images, drawn)).truth
+    assert boxes.corners.tolist() == [[2.5, 2.5, 4.5, 4.5]]
+    assert boxes.names == {0: "lesion"}
+    with pytest.raises(SettingError, match="no label 'spleen'"):
+        narrowed(whole, ["spleen"])

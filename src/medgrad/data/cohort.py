@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, SettingError
 from .case import Case
 from .grid import Grid
 from .source import Source
@@ -39,9 +39,10 @@ class Cohort:
     ``task`` is the problem that the data asks for. ``labels`` are its classes: for segmentation they name the labels
     1, 2, ... and ``values`` says which number in the files each of them has. Without ``values`` there is one label,
     and it is wherever a mask is larger than ``above`` (instance maps, masks kept as JPEG). Where the files name their
-    labels themselves (DICOM), ``aliases`` turns those names into ``labels``, whatever their numbers. ``modalities``
-    says what the images of a name are, where the set says so. ``patients_from`` says how the patients were told apart,
-    ``told`` what else was decided, a sentence each: a person must be able to object.
+    labels themselves (DICOM), ``aliases`` turns those names into ``labels``, whatever their numbers. ``among`` are all
+    labels of the files where only ``labels`` of them count: the others are background. ``modalities`` says what the
+    images of a name are, where the set says so. ``patients_from`` says how the patients were told apart, ``told`` what
+    else was decided, a sentence each: a person must be able to object.
     """
 
     root: Path
@@ -57,6 +58,7 @@ class Cohort:
     above: int = 0
     modalities: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    among: tuple[str, ...] = ()
 
     def of(self, *splits: str | None) -> Cohort:
         """Give the cases of some splits."""
@@ -79,7 +81,7 @@ class Cohort:
         if isinstance(truth, Source):
             truth = self.read_truth(truth, grid)
         elif isinstance(truth, Drawn):
-            truth = truth.on(grid)
+            truth = self.chosen_boxes(truth).on(grid)
         region = self.read_mask(entry.region, grid) if entry.region else None
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
 
@@ -129,11 +131,31 @@ class Cohort:
 
     def renumber(self, labels: LabelMap, *, where: str) -> LabelMap:
         """Turn the numbers in the files into 1, 2, ...; instance maps (no ``values``) become one label."""
+        numbered = self.numbered(labels, where=where)
+        if not self.among:
+            return numbered
+        table = np.zeros(len(self.among) + 1, np.uint8)
+        for number, name in enumerate(self.labels, 1):
+            table[self.among.index(name) + 1] = number
+        return replace(numbered, array=table[numbered.array], names=dict(enumerate(self.labels, 1)))
+
+    def chosen_boxes(self, drawn: Drawn) -> Drawn:
+        """Give the boxes of the labels that count."""
+        if not self.among:
+            return drawn
+        kept = [i for i, label in enumerate(drawn.labels.tolist()) if self.among[label] in self.labels]
+        labels = np.array([self.labels.index(self.among[drawn.labels[i]]) for i in kept], np.int64)
+        corners = np.asarray(drawn.corners, float)[kept]
+        return replace(drawn, corners=corners, labels=labels, names=dict(enumerate(self.labels)))
+
+    def numbered(self, labels: LabelMap, *, where: str) -> LabelMap:
+        """Turn the numbers in the files into 1, 2, ... in the order of all labels that the files hold."""
+        every = self.among or self.labels
         if self.aliases:
-            return self.by_name(labels, where=where)
+            return self.by_name(labels, every, where=where)
         if not self.values:
             one = (labels.array > self.above).astype(np.uint8)
-            return LabelMap(one, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+            return LabelMap(one, labels.grid, dict(enumerate(every, 1)), labels.told)
         found = set(np.unique(labels.array).tolist())
         unknown = found - {0, *self.values}
         if unknown:
@@ -144,17 +166,17 @@ class Cohort:
         table = np.zeros(max([0, *self.values]) + 1, np.uint8)
         for number, value in enumerate(self.values, 1):
             table[value] = number
-        return LabelMap(table[labels.array], labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+        return LabelMap(table[labels.array], labels.grid, dict(enumerate(every, 1)), labels.told)
 
-    def by_name(self, labels: LabelMap, *, where: str) -> LabelMap:
+    def by_name(self, labels: LabelMap, every: tuple[str, ...], *, where: str) -> LabelMap:
         """Number labels by the names that their file gives them."""
         array = np.zeros(labels.array.shape, np.uint8)
         for value in sorted(set(np.unique(labels.array).tolist()) - {0}):
             name = labels.names.get(value, str(value))
             if name not in self.aliases:
                 raise FormatError(f"{where} holds {name!r}, but this set has {', '.join(self.aliases)}. Rename it.")
-            array[labels.array == value] = self.labels.index(self.aliases[name]) + 1
-        return LabelMap(array, labels.grid, dict(enumerate(self.labels, 1)), labels.told)
+            array[labels.array == value] = every.index(self.aliases[name]) + 1
+        return LabelMap(array, labels.grid, dict(enumerate(every, 1)), labels.told)
 
 
 def labels_at(source: Source, *, like: Grid | None = None) -> LabelMap:
@@ -182,6 +204,18 @@ def flattened(grid: Grid, axis: int) -> Grid:
     """Give the flat grid that is left when an axis of one element is taken away."""
     keep = [a for a in range(grid.dims) if a != axis]
     return Grid.of([grid.shape[a] for a in keep], spacing=[grid.spacing[a] for a in keep], measured=grid.measured)
+
+
+def narrowed(cohort: Cohort, names: Sequence[str]) -> Cohort:
+    """Give the cohort in which only some of its labels count, or raise if it has no such label."""
+    for name in names:
+        if name not in cohort.labels:
+            raise SettingError(f"There is no label {name!r} in this set. It has {', '.join(cohort.labels)}.")
+    if cohort.task == "classification" or set(names) == set(cohort.labels):
+        return cohort
+    chosen = tuple(n for n in cohort.labels if n in names)
+    told = (*cohort.told, f"Only {', '.join(chosen)} is looked for; the other labels are background.")
+    return replace(cohort, labels=chosen, among=cohort.among or cohort.labels, told=told)
 
 
 def with_split(cohort: Cohort, split: Mapping[str, str]) -> Cohort:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..data import Cohort
+from ..data.cohort import narrowed
 from ..errors import LayoutError, SettingError
 from .cache import clear, load_all
 from .checkpoint import write_text
@@ -30,6 +31,8 @@ def assess(
     teller, folder = teller or Silent(), Path(out)
     trained = open_run(run, device=device)
     known = tuple(getattr(trained.task, "labels", cohort.labels))
+    if set(known) < set(cohort.labels):
+        cohort = narrowed(cohort, known)
     if cohort.labels and set(cohort.labels) != set(known):
         raise SettingError(
             f"The run answers {', '.join(known)}, but {str(cohort.root)!r} has {', '.join(cohort.labels)}. "

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...data import Cohort
-from ...data.cohort import with_split
+from ...data.cohort import narrowed, with_split
 from ...data.layouts import Hints, recognise
 from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
@@ -23,6 +23,7 @@ def find_cohort(
     task: str | None,
     split: Path | None = None,
     val: str | None = None,
+    only: str | None = None,
     allow_leak: bool = False,
     seed: int = 0,
     teller: Teller,
@@ -41,6 +42,9 @@ def find_cohort(
     with teller.bar("Looking") as bar:
         seen = look(cohort, progress=bar)
     check_leaks(seen, allow=allow_leak)
+    if only:
+        cohort = narrowed(cohort, [name.strip() for name in only.split(",") if name.strip()])
+        teller.say(cohort.told[-1])
     return make_split(cohort, seed=seed, together=seen.together), seen
 
 

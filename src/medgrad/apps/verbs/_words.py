@@ -9,6 +9,7 @@ Task = Annotated[str | None, typer.Option(help="What to learn, where the data wo
 Recipe = Annotated[Path | None, typer.Option(help="A TOML file laid over the plan.")]
 Truth = Annotated[str | None, typer.Option(help="The folder or file that is the truth.")]
 Within = Annotated[str | None, typer.Option(help="The folder or file of the region that counts.")]
+Only = Annotated[str | None, typer.Option(help="The labels to look for, with commas; the others are background.")]
 Split = Annotated[Path | None, typer.Option(help="A file that says who trains and who judges.")]
 Val = Annotated[str | None, typer.Option(help="The cases to judge on: names or patterns, with commas.")]
 Seed = Annotated[int, typer.Option(help="The seed of all chance.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import AllowLeak, Device, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
+from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
 
 
 def fit(
@@ -25,6 +25,7 @@ def fit(
     recipe: Recipe = None,
     truth: Truth = None,
     within: Within = None,
+    only: Only = None,
     split: Split = None,
     val: Val = None,
     until_plateau: UntilPlateau = False,
@@ -54,6 +55,7 @@ def fit(
         folder,
         truth=truth,
         within=within,
+        only=only,
         task=task,
         split=split,
         val=val,

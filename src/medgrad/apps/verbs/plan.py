@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import Seed, Truth, UntilPlateau, Within
+from ._words import Only, Seed, Task, Truth, UntilPlateau, Within
 
 
 def plan(
@@ -19,8 +19,10 @@ def plan(
     steps: Annotated[int, typer.Option(help="How many steps to take, instead of minutes.")] = 0,
     until_plateau: UntilPlateau = False,
     model: Annotated[str, typer.Option(help="The network, by its name.")] = "",
+    task: Task = None,
     truth: Truth = None,
     within: Within = None,
+    only: Only = None,
     seed: Seed = 0,
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Try rates from far too low to far too high, and take what suits.")
@@ -39,7 +41,7 @@ def plan(
     from ._cohort import find_cohort
 
     cohort, seen = find_cohort(
-        folder, truth=truth, within=within, task=None, allow_leak=True, seed=seed, teller=teller or Silent()
+        folder, truth=truth, within=within, task=task, only=only, allow_leak=True, seed=seed, teller=teller or Silent()
     )
     budget = Budget(minutes, steps, until_plateau)
     facts = gather(cohort, modality=seen.fingerprint.get("modality"))

@@ -16,9 +16,7 @@ def predict(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
-    kind: Annotated[
-        str, typer.Option("--as", help="nifti, dicomseg, json or coco, not as the input.")
-    ] = "",
+    kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg, json or coco, not as the input.")] = "",
     device: Device = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import AllowLeak, Device, Recipe, Seed, Split, Task, Truth, Val, Within
+from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
 
 
 def race(
@@ -29,6 +29,7 @@ def race(
     recipe: Recipe = None,
     truth: Truth = None,
     within: Within = None,
+    only: Only = None,
     split: Split = None,
     val: Val = None,
     seed: Seed = 0,
@@ -52,6 +53,7 @@ def race(
         folder,
         truth=truth,
         within=within,
+        only=only,
         task=task,
         split=split,
         val=val,
