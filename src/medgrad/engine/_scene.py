@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
 from ..data import Grid, Image
 from ..prepare.resample import scaled
+from ..regularity.gaussian import smoothed
 from ..tasks._task import Batch
 
 Array = NDArray[np.float32]
@@ -82,36 +85,52 @@ def coarser(grid: Grid, most: int) -> Grid:
         space *= 1.03
 
 
-def seen_on(picture: Grey, grid: Grid, matrix: NDArray[np.float64], *, order: int = 1) -> tuple[Array, Array]:
-    """Give a picture on a grid whose points a matrix moves into its world, and where on the grid it is known.
+def seen_on(
+    picture: Grey, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Give a picture on a grid whose points each matrix moves into its world, and where it is known: (b, *shape) both.
 
     What is seen coarser than it is, is smoothed first; splines of ``order`` lie between its elements.
     """
     n = grid.dims
-    whole = np.linalg.inv(picture.grid.matrix) @ matrix @ grid.matrix
-    steps = np.linalg.norm(matrix[:n, :n] @ grid.matrix[:n, :n], axis=0).mean() / np.array(picture.grid.spacing)
+    steps = np.linalg.norm(matrices[0][:n, :n] @ grid.matrix[:n, :n], axis=0).mean() / np.array(picture.grid.spacing)
     widths = [0.4 * float(np.sqrt(max(0.0, s * s - 1))) for s in steps]
-    smooth = (
-        ndimage.gaussian_filter(picture.array, widths, mode="nearest", truncate=3)
-        if max(widths) > 0.2
-        else picture.array
-    )
-    seen = ndimage.affine_transform(smooth, whole[:n, :n], whole[:n, n], grid.shape, order=order, mode="nearest")
+    sharp = max(widths) < 0.2
+    smooth = picture.array if sharp else ndimage.gaussian_filter(picture.array, widths, mode="nearest", truncate=3)
+    where = places(picture.grid, grid, matrices)
+    if order > 1:
+        seen = torch.from_numpy(np.stack([splined(smooth, picture.grid, grid, m, order) for m in matrices]))
+    else:
+        seen = looked_up(torch.from_numpy(smooth)[None], where)[:, 0]
     if picture.goes_on:
-        return seen, np.ones(grid.shape, np.float32)
-    return seen, within(picture.grid.shape, whole, grid.shape)
+        return seen, torch.ones_like(seen)
+    edge = 1 + 1 / (torch.tensor(picture.grid.shape[::-1]) - 1).clamp_min(1)
+    return seen, (where.abs() <= edge).all(-1).float()
 
 
-def within(shape: Sequence[int], whole: NDArray[np.float64], target: Sequence[int]) -> Array:
-    """Tell which elements of a target fall within an array of a shape."""
-    n = len(shape)
-    inside = np.ones(tuple(target), bool)
-    for axis, length in enumerate(shape):
-        at = np.full((1,) * n, whole[axis, n])
-        for a in range(n):
-            at = at + (whole[axis, a] * np.arange(target[a])).reshape([-1 if k == a else 1 for k in range(n)])
-        inside &= (at >= -0.5) & (at <= length - 0.5)
-    return inside.astype(np.float32)
+def places(source: Grid, grid: Grid, matrices: Sequence[NDArray[np.float64]]) -> Tensor:
+    """Tell where each matrix takes the elements of a grid in a source, in torch's coordinates: (b, *shape, dims)."""
+    n = grid.dims
+    whole = np.stack([np.linalg.inv(source.matrix) @ m @ grid.matrix for m in matrices])
+    there, here = (np.maximum(np.array(g.shape) - 1, 1) / 2 for g in (source, grid))
+    matrix = whole[:, :n, :n] * here / there[:, None]
+    shift = (whole[:, :n, :n] @ ((np.array(grid.shape) - 1) / 2) + whole[:, :n, n]) / there - 1
+    theta = np.concatenate([matrix[:, ::-1, ::-1], shift[:, ::-1, None]], axis=-1)
+    size = [len(matrices), 1, *grid.shape]
+    return F.affine_grid(torch.from_numpy(theta.astype(np.float32)), size, align_corners=True)
+
+
+def looked_up(values: Tensor, where: Tensor) -> Tensor:
+    """Look values (channels, *shape) up at places (b, *shape, dims): (b, channels, *shape); their edge goes on."""
+    every = values.expand(len(where), *values.shape)
+    return F.grid_sample(every, where, align_corners=True, padding_mode="border")
+
+
+def splined(array: Array, source: Grid, grid: Grid, matrix: NDArray[np.float64], order: int) -> Array:
+    """Give an array on a grid through splines."""
+    n = grid.dims
+    whole = np.linalg.inv(source.matrix) @ matrix @ grid.matrix
+    return ndimage.affine_transform(array, whole[:n, :n], whole[:n, n], grid.shape, order=order, mode="nearest")
 
 
 def scene(
@@ -122,11 +141,9 @@ def scene(
     Both are smoothed by a Gaussian of ``blur`` elements: what lies between elements is then as sharp as they are, and
     the places that need no interpolation attract nothing.
     """
-    still, known = seen_on(fixed, grid, np.eye(grid.dims + 1))
-    seen = [seen_on(moving, grid, m, order=order) for m in matrices]
-    soft = [ndimage.gaussian_filter(s, blur, mode="nearest") if blur else s for s in (still, *[s for s, _ in seen])]
-    first = torch.from_numpy(soft[0]).expand(len(seen), 1, *grid.shape)
-    other = torch.from_numpy(np.stack(soft[1:])).unsqueeze(1)
-    weight = torch.from_numpy(np.stack([k * known for _, k in seen])).unsqueeze(1)
-    target = {"fixed": first, "moving": other, "weight": weight}
+    still, known = seen_on(fixed, grid, [np.eye(grid.dims + 1)])
+    seen, inside = seen_on(moving, grid, matrices, order=order)
+    first = smoothed(still.unsqueeze(1), blur).expand(len(seen), -1, *grid.shape)
+    other = smoothed(seen.unsqueeze(1), blur)
+    target = {"fixed": first, "moving": other, "weight": (known * inside).unsqueeze(1)}
     return Batch(torch.cat([first, other], dim=1), target, [grid] * len(seen))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
 from ..data import Grid
 from ..transforms._linear import rotations
-from ._scene import Grey, coarser, seen_on
+from ._scene import Grey, seen_on
 
 Matrix = NDArray[np.float64]
 STEP_DEGREES = {2: 15.0, 3: 30.0}
-SIDE = {2: 48, 3: 18}
+SIDE = {2: 48, 3: 16}
 ROOM = 1.2
 """The coarse grid is so many times as long as the longer image, so that turned corners stay on it."""
 
@@ -74,32 +72,12 @@ def likely(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matri
     grid = Grid.of((side,) * n, spacing=(space,) * n, origin=tuple(centre - (side - 1) / 2 * space))
     around = [onto(t, centre, other) for t in turned(n, turns)]
     best: list[Matrix] = []
-    still, still_known = many_seen(fixed, grid, [np.eye(n + 1)])
-    seen, known = many_seen(moving, grid, around)
+    still, still_known = seen_on(fixed, grid, [np.eye(n + 1)])
+    seen, known = seen_on(moving, grid, around)
     for edges in (False, True):
         scores, shifts = correlated(outline(still, still_known, edges), outline(seen, known, edges))
         best += [around[i] @ shift_of(shifts[i] * space) for i in scores.argsort(descending=True)[:count].tolist()]
     return best
-
-
-def many_seen(picture: Grey, grid: Grid, matrices: Sequence[Matrix]) -> tuple[Tensor, Tensor]:
-    """Give a picture through each of many matrices, (b, *shape), and where each is known."""
-    n = grid.dims
-    coarse = coarser(picture.grid, 2 * SIDE[n] ** n)
-    smooth = torch.from_numpy(seen_on(picture, coarse, np.eye(n + 1))[0])
-    whole = np.stack([np.linalg.inv(coarse.matrix) @ m @ grid.matrix for m in matrices])
-    half = [(np.maximum(np.array(s) - 1, 1)) / 2 for s in (coarse.shape, grid.shape)]
-    at = whole[:, :n, :n] * half[1] / half[0][:, None]  # from torch's coordinates to torch's coordinates
-    shift = (whole[:, :n, :n] @ half[1] + whole[:, :n, n]) / half[0] - 1
-    theta = np.concatenate([at[:, ::-1, ::-1], shift[:, ::-1, None]], axis=-1)
-    places = F.affine_grid(
-        torch.from_numpy(theta.astype(np.float32)), [len(matrices), 1, *grid.shape], align_corners=True
-    )
-    every = smooth.expand(len(matrices), 1, *coarse.shape)
-    seen = F.grid_sample(every, places, align_corners=True, padding_mode="border")[:, 0]
-    if picture.goes_on:
-        return seen, torch.ones_like(seen)
-    return seen, (places.abs() <= 1).all(-1).float()
 
 
 def correlated(still: Tensor, seen: Tensor) -> tuple[Tensor, NDArray[np.int64]]:

@@ -14,13 +14,13 @@ from torch import nn
 from .. import registry
 from ..data import Grid, Image
 from ..data.grid import as_rows
-from ..data.transform import Transform, looked_up, voxels
+from ..data.transform import Transform
 from ..descent.gradients import build_gradients
 from ..tasks._task import Batch
 from ..tasks.registration import Registration
 from ..transforms._linear import Linear
 from ..transforms.velocity import Velocity
-from ._scene import Grey, coarser, grey, scene
+from ._scene import Grey, coarser, grey, looked_up, places, scene
 from ._start import starts
 from .teller import Silent, Teller
 from .train import train
@@ -30,6 +30,8 @@ Matrix = NDArray[np.float64]
 SAME, OTHER = "lncc", "mutual_information"
 BENT = 0.1
 """Where a curve explains so much more of one image by the other than a straight line does, their contrast differs."""
+BINS = 16
+"""Of the joint histogram on the coarse grid, which has few elements to fill it."""
 COARSE = {2: 4_000, 3: 4_000}
 MIDDLE = {2: 16_000, 3: 24_000}
 FINE = {2: 90_000, 3: 200_000}
@@ -45,7 +47,7 @@ class Level:
     most: Mapping[int, int]
     transform: str
     steps: int
-    rate: float = 1.0
+    rate: float = 0.5
     order: int = 1
 
 
@@ -133,13 +135,13 @@ def rough(fixed: Grey, moving: Grey, how: Settings, transform: str) -> tuple[Mat
     """Give the best of several starts, each followed for some steps, and how alike the images are there."""
     grid = coarser(fixed.grid, COARSE[fixed.grid.dims])
     matrices = starts(fixed, moving, turns=how.turns, count=how.tries)
-    task = Registration(dims=grid.dims, similarity=OTHER, smoothness=0.0)
+    task = Registration(dims=grid.dims, similarity=OTHER, similarity_settings={"bins": BINS}, smoothness=0.0)
     batch = scene(fixed, moving, grid, matrices)
     model = registry.find("transforms", transform)(grid.shape, spacing=grid.spacing, count=len(matrices))
-    descend(model, task, batch, steps=round(20 * how.effort), rate=element(model))
+    descend(model, task, batch, steps=round(20 * how.effort), rate=0.6 * element(model))
     ends = in_world(model, grid, matrices)
     batch = scene(fixed, moving, grid, ends)
-    alone = registry.find("similarity", OTHER)()
+    alone = registry.find("similarity", OTHER)(bins=BINS)
     target = batch.target
     costs = [float(alone(*(target[k][i : i + 1] for k in ("moving", "fixed", "weight")))) for i in range(len(ends))]
     shares = target["weight"].flatten(1).mean(1).numpy()
@@ -179,7 +181,7 @@ def linear_part(fixed: Grey, moving: Grey, matrix: Matrix, kind: str, similarity
         batch = scene(fixed, moving, grid, [matrix], order=level.order, blur=1.0 if level.order > 1 else 0.0)
         descend(model, task, batch, steps=round(level.steps * how.effort), rate=level.rate * element(model))
         if level.order > 1:
-            descend(model, task, batch, steps=6, rate=1.0, optimiser_name="lbfgs")
+            descend(model, task, batch, steps=5, rate=1.0, optimiser_name="lbfgs")
         matrix = in_world(model, grid, [matrix])[0]
     return matrix
 
@@ -216,9 +218,8 @@ def bent(fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, how: Settin
         descend(model, task, scene(fixed, moving, at, [matrix]), steps=round(steps * how.effort), rate=rate)
         way = model(torch.empty(1, 1, *at.shape)).detach()
     assert way is not None  # the last two levels always run
-    mm = np.moveaxis(way[0].numpy(), 0, -1) @ at.matrix[:dims, :dims].T
-    points = voxels(grid)
-    return np.stack([looked_up(m, at, points) for m in np.moveaxis(mm, -1, 0)], axis=-1).astype(np.float32)
+    there = looked_up(way[0], places(at, grid, [np.eye(dims + 1)]))[0]
+    return (np.moveaxis(there.numpy(), 0, -1) @ at.matrix[:dims, :dims].T).astype(np.float32)
 
 
 def descend(

@@ -36,7 +36,7 @@ class MIND:
         apart = apart / self.width**dims
         apart = apart - apart.amin(2, keepdim=True)
         spread = apart.mean(2, keepdim=True)
-        middle = spread.flatten(1).mean(1).detach().view(-1, *[1] * (spread.ndim - 1))
+        middle = spread.flatten(1).mean(1).view(-1, *[1] * (spread.ndim - 1))
         spread = torch.minimum(torch.maximum(spread, 1e-3 * middle), 1e3 * middle) + 1e-9
         return torch.exp(-apart / spread).flatten(1, 2)
 

@@ -1,0 +1,97 @@
+"""``register`` and ``apply`` as a person types them: files in, files out, figures on stdout, errors in one line."""
+
+import json
+
+import numpy as np
+import pytest
+from command_line import done, medgrad, one_line
+
+from medgrad.data import Grid, Image, LabelMap
+from medgrad.data.formats import read, read_labels, write
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """A picture and a volume, each with a copy that lies elsewhere, its labels and its landmarks."""
+    folder = tmp_path_factory.mktemp("pair")
+    rng = np.random.default_rng(0)
+    for name, shape, ending in (("flat", (48, 52), "png"), ("deep", (24, 26, 20), "nii.gz")):
+        n = len(shape)
+        coarse = rng.uniform(0, 200, [s // 4 for s in shape])
+        array = np.kron(coarse, np.ones((4,) * n)).astype(np.uint8)
+        marked = np.zeros(array.shape, np.uint8)
+        marked[tuple(slice(s // 3, 2 * s // 3) for s in array.shape)] = 1
+        spacing = None if n == 2 else (1.0, 1.5, 2.0)
+        grid = Grid.of(array.shape, spacing=spacing, measured=n == 3)
+        for which, by in (("fixed", 0), ("moving", 3)):
+            write(folder / f"{name}-{which}.{ending}", Image(np.roll(array, by, axis=0), grid))
+            write(folder / f"{name}-{which}-labels.{ending}", LabelMap(np.roll(marked, by, axis=0), grid))
+            points = np.array([[10, 12, 9], [14, 8, 11]])[:, :n] + [by, 0, 0][:n]
+            rows = points[:, ::-1] if n == 2 else grid.world(points)
+            lines = [",".join(map(str, ["p", *row])) for row in rows.tolist()]
+            lines = [line.replace("p", f"p{i}", 1) for i, line in enumerate(lines)]
+            (folder / f"{name}-{which}.csv").write_text("\n".join(["name,x,y,z"[: 4 + 2 * n], *lines]) + "\n")
+    return folder
+
+
+def pair(ground, name, ending, tail=""):
+    return [ground / f"{name}-{which}{tail}.{ending}" for which in ("fixed", "moving")]
+
+
+@pytest.mark.parametrize(("name", "ending"), [("flat", "png"), ("deep", "nii.gz")])
+def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path, name, ending):
+    known = ["--labels", *pair(ground, name, ending, "-labels"), "--landmarks", *pair(ground, name, "csv")]
+    fixed, moving = pair(ground, name, ending)
+    out = tmp_path / "out"
+    found = done("register", fixed, moving, "-o", out, "--kind", "rigid", "--turns", 0, *known)
+    assert found["metrics"]["tre_mm"]["value"] < 0.3
+    assert found["metrics"]["moved_dice/mean"]["value"] > 0.9
+    assert found["metrics"]["folding"]["value"] == 0
+    assert {p.name for p in out.iterdir()} == {
+        f"moved.{ending}", "transform.txt", "displacement.nii.gz", "jacobian.nii.gz", "checkerboard.png",
+        "difference.png", "registration.json",
+    }  # fmt: skip
+    assert json.loads((out / "registration.json").read_text())["metrics"]["folding"] == 0
+
+    again = tmp_path / f"again.{ending}"
+    done("apply", out, moving, "-o", again)
+    assert (read(again).array == read(out / f"moved.{ending}").array).all()
+
+    labels = tmp_path / f"labels.{ending}"
+    done("apply", out, ground / f"{name}-moving-labels.{ending}", "--labels", "-o", labels)
+    assert set(np.unique(read_labels(labels).array)) == {0, 1}
+
+    done("apply", out, ground / f"{name}-moving.csv", "-o", tmp_path / "points.csv")
+    ends, want = (np.loadtxt(p, delimiter=",", skiprows=1, usecols=(1, 2))
+                  for p in (tmp_path / "points.csv", ground / f"{name}-fixed.csv"))  # fmt: skip
+    np.testing.assert_allclose(ends, want, atol=0.4)
+
+
+def test_a_bent_registration_moves_as_it_was_written(ground, tmp_path):
+    fixed, moving = pair(ground, "flat", "png")
+    done("register", fixed, moving, "-o", tmp_path / "out", "--turns", 0)
+    done("apply", tmp_path / "out", moving, "-o", tmp_path / "again.png")
+    one, other = (read(p).array.astype(int) for p in (tmp_path / "again.png", tmp_path / "out" / "moved.png"))
+    assert np.abs(one - other).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--kind", "bendy"], ["rigid"]),
+        (["--similarity", "lnc"], ["lncc"]),
+        (["--landmarks", "no.csv", "no.csv"], ["no.csv"]),
+    ],
+)
+def test_a_wrong_word_is_one_line(ground, tmp_path, words, told):
+    one_line(medgrad("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *words), *told)
+
+
+def test_a_folder_that_is_no_registration_is_one_line(ground, tmp_path):
+    one_line(medgrad("apply", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"kind": "rigid", "matrix": [[1]]}'])
+def test_a_damaged_registration_is_one_line(ground, tmp_path, text):
+    (tmp_path / "registration.json").write_text(text)
+    one_line(medgrad("apply", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")
