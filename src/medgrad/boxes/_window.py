@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,8 +24,14 @@ class Axis:
     length: int
     place: Tensor
     weight: Tensor
-    first: Tensor
-    span: int
+
+    @cached_property
+    def first(self) -> Tensor:
+        return self.place.flatten(1).amin(1)
+
+    @cached_property
+    def span(self) -> int:
+        return int((self.place.flatten(1).amax(1) - self.first).max()) + 1
 
 
 def by_window(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ def region_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequen
         for axis, (length, bins) in enumerate(zip(shape, size, strict=True))
     ]
     table = features.movedim(1, -1).reshape(-1, c)  # (elements of all images, c)
-    parts, window = math.prod(bins * 2 * samples for bins in size), math.prod(axis.span for axis in axes)
-    learns = torch.is_grad_enabled() and table.requires_grad
-    how = by_window if learns and 2 * window <= parts else _by_part
+    learns = torch.is_grad_enabled() and table.requires_grad and not torch.compiler.is_compiling()
+    parts = math.prod(bins * 2 * samples for bins in size)
+    how = by_window if learns and 2 * math.prod(axis.span for axis in axes) <= parts else _by_part
     return how(table, axes, batch.long()).transpose(1, 2).reshape(k, c, *size)
 
 
@@ -46,9 +46,7 @@ def _along(low: Tensor, high: Tensor, *, length: int, bins: int, samples: int) -
     below = points.floor()
     part = (points - below) / samples
     place = torch.cat([below, (below + 1).clamp_max(length - 1)], -1).long()
-    first = place.flatten(1).amin(1)
-    span = int((place.flatten(1).amax(1) - first).max()) + 1
-    return Axis(length, place, torch.cat([1 / samples - part, part], -1), first, span)
+    return Axis(length, place, torch.cat([1 / samples - part, part], -1))
 
 
 def _by_part(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
