@@ -33,6 +33,7 @@ BENT = 0.1
 BINS = 16
 """Of the joint histogram on the coarse grid, which has few elements to fill it."""
 COARSE = {2: 4_000, 3: 4_000}
+HALF = {2: 10_000, 3: 8_000}
 MIDDLE = {2: 16_000, 3: 24_000}
 FINE = {2: 90_000, 3: 200_000}
 
@@ -169,9 +170,7 @@ def linear_part(fixed: Grey, moving: Grey, matrix: Matrix, kind: str, similarity
     """Learn the linear part from coarse to fine; each level goes on from where the one before has brought it."""
     dims = fixed.grid.dims
     name = "affine" if kind == "deformable" else kind
-    plan = (
-        [Level(MIDDLE, name, 12)] if kind == "deformable" else [Level(MIDDLE, name, 30), Level(FINE, name, 40, 0.3, 3)]
-    )
+    plan = [Level(HALF, name, 14)] if kind == "deformable" else [Level(MIDDLE, name, 30), Level(FINE, name, 40, 0.3, 3)]
     if name != "rigid" and kind != "deformable":
         plan = [Level(MIDDLE, "similarity", 30), *plan]
     for level in plan:
