@@ -46,9 +46,11 @@ def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed:
     budget = budget or Budget()
     make = registry.find("tasks", facts.task)
     own, shape = registry.settings(make), make(dims=facts.dims).outputs.shape
-    makers = {"dense": segmentation, "pooled": classification, "pyramid": detection}
+    makers = {"dense": segmentation, "pooled": classification}
     if shape == "pooled" and (model in CONVEX or facts.dims == 1):
         recipe = rows(facts, model or CONVEX[0], gpu=gpu, seed=seed)
+    elif shape == "pyramid":
+        recipe = detection(facts, model or DETECTOR, gpu=gpu, seed=seed)
     else:
         recipe = makers[shape](facts, gpu=gpu, seed=seed)
     known = {k: v for k, v in recipe.task.items() if k in own}
@@ -131,7 +133,7 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
     )
 
 
-def detection(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
     """A detector on whole images or, where they are large, on windows: as coarse as the smallest objects allow."""
     small, large = (v or 16.0 for v in facts.objects)
     grain = np.array(facts.middle_spacing())
@@ -143,7 +145,9 @@ def detection(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         shape[int(np.argmax(shape))] *= 0.95
     patch = tuple(int(ceil(s / 8) * 8) for s in shape)
     least = small / float(np.mean(spacing or grain))
-    first = 2 if least < 24 else 3
+    first = 1 if least < 10 else 2 if least < 24 else 3
+    own = registry.settings(registry.find("models", model))
+    scale = round(float(np.clip(least / 2**first, 1.5, 6.0)), 2)
     levels = int(np.clip(1 + ceil(np.log2(max(large / small, 1.0))), 2, 3))
     base = {2: 16, 3: 12}[facts.dims] * (2 if gpu else 1)
     batch = 4 if facts.dims == 3 else int(np.clip(round(4e5 / float(np.prod(patch))), 4, 16))
@@ -156,9 +160,11 @@ def detection(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
             "most": int(max(16, ceil(1.5 * facts.most_objects / 8) * 8)),
         },
         model={
-            "name": DETECTOR,
+            "name": model,
             "channels": tuple(min(base * 2**level, 128) for level in range(first + levels)),
             "first": first,
+            "width": {2: 64, 3: 32}[facts.dims],
+            **({"scales": (scale, round(1.4 * scale, 2))} if "scales" in own else {}),
         },
         prepare=(*placing(facts, spacing), scaling(facts)),
         augment=augmentation(facts, spacing)[:-1],
