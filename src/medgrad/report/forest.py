@@ -35,16 +35,22 @@ NAMES = {
     "brier": "Brier score",
     "f1": "F1",
     "lesion_f1": "Lesion F1",
+    "ap": "AP",
+    "map": "Mean AP",
+    "cpm": "CPM",
+    "tre_mm": "Landmark error",
 }
 
 
 def title(word: str) -> str:
     """Give the readable name of a figure.
 
-    >>> title("nsd"), title("balanced_accuracy")
-    ('Surface Dice', 'Balanced accuracy')
+    >>> title("nsd"), title("balanced_accuracy"), title("map@0.5"), title("sensitivity@1fp")
+    ('Surface Dice', 'Balanced accuracy', 'Mean AP at 0.5', 'Sensitivity at 1 false a case')
     """
-    return NAMES.get(word) or word.replace("_", " ").capitalize()
+    word, _, at = word.partition("@")
+    at = f"{at.removesuffix('fp')} false a case" if at.endswith("fp") else at
+    return (NAMES.get(word) or word.replace("_", " ").capitalize()) + (f" at {at}" if at else "")
 
 
 def named(of: str) -> str:
