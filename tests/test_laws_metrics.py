@@ -5,13 +5,14 @@ import pytest
 
 from medgrad import metrics, registry
 from medgrad.data.grid import Grid
-from medgrad.data.types import Boxes, LabelMap
+from medgrad.data.types import Boxes, Deformation, LabelMap, Landmarks, Pair
 from medgrad.engine.compare import number_or_text
 
 NAMES = registry.names("metrics")
 ON_LABELS = [n for n in NAMES if registry.find("metrics", n).on == "labels"]
 ON_SCORES = [n for n in NAMES if registry.find("metrics", n).on == "scores"]
 ON_BOXES = [n for n in NAMES if registry.find("metrics", n).on == "boxes"]
+ON_FIELD = [n for n in NAMES if registry.find("metrics", n).on == "field"]
 
 
 def blobs(seed, shape=(12, 14, 6), names=("a", "b")):
@@ -259,3 +260,51 @@ def test_boxes_of_other_axes_and_scores_that_are_none_are_refused(name):
     bad = boxes(0, 1)
     with pytest.raises(ValueError, match="NaN"):
         metrics.judge([name], bad, Boxes(bad.corners, bad.labels, np.array([np.nan]), bad.names))
+
+
+def shifted(by, shape=(12, 14, 6)):
+    grid = Grid.of(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)])
+    return Deformation(np.full((*shape, len(shape)), by, np.float32), grid)
+
+
+def truths_about(by):
+    """Give what may be known about a pair that is moved by so many mm: the way, labels, landmarks."""
+    there = shifted(by)
+    labels = blobs(0)
+    points = np.array([[2.0, 3.0, 4.0], [7.0, 8.0, 9.0]])
+    return {
+        "way": there,
+        "labels": Pair(labels, LabelMap(labels.array, labels.grid.crop([0, 0, 0], labels.grid.shape), labels.names)),
+        "landmarks": Pair(Landmarks(points), Landmarks(points + by)),
+    }
+
+
+@pytest.mark.parametrize("known", ["way", "labels", "landmarks"])
+@pytest.mark.parametrize("name", ON_FIELD)
+def test_every_number_on_fields_has_a_meaning(name, known):
+    row = metrics.judge([name], truths_about(1.0)[known], shifted(0.5))
+    assert [n for n in row if metrics.about(n) is None] == []
+    assert all(v is None or np.isfinite(v) for v in row.values())
+
+
+@pytest.mark.parametrize("known", ["way", "labels", "landmarks"])
+@pytest.mark.parametrize("name", ON_FIELD)
+def test_the_right_way_gets_the_best_of_each_figure(name, known):
+    by = 0.0 if known == "labels" else 1.0
+    for figure, value in metrics.judge([name], truths_about(by)[known], shifted(by)).items():
+        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
+        if figure != "tre_before_mm":
+            assert value in (None, pytest.approx(best, abs=1e-4)), figure
+
+
+@pytest.mark.parametrize("known", ["way", "landmarks"])
+def test_half_the_way_is_half_aligned(known):
+    row = metrics.judge(["aligned", "tre_mm"], truths_about(1.0)[known], shifted(0.5))
+    assert row["aligned"] == pytest.approx(0.5)
+    assert row["tre_mm"] == pytest.approx(3**0.5 / 2)
+
+
+def test_what_is_turned_inside_out_is_folded():
+    field = shifted(0.0)
+    field.field[..., 0] = -2 * np.arange(12.0)[:, None, None]
+    assert metrics.judge(["folding"], field, field)["folding"] == 1
