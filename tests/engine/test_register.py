@@ -68,19 +68,19 @@ def error(found, matrix, grid):
     ],
 )
 def test_a_picture_that_was_moved_is_brought_back(kind, degrees, shift, scale):
-    fixed = scan((64, 72))
+    fixed = scan((48, 52))
     matrix = matrix_about_middle(fixed.grid, degrees, shift, scale)
     assert error(register(fixed, moved_by(fixed, matrix), kind=kind), matrix, fixed.grid) < 0.25
 
 
 def test_a_volume_whose_elements_are_no_cubes_is_brought_back():
-    fixed = scan((36, 36, 18), spacing=(1.0, 1.0, 2.0))
+    fixed = scan((30, 30, 15), spacing=(1.0, 1.0, 2.0))
     matrix = matrix_about_middle(fixed.grid, 25, (3, -2, 4))
     assert error(register(fixed, moved_by(fixed, matrix), kind="rigid"), matrix, fixed.grid) < 0.5
 
 
 def test_other_contrast_is_noticed_and_registered():
-    fixed = scan((64, 72))
+    fixed = scan((48, 52))
     matrix = matrix_about_middle(fixed.grid, 8, (3, -2))
     moving = moved_by(fixed, matrix)
     other = Image(np.where(moving.array > 0.3, np.cos(moving.array), 0).astype(np.float32), moving.grid)

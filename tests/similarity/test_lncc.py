@@ -16,7 +16,7 @@ def test_a_box_sum_is_a_convolution_with_ones(width):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("shape", [(6, 7), (4, 5, 6)])
+@pytest.mark.parametrize("shape", [(6, 7), (3, 4, 5)])
 def test_the_written_gradient_is_right(shape, weighted):
     made = torch.Generator().manual_seed(0)
     one, other, weight = (torch.rand(2, 1, *shape, dtype=torch.float64, generator=made) for _ in range(3))
