@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import FormatError, SettingError
 from .case import Case
 from .grid import Grid
-from .source import Source
-from .types import Boxes, Drawn, Image, LabelMap, Scores
+from .source import Both, Source
+from .types import Boxes, Drawn, Image, LabelMap, Pair, Scores
 
 SPLITS = ("train", "val", "test")
 PLACE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
@@ -25,7 +25,7 @@ class Entry:
 
     id: str
     images: Mapping[str, Source]
-    truth: Source | Scores | Drawn | None = None
+    truth: Source | Both | Scores | Drawn | None = None
     patient: str = ""
     split: str | None = None
     region: Source | None = None
@@ -77,6 +77,8 @@ class Cohort:
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
+        if isinstance(entry.truth, Both) or entry.notes.get("across"):
+            return self.load_pair(entry, images)
         truth: Any = entry.truth
         if isinstance(truth, Source):
             truth = self.read_truth(truth, grid)
@@ -84,6 +86,20 @@ class Cohort:
             truth = self.chosen_boxes(truth).on(grid)
         region = self.read_mask(entry.region, grid) if entry.region else None
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
+
+    def load_pair(self, entry: Entry, images: dict[str, Image]) -> Case:
+        """Give a pair with what is known about each of its images; those of two patients are laid centre on centre."""
+        from .pairs import laid_on
+
+        (first, fixed), (second, moving) = images.items()
+        truth: Pair | None = None
+        if isinstance(entry.truth, Both):
+            known = [(entry.truth.fixed, fixed.grid), (entry.truth.moving, moving.grid)]
+            truth = Pair(*(self.renumber(self.read_mask(s, g), where=str(s)) for s, g in known))
+        if entry.notes.get("across"):
+            truth = truth and Pair(truth.fixed, laid_on(truth.moving, moving.grid, fixed.grid))
+            moving = laid_on(moving, moving.grid, fixed.grid)
+        return Case(entry.id, {first: fixed, second: moving}, truth, entry.patient or entry.id, None, entry.notes)
 
     def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes:
         """Read the mask of a case, and give its labels or, where objects are to be found, a box around each."""

@@ -20,3 +20,11 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.path}[{self.item}]" if self.item else str(self.path)
+
+
+@dataclass(frozen=True)
+class Both:
+    """Where the truths about both images of a pair lie."""
+
+    fixed: Source
+    moving: Source

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...data import Cohort
 from ...data.cohort import narrowed, with_split
 from ...data.layouts import Hints, recognise
+from ...data.pairs import paired
 from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
 from ...engine.look import Look, check_leaks, look
@@ -45,7 +46,11 @@ def find_cohort(
     if only:
         cohort = narrowed(cohort, [name.strip() for name in only.split(",") if name.strip()])
         teller.say(cohort.told[-1])
-    return make_split(cohort, seed=seed, together=seen.together), seen
+    cohort = make_split(cohort, seed=seed, together=seen.together)
+    if cohort.task == "registration":
+        cohort = paired(cohort, seed=seed)
+        teller.say(cohort.told[-1])
+    return cohort, seen
 
 
 def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:

@@ -1,0 +1,43 @@
+"""Pairs of a set: within a side, laid on each other, with both truths."""
+
+import numpy as np
+import pytest
+from tiny_set import make_folder
+
+from medgrad.data import Pair
+from medgrad.data.layouts import Hints, recognise
+from medgrad.data.pairs import centre_of, paired
+from medgrad.data.split import split
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    make_folder(tmp_path / "set", cases=9)
+    return split(recognise(tmp_path / "set", Hints(None, None, "registration")), val=0.4, seed=0)
+
+
+def test_no_pair_crosses_the_split(cohort):
+    side = {e.id: e.split for e in cohort.entries}
+    pairs = paired(cohort, each=3)
+    assert cohort.task == "registration"
+    for entry in pairs.entries:
+        fixed, moving = entry.id.split("--")
+        assert fixed != moving
+        assert side[fixed] == side[moving] == entry.split
+    train = [e for e in pairs.entries if e.split == "train"]
+    assert len(train) == 3 * sum(s == "train" for s in side.values())
+    assert len({e.id for e in pairs.entries}) == len(pairs.entries)
+
+
+def test_a_pair_is_laid_centre_on_centre_with_its_truth(cohort):
+    pairs = paired(cohort)
+    case = pairs.load(pairs.entries[0])
+    fixed, moving = case.images.values()
+    assert isinstance(case.truth, Pair)
+    np.testing.assert_allclose(centre_of(fixed.grid), centre_of(moving.grid), atol=1e-9)
+    assert case.truth.moving.grid.is_close(moving.grid)
+    assert case.truth.fixed.grid.is_close(fixed.grid)
+
+
+def test_pairs_are_the_same_for_the_same_seed(cohort):
+    assert [e.id for e in paired(cohort, seed=3).entries] == [e.id for e in paired(cohort, seed=3).entries]
