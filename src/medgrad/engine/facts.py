@@ -21,8 +21,9 @@ class Facts:
 
     ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
     99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
-    ``mixed`` is whether some images have more channels than others. ``objects`` are the 10th percentile of how long the
-    boxes of the smallest class are and the 90th of the largest, in mm: the side of a cube of the same volume.
+    ``mixed`` is whether some images have more channels than others, ``across`` whether pairs are of two patients.
+    ``objects`` are the 10th percentile of how long the boxes of the smallest class are and the 90th of the largest, in
+    mm: the side of a cube of the same volume.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Facts:
     seconds_a_case: float = 0.0
     columns: tuple[tuple[str, float, float], ...] = ()
     mixed: bool = False
+    across: bool = False
     objects: tuple[float, float] = (0.0, 0.0)
     most_objects: int = 0
 
@@ -96,6 +98,7 @@ def gather(cohort: Cohort, *, modality: str | None = None) -> Facts:
         is_8_bit=all(i.array.dtype == np.uint8 for c in cases for i in c.images.values()),
         counts=class_counts(cohort),
         columns=columns_of(cases) if first.grid.dims == 1 else (),
+        across=any(c.notes.get("across") for c in cases),
         objects=lengths_of(cases),
         most_objects=max((len(c.truth.labels) for c in cases if isinstance(c.truth, Boxes)), default=0),
     )

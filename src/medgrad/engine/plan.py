@@ -49,6 +49,8 @@ def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed:
     makers = {"dense": segmentation, "pooled": classification}
     if shape == "pooled" and (model in CONVEX or facts.dims == 1):
         recipe = rows(facts, model or CONVEX[0], gpu=gpu, seed=seed)
+    elif facts.task == "registration":
+        recipe = registration(facts, gpu=gpu, seed=seed)
     elif shape == "pyramid":
         recipe = detection(facts, model or DETECTOR, gpu=gpu, seed=seed)
     else:
@@ -174,6 +176,37 @@ def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
         training=Training(batch=batch, patch=patch, foreground=0.5, average=0.995, seed=seed),
         answering=Answering(),
     )
+
+
+def registration(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+    """A U-Net that sees both images whole, laid on one grid, and says along which velocity to flow."""
+    shape = np.max(np.array(facts.shapes), axis=0).astype(float)
+    room = (1e6 if gpu else 2.5e5) if facts.dims == 3 else (2.6e5 if gpu else 6.6e4)
+    shape *= min(1.0, float(room / np.prod(shape)) ** (1 / facts.dims))
+    levels = int(np.clip(np.floor(np.log2(float(shape.min()) / LEAST)), 1, 4))
+    whole = tuple(int(ceil(s / 2**levels) * 2**levels) for s in shape)
+    widths = {2: (16, 32, 64, 96, 128), 3: (8, 16, 32, 48, 64)}[facts.dims]
+    return Recipe(
+        task={
+            "kind": "registration",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "smoothness": 0.5,
+            "diffeomorphic": True,
+            "centred": facts.across,
+        },
+        model={"name": "unet", "channels": widths[: levels + 1]},
+        prepare=(*placing(facts, ()), {"name": "fit", "shape": whole}, {"name": "normalise", "way": "each"}),
+        augment=({"name": "flip", "axes": tuple(range(facts.dims))},),
+        optimiser={"name": "muon", "rate": 5e-3, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            batch=2 if facts.dims == 3 else 8, patch=whole, foreground=0.0, balance=0.0, average=0.99, seed=seed,
+            precision="float32",
+        ),
+        answering=Answering(),
+    )  # fmt: skip
 
 
 def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:

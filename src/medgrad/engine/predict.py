@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import Boxes, Entry, LabelMap, Scores, Source
+from ..data import Boxes, Deformation, Entry, LabelMap, Scores, Source
 from ..data.cohort import Cohort
 from ..data.formats import format_of, read, rows, suffix_of, write
 from ..data.formats._boxes_write import Kind, write_boxes
@@ -135,6 +135,8 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
         path = out / f"{entry.id}.json"
         write_text(path, json.dumps(scores(said), indent=1) + "\n")
         return [path]
+    if isinstance(said, Deformation):
+        raise MedgradError("A run that registers answers about two images: medgrad register FIXED MOVING --run RUN.")
     raise MedgradError(f"An answer of the kind {type(said).__name__} cannot be written yet.")
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from .. import registry
 from ..data import Grid, Image
 from ..data.grid import as_rows
-from ..data.transform import Transform
+from ..data.transform import Transform, voxels
 from ..descent.gradients import build_gradients
 from ..tasks._task import Batch
 from ..tasks.registration import Registration
@@ -82,15 +82,19 @@ def register(
     kind: Kind = "deformable",
     similarity: str = "auto",
     settings: Settings | None = None,
+    begun: Transform | None = None,
     teller: Teller | None = None,
 ) -> Registered:
     """Find where each point of the fixed image lies in the moving one.
 
     First turns and shifts are tried on a coarse grid and the best few followed; then the linear part is learned from
     coarse to fine; then, for ``deformable``, a way that can be undone. ``auto`` takes local correlation where both
-    images show the same contrast, else mutual information; which one it took is told.
+    images show the same contrast, else mutual information; which one it took is told. Where a transform has ``begun``
+    the way, such as the answer of a network, only its bend is refined.
     """
     check(fixed, moving, kind, similarity)
+    if begun is not None:
+        return refined(fixed, moving, begun, similarity, settings or Settings())
     how, say = settings or Settings(), (teller or Silent()).say
     still, other = grey(fixed), grey(moving)
     matrix, line, curve = rough(still, other, how, "similarity" if kind in ("similarity", "affine") else "rigid")
@@ -105,6 +109,15 @@ def register(
         measure = "mind" if similarity == OTHER else similarity
         bend = bent(still, other, matrix, measure, how, fixed.grid)
     return Registered(Transform(as_rows(matrix), fixed.grid, bend), similarity, tuple(told))
+
+
+def refined(fixed: Image, moving: Image, begun: Transform, similarity: str, how: Settings) -> Registered:
+    """Go on bending where a transform has led already, on the two finest levels alone."""
+    measure = SAME if similarity == "auto" else similarity
+    still, other, matrix = grey(fixed), grey(moving), np.array(begun.matrix)
+    bend = bent(still, other, matrix, measure, how, fixed.grid, begun=begun) if how.effort > 0 else begun.bend
+    told = "A network has begun the way, and descent on the pair has refined it."
+    return Registered(Transform(begun.matrix, fixed.grid, bend), measure, (told,))
 
 
 def check(fixed: Image, moving: Image, kind: str, similarity: str) -> None:
@@ -200,16 +213,31 @@ def in_world(model: Linear, grid: Grid, before: Sequence[Matrix]) -> list[Matrix
     return [b @ place @ m @ np.linalg.inv(place) for b, m in zip(before, learned, strict=True)]
 
 
-def bent(fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, how: Settings, grid: Grid) -> NDArray[np.float32]:
-    """Learn the bend from coarse to fine, and give it in mm on the grid of the whole fixed image."""
+def bent(
+    fixed: Grey,
+    moving: Grey,
+    matrix: Matrix,
+    similarity: str,
+    how: Settings,
+    grid: Grid,
+    *,
+    begun: Transform | None = None,
+) -> NDArray[np.float32]:
+    """Learn the bend from coarse to fine, and give it in mm on the grid of the whole fixed image.
+
+    One that has ``begun`` is gone on with, without the coarsest level.
+    """
     dims = fixed.grid.dims
     way: torch.Tensor | None = None
     at = fixed.grid
     for share, steps, rate, every in ((64, 15, 0.8, 1.0), (8, 15, 0.8, 1.0), (1, 4, 0.4, 2.0)):
         most = FINE[dims] / (share if dims == 3 else share ** (2 / 3))
         at = coarser(fixed.grid, min(int(most), max(int(np.prod(fixed.grid.shape)) // share, 1)))
-        if share == 64 and np.prod(at.shape) < 4000:
+        if share == 64 and (begun is not None or np.prod(at.shape) < 4000):
             continue
+        if way is None and begun is not None:
+            mm = begun.bent(voxels(at)) @ np.linalg.inv(at.matrix[:dims, :dims]).T
+            way = torch.from_numpy(np.moveaxis(mm, -1, 0).astype(np.float32))[None]
         task = Registration(dims=dims, similarity=similarity, smoothness=how.smoothness)
         model = Velocity(at.shape, every=every)
         if way is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..metrics._field import grid_of, nothing
-from ..transforms._warp import warp
+from ..transforms._warp import exponentiate, warp
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 
@@ -24,12 +24,17 @@ class Registration(Task):
     What is learned from is the images themselves: how alike they are once the second is moved, by the measure
     ``similarity``, and how smooth the displacement is, by ``regularity`` times ``smoothness``. A truth is only judged
     by: a deformation, or a pair of label maps or landmarks. Outside a case's region nothing is compared.
+
+    ``diffeomorphic`` takes the network's output for a velocity that stands still, along which is flowed: a way that can
+    be undone. ``centred`` remembers that it has learned from images laid centre on centre.
     """
 
     similarity: str = "lncc"
     similarity_settings: Mapping[str, Any] = field(default_factory=dict)
     regularity: str = "diffusion"
     smoothness: float = 1.0
+    diffeomorphic: bool = False
+    centred: bool = False
 
     @property
     def outputs(self) -> Outputs:
@@ -72,7 +77,7 @@ class Registration(Task):
         return Sample(inputs, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        displacement = finest(output)
+        displacement = self.way(finest(output))
         alike = registry.find("similarity", self.similarity)(**self.similarity_settings)
         moved = warp(target["moving"], displacement)
         terms = {self.similarity: alike(moved, target["fixed"], target.get("weight"))}
@@ -80,8 +85,12 @@ class Registration(Task):
             terms[self.regularity] = self.smoothness * registry.find("regularity", self.regularity)()(displacement)
         return terms
 
+    def way(self, output: Tensor) -> Tensor:
+        """Give the displacement (b, dims, *shape) that an output stands for, in elements."""
+        return exponentiate(output.float()) if self.diffeomorphic else output
+
     def decode(self, output: Tensor, grid: Grid) -> Deformation:
-        steps = np.moveaxis(finest(output).float().cpu().numpy(), 0, -1)
+        steps = np.moveaxis(self.way(finest(output)[None])[0].detach().float().cpu().numpy(), 0, -1)
         n = grid.dims
         return Deformation((steps @ grid.matrix[:n, :n].T).astype(np.float32), grid)
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._words import Device
 
 if TYPE_CHECKING:
-    from ...data import Deformation, Grid
+    from ...data import Deformation, Grid, Image
+    from ...data.transform import Transform
 
 Two = tuple[Path, Path]
 
@@ -25,6 +27,8 @@ def register(
     turns: Annotated[float, typer.Option(help="The largest turn to look for, in degrees; 0 for none.")] = 60.0,
     effort: Annotated[float, typer.Option(help="How many times as many steps.")] = 1.0,
     smoothness: Annotated[float, typer.Option(help="What bending costs.")] = 0.3,
+    run: Annotated[Path | None, typer.Option(help="A run of fit --task registration, to begin with.")] = None,
+    device: Device = None,
     labels: Annotated[Two | None, typer.Option(help="Label maps of both images, to judge by.")] = None,
     landmarks: Annotated[Two | None, typer.Option(help="Tables of landmarks of both images, to judge by.")] = None,
     teller: Teller | None = None,
@@ -39,7 +43,16 @@ def register(
     still, other = read(fixed), read(moving)
     settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
     truths = known(labels, landmarks, still.grid, other.grid)
-    found = line_up(still, other, kind=kind, similarity=similarity, settings=settings, teller=teller or Silent())  # type: ignore[arg-type]
+    begun = asked(run, still, other, device) if run else None
+    found = line_up(
+        still,
+        other,
+        kind=kind,  # type: ignore[arg-type]
+        similarity=similarity,
+        settings=settings,
+        begun=begun,
+        teller=teller or Silent(),
+    )
     figures = judged(truths, found.transform.deformation())
     files = save(out, found, still, other, kind=kind, figures=figures)
     return {
@@ -49,6 +62,14 @@ def register(
         "metrics": {name: {"value": value} for name, value in figures.items()},
         "files": files,
     }
+
+
+def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
+    """Ask a run for the way."""
+    from ...engine.register_by import register_by
+    from ...engine.run import open_run
+
+    return register_by(open_run(run, device=device), fixed, moving)
 
 
 def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:
