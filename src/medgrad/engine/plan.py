@@ -22,7 +22,7 @@ SMALL = {2: 64, 3: 24}
 """Up to so many elements along an axis an image is shown whole at first, by its axes; a larger one is halved."""
 FEWEST = {2: 14.0, 3: 10.0}
 """How many elements long the smaller objects that are to be found must be, by the axes."""
-DETECTOR = "yolo"
+DETECTOR = "retina"
 """The detector that is planned: the best of the three at a budget of minutes."""
 LEAST = 4
 """The fewest elements along an axis at the bottom of a network."""
