@@ -128,6 +128,10 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
             return [write_segmentation(path, said, source)]
         return [write(path, said)]
     if isinstance(said, Boxes):
+        if kind == "sr":
+            from ..data.formats._boxes_write_sr import write_report
+
+            return [write_report(out / f"{entry.id}.dcm", said, read(source).grid, source)]
         way: Kind = "coco" if kind == "coco" else "json" if kind == "json" else "csv"
         path = out / f"{entry.id}{'.coco.json' if way == 'coco' else f'.{way}'}"
         return [write_boxes(path, said, read(source).grid, kind=way, image_name=source.path.name)]

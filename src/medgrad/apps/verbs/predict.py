@@ -16,7 +16,7 @@ def predict(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
-    kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg, json or coco, not as the input.")] = "",
+    kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg, json, coco or sr, not as the input.")] = "",
     device: Device = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
@@ -28,8 +28,8 @@ def predict(
     from ...errors import MedgradError, SettingError
 
     source, out = Path(source), Path(out)
-    if kind not in ("", "nifti", "dicomseg", "json", "coco"):
-        raise SettingError(f"--as is nifti, dicomseg, json or coco, not {kind!r}.")
+    if kind not in ("", "nifti", "dicomseg", "json", "coco", "sr"):
+        raise SettingError(f"--as is nifti, dicomseg, json, coco or sr, not {kind!r}.")
     teller = teller or Silent()
     trained = open_run(run, device=device)
     total = len(inputs_of(source, trained.task.channels))
