@@ -13,13 +13,17 @@ from .. import registry
 from ..data import Scores
 from ..tasks._task import Task
 from ..tasks.classification import Classification
+from ..tasks.detection import Detection
 from ..trust import temperature
+from .calibrate_boxes import calibrated_boxes
 from .evaluate import Judged
 from .sample import shares_of
 
 
 def uncalibrated(task: Task) -> Task:
     """Give the task as it is before calibration."""
+    if isinstance(task, Detection):
+        return replace(task, slopes=(), shifts=())
     return replace(task, temperature=1.0, shift=()) if isinstance(task, Classification) else task
 
 
@@ -31,9 +35,11 @@ def drawn_more(task: Task, truths: Sequence[Any], balance: float) -> Task:
     return replace(task, shift=tuple(round(-log(more.get(n, 1.0)), 6) for n in task.labels))
 
 
-def calibrated(task: Task, judged: Sequence[Judged]) -> tuple[Task, list[Judged], dict[str, float | None] | None]:
+def calibrated(task: Task, judged: Sequence[Judged]) -> tuple[Task, list[Judged], dict[str, Any] | None]:
     """Fit the temperature on judged validation cases; give the task, the rows and what changed."""
     usable = [j for j in judged if not j.failed]
+    if usable and isinstance(task, Detection):
+        return calibrated_boxes(task, judged)
     if not usable or not isinstance(task, Classification):
         return task, list(judged), None
     exclusive, columns = task.exclusive, [f"said/{n}" for n in task.labels]

@@ -15,6 +15,7 @@ from .. import metrics, registry
 from ..boxes.suppress import fuse, nms
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import boxed
+from ..trust import likelihood
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 ABSENT = -1
@@ -25,7 +26,8 @@ class Detection(Task):
     """Boxes of the classes ``labels``. ``detector`` is the network's kind, which knows how its output is to be read.
 
     A sample holds at most ``most`` objects. An answer keeps what is surer than ``least``, at most ``kept`` boxes;
-    of those of one class that overlap by more than ``overlap``, the surest.
+    of those of one class that overlap by more than ``overlap``, the surest. ``slopes`` and ``shifts``, one a class,
+    are fitted on validation cases after training: they turn a score into how often such a box is right.
     """
 
     labels: tuple[str, ...] = ("object",)
@@ -34,6 +36,8 @@ class Detection(Task):
     least: float = 0.02
     kept: int = 200
     overlap: float = 0.5
+    slopes: tuple[float, ...] = ()
+    shifts: tuple[float, ...] = ()
 
     @property
     def outputs(self) -> Outputs:
@@ -94,7 +98,17 @@ class Detection(Task):
         chosen = nms(boxes, scores, overlap=self.overlap, labels=kinds)[: self.kept]
         found = cut(boxes[chosen].double().cpu().numpy(), grid.shape)
         world = boxed(found, grid.world)
-        return Boxes(world, kinds[chosen].cpu().numpy(), scores[chosen].double().cpu().numpy(), self.names)
+        labels, sure = kinds[chosen].cpu().numpy(), scores[chosen].double().cpu().numpy()
+        return Boxes(world, labels, self.meant(sure, labels), self.names)
+
+    def meant(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Give scores as what they were found to mean."""
+        if not self.slopes:
+            return scores
+        new = scores.copy()
+        for kind, (slope, shift) in enumerate(zip(self.slopes, self.shifts, strict=True)):
+            new[labels == kind] = likelihood.applied(scores[labels == kind], slope, shift)
+        return new
 
     def gather(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
         """Put the answers about overlapping windows of an image together, once.
