@@ -104,7 +104,7 @@ def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
 
     going = journey(tmp_path / "d", changes={"training": {"steps": 6}})
     found = verb.travel(going)
-    assert set(found["metrics"]) == {"lesion dice", "auroc"}
+    assert set(found["metrics"]) == {"lesion dice", "auroc", "nodules found"}
     assert json.loads(json.dumps(found))["report"].endswith("report.html")
     page = (tmp_path / "d" / "report.html").read_text()
     for _, path in going.pages:
@@ -134,3 +134,5 @@ def test_the_demo_finds_lesions_and_tells_them_apart(tmp_path):
     found = demo(out=tmp_path / "d")
     assert found["metrics"]["lesion dice"]["value"] > 0.7
     assert found["metrics"]["auroc"]["value"] > 0.9
+    assert found["metrics"]["nodules found"]["value"] > 0.8
+    assert found["metrics"]["tre_mm"]["value"] < 2.5

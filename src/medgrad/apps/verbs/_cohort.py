@@ -45,7 +45,7 @@ def find_cohort(
     check_leaks(seen, allow=allow_leak)
     if only:
         cohort = narrowed(cohort, [name.strip() for name in only.split(",") if name.strip()])
-        teller.say(cohort.told[-1])
+        teller.say(f"Looking for {', '.join(cohort.labels)} only.")
     cohort = make_split(cohort, seed=seed, together=seen.together)
     if cohort.task == "registration":
         cohort = paired(cohort, seed=seed)

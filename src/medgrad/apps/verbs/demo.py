@@ -27,7 +27,7 @@ DRAWN = ("lung", "liver", "nodule", "lesion")
 LESIONS = ("nodule", "lesion", "3", "4")
 """What the lesions are called: masks in NIfTI, for want of highdicom, have numbers for names."""
 
-SHARES = {"segmentation": 0.45, "classification": 0.30}
+SHARES = {"segmentation": 0.42, "classification": 0.27, "detection": 0.10}
 """Which share of the minutes each training gets; the rest is for making patients, judging and writing."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
@@ -136,16 +136,56 @@ def learn_to_classify(journey: Journey) -> None:
     journey.metrics["auroc"] = dict(found.metrics["auroc"])
 
 
-def learned(journey: Journey, name: str, data: str) -> Evaluation:
+def learn_to_find(journey: Journey) -> None:
+    """Learn to find the nodules, and judge on the patients held out."""
+    nodules = LESIONS[0] if find_spec("highdicom") else LESIONS[2]
+    found = learned(journey, "detection", "patients", only=nodules)
+    journey.metrics["nodules found"] = dict(found.metrics[f"sensitivity@1fp/{nodules}"])
+
+
+def align_dates(journey: Journey) -> None:
+    """Lay the first scan of each patient held out onto the last, and measure it by the breath that a phantom knows."""
+    from ...data import LabelMap
+    from ...data.phantom import make_patient
+    from ...engine.register import Settings, register
+    from ...metrics.tre_mm import THIS as LANDMARKS
+    from ...trust.intervals import bootstrap
+
+    rows, whose = [], []
+    with journey.teller.bar("Aligning") as bar:
+        for number in range(journey.n_learn, journey.phantom.patients - 1):
+            patient = make_patient(journey.phantom, number)
+            first, last = patient.studies[0], patient.studies[-1]
+            if first is last:
+                continue
+            found = register(last.image, first.image, settings=Settings(turns=0), similarity="lncc")
+            organs = LabelMap((last.labels.array > 0).astype("uint8"), last.labels.grid, {1: "organs"})
+            rows.append(LANDMARKS.compute(last.deformation, found.transform.deformation(), region=organs))
+            whose.append(patient.id)
+            bar(len(rows), journey.phantom.patients - 1 - journey.n_learn, "")
+    if not rows:
+        return
+    whole = bootstrap(rows, patients=whose)
+    journey.metrics["tre_mm"] = {k: getattr(whole["tre_mm"], k) for k in ("value", "low", "high", "n")}
+    before, after = whole["tre_before_mm"].value, whole["tre_mm"].value
+    journey.tell(
+        f"The dates of {len(rows)} patients were laid on each other: organs lay {before:.1f} mm apart, now {after:.1f}."
+    )
+
+
+def learned(journey: Journey, name: str, data: str, *, only: str | None = None) -> Evaluation:
     """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
-    from ...data.layouts import recognise
+    from ...data.layouts import Hints, recognise
     from ...engine.assess import assess
     from ...engine.fit import fit
     from ...report import write
     from ._cohort import find_cohort
 
     folder, seed = journey.folder / data, journey.phantom.seed
-    cohort, look = find_cohort(folder / "learn", truth=None, within=None, task=None, seed=seed, teller=journey.teller)
+    task = "detection" if name == "detection" else None
+    cohort, look = find_cohort(
+        folder / "learn", truth=None, within=None, task=task, only=only, seed=seed, teller=journey.teller
+    )
     run = journey.folder / name
     fit(
         cohort, run, minutes=journey.minutes * SHARES[name], seed=seed, look=look, teller=journey.teller,
@@ -153,7 +193,7 @@ def learned(journey: Journey, name: str, data: str) -> Evaluation:
     )  # fmt: skip
     journey.pages.append((f"The {name} run", write(run)))
     judged = journey.folder / f"{name}-held-out"
-    found = assess(run, recognise(folder / "held-out"), judged, teller=journey.teller)
+    found = assess(run, recognise(folder / "held-out", Hints(task=task)), judged, teller=journey.teller)
     journey.pages.append((f"The {name} run, judged on {found.patients} patients held out", write(judged)))
     return found
 
@@ -215,6 +255,8 @@ STEPS: tuple[tuple[str, Callable[[Journey], None]], ...] = (
     ("Looking at them", look_at_them),
     ("Learning to segment", learn_to_segment),
     ("Learning to classify", learn_to_classify),
+    ("Learning to find nodules", learn_to_find),
+    ("Aligning two dates", align_dates),
     ("Answering about a new patient", answer_about_the_new),
 )
 
