@@ -96,3 +96,10 @@ def test_what_is_found_is_written_and_read_back(tmp_path):
     picture = write_overlay(tmp_path / "over.png", Case("cell", {"image": read(path)}), said)
     drawn = read(picture).array
     assert (drawn[3, 4:12] == (255, 196, 0)).all()
+
+
+def test_in_short_only_what_is_likely_right_is_counted():
+    from medgrad.engine.predict import in_short
+
+    said = Boxes(np.zeros((3, 4)), np.array([0, 1, 1]), np.array([0.9, 0.7, 0.2]), TASK.names)
+    assert in_short(said) == {"a": 1, "b": 1}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data import Boxes, Deformation, Entry, LabelMap, Scores, Source
 from ..data.cohort import Cohort
 from ..data.formats import format_of, read, rows, suffix_of, write
@@ -142,6 +144,16 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
     if isinstance(said, Deformation):
         raise MedgradError("A run that registers answers about two images: medgrad register FIXED MOVING --run RUN.")
     raise MedgradError(f"An answer of the kind {type(said).__name__} cannot be written yet.")
+
+
+def in_short(said: Any) -> dict[str, Any]:
+    """Tell an answer in a few numbers: volumes, probabilities, or how many boxes of each label are likely right."""
+    if isinstance(said, LabelMap):
+        return volumes(said)
+    if isinstance(said, Boxes):
+        sure = np.ones(len(said.labels)) if said.scores is None else said.scores
+        return {name: int(((said.labels == kind) & (sure >= 0.5)).sum()) for kind, name in said.names.items()}
+    return scores(said)
 
 
 def is_dicom(path: Path) -> bool:

@@ -21,7 +21,7 @@ def predict(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
-    from ...engine.predict import inputs_of, scores, volumes
+    from ...engine.predict import in_short, inputs_of
     from ...engine.predict import predict as ask
     from ...engine.run import open_run
     from ...engine.teller import Silent
@@ -41,8 +41,8 @@ def predict(
                 failed.append({"input": answered.source, "why": answered.failed})
                 teller.say(f"{answered.source}: {answered.failed}")
                 continue
-            said = volumes(answered.said) if trained.task.outputs.shape == "dense" else scores(answered.said)
-            answers.append({"input": answered.source, "written": [str(p) for p in answered.written], "said": said})
+            written = [str(p) for p in answered.written]
+            answers.append({"input": answered.source, "written": written, "said": in_short(answered.said)})
     if not answers:
         raise MedgradError(f"No answer could be given: {failed[0]['why']}")
     text = "\n".join(f"{a['input']}: {a['said']} -> {', '.join(a['written'])}" for a in answers)
