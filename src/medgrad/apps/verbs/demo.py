@@ -18,16 +18,17 @@ from ...errors import FormatError, MedgradError, SettingError
 from ._words import Seed
 
 if TYPE_CHECKING:
-    from ...data import LabelMap
+    from ...data import Cohort, LabelMap
     from ...data.phantom import Phantom
     from ...engine.evaluate import Evaluation
+    from ...engine.look import Look
     from ...report.read import Picture
 
 DRAWN = ("lung", "liver", "nodule", "lesion")
 LESIONS = ("nodule", "lesion", "3", "4")
 """What the lesions are called: masks in NIfTI, for want of highdicom, have numbers for names."""
 
-SHARES = {"segmentation": 0.42, "classification": 0.27, "detection": 0.10}
+SHARES = {"segmentation": 0.40, "classification": 0.18, "detection": 0.16}
 """Which share of the minutes each training gets; the rest is for making patients, judging and writing."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
@@ -61,6 +62,7 @@ class Journey:
     pages: list[tuple[str, Path]] = field(default_factory=list)
     answer: Path | None = None
     picture: Picture | None = None
+    looked: dict[str, tuple[Cohort, Look]] = field(default_factory=dict)
 
     @property
     def n_learn(self) -> int:
@@ -175,6 +177,7 @@ def align_dates(journey: Journey) -> None:
 
 def learned(journey: Journey, name: str, data: str, *, only: str | None = None) -> Evaluation:
     """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
+    from ...data.cohort import narrowed
     from ...data.layouts import Hints, recognise
     from ...engine.assess import assess
     from ...engine.fit import fit
@@ -183,9 +186,13 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
 
     folder, seed = journey.folder / data, journey.phantom.seed
     task = "detection" if name == "detection" else None
-    cohort, look = find_cohort(
-        folder / "learn", truth=None, within=None, task=task, only=only, seed=seed, teller=journey.teller
-    )
+    if data not in journey.looked:
+        journey.looked[data] = find_cohort(
+            folder / "learn", truth=None, within=None, task=None, seed=seed, teller=journey.teller
+        )
+    cohort, look = journey.looked[data]
+    if task:
+        cohort = narrowed(replace(cohort, task=task), [only] if only else cohort.labels)
     run = journey.folder / name
     fit(
         cohort, run, minutes=journey.minutes * SHARES[name], seed=seed, look=look, teller=journey.teller,
