@@ -100,16 +100,29 @@ def make_patients(journey: Journey) -> None:
 
 def look_at_them(journey: Journey) -> None:
     """Look at the set as if it were a real one."""
-    from ._cohort import find_cohort
-
-    folder = journey.folder / "patients" / "learn"
-    _, seen = find_cohort(folder, truth=None, within=None, task=None, seed=journey.phantom.seed, teller=Silent())
+    _, seen = looked_at(journey, "patients", Silent())
     words = f"{len(seen.faults)} faults" if seen.faults else "no faults"
     about = seen.fingerprint
     journey.tell(
         f"{seen.layout}: {about['cases']} {str(about['modality']).upper()} series of {about['patients']} patients, "
         f"{words}, {len(seen.leaks)} leaks."
     )
+
+
+def looked_at(journey: Journey, data: str, teller: Teller) -> tuple[Cohort, Look]:
+    """Look at the patients to learn from, once."""
+    from ._cohort import find_cohort
+
+    if data not in journey.looked:
+        journey.looked[data] = find_cohort(
+            journey.folder / data / "learn",
+            truth=None,
+            within=None,
+            task=None,
+            seed=journey.phantom.seed,
+            teller=teller,
+        )
+    return journey.looked[data]
 
 
 def learn_to_segment(journey: Journey) -> None:
@@ -182,15 +195,10 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
     from ...engine.assess import assess
     from ...engine.fit import fit
     from ...report import write
-    from ._cohort import find_cohort
 
     folder, seed = journey.folder / data, journey.phantom.seed
     task = "detection" if name == "detection" else None
-    if data not in journey.looked:
-        journey.looked[data] = find_cohort(
-            folder / "learn", truth=None, within=None, task=None, seed=seed, teller=journey.teller
-        )
-    cohort, look = journey.looked[data]
+    cohort, look = looked_at(journey, data, journey.teller)
     if task:
         cohort = narrowed(replace(cohort, task=task), [only] if only else cohort.labels)
     run = journey.folder / name
