@@ -147,7 +147,7 @@ def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
         shape[int(np.argmax(shape))] *= 0.95
     patch = tuple(int(ceil(s / 8) * 8) for s in shape)
     least = small / float(np.mean(spacing or grain))
-    first = 1 if least < 10 else 2 if least < 24 else 3
+    first = 1 if least < {2: 6, 3: 10}[facts.dims] else 2 if least < 24 else 3
     own = registry.settings(registry.find("models", model))
     scale = round(float(np.clip(least / 2**first, 1.5, 6.0)), 2)
     levels = int(np.clip(1 + ceil(np.log2(max(large / small, 1.0))), 2, 3))

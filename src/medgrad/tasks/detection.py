@@ -86,7 +86,7 @@ class Detection(Task):
         return Sample(tensor_of(case, self.channels), target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        return registry.find("models", self.detector).cost(output, target, classes=len(self.labels))
+        return registry.find("models", self.detector).cost(output, trimmed(target), classes=len(self.labels))
 
     def decode(self, output: Tensor, grid: Grid) -> Boxes:
         said = finest(output).detach()[None].float()
@@ -167,6 +167,18 @@ class Detection(Task):
             finest(output), dims=self.dims, classes=len(self.labels)
         )
         return (chances[..., about] * chances[..., about].detach()).sum(1)
+
+
+def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the places after the last object of a batch, each of which would be held against every candidate.
+
+    Where samples are mapped over, nobody can see how many objects there are, and all places stay.
+    """
+    if torch._C._functorch.is_batchedtensor(target["boxes"]):
+        return target
+    there = ((target["boxes"].chunk(2, dim=-1)[1] > target["boxes"].chunk(2, dim=-1)[0]).any(-1)).any(0).nonzero()
+    count = int(there.max()) + 1 if len(there) else 1
+    return {"boxes": target["boxes"][:, :count], "classes": target["classes"][:, :count]}
 
 
 def cut(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
