@@ -103,3 +103,22 @@ def test_in_short_only_what_is_likely_right_is_counted():
 
     said = Boxes(np.zeros((3, 4)), np.array([0, 1, 1]), np.array([0.9, 0.7, 0.2]), TASK.names)
     assert in_short(said) == {"a": 1, "b": 1}
+
+
+def test_empty_places_of_a_target_change_no_cost():
+    import torch
+
+    from medgrad.tasks._task import stack
+    from medgrad.tasks.detection import trimmed
+
+    batch = stack([TASK.encode(TASK.example(seed)) for seed in range(3)])
+    assert trimmed(batch.target)["boxes"].shape[1] == 2 < batch.target["boxes"].shape[1]
+    torch.manual_seed(0)
+    for name in ("yolo", "retina", "two_stage"):
+        make = registry.find("models", name)
+        output = make(1, 2, 2, channels=(8, 16, 16), first=1, width=16)(batch.inputs)
+        told = TASK.answered_by(name).loss(output, batch.target)
+        for term, value in make.cost(output, batch.target, classes=2).items():
+            torch.testing.assert_close(told[term], value)
+    empty = {k: torch.full_like(v, -1 if k == "classes" else 0) for k, v in batch.target.items()}
+    assert trimmed(empty)["boxes"].shape[1] == 1
