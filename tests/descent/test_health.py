@@ -57,6 +57,14 @@ def test_sixty_layers_without_normalisation_vanish_and_the_layer_is_named():
     assert found[0].step < 20
 
 
+@pytest.mark.parametrize(("faded", "told"), [("first", 1), ("branch", 0)])
+def test_a_branch_that_nothing_asks_for_is_no_fault(faded, told):
+    health = Health()
+    layers = {n: {"gradient": 1e-9 if n == faded else 1.0, "update": 0.01} for n in ("first", "branch", "last")}
+    found = [f for step in range(9) for f in health.hear({"step": step, "loss": 1.0, "health": {"layers": layers}})]
+    assert len(found) == told
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_a_rate_a_thousand_times_too_high_explodes_within_five_steps(optimiser):
     rate = {"adamw": 1.0, "sgd": 1e3}[optimiser]

@@ -81,12 +81,15 @@ class Health:
         return found
 
     def vanishing(self, step: int, layers: Mapping[str, Mapping[str, float]]) -> list[Finding]:
-        """Tell a gradient that fades on its way from the answer to the image."""
+        """Tell a gradient that fades on its way from the answer to the image, so that it has not reached the first layer.
+
+        A branch that nothing asks for, such as the coarse level of a detector where all objects are small, is no fault.
+        """
         slopes = {name: v["gradient"] for name, v in layers.items()}
         self.steepest = max(slopes, key=lambda n: slopes[n])
         steep = slopes[self.steepest]
         faded = [n for n, g in slopes.items() if g < VANISHED * steep]
-        if not self.lasts("vanishing", bool(faded)) or ("vanishing", "") in self.known:
+        if not self.lasts("vanishing", next(iter(slopes)) in faded) or ("vanishing", "") in self.known:
             return []
         self.known.add(("vanishing", ""))
         worst = min(faded, key=lambda n: slopes[n])
