@@ -81,7 +81,7 @@ class Health:
         return found
 
     def vanishing(self, step: int, layers: Mapping[str, Mapping[str, float]]) -> list[Finding]:
-        """Tell a gradient that fades on its way from the answer to the image, so that it has not reached the first layer.
+        """Tell a gradient that fades on its way from the answer to the image and has not reached the first layer.
 
         A branch that nothing asks for, such as the coarse level of a detector where all objects are small, is no fault.
         """
