@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..data import Cohort
 from ..data.cohort import narrowed
+from ..data.layouts import SERVED_BY_MASKS
+from ..data.pairs import paired
 from ..errors import LayoutError, SettingError
 from .cache import clear, load_all
 from .checkpoint import write_text
@@ -30,6 +32,8 @@ def assess(
     """Judge the cases of a cohort (those ``on`` one side of its split, or all) with a run."""
     teller, folder = teller or Silent(), Path(out)
     trained = open_run(run, device=device)
+    if cohort.task == "segmentation" and trained.task.kind in SERVED_BY_MASKS:
+        cohort = replace(cohort, task=trained.task.kind)
     known = tuple(getattr(trained.task, "labels", cohort.labels))
     if set(known) < set(cohort.labels):
         cohort = narrowed(cohort, known)
@@ -42,6 +46,8 @@ def assess(
     if not chosen:
         raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {on!r}.")
     cohort = replace(cohort, entries=tuple(replace(e, split="test") for e in chosen))
+    if cohort.task == "registration":
+        cohort = paired(cohort)
     with teller.bar("Reading") as bar:
         ready, failures = load_all(cohort, trained.steps, folder=folder / "cache", progress=bar)
     for failure in failures:
