@@ -41,3 +41,11 @@ def test_a_pair_is_laid_centre_on_centre_with_its_truth(cohort):
 
 def test_pairs_are_the_same_for_the_same_seed(cohort):
     assert [e.id for e in paired(cohort, seed=3).entries] == [e.id for e in paired(cohort, seed=3).entries]
+
+
+def test_pairs_of_two_patients_are_not_parted_into_folds(cohort, tmp_path):
+    from medgrad.engine.fit import fit
+    from medgrad.errors import SettingError
+
+    with pytest.raises(SettingError, match="folds"):
+        fit(paired(cohort), tmp_path / "run", folds=2, steps=1)

@@ -18,7 +18,7 @@ from .. import registry
 from ..data import Cohort, Entry
 from ..data.split import folds as make_folds
 from ..data.split import split as make_split
-from ..errors import LayoutError
+from ..errors import LayoutError, SettingError
 from ..prepare._step import build_steps
 from ..version import VERSION
 from .cache import Failure, Prepared, clear, load_side
@@ -80,6 +80,8 @@ def fit(
     began, started, team = time.perf_counter(), now(), join()
     teller, run = teller if teller and team.leads else Silent(), Run(Path(folder))
     together = look.together if look else ()
+    if folds > 1 and cohort.task == "registration":
+        raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if folds > 1:
         sides = make_folds(cohort, folds, seed, together=together)
     else:
