@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..boxes.overlap import iou
-from ._pyramid import Candidates, mean_over_samples, present, shift_to
+from ._pyramid import Candidates, mean_over_samples, of_owner, present, shift_to
 
 NEAR, FAR = 0.5, 0.4
 """An anchor is for an object that it overlaps by ``NEAR`` or more, for none below ``FAR``; between, it is left out."""
@@ -70,8 +70,7 @@ def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> t
 
 def shift_cost(said: Candidates, target: dict[str, Tensor], owner: Tensor, mine: Tensor) -> Tensor:
     """Give the smooth distance of each shift from the one to its object, over those that are for one."""
-    dims = said.centre.shape[-1]
-    aim = target["boxes"].gather(1, owner.unsqueeze(2).expand(-1, -1, 2 * dims))
+    aim = of_owner(target["boxes"], owner)
     right = torch.where(mine.unsqueeze(2), shift_to(said.centre, said.size, aim), 0.0)
     off = F.smooth_l1_loss(said.shift, right, beta=0.1, reduction="none").sum(-1)
     return mean_over_samples((off * mine).sum(1), mine.sum(1))

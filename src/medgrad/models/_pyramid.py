@@ -114,6 +114,16 @@ def rows(level: Tensor, columns: int) -> Tensor:
     return flat.reshape(len(level), -1, columns)
 
 
+def over(levels: Sequence[Tensor], head: nn.Module, columns: int) -> Tensor:
+    """Ask a head about every level, and put the rows of all levels one after another."""
+    return torch.cat([rows(head(level), columns) for level in levels], dim=1)
+
+
+def of_owner(truth: Tensor, owner: Tensor) -> Tensor:
+    """Give each candidate the box (b, m, columns) of the object (b, n) that it is for."""
+    return truth.gather(1, owner.unsqueeze(2).expand(-1, -1, truth.shape[-1]))
+
+
 def places(level: Tensor, stride: int) -> Tensor:
     """Give the middle of each element of a level, (places, dims), in elements of the input."""
     lines = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._anchors import RATIOS, anchor_cost, forms
-from ._pyramid import Pyramid, Tower, apart, places, rows, shifted, table, unsure
+from ._pyramid import Pyramid, Tower, apart, over, places, shifted, table, unsure
 
 
 class Retina(nn.Module):
@@ -57,8 +57,8 @@ class Retina(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         levels = self.pyramid(x)
         where, size = anchors_of(levels, self.pyramid.strides, self.forms)
-        shifts = torch.cat([rows(self.shifts(level), 2 * self.dims) for level in levels], dim=1)
-        classes = torch.cat([rows(self.classes(level), self.outputs) for level in levels], dim=1)
+        shifts = over(levels, self.shifts, 2 * self.dims)
+        classes = over(levels, self.classes, self.outputs)
         return table(where, size, [shifts, classes])
 
     @staticmethod

@@ -12,7 +12,7 @@ from ..boxes.align import region_align
 from ..boxes.overlap import iou
 from ._anchors import RATIOS, anchor_cost, forms, shift_cost
 from ._blocks import MAX
-from ._pyramid import Pyramid, Tower, apart, present, rows, shifted, table, unsure
+from ._pyramid import Pyramid, Tower, apart, over, present, rows, shifted, table, unsure
 from .retina import anchors_of
 
 NEAR = 0.5
@@ -79,7 +79,7 @@ class TwoStage(nn.Module):
         levels = self.pyramid(x)
         where, size = anchors_of(levels, self.pyramid.strides, self.forms)
         seen = [self.objects(level) for level in levels]
-        shifts = torch.cat([rows(self.shifts(level), 2 * self.dims) for level in levels], dim=1)
+        shifts = over(levels, self.shifts, 2 * self.dims)
         first = table(where, size, [shifts, torch.cat([rows(s, 1) for s in seen], dim=1)])
         regions = self.proposed(first, seen, x)
         second = self.second(levels, regions)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..boxes.overlap import iou, paired
-from ._pyramid import Pyramid, Tower, apart, mean_over_samples, places, present, rows, table, unsure
+from ._pyramid import Pyramid, Tower, apart, mean_over_samples, of_owner, over, places, present, table, unsure
 
 TOP, SHARPNESS, FIT = 10, 0.5, 6.0
 GAINS = {"class": 1.0, "box": 5.0, "edge": 1.0}
@@ -60,8 +60,8 @@ class YOLO(nn.Module):
         levels = self.pyramid(x)
         where = [places(level, stride) for level, stride in zip(levels, self.pyramid.strides, strict=True)]
         size = [torch.full_like(w, stride) for w, stride in zip(where, self.pyramid.strides, strict=True)]
-        edges = torch.cat([rows(self.edges(level), 2 * self.dims * self.bins) for level in levels], dim=1)
-        classes = torch.cat([rows(self.classes(level), self.outputs) for level in levels], dim=1)
+        edges = over(levels, self.edges, 2 * self.dims * self.bins)
+        classes = over(levels, self.classes, self.outputs)
         return table(torch.cat(where), torch.cat(size), [edges, classes])
 
     @staticmethod
@@ -82,7 +82,7 @@ class YOLO(nn.Module):
         with torch.no_grad():
             owner, share, quality = assigned(said.centre, said.size, corners, chance, truth, kinds, there)
         wanted = torch.zeros_like(said.logits).scatter(2, kinds.gather(1, owner).unsqueeze(2), quality.unsqueeze(2))
-        aim = truth.gather(1, owner.unsqueeze(2).expand(-1, -1, 2 * dims))
+        aim = of_owner(truth, owner)
         total = share.sum(1)
         naming = F.binary_cross_entropy_with_logits(said.logits, wanted, reduction="none").sum((1, 2))
         placing = ((1 - paired("ciou", corners, aim)) * share).sum(1)
