@@ -11,16 +11,16 @@ FLOORS = [
     {"version", "errors", "registry"},
     {"data"},
     {"prepare", "metrics", "quantify", "trust"},
-    {"boxes", "similarity", "regularity"},
+    {"boxes", "similarity", "regularity", "runtime"},
     {"augment", "models", "losses", "transforms"},
     {"tasks"},
     {"descent"},
     {"engine"},
-    {"explain", "compress", "privacy", "words", "relations"},
+    {"explain", "compress", "export", "privacy", "words", "relations"},
     {"report", "apps"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-NO_TORCH = {"version", "errors", "registry", "data", "prepare", "metrics", "quantify", "trust"}
+NO_TORCH = {"version", "errors", "registry", "data", "prepare", "metrics", "quantify", "trust", "runtime"}
 ROOT = Path(__file__).parents[1] / "src" / "medgrad"
 
 

@@ -1,0 +1,1 @@
+"""Networks made smaller by what their gradients say, and no worse."""
