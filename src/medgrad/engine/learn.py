@@ -31,6 +31,7 @@ from .log import Log, line_of, plain
 from .recipe import Recipe
 from .run import Run, build_model, planes_of
 from .sample import cover, draws, part, shares_of, window
+from .start import begin_with
 from .team import Team, shared
 from .trackers import Track
 from .train import Average, Step, train
@@ -73,7 +74,12 @@ class Learner:
             use_threads(training.threads)
         torch.manual_seed(training.seed)
         planes = planes_of([self.cases[0].case], self.task)
-        self.network = self.place.model(shared(build_model(self.recipe, self.task, planes), self.team))
+        network = build_model(self.recipe, self.task, planes)
+        if self.recipe.start and not self.run.last.exists():
+            begun = begin_with(network, self.recipe.start)
+            if self.team.leads:
+                self.run.note(start=begun)
+        self.network = self.place.model(shared(network, self.team))
         self.judge = self.place.model(build_model(self.recipe, self.task, planes))
         settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
         make = registry.find("descent.optimisers", self.recipe.optimiser["name"])

@@ -67,7 +67,8 @@ class Recipe:
 
     ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
     which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
-    where it is absent, or its name is "none", the model learns by descent.
+    where it is absent, or its name is "none", the model learns by descent. ``start`` names learned ``weights`` to begin
+    with and, by how their names begin, ``only`` which.
     """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
@@ -77,6 +78,7 @@ class Recipe:
     optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
     schedule: Table = field(default_factory=lambda: {"name": "cosine"})
     solver: Table = field(default_factory=dict)
+    start: Table = field(default_factory=dict)
     gradients: tuple[Table, ...] = ()
     stopping: tuple[Table, ...] = ()
     rates: tuple[Table, ...] = ()
@@ -91,6 +93,9 @@ class Recipe:
         for key, value in self.optimiser.items():
             if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
                 raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
+        check_keys(self.start, ("weights", "only"), "[start]")
+        if self.start and not self.start.get("weights"):
+            raise SettingError("[start] names no 'weights'. Give a run or a .safetensors file.")
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})

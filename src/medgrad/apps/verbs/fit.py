@@ -23,6 +23,9 @@ def fit(
     task: Task = None,
     model: Annotated[str | None, typer.Option(help="The network, by its name.")] = None,
     recipe: Recipe = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the weights of this run, or .safetensors file.")
+    ] = None,
     truth: Truth = None,
     within: Within = None,
     only: Only = None,
@@ -44,11 +47,14 @@ def fit(
     """
     from ...engine.fit import fit as learn
     from ...engine.recipe import read_table
+    from ...engine.start import like
     from ...engine.teller import Silent
     from ._cohort import find_cohort
 
     teller = teller or Silent()
     changes = read_table(Path(recipe)) if recipe else {}
+    if start:
+        changes = like(Path(start), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     cohort, look = find_cohort(
