@@ -88,7 +88,7 @@ def test_a_precision_that_is_asked_for_is_taken():
 
 def test_memory_is_kept_where_there_is_glibc(monkeypatch):
     device.keep_memory.cache_clear()
-    monkeypatch.setattr(device.sys, "platform", "darwin")
+    monkeypatch.setattr("sys.platform", "darwin")
     assert device.keep_memory() is False
     device.keep_memory.cache_clear()
 

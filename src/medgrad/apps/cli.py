@@ -58,7 +58,7 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
 
     def run(as_json: bool = False, **given: Any) -> None:
-        from ..engine.device import keep_memory
+        from ..runtime.memory import keep_memory
         from .teller import Terminal
 
         keep_memory()

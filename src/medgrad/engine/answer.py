@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from ..data import Case, join
 from ..prepare._step import Step, prepare, restore
+from ..runtime import windows
+from ..runtime.windows import LEAST, blind, part
+from ..runtime.windows import slide as slide
+from ..runtime.windows import window_starts as window_starts
 from ..tasks._task import Task, finest
 from .device import Place, in_order
 from .recipe import Answering
-from .sample import part
 
 TOGETHER = 1 << 19
 """So many numbers, of several cases, are shown to a network at a time; one case may have more."""
@@ -99,11 +102,6 @@ def together(encoded: Iterable[tuple[Case, Tensor]]) -> Iterator[list[tuple[Case
         yield group
 
 
-def blind(case: Case) -> Case:
-    """Give the case without its truth and its region."""
-    return Case(case.id, case.images, None, case.patient, None, case.notes)
-
-
 def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequence[int]) -> Tensor:
     """Show inputs (b, channels, *shape) to every model, mirrored in every way asked for, and average what they say."""
     inputs = inputs.to(place.device)
@@ -155,72 +153,37 @@ def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int]
     return task.gather(said, [box.grid for box in boxes], case.grid) if len(said) > 1 else said[0]
 
 
+class Tensors:
+    """Arrays of torch, wherever they are."""
+
+    def line(self, size: int) -> Tensor:
+        """Give the weights of a window along one axis."""
+        at = (torch.arange(size) - (size - 1) / 2) / (size / 8)
+        return torch.exp(-0.5 * at**2).clamp_min(LEAST)
+
+    def zeros(self, *shape: int, like: Tensor | None = None) -> Tensor:
+        """Give zeros, of the type and on the device of another tensor."""
+        return torch.zeros(shape) if like is None else like.new_zeros(shape)
+
+    def near(self, array: Tensor, like: Tensor) -> Tensor:
+        """Bring a tensor to the device of another."""
+        return array.to(like.device)
+
+    def add(self, sums: Tensor, said: Tensor, weight: Tensor) -> None:
+        """Add what is said, weighted, in place."""
+        sums.addcmul_(said, weight)
+
+
+TENSORS = Tensors()
+
+
 def slabs(
     look: Any, shape: Sequence[int], patch: Sequence[int], *, overlap: float = 0.5
 ) -> Iterator[tuple[int, Tensor]]:
-    """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
-
-    ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
-    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
-    lent until the next one is asked for, since all slabs are made in the memory of one row of windows.
-    """
-    starts = [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
-    if all(len(s) == 1 for s in starts):
-        yield 0, look([s[0] for s in starts])
-        return
-    weight = bell(patch)
-    plane = total_weight(starts[1:], patch[1:], shape[1:])
-    line = total_weight(starts[:1], patch[:1], shape[:1])
-    sums: Tensor | None = None
-    for first, after in zip(starts[0], [*starts[0][1:], shape[0]], strict=True):
-        for start in product(*starts[1:]):
-            said = look([first, *start])
-            if sums is None:
-                sums, weight = said.new_zeros(len(said), patch[0], *shape[1:]), weight.to(said.device)
-            where = (slice(None), slice(None), *[slice(a, a + p) for a, p in zip(start, patch[1:], strict=True)])
-            sums[where].addcmul_(said, weight)
-        assert sums is not None  # every axis has at least one window
-        for at in range(first, after):
-            sums[:, at - first] /= (line[at] * plane).to(sums.device)
-        yield first, sums[:, : after - first]
-        slide(sums, after - first)
-
-
-def slide(sums: Tensor, by: int) -> None:
-    """Move planes (channels, planes, ...) towards the first, in place, and begin the last ones with zero."""
-    for plane in range(sums.shape[1]):
-        sums[:, plane] = sums[:, plane + by] if plane + by < sums.shape[1] else 0
-
-
-def window_starts(size: int, patch: int, overlap: float) -> list[int]:
-    """Spread windows evenly along an axis, overlapping by at least a share.
-
-    >>> window_starts(10, 4, 0.5)
-    [0, 2, 4, 6]
-    """
-    if size <= patch:
-        return [0]
-    step = max(1, round(patch * (1 - overlap)))
-    count = -(-(size - patch) // step) + 1
-    return [round(i * (size - patch) / (count - 1)) for i in range(count)]
+    """Blend the outputs of overlapping windows as tensors, slab by slab: see ``runtime.windows.slabs``."""
+    return windows.slabs(look, shape, patch, overlap=overlap, arrays=TENSORS)
 
 
 def bell(patch: Sequence[int]) -> Tensor:
     """Give a Gaussian weight for each element of a window, an eighth of its size wide; a product over the axes."""
-    weight = torch.ones(())
-    for axis, size in enumerate(patch):
-        at = (torch.arange(size) - (size - 1) / 2) / (size / 8)
-        line = torch.exp(-0.5 * at**2).clamp_min(1e-3)
-        weight = weight.unsqueeze(-1) * line if axis else line
-    return weight
-
-
-def total_weight(starts: Sequence[Sequence[int]], patch: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Sum the weights of all windows over a plane: a product over its axes, like the weights themselves."""
-    total = torch.ones(())
-    for axis, (begins, size, whole) in enumerate(zip(starts, patch, shape, strict=True)):
-        line = torch.zeros(whole)
-        for begin in begins:
-            line[begin : begin + size] += bell([size])
-        total = total.unsqueeze(-1) * line if axis else line
-    return total
+    return windows.bell(patch, TENSORS)

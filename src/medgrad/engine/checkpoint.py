@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,38 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import FormatError, MedgradError
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new one is there, whole.
-
-    It is written under another name, synced to the disk, and renamed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as reason:
-        temporary.unlink(missing_ok=True)
-        raise MedgradError(
-            f"{str(path)!r} could not be written: {reason.strerror}. What was there before is whole. "
-            "Make room and start again: it goes on from there."
-        ) from reason
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+from ..errors import FormatError
+from ..runtime.files import write_bytes as write_bytes
+from ..runtime.files import write_text as write_text
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingError
+from ..runtime.memory import keep_memory as keep_memory
 from ..tasks._task import Batch
 
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
@@ -176,19 +175,3 @@ def has_fast_bfloat16() -> bool:
         return False
     flags = set(text.split())
     return any(flag in flags for flag in FAST_BFLOAT16)
-
-
-@lru_cache
-def keep_memory() -> bool:
-    """Let glibc keep freed tensors instead of giving each back to the kernel; a third off a training step.
-
-    Called once by the command line. It changes nothing where there is no glibc.
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt: Any = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    trim, threshold, largest = -1, -3, 1 << 30
-    return bool(mallopt(trim, largest)) and bool(mallopt(threshold, largest))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Boxes, Case, LabelMap, Scores
-from ..prepare.crop import cut
+from ..runtime.windows import part as part
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,3 @@ def find_places(case: Case, *, most: int = 20_000) -> Case:
             at = np.flatnonzero(flat == value)
             places[int(value)] = at[:: max(1, len(at) // most)]
     return replace(case, notes={**case.notes, "places": places})
-
-
-def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
-    """Cut a box out of a case and everything in it; a region tells what lay outside."""
-    reaches_out = any(s < 0 or s + n > whole for s, n, whole in zip(start, shape, case.grid.shape, strict=True))
-    region = case.region
-    if reaches_out and region is None:
-        region = LabelMap(np.ones(case.grid.shape, np.uint8), case.grid)
-    truth = cut(case.truth, start, shape) if isinstance(case.truth, LabelMap) else case.truth
-    return replace(
-        case,
-        images={k: cut(v, start, shape) for k, v in case.images.items()},
-        truth=truth,
-        region=cut(region, start, shape) if region is not None else None,
-    )

@@ -1,0 +1,122 @@
+"""An answer on its way out: written in the format in which its image came, and told in a few numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Boxes, Case, Cohort, Deformation, Entry, LabelMap, Scores, Source
+from ..data.formats import format_of, read, suffix_of, write
+from ..data.formats._boxes_write import Kind, write_boxes
+from ..errors import MedgradError
+from .files import write_text
+from .inputs import inputs_of
+from .pictures import write_overlay
+
+WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One input, where its answer was written, and what to tell; ``failed`` says why there is none."""
+
+    source: str
+    written: tuple[Path, ...] = ()
+    said: Any = None
+    failed: str = ""
+
+
+def answered(
+    ask: Callable[[Case], Any],
+    path: Path,
+    out: Path,
+    *,
+    task: str,
+    channels: Sequence[str],
+    dims: int,
+    kind: str = "",
+) -> Iterator[Answered]:
+    """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others."""
+    entries = inputs_of(path, tuple(channels))
+    cohort = Cohort(path, "inputs", task, tuple(entries), dims=dims)
+    for entry in entries:
+        source = next(iter(entry.images.values()))
+        try:
+            case = cohort.load(entry)
+            said = ask(case)
+            written = put(said, entry, source, out, kind)
+            if isinstance(said, Boxes) and not kind:
+                written.append(write_overlay(out / f"{entry.id}.png", case, said))
+            yield Answered(str(source), tuple(written), said)
+        except (MedgradError, ValueError, OSError) as reason:
+            yield Answered(str(source), failed=" ".join(str(reason).split()))
+
+
+def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[Path]:
+    """Write one answer: labels in the input's format (or in ``kind``), probabilities as JSON."""
+    if isinstance(said, LabelMap):
+        if kind == "json":
+            path = out / f"{entry.id}.json"
+            write_text(path, json.dumps(volumes(said), indent=1) + "\n")
+            return [path]
+        ending = {"nifti": ".nii.gz", "dicomseg": ".dcm"}.get(kind) or WRITTEN_AS.get(suffix_of(source.path))
+        if ending is None:
+            ending = ".dcm" if is_dicom(source.path) else (".nii.gz" if said.grid.dims == 3 else ".png")
+        path = out / f"{entry.id}{ending}"
+        if ending == ".dcm":
+            from ..data.formats.dicomseg import write_segmentation
+
+            return [write_segmentation(path, said, source)]
+        return [write(path, said)]
+    if isinstance(said, Boxes):
+        if kind == "sr":
+            from ..data.formats._boxes_write_sr import write_report
+
+            return [write_report(out / f"{entry.id}.dcm", said, read(source).grid, source)]
+        way: Kind = "coco" if kind == "coco" else "json" if kind == "json" else "csv"
+        path = out / f"{entry.id}{'.coco.json' if way == 'coco' else f'.{way}'}"
+        return [write_boxes(path, said, read(source).grid, kind=way, image_name=source.path.name)]
+    if isinstance(said, Scores):
+        path = out / f"{entry.id}.json"
+        write_text(path, json.dumps(scores(said), indent=1) + "\n")
+        return [path]
+    if isinstance(said, Deformation):
+        raise MedgradError("A run that registers answers about two images: medgrad register FIXED MOVING --run RUN.")
+    raise MedgradError(f"An answer of the kind {type(said).__name__} cannot be written yet.")
+
+
+def in_short(said: Any) -> dict[str, Any]:
+    """Tell an answer in a few numbers: volumes, probabilities, or how many boxes of each label are likely right."""
+    if isinstance(said, LabelMap):
+        return volumes(said)
+    if isinstance(said, Boxes):
+        sure = np.ones(len(said.labels)) if said.scores is None else said.scores
+        return {name: int(((said.labels == kind) & (sure >= 0.5)).sum()) for kind, name in said.names.items()}
+    return scores(said)
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether an image came as DICOM."""
+    return ".dcm" in format_of(path).suffixes
+
+
+def volumes(labels: LabelMap) -> dict[str, Any]:
+    """How much there is of each label: elements and, where the spacing is known, millilitres (or square mm)."""
+    found = {}
+    for value, name in labels.names.items():
+        count = int((labels.array == value).sum())
+        unit = labels.grid.voxel_mm
+        size = {"volume_ml": count * unit / 1000} if labels.grid.dims == 3 else {"area_mm2": count * unit}
+        found[name] = {"elements": count} | (size if labels.grid.measured else {})
+    return found
+
+
+def scores(said: Scores) -> dict[str, Any]:
+    """The probability of each class, and the most likely one."""
+    values = {n: round(float(v), 6) for n, v in zip(said.names, said.values, strict=True)}
+    return {"probabilities": values} | ({"answer": said.best} if said.exclusive else {})

@@ -1,0 +1,153 @@
+"""Windows over a case: where they begin, how they are cut out, and how what is said of each is blended.
+
+The arithmetic knows no kind of array: ``Arrays`` says the four things that numpy and torch spell differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Case, LabelMap
+from ..prepare.crop import cut
+
+LEAST = 1e-3
+"""What an element at the very edge of a window still counts."""
+
+
+class Arrays(Protocol):
+    """What the blending of windows needs of a kind of array."""
+
+    def line(self, size: int) -> Any:
+        """Give a Gaussian over ``size`` elements, an eighth of that wide, nowhere below ``LEAST``."""
+
+    def zeros(self, *shape: int, like: Any = None) -> Any:
+        """Give zeros, of the kind and in the place of another array."""
+
+    def near(self, array: Any, like: Any) -> Any:
+        """Bring an array to where another one is."""
+
+    def add(self, sums: Any, said: Any, weight: Any) -> None:
+        """Add what is said, weighted, in place."""
+
+
+class Numbers:
+    """Arrays of numpy."""
+
+    def line(self, size: int) -> NDArray[np.float32]:
+        """Give the weights of a window along one axis."""
+        at = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)) / np.float32(size / 8)
+        return np.maximum(np.exp(-0.5 * at**2), np.float32(LEAST))
+
+    def zeros(self, *shape: int, like: Any = None) -> NDArray[np.float32]:
+        """Give zeros."""
+        del like
+        return np.zeros(shape, np.float32)
+
+    def near(self, array: Any, like: Any) -> Any:
+        """Give the array itself."""
+        del like
+        return array
+
+    def add(self, sums: Any, said: Any, weight: Any) -> None:
+        """Add what is said, weighted, in place."""
+        sums += said * weight
+
+
+NUMBERS = Numbers()
+
+
+def slabs(
+    look: Any, shape: Sequence[int], patch: Sequence[int], *, overlap: float = 0.5, arrays: Arrays = NUMBERS
+) -> Iterator[tuple[int, Any]]:
+    """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
+
+    ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
+    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
+    lent until the next one is asked for, since all slabs are made in the memory of one row of windows.
+    """
+    starts = [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
+    if all(len(s) == 1 for s in starts):
+        yield 0, look([s[0] for s in starts])
+        return
+    weight = bell(patch, arrays)
+    plane = total_weight(starts[1:], patch[1:], shape[1:], arrays)
+    line = total_weight(starts[:1], patch[:1], shape[:1], arrays)
+    sums: Any = None
+    for first, after in zip(starts[0], [*starts[0][1:], shape[0]], strict=True):
+        for start in product(*starts[1:]):
+            said = look([first, *start])
+            if sums is None:
+                sums, weight = arrays.zeros(len(said), patch[0], *shape[1:], like=said), arrays.near(weight, said)
+            where = (slice(None), slice(None), *[slice(a, a + p) for a, p in zip(start, patch[1:], strict=True)])
+            arrays.add(sums[where], said, weight)
+        for at in range(first, after):
+            sums[:, at - first] /= arrays.near(line[at] * plane, sums)
+        yield first, sums[:, : after - first]
+        slide(sums, after - first)
+
+
+def slide(sums: Any, by: int) -> None:
+    """Move planes (channels, planes, ...) towards the first, in place, and begin the last ones with zero."""
+    for plane in range(sums.shape[1]):
+        sums[:, plane] = sums[:, plane + by] if plane + by < sums.shape[1] else 0
+
+
+def window_starts(size: int, patch: int, overlap: float) -> list[int]:
+    """Spread windows evenly along an axis, overlapping by at least a share.
+
+    >>> window_starts(10, 4, 0.5)
+    [0, 2, 4, 6]
+    """
+    if size <= patch:
+        return [0]
+    step = max(1, round(patch * (1 - overlap)))
+    count = -(-(size - patch) // step) + 1
+    return [round(i * (size - patch) / (count - 1)) for i in range(count)]
+
+
+def bell(patch: Sequence[int], arrays: Arrays = NUMBERS) -> Any:
+    """Give a Gaussian weight for each element of a window: a product over the axes."""
+    weight: Any = None
+    for size in patch:
+        line = arrays.line(size)
+        weight = line if weight is None else weight[..., None] * line
+    return weight
+
+
+def total_weight(
+    starts: Sequence[Sequence[int]], patch: Sequence[int], shape: Sequence[int], arrays: Arrays = NUMBERS
+) -> Any:
+    """Sum the weights of all windows over a plane: a product over its axes, like the weights themselves."""
+    total: Any = None
+    for begins, size, whole in zip(starts, patch, shape, strict=True):
+        line = arrays.zeros(whole)
+        for begin in begins:
+            line[begin : begin + size] += arrays.line(size)
+        total = line if total is None else total[..., None] * line
+    return 1.0 if total is None else total
+
+
+def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
+    """Cut a box out of a case and everything in it; a region tells what lay outside."""
+    reaches_out = any(s < 0 or s + n > whole for s, n, whole in zip(start, shape, case.grid.shape, strict=True))
+    region = case.region
+    if reaches_out and region is None:
+        region = LabelMap(np.ones(case.grid.shape, np.uint8), case.grid)
+    truth = cut(case.truth, start, shape) if isinstance(case.truth, LabelMap) else case.truth
+    return replace(
+        case,
+        images={k: cut(v, start, shape) for k, v in case.images.items()},
+        truth=truth,
+        region=cut(region, start, shape) if region is not None else None,
+    )
+
+
+def blind(case: Case) -> Case:
+    """Give the case without its truth and its region."""
+    return Case(case.id, case.images, None, case.patient, None, case.notes)
