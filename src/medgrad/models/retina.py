@@ -81,7 +81,7 @@ def anchors_of(levels: Sequence[Tensor], strides: Sequence[int], shapes: Tensor)
     for level, stride in zip(levels, strides, strict=True):
         at = places(level, stride)
         where.append(at.repeat_interleave(len(shapes), dim=0))
-        size.append((shapes * stride).repeat(len(at), 1))
+        size.append((shapes * stride).repeat(at.shape[0], 1))
     return torch.cat(where), torch.cat(size)
 
 

@@ -92,7 +92,7 @@ class TwoStage(nn.Module):
         best = peaks.topk(min(self.proposals, peaks.shape[1]), dim=1).indices
         corners = shifted(said.centre, said.size, said.shift)
         corners = corners.gather(1, best.unsqueeze(2).expand(-1, -1, 2 * self.dims))
-        most = torch.tensor(x.shape[2:], device=x.device, dtype=torch.float32) - 0.5
+        most = torch.stack([torch.as_tensor(n, device=x.device) for n in x.shape[2:]]).float() - 0.5
         low, high = corners.chunk(2, dim=-1)
         low = torch.minimum(low.clamp_min(-0.5), most - 1)
         return torch.cat([low, torch.maximum(torch.minimum(high.clamp_min(-0.5), most), low + 1)], dim=-1)
