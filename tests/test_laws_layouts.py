@@ -84,6 +84,17 @@ def table(root: Path) -> Path:
     return root
 
 
+def pairs_table(root: Path) -> Path:
+    for i in range(4):
+        for side in ("before", "after"):
+            volume(root / side / f"p{i}.nii.gz", i + (side == "after") * 10)
+            labels(root / side / "drawn" / f"p{i}_{side}.nii.gz")
+    rows = [f"p{i},before/p{i}.nii.gz,after/p{i}.nii.gz,before/drawn/p{i}_before.nii.gz,after/drawn/p{i}_after.nii.gz"
+            for i in range(4)]  # fmt: skip
+    (root / "pairs.csv").write_text("\n".join(["patient,fixed,moving,fixed_labels,moving_labels", *rows]))
+    return root
+
+
 def features(root: Path) -> Path:
     rows = [f"p{i},{i * 0.5},{9 - i},{'ill' if i % 2 else 'well'}" for i in range(6)]
     root.mkdir(exist_ok=True)
@@ -198,6 +209,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
         beside,
         class_folders,
         table,
+        pairs_table,
         features,
         medmnist,
         dicom_tree,

@@ -5,7 +5,7 @@ import pytest
 
 from medgrad import metrics, registry
 from medgrad.data.grid import Grid
-from medgrad.data.types import Boxes, Deformation, LabelMap, Landmarks, Pair
+from medgrad.data.types import Boxes, Deformation, Image, LabelMap, Landmarks, Pair
 from medgrad.engine.compare import number_or_text
 
 NAMES = registry.names("metrics")
@@ -277,6 +277,28 @@ def truths_about(by):
         "labels": Pair(labels, LabelMap(labels.array, labels.grid.crop([0, 0, 0], labels.grid.shape), labels.names)),
         "landmarks": Pair(Landmarks(points), Landmarks(points + by)),
     }
+
+
+def pictures_moved(by):
+    """Give two images of which the second is the first moved by so many elements."""
+    grid = Grid.of((12, 14, 6))
+    array = np.random.default_rng(0).normal(size=(12 + by, 14, 6)).astype(np.float32)
+    return Pair(Image(array[by:], grid), Image(array[:12], grid))
+
+
+def test_images_are_most_alike_where_the_way_is_right():
+    way = shifted(0.0)
+    way.field[..., 0] = 3.0
+    truth = pictures_moved(3)
+    right = metrics.judge(["likeness", "aligned"], truth, Deformation(way.field, truth.fixed.grid))
+    still = metrics.judge(["likeness", "aligned"], truth, Deformation(0 * way.field, truth.fixed.grid))
+    assert right["likeness"] > 0.999 > 0.2 > abs(still["likeness"])
+    assert still["likeness"] == still["likeness_before"]
+    assert still["aligned"] == 0
+    assert right["aligned"] == pytest.approx(1, abs=1e-3)
+    one = Pair(truth.fixed, truth.fixed)
+    best = metrics.judge(["likeness", "aligned"], one, Deformation(0 * way.field, truth.fixed.grid))
+    assert best == pytest.approx({"likeness": 1, "likeness_before": 1, "aligned": 1})
 
 
 @pytest.mark.parametrize("known", ["way", "labels", "landmarks"])

@@ -77,7 +77,12 @@ class Cohort:
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
-        if isinstance(entry.truth, Both) or entry.notes.get("across"):
+        if (
+            isinstance(entry.truth, Both)
+            or entry.notes.get("across")
+            or self.task == "registration"
+            and len(images) == 2
+        ):
             return self.load_pair(entry, images)
         truth: Any = entry.truth
         if isinstance(truth, Source):
@@ -89,15 +94,14 @@ class Cohort:
 
     def load_pair(self, entry: Entry, images: dict[str, Image]) -> Case:
         """Give a pair with what is known about each of its images; those of two patients are laid centre on centre."""
-        from .pairs import laid_on
+        from .pairs import known_of, laid_on
 
         (first, fixed), (second, moving) = images.items()
-        truth: Pair | None = None
-        if isinstance(entry.truth, Both):
-            known = [(entry.truth.fixed, fixed.grid), (entry.truth.moving, moving.grid)]
-            truth = Pair(*(self.renumber(self.read_mask(s, g), where=str(s)) for s, g in known))
+        truth = known_of(self, entry, images)
         if entry.notes.get("across"):
-            truth = truth and Pair(truth.fixed, laid_on(truth.moving, moving.grid, fixed.grid))
+            truth = (
+                Pair(truth.fixed, laid_on(truth.moving, moving.grid, fixed.grid)) if isinstance(truth, Pair) else None
+            )
             moving = laid_on(moving, moving.grid, fixed.grid)
         return Case(entry.id, {first: fixed, second: moving}, truth, entry.patient or entry.id, None, entry.notes)
 

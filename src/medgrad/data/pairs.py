@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .cohort import Cohort, Entry
+from .formats import suffix_of
+from .formats._landmarks import read_landmarks
+from .formats._transform_itk import read_field, read_matrix
 from .grid import Grid, as_rows
 from .source import Both, Source
+from .transform import Transform
+from .types import Deformation, Image, LabelMap, Landmarks, Pair
 
 FIXED, MOVING = "fixed", "moving"
 
@@ -36,12 +42,41 @@ def paired(cohort: Cohort, *, each: int = 2, seed: int = 0) -> Cohort:
 def pair_of(fixed: Entry, moving: Entry) -> Entry:
     """Make the entry of a pair of cases."""
     first, second = (next(iter(e.images.values())) for e in (fixed, moving))
-    truth = None
+    truth = Both(first, second)
     if isinstance(fixed.truth, Source) and isinstance(moving.truth, Source):
         truth = Both(fixed.truth, moving.truth)
     notes = {"across": (fixed.patient or fixed.id) != (moving.patient or moving.id)}
     images = {FIXED: first, MOVING: second}
     return Entry(f"{fixed.id}--{moving.id}", images, truth, fixed.patient or fixed.id, fixed.split, notes=notes)
+
+
+def known_of(cohort: Cohort, entry: Entry, images: Mapping[str, Image]) -> Pair | Deformation | None:
+    """Read what is known about a pair: labels, landmarks or only the images of both, or the transform itself.
+
+    A transform is an ITK file, .txt, .tfm or .h5, or a field of displacements on the fixed image's grid.
+    """
+    fixed = next(iter(images.values()))
+    if isinstance(entry.truth, Source):
+        path = entry.truth.path
+        if suffix_of(path) in (".nii", ".nii.gz"):
+            return read_field(path)
+        return Transform(as_rows(read_matrix(path)), fixed.grid).deformation()
+    if not isinstance(entry.truth, Both):
+        return None
+    first, second = (
+        known_about(cohort, source, image, entry.images[name])
+        for source, (name, image) in zip((entry.truth.fixed, entry.truth.moving), images.items(), strict=True)
+    )
+    return Pair(first, second)
+
+
+def known_about(cohort: Cohort, source: Source, image: Image, itself: Source) -> LabelMap | Landmarks | Image:
+    """Read what is known about one image of a pair; where that is nothing, it is the image."""
+    if source == itself:
+        return image
+    if suffix_of(source.path) == ".csv":
+        return read_landmarks(source.path, image.grid)
+    return cohort.renumber(cohort.read_mask(source, image.grid), where=str(source))
 
 
 def laid_on(thing: Any, moving: Grid, fixed: Grid) -> Any:

@@ -30,7 +30,7 @@ def split(cohort: Cohort, *, val: float = 0.2, test: float = 0.0, seed: int = 0,
             raise SettingError(f"{name} is a share of the patients, from 0 to below 1, but got {share}.")
     if val + test >= 1:
         raise SettingError(f"val {val} and test {test} leave nobody to train on. Make them smaller.")
-    usable = [e for e in cohort.entries if e.truth is not None]
+    usable = [e for e in cohort.entries if e.truth is not None or cohort.task == "registration"]
     if not usable:
         raise LayoutError(f"No case in {str(cohort.root)!r} has a truth, so nothing can be learned from it.")
     have = {e.split for e in usable} - {None}

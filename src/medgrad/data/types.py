@@ -157,10 +157,13 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Pair:
-    """What is known about both images of a pair, each in its own world: label maps, or landmarks that correspond."""
+    """What is known about both images of a pair, each in its own world: label maps, or landmarks that correspond.
 
-    fixed: LabelMap | Landmarks
-    moving: LabelMap | Landmarks
+    Where nothing is, it is the images themselves.
+    """
+
+    fixed: LabelMap | Landmarks | Image
+    moving: LabelMap | Landmarks | Image
 
 
 Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks | Pair

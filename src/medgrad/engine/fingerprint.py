@@ -138,6 +138,8 @@ def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Fault]:
 
 def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Fault]]:
     """Read the truth as the file numbers it, with what is wrong with it."""
+    if cohort.task == "registration" and (entry.truth is None or len(entry.images) == 2):
+        return None, []
     if entry.truth is None:
         return None, [Fault(entry.id, "no truth", "There is no truth for it; nothing is learned from it.", "note")]
     if not isinstance(entry.truth, Source):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.grid import Grid
 from ..data.transform import Transform, growth, looked_up, moved_labels, voxels
-from ..data.types import Deformation, LabelMap, Landmarks, Pair
+from ..data.types import Deformation, Image, LabelMap, Landmarks, Pair
 from .dice import compute as dice_of
 
 Known = Deformation | Pair
@@ -55,14 +56,43 @@ def overlap(truth: Known, answer: Deformation, region: LabelMap | None) -> dict[
     """Give the Dice of each label, the moving labels moved by the answer; nothing where the truth has no labels."""
     if not isinstance(truth, Pair) or not isinstance(truth.fixed, LabelMap) or not isinstance(truth.moving, LabelMap):
         return {}
-    transform = Transform.of(answer) if not answer.grid.is_close(truth.fixed.grid) else exact(answer)
-    moved = moved_labels(
-        truth.moving, Transform(transform.matrix, truth.fixed.grid, bend_on(transform, truth.fixed.grid))
-    )
+    moved = moved_labels(truth.moving, on_grid(answer, truth.fixed.grid))
     found = dice_of(
         truth.fixed, LabelMap(moved.array, truth.fixed.grid, truth.fixed.names or moved.names), region=region
     )
     return {name.replace("dice", "moved_dice"): v for name, v in found.items() if name.startswith("dice/")}
+
+
+def likeness(truth: Known, answer: Deformation, region: LabelMap | None) -> tuple[float, float] | None:
+    """Give the correlation of the two images once the second is moved by the answer, and before; None without images."""
+    if not isinstance(truth, Pair) or not isinstance(truth.fixed, Image) or not isinstance(truth.moving, Image):
+        return None
+    still = truth.fixed.planes[0]
+    counts = np.ones(still.shape, bool) if region is None else region.array != 0
+    points, image = voxels(truth.fixed.grid), truth.moving
+    moved = []
+    for deformation in (answer, nothing(truth.fixed.grid)):
+        ends = on_grid(deformation, truth.fixed.grid).to_moving(points)
+        seen = looked_up(image.planes[0].astype(np.float32), image.grid, ends, outside=np.nan)
+        counts &= np.isfinite(seen)
+        moved.append(seen)
+    after, before = (correlation(still[counts], m[counts]) for m in moved)
+    return after, before
+
+
+def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Give Pearson's correlation; 0 where one of both is constant, or there is nothing."""
+    if not a.size:
+        return 0.0
+    a, b = (v.astype(float) - v.mean() for v in (a, b))
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / size) if size > 0 else 0.0
+
+
+def on_grid(answer: Deformation, grid: Grid) -> Transform:
+    """Give an answer as a transform on a grid, which may be another than its own."""
+    transform = exact(answer) if answer.grid.is_close(grid) else Transform.of(answer)
+    return Transform(transform.matrix, grid, bend_on(transform, grid))
 
 
 def exact(answer: Deformation) -> Transform:
@@ -94,7 +124,7 @@ def grid_of(truth: Known) -> Grid:
     """Give the grid on which a truth can be failed: its own, or a box about its landmarks."""
     if isinstance(truth, Deformation):
         return truth.grid
-    if isinstance(truth.fixed, LabelMap):
+    if isinstance(truth.fixed, (LabelMap, Image)):
         return truth.fixed.grid
     points = truth.fixed.points
     low = points.min(axis=0)

@@ -10,6 +10,7 @@ from ... import registry
 from ...errors import LayoutError
 from ..cohort import Cohort
 from ._files import NOT_FOLDERS, is_data
+from ._images import single_images
 from ._layout import Hints, Layout, Miss
 
 __all__ = ["Hints", "Layout", "Miss", "recognise"]
@@ -38,7 +39,15 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             return found
         misses[name] = found
     if hints.task in SERVED_BY_MASKS:
-        return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
+        try:
+            return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
+        except LayoutError as reason:
+            if hints.task != "registration":
+                raise
+            alone = single_images(folder)
+            if isinstance(alone, Cohort):
+                return alone
+            raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
     nearest = max(misses, key=lambda n: misses[n].closeness, default=None)
     near = f" The nearest layout is {nearest!r}: {misses[nearest].why}" if nearest else ""
     raise LayoutError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
