@@ -77,12 +77,8 @@ class Cohort:
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
-        if (
-            isinstance(entry.truth, Both)
-            or entry.notes.get("across")
-            or self.task == "registration"
-            and len(images) == 2
-        ):
+        is_pair = len(images) == 2 and (self.task == "registration" or "across" in entry.notes)
+        if is_pair or isinstance(entry.truth, Both):
             return self.load_pair(entry, images)
         truth: Any = entry.truth
         if isinstance(truth, Source):
