@@ -65,6 +65,9 @@ def overlap(truth: Known, answer: Deformation, region: LabelMap | None) -> dict[
 
 def likeness(truth: Known, answer: Deformation, region: LabelMap | None) -> tuple[float, float] | None:
     """Give the correlation of two images, the second moved by the answer and not moved; None where there are none.
+
+    What the second image does not reach, moved or not, does not count.
+    """
     if not isinstance(truth, Pair) or not isinstance(truth.fixed, Image) or not isinstance(truth.moving, Image):
         return None
     still = truth.fixed.planes[0]
