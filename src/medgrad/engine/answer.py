@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data import Case, join
+from ..data import Case
 from ..prepare._step import Step, prepare, restore
 from ..runtime import windows
-from ..runtime.windows import LEAST, blind, part
+from ..runtime.windows import LEAST, blind
 from ..runtime.windows import slide as slide
 from ..runtime.windows import window_starts as window_starts
 from ..tasks._task import Task, finest
@@ -21,9 +21,6 @@ from .recipe import Answering
 
 TOGETHER = 1 << 19
 """So many numbers, of several cases, are shown to a network at a time; one case may have more."""
-
-WHOLE = 1.5
-"""An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
 
 
 @torch.inference_mode()
@@ -123,34 +120,21 @@ def dense(
     models: Sequence[nn.Module], task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering
 ) -> Any:
     """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete."""
-    size = [max(p, 1) for p in patch]
-    shape = case.grid.shape
-    room = [max(s, p) for s, p in zip(shape, size, strict=True)]
-    before = [(r - s) // 2 for r, s in zip(room, shape, strict=True)]
 
-    def look(start: Sequence[int]) -> Tensor:
-        box = part(case, [a - b for a, b in zip(start, before, strict=True)], size)
+    def look(box: Case) -> Tensor:
         return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
 
-    pieces = []
-    inner = tuple(slice(b, b + s) for b, s in zip(before[1:], shape[1:], strict=True))
-    for first, slab in slabs(look, room, size, overlap=how.overlap):
-        low, high = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
-        if low < high:
-            kept = slab[(slice(None), slice(low - first, high - first), *inner)]
-            begin = [low - before[0], *[0] * (len(shape) - 1)]
-            pieces.append(task.decode(kept, case.grid.crop(begin, kept.shape[1:])))
-    return pieces[0] if len(pieces) == 1 else join(pieces, case.grid)
+    return windows.stitched(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS)
 
 
 def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering) -> Any:
     """Answer about each window, and put the answers together once; an axis that is a little longer is shown whole."""
-    shape = case.grid.shape
-    size = [s if s <= WHOLE * p else p for s, p in zip(shape, patch, strict=True)]
-    starts = list(product(*[window_starts(s, p, how.overlap) for s, p in zip(shape, size, strict=True)]))
-    boxes = [part(case, start, size) for start in starts]
-    said = [task.decode(ask([model], task.encode(box).inputs[None], place, ())[0], box.grid) for box in boxes]
-    return task.gather(said, [box.grid for box in boxes], case.grid) if len(said) > 1 else said[0]
+
+    def say(box: Case) -> Any:
+        return task.decode(ask([model], task.encode(box).inputs[None], place, ())[0], box.grid)
+
+    said, grids = windows.each_window(say, case, patch=patch, overlap=how.overlap)
+    return task.gather(said, grids, case.grid) if len(said) > 1 else said[0]
 
 
 class Tensors:

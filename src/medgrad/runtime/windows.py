@@ -5,7 +5,7 @@ The arithmetic knows no kind of array: ``Arrays`` says the four things that nump
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, Protocol
@@ -13,8 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Case, LabelMap
+from ..data import Case, Grid, LabelMap, join
 from ..prepare.crop import cut
+
+WHOLE = 1.5
+"""An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
 
 LEAST = 1e-3
 """What an element at the very edge of a window still counts."""
@@ -60,6 +63,50 @@ class Numbers:
 
 
 NUMBERS = Numbers()
+
+
+def stitched(
+    look: Callable[[Case], Any],
+    decode: Callable[[Any, Grid], Any],
+    case: Case,
+    *,
+    patch: Sequence[int],
+    overlap: float,
+    arrays: Arrays = NUMBERS,
+) -> Any:
+    """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete.
+
+    ``look`` gives the output (channels, *patch) about a part of the case, ``decode`` turns outputs into an answer. A
+    case that is smaller than a window lies in the middle of it.
+    """
+    size = [max(p, 1) for p in patch]
+    shape = case.grid.shape
+    room = [max(s, p) for s, p in zip(shape, size, strict=True)]
+    before = [(r - s) // 2 for r, s in zip(room, shape, strict=True)]
+
+    def at(start: Sequence[int]) -> Any:
+        return look(part(case, [a - b for a, b in zip(start, before, strict=True)], size))
+
+    pieces = []
+    inner = tuple(slice(b, b + s) for b, s in zip(before[1:], shape[1:], strict=True))
+    for first, slab in slabs(at, room, size, overlap=overlap, arrays=arrays):
+        low, high = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
+        if low < high:
+            kept = slab[(slice(None), slice(low - first, high - first), *inner)]
+            begin = [low - before[0], *[0] * (len(shape) - 1)]
+            pieces.append(decode(kept, case.grid.crop(begin, kept.shape[1:])))
+    return pieces[0] if len(pieces) == 1 else join(pieces, case.grid)
+
+
+def each_window(
+    say: Callable[[Case], Any], case: Case, *, patch: Sequence[int], overlap: float
+) -> tuple[list[Any], list[Grid]]:
+    """Answer about each window by itself; an axis that is a little longer than a window is shown whole."""
+    shape = case.grid.shape
+    size = [s if s <= WHOLE * p else p for s, p in zip(shape, patch, strict=True)]
+    starts = product(*[window_starts(s, p, overlap) for s, p in zip(shape, size, strict=True)])
+    parts = [part(case, start, size) for start in starts]
+    return [say(box) for box in parts], [box.grid for box in parts]
 
 
 def slabs(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import registry
 from ..data import Case, Grid, LabelMap
+from ..runtime.encode import stacked
 
 Output = Tensor | tuple[Tensor, ...]
 Moves = Literal["values", "labels", "points", "vectors", "boxes"]
@@ -157,15 +158,7 @@ def metrics_on(what: str) -> list[str]:
 
 def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
     """Stack the images of a case into (channels, *shape) float32."""
-    names = channels or list(case.images)
-    missing = [n for n in names if n not in case.images]
-    if missing:
-        raise ValueError(
-            f"Case {case.id!r} has the images {list(case.images)}, but {missing} is needed. "
-            "Add it, or leave the case out."
-        )
-    planes = [torch.from_numpy(case.images[n].planes.astype("float32")) for n in names]
-    return planes[0] if len(planes) == 1 else torch.cat(planes)
+    return torch.from_numpy(stacked(case, channels))
 
 
 def finest(output: Output) -> Tensor:

@@ -15,7 +15,8 @@ from .. import metrics, registry
 from ..boxes.suppress import fuse, nms
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import boxed
-from ..trust import likelihood
+from ..runtime.boxes import cut, meant, take, uncut
+from ..runtime.boxes import joined as joined
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 ABSENT = -1
@@ -103,12 +104,7 @@ class Detection(Task):
 
     def meant(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Give scores as what they were found to mean."""
-        if not self.slopes:
-            return scores
-        new = scores.copy()
-        for kind, (slope, shift) in enumerate(zip(self.slopes, self.shifts, strict=True)):
-            new[labels == kind] = likelihood.applied(scores[labels == kind], slope, shift)
-        return new
+        return meant(scores, labels, slopes=self.slopes, shifts=self.shifts)
 
     def gather(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
         """Put the answers about overlapping windows of an image together, once.
@@ -181,11 +177,6 @@ def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"boxes": target["boxes"][:, :count], "classes": target["classes"][:, :count]}
 
 
-def cut(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-    """Cut boxes, in elements, at the edges of an image."""
-    return np.asarray(np.clip(corners, -0.5, np.tile(np.array(shape) - 0.5, 2)))
-
-
 def inside(
     corners: NDArray[np.float64], kinds: NDArray[np.int64], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -195,34 +186,6 @@ def inside(
     part = (left[:, dims:] - left[:, :dims]).prod(1)
     kept = part > (corners[:, dims:] - corners[:, :dims]).prod(1) / 3
     return left[kept], kinds[kept]
-
-
-def uncut(boxes: Boxes, window: Grid, grid: Grid) -> Boxes:
-    """Leave out the boxes that end at an edge of a window which is not one of the image."""
-    dims = grid.dims
-    begin = grid.index(window.world(np.zeros(dims))).round()
-    size = np.array(window.shape)
-    at = boxed(boxes.corners, window.index)
-    ends_low = (at[:, :dims] <= 0.5) & (begin > 0)
-    ends_high = (at[:, dims:] >= size - 1.5) & (begin + size < np.array(grid.shape))
-    too_large = (at[:, dims:] - at[:, :dims]) > size / 2
-    return take(boxes, np.flatnonzero(~((ends_low | ends_high) & ~too_large).any(axis=1)))
-
-
-def joined(boxes: Sequence[Boxes]) -> Boxes:
-    """Put answers one after another."""
-    return Boxes(
-        np.concatenate([b.corners for b in boxes]),
-        np.concatenate([b.labels for b in boxes]),
-        np.concatenate([b.scores if b.scores is not None else np.ones(len(b.corners)) for b in boxes]),
-        boxes[0].names,
-    )
-
-
-def take(boxes: Boxes, chosen: NDArray[np.int64]) -> Boxes:
-    """Give some of the boxes."""
-    scores = None if boxes.scores is None else boxes.scores[chosen]
-    return replace(boxes, corners=boxes.corners[chosen], labels=boxes.labels[chosen], scores=scores)
 
 
 THIS = Detection
