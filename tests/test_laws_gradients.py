@@ -24,6 +24,7 @@ NEUTRAL = {
     "largest": {"share": 1.0},
     "accumulated": {"parts": 1},
     "whole": {},
+    "sparse": {},
 }
 """The settings with which a way of making gradients is plain back-propagation, where it has such settings."""
 
@@ -111,6 +112,36 @@ class TestGradients:
         _, found = after(build_gradients([{"name": name}]), learning)
         for key, value in after(gradients(name), learning)[1].items():
             torch.testing.assert_close(found[key], value)
+
+
+def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
+    network, _, batch = learning
+    others = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+
+    def own(run):
+        assert run == "parent"
+        return lambda _: others
+
+    told, found = after(gradients("taught", run="parent", weight=0.25, warmth=3.0, teacher=own), learning)
+    network.zero_grad()
+    said = network(batch.inputs)
+    soft, known = (said / 3).log_softmax(1), (others / 3).softmax(1)
+    apart = 9 * nn.functional.kl_div(soft, known, reduction="batchmean")
+    wanted = 0.75 * nn.functional.cross_entropy(said, batch.target["class"]) + 0.25 * apart
+    wanted.backward()
+    assert loss_of(told) == pytest.approx(wanted.item(), rel=1e-5)
+    assert told["taught/loss"] == pytest.approx(apart.item(), rel=1e-5)
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(found[name], p.grad)
+
+
+def test_a_teacher_teaches_batches_in_parts(learning):
+    others = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    taught = {"run": "parent", "teacher": lambda _run: lambda _: others}
+    _, whole = after(gradients("taught", **taught), learning)
+    _, parts = after(gradients("taught", inner=gradients("accumulated", parts=3), **taught), learning)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value)
 
 
 def test_the_last_of_a_chain_is_the_outermost(learning):

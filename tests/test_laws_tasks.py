@@ -78,6 +78,27 @@ def test_learns(task, cases):
     assert np.median(losses[-10:]) < 0.8 * np.mean(losses[:3])
 
 
+def test_comes_nearer_to_a_teacher(task, cases):
+    batch = stack([task.encode(c) for c in cases[:2]])
+    teacher, pupil = network(task, seed=1).eval(), network(task, seed=2).eval()
+    with torch.no_grad():
+        for p in teacher.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+        known = finest(teacher(batch.inputs))
+    assert task.unlike(known, known).item() == pytest.approx(0, abs=1e-6)
+    if getattr(task, "detector", "") == "two_stage":
+        with pytest.raises(ValueError, match="candidates"):
+            task.unlike(finest(pupil(batch.inputs)), known)
+        return
+    optimiser, apart = torch.optim.Adam(pupil.parameters(), 3e-3), []
+    for _ in range(12):
+        optimiser.zero_grad()
+        apart.append(task.unlike(finest(pupil(batch.inputs)), known, warmth=2.0))
+        apart[-1].backward()
+        optimiser.step()
+    assert apart[-1].item() < 0.9 * apart[0].item()
+
+
 def test_the_truth_is_the_best_answer(task, cases):
     from medgrad import metrics
 

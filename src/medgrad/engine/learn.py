@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import registry
 from ..augment import Augmentation, augment
@@ -20,7 +20,7 @@ from ..descent.schedules import Schedule, build_schedule
 from ..descent.stopping import Line, Rule, build_rules
 from ..descent.watch import watched
 from ..errors import Diverged
-from ..tasks._task import Batch, Sample, Task, stack
+from ..tasks._task import Batch, Sample, Task, finest, stack
 from .ahead import ahead
 from .cache import Prepared
 from .checkpoint import read_checkpoint, restore_order, write_checkpoint
@@ -29,7 +29,7 @@ from .evaluate import Judged
 from .judge import judge_quickly
 from .log import Log, line_of, plain
 from .recipe import Recipe
-from .run import Run, build_model, planes_of
+from .run import Run, build_model, open_run, planes_of
 from .sample import cover, draws, part, shares_of, window
 from .start import begin_with
 from .team import Team, shared
@@ -98,7 +98,9 @@ class Learner:
             self.task,
             ahead(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
-            gradients=build_gradients([{"name": "averaged"}, *self.recipe.gradients], everything=self.everything),
+            gradients=build_gradients(
+                [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
+            ),
             schedule=self.schedule,
             steps=schedule_steps,
             first=self.done,
@@ -141,6 +143,11 @@ class Learner:
                     waiting = []
         if waiting:
             yield self.place.batch(stack(waiting))
+
+    def teacher(self, run: str) -> Callable[[Tensor], Tensor]:
+        """Open the run of a teacher; several networks (folds) teach their mean."""
+        models = open_run(run, device=self.place.device).models
+        return lambda inputs: torch.stack([finest(model(inputs)).float() for model in models]).mean(0)
 
     def hear(self, line: Line) -> str:
         """Tell the schedule and the rules what was written down; give the reason to stop, or nothing."""

@@ -132,6 +132,15 @@ class Task(ABC):
         del rows, weights
         return None
 
+    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+        """How far an output is from a teacher's: the divergence of what they say of the classes.
+
+        Both are softened by ``warmth``. The square of ``warmth`` keeps its gradient as large as that of the truth.
+        """
+        said = (output.float() / warmth).log_softmax(1)
+        known = (taught.float() / warmth).log_softmax(1)
+        return (known.exp() * (known - said)).sum(1).mean() * warmth**2
+
     @property
     @abstractmethod
     def aim(self) -> str:

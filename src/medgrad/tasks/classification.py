@@ -94,6 +94,12 @@ class Classification(Task):
         truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows], float)
         return truth, np.array([[r[f"said/{n}"] for n in self.labels] for r in rows], float)
 
+    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+        if self.exclusive:
+            return super().unlike(output, taught, warmth=warmth)
+        both = [torch.stack([v / warmth, torch.zeros_like(v)], dim=1) for v in (output, taught)]
+        return super().unlike(*both) * warmth**2
+
     @property
     def aim(self) -> str:
         return "auroc"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -153,6 +154,30 @@ class Detection(Task):
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(metrics_on("boxes"), rows, weights)
+
+    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+        """How far the candidates are apart: the divergence of their chances, and the distance of their corners.
+
+        Corners count where the teacher is sure that there is something.
+        """
+        del warmth
+        where = slice(0, 2 * self.dims)
+        if output.shape != taught.shape or not torch.equal(output[..., where], taught[..., where]):
+            raise ValueError(
+                "The teacher's candidates are others than this network's, so it cannot teach it. A detector in two "
+                "stages chooses its own; of the others, both need the same levels and anchors."
+            )
+        read = registry.find("models", self.detector).boxes
+        (corners, chances), (known, sure) = (
+            read(o.float(), dims=self.dims, classes=len(self.labels)) for o in (output, taught)
+        )
+        wrong = F.binary_cross_entropy(chances, sure, reduction="none")
+        least = F.binary_cross_entropy(sure, sure, reduction="none")
+        weight = sure.amax(-1).detach()
+        size = (known.chunk(2, dim=-1)[1] - known.chunk(2, dim=-1)[0]).clamp_min(1).repeat(1, 1, 2)
+        off = F.smooth_l1_loss(corners / size, known / size, reduction="none", beta=0.1).sum(-1)
+        count = weight.sum(1).clamp_min(1)
+        return ((wrong - least).sum((1, 2)) / count + (off * weight).sum(1) / count).mean()
 
     @property
     def aim(self) -> str:

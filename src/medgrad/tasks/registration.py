@@ -114,6 +114,11 @@ class Registration(Task):
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(metrics_on("field"), rows, weights)
 
+    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+        """How far the displacements are apart: the mean square, in elements."""
+        del warmth
+        return (self.way(output).float() - self.way(taught).float()).square().mean()
+
     @property
     def aim(self) -> str:
         return "aligned"

@@ -12,17 +12,20 @@ from ._gradients import Everything, Gradients, loss_of
 __all__ = ["Everything", "Gradients", "build_gradients", "loss_of"]
 
 
-def build_gradients(chain: Sequence[Mapping[str, Any]], *, everything: Everything | None = None) -> Gradients:
+def build_gradients(
+    chain: Sequence[Mapping[str, Any]], *, everything: Everything | None = None, teacher: Any = None
+) -> Gradients:
     """Nest ways of making gradients, the innermost first: each is ``{"name": ..., **settings}``.
 
-    A way that takes ``everything`` is given what yields the whole training set, batch by batch.
+    A way that takes ``everything`` is given what yields the whole training set, batch by batch; one that takes a
+    ``teacher``, what opens the run of one.
     """
     made: Gradients = registry.find("descent.gradients", "plain")()
     for link in chain:
         settings = {k: v for k, v in link.items() if k != "name"}
         if link["name"] != "plain":
             make = registry.find("descent.gradients", link["name"])
-            if "everything" in signature(make).parameters:
-                settings["everything"] = everything
+            given = {"everything": everything, "teacher": teacher}
+            settings |= {k: v for k, v in given.items() if k in signature(make).parameters}
             made = make(inner=made, **settings)
     return made

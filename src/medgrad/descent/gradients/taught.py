@@ -1,0 +1,65 @@
+"""Taught: also from what a better network says of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...tasks._task import Batch, Output, Task, finest
+from ._gradients import Gradients, loss_of
+from .plain import plain
+
+Teacher = Callable[[Tensor], Tensor]
+TAUGHT = "taught"
+
+
+def taught(
+    *,
+    run: str = "",
+    weight: float = 0.5,
+    warmth: float = 2.0,
+    teacher: Callable[[str], Teacher] | None = None,
+    inner: Gradients | None = None,
+) -> Gradients:
+    """Learn from the truth and, by ``weight``, from the answers of the network of a ``run``.
+
+    What a teacher says holds more than the truth: which errors are near ones. Chances are softened by ``warmth`` first.
+    Hinton et al., 2015. Without a run it changes nothing. ``teacher`` opens a run.
+    """
+    make = inner or plain()
+    if not run:
+        return make
+    if teacher is None:
+        raise ValueError("There is nothing here that opens the run of a teacher.")
+    says = teacher(run)
+
+    def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        with torch.no_grad():
+            said = says(batch.inputs)
+        pupil = cast(Task, Pupil(task, weight, warmth))
+        told = make(model, pupil, Batch(batch.inputs, {**batch.target, TAUGHT: said}, batch.grids))
+        return told | {"taught/loss": told[TAUGHT] / max(weight, 1e-9), "taught/own": loss_of(told) - told[TAUGHT]}
+
+    return gradients
+
+
+class Pupil:
+    """A task of which a part of the loss is how far an output is from what the target says was ``taught``."""
+
+    def __init__(self, task: Task, weight: float, warmth: float) -> None:
+        self.task, self.weight, self.warmth = task, weight, warmth
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.task, name)
+
+    def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give the terms of the task, and that of the teacher."""
+        own = self.task.loss(output, {k: v for k, v in target.items() if k != TAUGHT})
+        apart = self.task.unlike(finest(output), target[TAUGHT], warmth=self.warmth)
+        return {**{k: (1 - self.weight) * v for k, v in own.items()}, TAUGHT: self.weight * apart}
+
+
+THIS = taught
