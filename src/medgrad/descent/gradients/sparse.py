@@ -1,0 +1,153 @@
+"""Keep what is pruned at zero, and move what is pruned while the network learns."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from math import ceil, isfinite
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from ...errors import SettingError
+from ...tasks._task import Batch, Task
+from ._gradients import Gradients
+from ._pruned import Kept, dropped_and_grown, lowest, or_all, prunable, zero_outside
+from .plain import plain
+
+By = Literal["magnitude", "gradient", "taylor"]
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "magnitude": lambda w, g: w.abs(),  # noqa: ARG005
+    "gradient": lambda w, g: g.abs(),  # noqa: ARG005
+    "taylor": lambda w, g: (w * g).abs(),
+}
+
+
+def sparse(
+    *,
+    share: float = 0.0,
+    steps: int = 1000,
+    by: By = "magnitude",
+    grow: float = 0.0,
+    every: int = 1,
+    inner: Gradients | None = None,
+) -> Gradients:
+    """Give no gradient to weights that are exactly 0, and set them back to 0 after every step.
+
+    Only weights of convolutions and linear layers count, and none of a layer that is 0 everywhere. With ``share``, more
+    are pruned until each layer has this share of zeros: those of the smallest magnitude, of the smallest gradient of
+    the batch, or of the smallest product of both (``taylor``). The share rises as Zhu and Gupta's cubic does over
+    ``steps`` steps, 2017, eq. 1. With ``grow``, this share of each layer's kept weights is dropped and as many are
+    grown anew, by Evci et al., ICML 2020, algorithm 1; give ``every`` as well, about 100, for both happen at one step
+    in so many, chosen by chance from torch's generator, which the loop seeds at every step.
+
+    There is no state but the weights: where they are 0 they are pruned, and how many are 0 tells how far the cubic has
+    come. So a run that is resumed goes on to the same bits, and nothing can begin later, or cool down, by itself: for
+    that, train in rounds. Make it the last of a chain, since what comes after may fill the zeros again.
+
+    An optimiser that mixes weights (Muon), adds noise, or whose momentum still pushes, moves zeros; and the closure may
+    see weights elsewhere than where they are. So hooks on the steps of torch's optimisers, which live as long as what
+    is given here, look where zeros are before a step, and set them back after it. The loop's moving mean of the weights
+    forgets slowly what is pruned meanwhile: set it to 0 where the last weights are.
+    """
+    if by not in SCORES:
+        raise SettingError(f"Weights are pruned by {', '.join(SCORES)}, not by {by!r}.")
+    if not (0 <= share < 1 and 0 <= grow < 1 and steps > 0 and every > 0):
+        raise SettingError(f"Shares are from 0 to below 1 and steps above 0, not {(share, grow, steps, every)}.")
+    make, hold = inner or plain(), Hold()
+
+    def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        weights = prunable(model)
+        begins = hold.begin(weights)  # not where an optimiser asks again within a step
+        moves = begins and (share > 0 or grow > 0) and (every == 1 or int(torch.randint(every, ())) == 0)
+        zero_outside(weights, hold.kept)
+        told = make(model, task, batch)
+        if moves and all(isfinite(v) for v in told.values()):
+            for name, (w, g) in moving(weights).items():
+                kept = hold.kept[name]
+                kept = fewer(kept, SCORES[by](w, g), share, every / steps) if w.any() else kept
+                hold.kept[name] = dropped_and_grown(w, g, kept, grow)
+            zero_outside(weights, hold.kept)
+        for name, (_, g) in moving(weights).items():
+            g.masked_fill_(~hold.kept[name], 0.0)
+        return told | {"sparse/zeros": share_of_zeros(hold.kept)}
+
+    return gradients
+
+
+class Hold:
+    """Where weights are kept during one step of an optimiser: from before its first gradient until they have moved."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, nn.Parameter] = {}
+        self.kept: Kept = {}
+        self.before: dict[int, Tensor] = {}
+        mine = weakref.ref(self)
+
+        def look(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+            if (hold := mine()) is not None:
+                hold.look(optimiser)
+
+        def end(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+            if (hold := mine()) is not None:
+                hold.end(optimiser)
+
+        for handle in (register_optimizer_step_pre_hook(look), register_optimizer_step_post_hook(end)):
+            weakref.finalize(self, handle.remove)
+
+    def look(self, optimiser: torch.optim.Optimizer) -> None:
+        """Note where weights are not 0 before a step, and forget the step before."""
+        every = [p for group in optimiser.param_groups for p in group["params"] if p.ndim > 1]
+        self.before = {id(p): p.detach() != 0 for p in every}
+        self.weights, self.kept = {}, {}
+
+    def begin(self, weights: Mapping[str, nn.Parameter]) -> bool:
+        """Learn where weights are kept, unless it is known for this step already; tell whether it was not."""
+        if weights.keys() == self.weights.keys() and all(w is self.weights[n] for n, w in weights.items()):
+            return False
+        self.weights = dict(weights)
+        self.kept = {n: or_all(self.before.get(id(w), w.detach() != 0)) for n, w in weights.items()}
+        self.before = {}
+        return True
+
+    def end(self, optimiser: torch.optim.Optimizer) -> None:
+        """Set zeros back after a step that moved any of the weights."""
+        moved = {id(p) for group in optimiser.param_groups for p in group["params"]}
+        if any(id(w) in moved for w in self.weights.values()):
+            zero_outside(self.weights, self.kept)
+            self.weights, self.kept = {}, {}
+
+
+def moving(weights: Mapping[str, nn.Parameter]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Give the weights that have a gradient, with it."""
+    return {name: (w.detach(), w.grad) for name, w in weights.items() if w.grad is not None}
+
+
+def fewer(kept: Tensor, scores: Tensor, share: float, part: float) -> Tensor:
+    """Keep fewer weights of a layer, the best: as many as the cubic says after so large a part of it, at least one."""
+    total, zeros = kept.numel(), int((~kept).sum())
+    wanted = min(ceil(total * further(zeros / total, share, part) - 1e-9), total - 1)
+    return kept & ~lowest(scores.masked_fill(~kept, -1.0), wanted) if wanted > zeros else kept
+
+
+def further(zeros: float, share: float, part: float) -> float:
+    """Give the share of zeros a part of the whole way further along share * (1 - (1 - t)^3).
+
+    >>> further(0.0, 0.8, 0.5), further(0.7, 0.8, 0.5), further(0.9, 0.8, 0.5)
+    (0.7, 0.8, 0.9)
+    """
+    if zeros >= share:
+        return zeros
+    left = max(0.0, (1 - zeros / share) ** (1 / 3) - part)
+    return round(share * (1 - left**3), 12)
+
+
+def share_of_zeros(kept: Kept) -> float:
+    """Give the share of all these weights that is pruned."""
+    total = sum(mask.numel() for mask in kept.values())
+    return 1 - sum(int(mask.sum()) for mask in kept.values()) / total if total else 0.0
+
+
+THIS = sparse
