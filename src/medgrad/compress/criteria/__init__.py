@@ -1,0 +1,5 @@
+"""What a weight is worth, by what the gradients say: one criterion a file, ``THIS(**settings)``."""
+
+from ._criterion import Criterion, Scores
+
+__all__ = ["Criterion", "Scores"]

@@ -1,0 +1,127 @@
+"""The contract of the room, and how gradients over a set are taken from a network that is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ...descent.gradients import Everything
+from ...descent.gradients._pruned import prunable
+from ...errors import Diverged, SettingError
+from ...tasks._task import Batch, Task
+
+Scores = dict[str, Tensor]
+"""For each weight that may be pruned, by its name in ``model.named_parameters()``, how much each element matters."""
+
+Criterion = Callable[[nn.Module, Task, Everything], Scores]
+"""Give the scores of a network on a set: the larger, the more an element matters; 0 if it does nothing.
+
+Scores are not negative, but for the criteria that tell which way a weight goes (``movement``, ``grasp``): below 0 the
+network is better without it. ``batches`` yields the set once, always the same. The network comes back as it was:
+weights, gradients, modes and statistics. The same call gives the same scores.
+"""
+
+Each = Literal["sample", "batch"]
+Norms = Literal["running", "batch"]
+
+
+@contextmanager
+def still(model: nn.Module, *, norms: Norms = "running") -> Iterator[dict[str, nn.Parameter]]:
+    """Hold a network still while its gradients are taken, and give its weights that may be pruned.
+
+    Composite modules answer as they do while learning, for only then do all heads take part in the loss; layers as they
+    do afterwards: no dropout, and batch norm by its ``running`` statistics, or by those of the ``batch``, as a network
+    needs that has not learned yet. Chance that is left is the same each time. Everything is put back.
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    weights = prunable(model)
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    try:
+        for module, _ in modes:
+            module.training = bool(module._modules) or (norms == "batch" and isinstance(module, _NormBase))
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        with torch.random.fork_rng(devices), torch.enable_grad():
+            torch.manual_seed(0)
+            yield weights
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for p, was in wanted:
+            p.requires_grad_(was)
+        with torch.no_grad():
+            for buffer, old in buffers:
+                buffer.copy_(old)
+
+
+def loss_of_part(model: nn.Module, task: Task, part: Batch) -> Tensor:
+    """Give the loss of some samples as a tensor."""
+    return torch.stack([term.reshape(()) for term in task.loss(model(part.inputs), part.target).values()]).sum()
+
+
+def slopes(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = False) -> Scores:
+    """Give the gradient at each weight, 0 where the loss does not depend on it; ``again``: to be differentiated again.
+
+    The gradients that lie in ``p.grad`` are not touched.
+    """
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=again, allow_unused=True)
+    grads = {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(weights.items(), found, strict=True)}
+    check(grads)
+    return grads
+
+
+def check(values: Mapping[str, Tensor]) -> None:
+    """Raise where a value is not a finite number."""
+    for name, value in values.items():
+        if not bool(value.detach().isfinite().all()):
+            raise Diverged(
+                f"The gradient of {name!r} is not a finite number, so its weights cannot be ranked. "
+                "Look for damaged cases, or go back to weights whose loss is finite."
+            )
+
+
+def parts(batches: Everything, each: Each) -> Iterator[Batch]:
+    """Yield the set batch by batch, or sample by sample."""
+    if each not in ("sample", "batch"):
+        raise SettingError(f"Gradients are taken of each 'sample' or each 'batch', not of each {each!r}.")
+    empty = True
+    for batch in batches():
+        for i in range(len(batch.inputs) if each == "sample" else 1):
+            empty = False
+            at = slice(i, i + 1) if each == "sample" else slice(None)
+            yield Batch(batch.inputs[at], {k: v[at] for k, v in batch.target.items()}, batch.grids[at])
+    if empty:
+        raise SettingError("There is no sample to take gradients of. Give batches that hold at least one.")
+
+
+def means(
+    model: nn.Module,
+    task: Task,
+    batches: Everything,
+    weights: Mapping[str, Tensor],
+    *,
+    of: Sequence[Callable[[Tensor], Tensor]],
+    each: Each,
+) -> list[Scores]:
+    """Average some functions of the gradients over the set; a batch counts as often as it has samples."""
+    totals = [{name: torch.zeros_like(w) for name, w in weights.items()} for _ in of]
+    count = 0
+    for part in parts(batches, each):
+        size = len(part.inputs)
+        for name, g in slopes(loss_of_part(model, task, part), weights).items():
+            for total, function in zip(totals, of, strict=True):
+                total[name].add_(function(g), alpha=size)
+        count += size
+    return [{name: t.div_(count).detach() for name, t in total.items()} for total in totals]
+
+
+def itself(gradient: Tensor) -> Tensor:
+    """Give the gradient as it is, so that its mean over the set is that of the mean loss."""
+    return gradient

@@ -1,0 +1,35 @@
+"""The mean absolute gradient: a weight that no case wants to move does not matter."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ...descent.gradients import Everything
+from ...tasks._task import Task
+from ._criterion import Criterion, Each, Scores, means, still
+
+
+def gradient(*, each: Each = "sample") -> Criterion:
+    """Score a weight by mean |dL/dw| over the set: of the loss of each ``sample``, or of each ``batch``.
+
+    With ``masks_of(scores, epsilon=...)`` this is the gradient threshold: a weight whose mean absolute gradient is
+    below epsilon is set to 0. The absolute value stands inside the mean: the gradient of the mean loss is 0 at every
+    weight of a network that has learned to the end, and says nothing. Of batches it is smaller than of samples, for
+    their gradients cancel; so an epsilon belongs to one of the two, and to one size of batches.
+
+    It looks at the slope alone. How far a weight is from 0 it does not know; ``taylor`` does.
+    """
+
+    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+        with still(model) as weights:
+            return means(model, task, batches, weights, of=[absolute], each=each)[0]
+
+    return criterion
+
+
+def absolute(value: Tensor) -> Tensor:
+    """Give the size of each element."""
+    return value.abs()
+
+
+THIS = gradient

@@ -1,0 +1,34 @@
+"""GraSP: keep the connections that let the gradient flow."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ...descent.gradients import Everything
+from ...tasks._task import Task
+from ._criterion import Criterion, Scores, itself, means, still
+from ._curvature import curved
+
+
+def grasp(*, exact: bool = True) -> Criterion:
+    """Score a weight by w (H g), g the gradient and H the Hessian of the mean loss. Wang et al., ICLR 2020, eq. 8.
+
+    When w goes to 0, the squared norm of the gradient changes by -2 w (H g) to first order. The paper calls -w (H g)
+    the score and removes the weights where it is *highest*: those without which there is more gradient to descend by.
+    Here the larger matters more, so the sign is the other way round, and a score below 0 says that the network learns
+    better without it. Texts that remove the lowest of -w (H g), or take the absolute value, prune the wrong ones.
+
+    For the beginning of training: batch norm goes by the statistics of each batch. The paper's cooling of the logits
+    is left out, since a task need not have any. ``exact`` false does with layers that cannot be differentiated twice.
+    """
+
+    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+        with still(model, norms="batch") as weights:
+            (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
+            bent = curved(model, task, batches, weights, slope, exact=exact)
+            return {name: bent[name] * w.detach() for name, w in weights.items()}
+
+    return criterion
+
+
+THIS = grasp

@@ -1,0 +1,120 @@
+"""SynFlow: how much can flow through a weight from the input to the output, whatever the data."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ...descent.gradients import Everything
+from ...descent.gradients._pruned import Kept, lowest, prunable, with_best, zero_outside
+from ...errors import SettingError
+from ...models._blocks import InstanceNorm
+from ...tasks._task import Task
+from ._criterion import Criterion, Scores, parts, slopes, still
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)
+LAST = (nn.LayerNorm, nn.RMSNorm)
+"""The norms whose scale belongs to the last axes; that of the others belongs to the channels."""
+
+
+def synflow(*, rounds: int = 20, share: float = 0.9) -> Criterion:
+    """Score a weight by |w| dR/d|w|, R the sum of the outputs for an input of ones. Tanaka et al., NeurIPS 2020.
+
+    All is done on a copy that is linear and positive: weights are taken by their size, biases are 0, activations let
+    everything through, and a norm divides by the mean of what it is given, as by a constant, and multiplies by the size
+    of its scale. So in a chain of layers the scores of each layer sum to the same R. The set gives only the shape of an
+    input.
+
+    In one round the widest layers, over whose weights R is spread thinnest, are emptied and the network is cut in two.
+    With more ``rounds`` the copy is pruned to ``share`` step by step, its density falling as a power, and the flow is
+    measured again in between, so that what is left of a layer grows dear. The scores are then the order in which weights
+    went: the whole part counts the round, the rest is the score that the weight had then, against the largest.
+    """
+    if rounds < 1 or not 0 < share < 1:
+        raise SettingError(f"At least one round and a share between 0 and 1 are needed, not {(rounds, share)}.")
+
+    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+        del task
+        first = next(parts(batches, "batch")).inputs[:1]
+        copy = linear(model)
+        weights, ones = prunable(copy), torch.ones_like(first)
+        if rounds == 1:
+            return flow(copy, weights, ones)
+        order = {name: torch.zeros_like(w) for name, w in weights.items()}
+        kept: Kept = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+        for number in range(rounds):
+            zero_outside(weights, kept)
+            scores = flow(copy, weights, ones)
+            largest = max(float(s.max()) for s in scores.values()) or 1.0
+            for name, mask in kept.items():
+                order[name][mask] = number + 0.999 * (scores[name][mask] / largest)
+            if number == 0:
+                dead = {name: s == 0 for name, s in scores.items()}
+            kept = left_of(scores, kept, 1 - (1 - share) ** ((number + 1) / rounds))
+        return {name: s.detach().masked_fill(dead[name], 0.0) for name, s in order.items()}
+
+    return criterion
+
+
+@torch.no_grad()
+def linear(model: nn.Module) -> nn.Module:
+    """Copy a network as one that is linear and positive."""
+    copy = deepcopy(model)
+    for parent in list(copy.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NORMS):
+                setattr(parent, name, Divide(getattr(child, "weight", None), last=isinstance(child, LAST)))
+            elif is_activation(child):
+                setattr(parent, name, nn.Identity())
+    for name, p in copy.named_parameters():
+        if name.rpartition(".")[2] == "bias":
+            p.zero_()
+        else:
+            p.abs_()
+    return copy
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Tell whether a module is one of torch's functions of each element."""
+    return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
+
+
+class Divide(nn.Module):
+    """A norm made linear: divided by the mean size of what it is given, as by a constant, times the size of its scale.
+
+    Without the division the flow through a deep network is larger than a number can be.
+    """
+
+    def __init__(self, scale: Tensor | None, *, last: bool) -> None:
+        super().__init__()
+        self.scale = None if scale is None else nn.Parameter(scale.detach().abs().clone())
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x / x.detach().abs().mean().clamp_min(torch.finfo(x.dtype).tiny)
+        if self.scale is None:
+            return x
+        return x * (self.scale if self.last else self.scale.view(-1, *(1,) * (x.ndim - 2)))
+
+
+def flow(copy: nn.Module, weights: dict[str, nn.Parameter], ones: Tensor) -> Scores:
+    """Give |w| dR/d|w| of a network that is linear and positive."""
+    with still(copy):
+        out = copy(ones)
+        total = torch.stack([o.sum() for o in (out if isinstance(out, tuple) else (out,))]).sum()
+        return {name: (g * weights[name].detach()).abs() for name, g in slopes(total, weights).items()}
+
+
+def left_of(scores: Scores, kept: Kept, share: float) -> Kept:
+    """Keep all but the lowest ``share`` of all weights; what has gone is gone, and each layer keeps one."""
+    still_here = {name: scores[name].masked_fill(~mask, -1.0) for name, mask in kept.items()}
+    flat = torch.cat([s.flatten() for s in still_here.values()])
+    gone = lowest(flat, round(share * len(flat))).split([m.numel() for m in kept.values()])
+    left = {name: kept[name] & ~g.view(kept[name].shape) for name, g in zip(kept, gone, strict=True)}
+    return {name: with_best(mask, still_here[name]) for name, mask in left.items()}
+
+
+THIS = synflow
