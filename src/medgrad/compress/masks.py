@@ -25,8 +25,9 @@ def masks_of(
 
     The share is of all weights together, or of each layer (``scope``); given one for each name, as ``growth.shares``
     does, it is that of each layer. Of scores that are equal some go, spread evenly, so that the share is met to one
-    weight. The threshold compares raw scores and has no scope. No layer is emptied: the best weight of each stays, whatever it
-    scores, for without it the network would be cut in two.
+    weight. The threshold compares raw scores and has no scope.
+
+    No layer is emptied: the best weight of each stays, whatever it scores, lest the network be cut in two.
 
     >>> masks_of({"a": torch.tensor([3.0, 1.0, 2.0, 4.0])}, share=0.5)["a"].tolist()
     [True, False, False, True]

@@ -30,8 +30,8 @@ def synflow(*, rounds: int = 20, share: float = 0.9) -> Criterion:
 
     In one round the widest layers, over whose weights R is spread thinnest, are emptied and the network is cut in two.
     With more ``rounds`` the copy is pruned to ``share`` step by step, its density falling as a power, and the flow is
-    measured again in between, so that what is left of a layer grows dear. The scores are then the order in which weights
-    went: the whole part counts the round, the rest is the score that the weight had then, against the largest.
+    measured again in between, so that what is left of a layer grows dear. The scores are then the order in which
+    weights went: the whole part counts the round, the rest is the score that the weight had then, against the largest.
     """
     if rounds < 1 or not 0 < share < 1:
         raise SettingError(f"At least one round and a share between 0 and 1 are needed, not {(rounds, share)}.")
