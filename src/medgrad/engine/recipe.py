@@ -68,7 +68,8 @@ class Recipe:
     ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
     which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
     where it is absent, or its name is "none", the model learns by descent. ``start`` names learned ``weights`` to begin
-    with and, by how their names begin, ``only`` which.
+    with and, by how their names begin, ``only`` which. ``widths`` are those of layers, by name, that have others than
+    the settings of the model give them, since channels were cut from it.
     """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
@@ -84,6 +85,7 @@ class Recipe:
     rates: tuple[Table, ...] = ()
     training: Training = field(default_factory=Training)
     answering: Answering = field(default_factory=Answering)
+    widths: Table = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for room, table in self.named():
@@ -96,6 +98,13 @@ class Recipe:
         check_keys(self.start, ("weights", "only"), "[start]")
         if self.start and not self.start.get("weights"):
             raise SettingError("[start] names no 'weights'. Give a run or a .safetensors file.")
+        for layer, numbers in self.widths.items():
+            if (
+                not isinstance(numbers, (list, tuple))
+                or not numbers
+                or any(type(n) is not int or n < 1 for n in numbers)
+            ):
+                raise SettingError(f"{layer!r} in [widths] is a list of whole numbers above 0, but it is {numbers!r}.")
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
@@ -232,7 +241,7 @@ def to_toml(recipe: Recipe) -> str:
 
 def table_lines(head: str, table: Table) -> list[str]:
     """Write one table; what is None is absent."""
-    return [head, *[f"{k} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
+    return [head, *[f"{toml_key(k)} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
 
 
 def toml_value(value: Any) -> str:

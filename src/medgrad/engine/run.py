@@ -13,6 +13,7 @@ from torch import nn
 
 from .. import registry
 from ..errors import FormatError, SettingError
+from ..models._narrow import narrowed
 from ..prepare._step import Step, build_steps
 from ..tasks._task import Task
 from .checkpoint import read_checkpoint, restore_order, write_text
@@ -94,7 +95,8 @@ def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
         )
     if "shape" in signature(make).parameters and not settings.get("shape"):
         settings["shape"] = recipe.training.patch
-    return make(planes, task.outputs.channels, task.dims, **settings)
+    model = make(planes, task.outputs.channels, task.dims, **settings)
+    return narrowed(model, recipe.widths) if recipe.widths else model
 
 
 def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
