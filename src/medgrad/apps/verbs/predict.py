@@ -1,7 +1,8 @@
-"""``medgrad predict``: answers about new images."""
+"""``medgrad predict``: answers about new images, by a run or by an artefact of one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,30 +13,41 @@ from ._words import Device
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The run.")],
+    run: Annotated[Path, typer.Argument(help="The run, or what export made of it.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
     kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg, json, coco or sr, not as the input.")] = "",
     device: Device = None,
+    engine: Annotated[str, typer.Option(help="onnxruntime or openvino, not the quickest (artefacts only).")] = "",
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
-    from ...engine.predict import in_short, inputs_of
-    from ...engine.predict import predict as ask
-    from ...engine.run import open_run
     from ...engine.teller import Silent
     from ...errors import MedgradError, SettingError
+    from ...runtime.artefact import is_artefact
+    from ...runtime.inputs import inputs_of
+    from ...runtime.put import in_short
 
     source, out = Path(source), Path(out)
     if kind not in ("", "nifti", "dicomseg", "json", "coco", "sr"):
         raise SettingError(f"--as is nifti, dicomseg, json, coco or sr, not {kind!r}.")
     teller = teller or Silent()
-    trained = open_run(run, device=device)
-    total = len(inputs_of(source, trained.task.channels))
+    by_artefact = is_artefact(run)
+    if device and by_artefact:
+        raise SettingError("An artefact answers on the processor. Leave --device out, or give the run itself.")
+    if engine and not by_artefact:
+        raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
+    if by_artefact:
+        channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine)
+    else:
+        channels, asked, taken = by_run(run, source, out, kind=kind, device=device)
+    total = len(inputs_of(source, channels))
+    if taken:
+        teller.say(f"Answering with {taken['engine']}.")
     answers, failed = [], []
     with teller.bar("Answering") as bar:
-        for number, answered in enumerate(ask(trained, source, out, kind=kind)):
+        for number, answered in enumerate(asked):
             bar(number + 1, total, "")
             if answered.failed:
                 failed.append({"input": answered.source, "why": answered.failed})
@@ -46,7 +58,42 @@ def predict(
     if not answers:
         raise MedgradError(f"No answer could be given: {failed[0]['why']}")
     text = "\n".join(f"{a['input']}: {a['said']} -> {', '.join(a['written'])}" for a in answers)
-    return {"text": text, "answers": answers, "failed": failed}
+    return {"text": text, "answers": answers, "failed": failed, **taken}
+
+
+Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
+"""The channels of a case, the answers as they are asked for, and what is to be said about who answers."""
+
+
+def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None) -> Ready:
+    """Make ready to answer with a run."""
+    from ...engine.predict import predict as ask
+    from ...engine.run import open_run
+
+    trained = open_run(run, device=device)
+    return trained.task.channels, ask(trained, source, out, kind=kind), {}
+
+
+def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str) -> Ready:
+    """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
+    from ...runtime.answer import answer
+    from ...runtime.artefact import open_artefact
+    from ...runtime.choose import choose
+    from ...runtime.put import answered
+
+    artefact = open_artefact(folder)
+    ask, chosen, tried = choose(artefact, engine=engine)
+    asked = answered(
+        lambda case: answer(artefact, ask, case),
+        source,
+        out,
+        kind=kind,
+        task=artefact.kind,
+        channels=artefact.channels,
+        dims=artefact.dims,
+    )
+    rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]
+    return artefact.channels, asked, {"engine": chosen.name, "tried": rows}
 
 
 THIS = predict

@@ -1,0 +1,40 @@
+"""``medgrad export``: a run for runtimes that know no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run.")],
+    *,
+    to: Annotated[str, typer.Option(help="onnx, openvino, torch-export or monai-bundle.")] = "onnx",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to (default: into the run).")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="In 8 bits, measured on training patients.")] = False,
+    calibrate: Annotated[Path | None, typer.Option(help="Cases to measure on, if the run's own are gone.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="How far off answers may be, as a share.")] = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Write a run as an artefact that answers without torch; it fails unless both give the same answers."""
+    from ...errors import SettingError, nearest
+    from ...export._export import export as make
+    from ...registry import names
+
+    known = [n.replace("_", "-") for n in names("export")]
+    if to not in known:
+        raise SettingError(f"--to is one of {', '.join(known)}, not {to!r}.{nearest(to, known)}")
+    done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, teller=teller)
+    text = (
+        f"{done.folder}: {done.bytes / 1e6:.3g} MB, agrees with the run on {done.agreement.cases} {done.on}: "
+        f"{done.agreement.words}"
+    )
+    agreed = {**done.agreement.as_dict(), "on": done.on}
+    return {"text": text, "artefact": str(done.folder), "bytes": done.bytes, "agreement": agreed, "ways": done.ways}
+
+
+THIS = export

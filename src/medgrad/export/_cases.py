@@ -1,0 +1,126 @@
+"""Which cases measure the ranges of an 8-bit network, and which judge whether it agrees: never the same patients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Case, Cohort, Entry
+from ..data.layouts import Hints, recognise
+from ..engine.record import hash_of
+from ..engine.sample import cover
+from ..errors import MedgradError, SettingError
+from ..prepare._step import prepare
+from ..runtime.artefact import Artefact
+from ..runtime.encode import stacked
+from ..runtime.windows import blind, part
+
+PATIENTS, JUDGES, WINDOWS = 16, 6, 4
+"""So many patients measure ranges, so many judge, and so many windows are shown of each who measures."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Cases not read yet, and a word on where those who judge come from."""
+
+    measure: tuple[tuple[Cohort, Entry], ...] = ()
+    judge: tuple[tuple[Cohort, Entry], ...] = ()
+    judged_on: str = "made-up windows"
+
+
+def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = False) -> Sides:
+    """Choose cases by patient: ranges are measured on the training side alone, and judged on validation cases.
+
+    Where no validation case is at hand, patients of the training side judge who did not measure. ``folder`` holds
+    cases to measure on where the run's own are not at hand; what validates or tests the run is not taken from it.
+    """
+    known = recorded(run)
+    home = home_of(known)
+    given = allowed(recognise(folder), known) if folder is not None else None
+    train = patients(given if given is not None else home, ("train", None))
+    val = patients(home, ("val",))
+    if measures and not train:
+        raise SettingError(
+            "There are no training cases at hand to measure ranges on. Give a folder with some: --calibrate FOLDER."
+        )
+    spare = max(1, len(train) // 5) if not val and len(train) > 1 else 0
+    measure = train[: min(PATIENTS, len(train) - spare)] if measures else []
+    others = train[len(measure) :] if measures else train
+    judge, on = (val, "validation cases") if val else (others, "training patients who measured no range")
+    if measures and not judge:
+        raise SettingError("One patient cannot measure and judge. Give a folder with more: --calibrate FOLDER.")
+    if not judge:
+        return Sides()
+    return Sides(tuple(measure), tuple(judge[:JUDGES]), on if measures or val else "training cases")
+
+
+def recorded(run: Path) -> dict[str, Any]:
+    """Read who was in which split when the run learned; nothing where that is not known."""
+    try:
+        found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def home_of(known: dict[str, Any]) -> Cohort | None:
+    """Find the cases that a run learned from where they lay then, each on its side; None where they are gone."""
+    if not known or not Path(known.get("root", "")).exists():
+        return None
+    try:
+        cohort = recognise(known["root"], Hints(None, None, known.get("task")))
+    except (MedgradError, ValueError, OSError):
+        return None
+    rows = {row["id"]: row for row in known["cases"]}
+    entries = []
+    for entry in cohort.entries:
+        row = rows.get(entry.id)
+        if row is not None and row["hash"] == hash_of(entry):
+            entries.append(replace(entry, split=row["split"], patient=row["patient"]))
+    return replace(cohort, entries=tuple(entries)) if entries else None
+
+
+def allowed(cohort: Cohort, known: dict[str, Any]) -> Cohort:
+    """Leave out of a folder whatever the run was validated or tested on: by name, by patient or by content."""
+    held = [row for row in known.get("cases", ()) if row["split"] in ("val", "test")]
+    names = {row["id"] for row in held} | {row["patient"] for row in held}
+    hashes = {row["hash"] for row in held}
+    kept = [e for e in cohort.entries if not {e.id, e.patient or e.id} & names and hash_of(e) not in hashes]
+    return replace(cohort, entries=tuple(e for e in kept if e.split in ("train", None)))
+
+
+def patients(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[Cohort, Entry]]:
+    """Give one case of each patient on some sides of the split, in an order drawn by a fixed seed."""
+    if cohort is None:
+        return []
+    first: dict[str, Entry] = {}
+    for entry in sorted(cohort.entries, key=lambda e: e.id):
+        if entry.split in splits:
+            first.setdefault(entry.patient or entry.id, entry)
+    order = np.random.default_rng(0).permutation(len(first))
+    entries = list(first.values())
+    return [(cohort, entries[i]) for i in order]
+
+
+def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDArray[np.float32]]:
+    """Read cases and cut what the network would be shown of them: the whole, or a few windows of each."""
+    shown = []
+    for cohort, entry in chosen:
+        case, _ = prepare(blind(cohort.load(entry)), artefact.steps)
+        shown += [stacked(box, artefact.channels)[None] for box in cut(artefact, case)]
+    return shown
+
+
+def cut(artefact: Artefact, case: Case) -> list[Case]:
+    """Give the parts of a prepared case that are shown, spread over it."""
+    if artefact.reading == "chances":
+        return [case]
+    starts = cover(case.grid.shape, artefact.patch)
+    chosen = np.random.default_rng(len(starts)).permutation(len(starts))[:WINDOWS]
+    return [part(case, starts[i], artefact.patch) for i in sorted(chosen)]

@@ -1,0 +1,227 @@
+"""A run made into an artefact that a foreign runtime answers with, and shown to agree before it is kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import registry
+from ..engine.answer import answer as answer_with_torch
+from ..engine.checkpoint import read_checkpoint
+from ..engine.run import Run, Trained, open_run
+from ..engine.teller import Silent, Teller
+from ..errors import MedgradError, SettingError
+from ..runtime.agree import TOLERANCE, Agreement, agreement
+from ..runtime.answer import Ask, answer
+from ..runtime.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact, reading_of
+from ..runtime.choose import ROOM, read, stored, usable
+from ..runtime.files import write_bytes, write_text
+from ..version import VERSION as MEDGRAD
+from ._cases import Sides, choose_cases, feed
+from ._finish import FLOAT32, as_float32, examples, finish
+from ._target import Finished, Target
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the artefact lies, how large its network is, and how far it agrees with its run."""
+
+    folder: Path
+    bytes: int
+    agreement: Agreement
+    on: str
+    ways: Mapping[str, Any]
+
+
+def export(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    to: str = "onnx",
+    int8: bool = False,
+    calibrate: Path | str | None = None,
+    tolerance: float | None = None,
+    teller: Teller | None = None,
+) -> Exported:
+    """Write an artefact, or raise if its answers are further from the run's than ``tolerance``.
+
+    By default that is 0.001 of the elements (or of a probability, or of the boxes); in 8 bits 0.01, and 0.05 of a
+    probability or of the boxes. The artefact is there as a whole or not at all.
+    """
+    run, teller, kind = Path(run), teller or Silent(), to.replace("-", "_")
+    target: Target = registry.find("export", kind)
+    shrink = getattr(target, "shrink", None)
+    if int8 and shrink is None:
+        raise SettingError(f"--int8 is for --to onnx and --to openvino, not for {to}.")
+    folder = Path(out) if out is not None else run / "exported" / (f"{to}-int8" if int8 else to)
+    refuse_strangers(folder)
+    trained = open_run(run, device="cpu")
+    reading = reading_of(trained.task.kind)
+    precision = "int8" if int8 else "float32"
+    limit = TOLERANCE[precision][reading] if tolerance is None else tolerance
+    about = facts(run, trained, target=to, network=target.network, precision=precision, tolerance=limit)
+    sides = choose_cases(run, folder=None if calibrate is None else Path(calibrate), measures=int8)
+    finished = finish(trained, about["planes"], about)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary.mkdir()
+    try:
+        teller.say(f"Writing the network as {to}.")
+        target.write(finished, temporary)
+        artefact = Artefact(temporary, about)
+        if int8 and shrink is not None:
+            shown = feed(artefact, sides.measure)
+            teller.say(f"Measuring ranges on {len(shown)} windows of {len(sides.measure)} training patients.")
+            shrink(finished, temporary, shown)
+        done = judged(artefact, trained, finished, target, sides, limit, teller)
+        put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Exported(folder, *done)
+
+
+def facts(
+    run: Path, trained: Trained, *, target: str, network: str, precision: str, tolerance: float
+) -> dict[str, Any]:
+    """Gather what an ``artefact.json`` says but for what is found out later."""
+    recipe = trained.recipe
+    weights = [each.best if each.best.exists() else each.last for each in (Run(run).folds or [Run(run)])]
+    return {
+        "artefact": VERSION,
+        "medgrad": MEDGRAD,
+        "target": target,
+        "precision": precision,
+        "network": network,
+        "reading": reading_of(trained.task.kind),
+        "task": trained.task.settings(),
+        "prepare": [dict(link) for link in recipe.prepare],
+        "patch": list(recipe.training.patch),
+        "overlap": recipe.answering.overlap,
+        "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
+        "planes": int(read_checkpoint(weights[0])["planes"]),
+        "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},
+        "tolerance": tolerance,
+    }
+
+
+def judged(
+    artefact: Artefact,
+    trained: Trained,
+    finished: Finished,
+    target: Target,
+    sides: Sides,
+    limit: float,
+    teller: Teller,
+) -> tuple[int, Agreement, str, dict[str, Any]]:
+    """Show that the written network agrees with its run, and write down how far; raise if it does not."""
+    engines = usable(artefact)
+    native = target.engine if target.engine in engines else engines[0]
+    ask = registry.find(ROOM, native).open(artefact.network)
+    windows = examples(trained.task, artefact.about["planes"], artefact.patch)
+    made_up, largest = on_windows(artefact, finished, ask, windows)
+    cases, wanted = originals(trained, sides, teller)
+    found = compared(artefact, ask, cases, wanted) if cases else made_up
+    if found.off > limit:
+        raise MedgradError(
+            f"The exported network and the run agree too little on {found.cases} {sides.judged_on}: {found.words} "
+            f"(off by {found.off:.4g}, allowed {limit:g}). Give --tolerance to keep it, or export without --int8."
+        )
+    ways = others(artefact, native, engines, cases, wanted, found)
+    out = io.BytesIO()
+    np.savez_compressed(out, allow_pickle=False, **stored(artefact, windows, ask))
+    write_bytes(artefact.folder / EXAMPLE, out.getvalue())
+    files = {
+        p.relative_to(artefact.folder).as_posix(): hash_of(p) for p in sorted(artefact.folder.rglob("*")) if p.is_file()
+    }
+    told = found.as_dict() | {"on": sides.judged_on, "engine": native, "largest_output_difference": largest}
+    whole = {**artefact.about, "agreement": told, "ways": ways, "files": files}
+    write_text(artefact.folder / FILE, json.dumps(whole, indent=1) + "\n")
+    size = sum(p.stat().st_size for p in artefact.folder.glob(f"{artefact.network.stem}.*"))
+    return size or artefact.network.stat().st_size, found, sides.judged_on, ways
+
+
+def on_windows(
+    artefact: Artefact, finished: Finished, ask: Ask, windows: Sequence[NDArray[np.float32]]
+) -> tuple[Agreement, float]:
+    """Hold the written network against the module on made-up windows: what is read, and the numbers themselves."""
+    pairs, largest = [], 0.0
+    for shown in windows:
+        with torch.inference_mode():
+            said = finished.module(torch.from_numpy(shown))
+        wanted = [s.numpy() for s in (said if isinstance(said, tuple) else (said,))]
+        got = ask(shown)
+        largest = max([largest, *(float(np.abs(w - g).max()) for w, g in zip(wanted, got, strict=True))])
+        pairs.append((read(artefact, wanted), read(artefact, got)))
+    return agreement(pairs), largest
+
+
+def originals(trained: Trained, sides: Sides, teller: Teller) -> tuple[list[Any], list[Any]]:
+    """Read the cases that judge, and answer about each with torch in float32."""
+    models, cases, said = as_float32(trained), [], []
+    with teller.bar("Asking the run") as bar:
+        for number, (cohort, entry) in enumerate(sides.judge):
+            case = cohort.load(entry)
+            cases.append(case)
+            said.append(
+                answer_with_torch(
+                    models,
+                    trained.task,
+                    case,
+                    steps=trained.steps,
+                    patch=trained.recipe.training.patch,
+                    place=FLOAT32,
+                    how=trained.recipe.answering,
+                )
+            )
+            bar(number + 1, len(sides.judge), "")
+    return cases, said
+
+
+def compared(artefact: Artefact, ask: Ask, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
+    """Hold the answers of an artefact against those of its run."""
+    return agreement([(said, answer(artefact, ask, case)) for case, said in zip(cases, wanted, strict=True)])
+
+
+def others(
+    artefact: Artefact,
+    native: str,
+    engines: Sequence[str],
+    cases: Sequence[Any],
+    wanted: Sequence[Any],
+    found: Agreement,
+) -> dict[str, Any]:
+    """Say of every engine here, in every precision that it has, how far it agrees on the cases; nothing without any."""
+    if not cases:
+        return {}
+    ways = {}
+    for name in engines:
+        for way in registry.find(ROOM, name).ways():
+            is_native = name == native and way == "float32"
+            ask = None if is_native else registry.find(ROOM, name).open(artefact.network, way=way)
+            ways[f"{name}, {way}"] = (found if ask is None else compared(artefact, ask, cases, wanted)).as_dict()
+    return ways
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Raise if something stands where the artefact is to be that is none."""
+    if folder.exists() and not is_artefact(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingError(f"{str(folder)!r} is there and is no artefact, so it is left alone. Give another place.")
+
+
+def put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder to its name; an older artefact there goes away after."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""A run's networks as one module whose output is finished: nothing is left to do to it that takes tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .. import registry
+from ..engine.device import Mixed, Place
+from ..engine.run import Trained
+from ..errors import SettingError
+from ..runtime.artefact import reading_of
+from ..tasks._task import Task, finest
+from ..tasks.classification import Classification
+from ..tasks.detection import Detection
+from ._target import Finished
+
+EXAMPLES = 3
+"""So many made-up windows stand in an artefact, so that an engine can be tried."""
+
+FLOAT32 = Place("cpu", torch.float32)
+
+
+class Mean(nn.Module):
+    """The mean of what several networks say, and of what each says of the input mirrored along ``flips``."""
+
+    def __init__(self, networks: Sequence[nn.Module], flips: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        ways = product(*[(False, True)] * len(flips))
+        self.turns = [[a + 2 for a, on in zip(flips, way, strict=True) if on] for way in ways]
+
+    def forward(self, x: Tensor) -> Tensor:
+        said = [finest(network(x.flip(t) if t else x)) for t in self.turns for network in self.networks]
+        return sum(said[1:], said[0]) / len(said) if len(said) > 1 else said[0]
+
+
+class Chances(nn.Module):
+    """Probabilities, as calibrated."""
+
+    def __init__(self, logits: nn.Module, task: Classification) -> None:
+        super().__init__()
+        self.logits, self.exclusive, self.temperature = logits, task.exclusive, task.temperature
+        self.register_buffer("shift", torch.tensor(task.shift or (0.0,) * len(task.labels)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = (self.logits(x) + self.shift) / self.temperature
+        return logits.softmax(1) if self.exclusive else logits.sigmoid()
+
+
+class Found(nn.Module):
+    """Corners of candidates, and the probability of each class."""
+
+    def __init__(self, network: nn.Module, task: Detection) -> None:
+        super().__init__()
+        self.network = network
+        self.read = registry.find("models", task.detector).boxes
+        self.dims, self.classes = task.dims, len(task.labels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.read(finest(self.network(x)), dims=self.dims, classes=self.classes)
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """Give the network itself, out of what runs it in a faster type."""
+    return (model.network if isinstance(model, Mixed) else model).float().eval()
+
+
+def as_float32(trained: Trained) -> tuple[nn.Module, ...]:
+    """Give the networks of a run as they answer in float32, which is what an artefact must agree with."""
+    return tuple(Mixed(plain(m), FLOAT32).eval() for m in trained.models)
+
+
+def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> Finished:
+    """Make the one module of a run that is exported."""
+    task, reading = trained.task, reading_of(trained.task.kind)
+    networks = [plain(m) for m in trained.models]
+    if isinstance(task, Detection):
+        if len(networks) > 1:
+            raise SettingError(
+                f"This run has {len(networks)} folds, and the boxes of several networks have no mean that one network "
+                "could give. Export one of them: medgrad export RUN/fold-0."
+            )
+        module: nn.Module = Found(networks[0], task)
+    elif isinstance(task, Classification):
+        module = Chances(Mean(networks, trained.recipe.answering.flips), task)
+    else:
+        module = Mean(networks)
+    inputs = torch.from_numpy(examples(task, planes, trained.recipe.training.patch)[0])
+    return Finished(module.eval(), inputs, reading, about)
+
+
+def examples(task: Task, planes: int, patch: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Make up windows (1, planes, *patch) out of the task's own example, at the scale of prepared images.
+
+    They are rounded as they will be kept.
+    """
+    made = []
+    for seed in range(EXAMPLES):
+        array = next(iter(task.example(seed).images.values())).planes[0].astype(np.float32)
+        array = (array - array.mean()) / max(float(array.std()), 1e-6)
+        shape = tuple(patch) or array.shape
+        room = [(0, max(0, n - s)) for n, s in zip(shape, array.shape, strict=True)]
+        array = np.pad(array, room, mode="wrap")[tuple(slice(n) for n in shape)]
+        noise = np.random.default_rng(seed).normal(0, 0.1, (planes, *shape))
+        made.append((array + noise)[None].astype(np.float16).astype(np.float32))
+    return made

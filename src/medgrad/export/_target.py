@@ -1,0 +1,68 @@
+"""What a target of export offers; each file of this folder ends in ``THIS = <one of this kind>``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..runtime.artefact import OUTPUTS, Reading
+
+OPSET = 17
+Feed = Sequence[NDArray[np.float32]]
+"""What a network is shown while the ranges of its values are measured: inputs (1, planes, *shape) each."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A network whose output needs no more tensors, an input that it takes, and what the artefact will say of it.
+
+    Windows of ``logits`` have one shape. What is read as ``chances`` or ``boxes`` may be shown at any.
+    """
+
+    module: nn.Module
+    inputs: Tensor
+    reading: Reading
+    about: Mapping[str, Any]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return OUTPUTS[self.reading]
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """The axes of the input whose length may change."""
+        return () if self.reading == "logits" else tuple(range(2, self.inputs.ndim))
+
+
+class Target(Protocol):
+    """A form for other runtimes. ``network`` is the network's file within the artefact, ``engine`` what checks it."""
+
+    network: str
+    engine: str
+
+    def write(self, finished: Finished, folder: Path) -> None:
+        """Write the network, and whatever else the form has, in float32."""
+
+
+class Shrinking(Target, Protocol):
+    """A form that has 8 bits too."""
+
+    def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
+        """Turn the written network to 8 bits, its ranges measured on what it is fed."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep a tracer's warnings to itself: that what it sees is fixed is meant, and what may move is checked after."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

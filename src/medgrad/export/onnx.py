@@ -1,0 +1,84 @@
+"""ONNX: for ONNX Runtime, OpenVINO and most others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import need
+from ._target import OPSET, Feed, Finished, quietly
+
+LAYERS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
+"""What is computed in 8 bits; all between stays in float32, since corners of boxes have no 8 bits to spare."""
+
+
+class Onnx:
+    """Written by torch's tracing exporter, which is quick and whose graphs every runtime knows well."""
+
+    network = "network.onnx"
+    engine = "onnxruntime"
+
+    def write(self, finished: Finished, folder: Path) -> None:
+        """Write the network."""
+        write_onnx(finished, folder / self.network)
+
+    def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
+        """Turn the network to 8 bits with ONNX Runtime's static quantisation."""
+        del finished
+        need("onnx", extra="onnx")
+        tool: Any = need("onnxruntime.quantization", extra="onnx")
+        path, plain = folder / self.network, folder / "float32.onnx"
+        path.replace(plain)
+
+        class Fed(tool.CalibrationDataReader):  # type: ignore[misc]
+            left = iter(feed)
+
+            def get_next(self) -> dict[str, Any] | None:
+                inputs = next(self.left, None)
+                return None if inputs is None else {"inputs": inputs}
+
+        with quietly(), silent():
+            tool.quantize_static(
+                str(plain),
+                str(path),
+                Fed(),
+                quant_format=tool.QuantFormat.QDQ,
+                per_channel=True,
+                op_types_to_quantize=LAYERS,
+            )
+        plain.unlink()
+
+
+def write_onnx(finished: Finished, path: Path) -> None:
+    """Write a network as ONNX."""
+    axes = {"inputs": {a: f"axis_{a - 2}" for a in finished.moving}} if finished.moving else None
+    with quietly(), torch.inference_mode():
+        torch.onnx.export(
+            finished.module,
+            (finished.inputs,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["inputs"],
+            output_names=list(finished.outputs),
+            dynamic_axes=axes,
+        )
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep what a tool logs on the root logger away from a person who cannot act on it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+THIS = Onnx()

@@ -1,0 +1,31 @@
+"""torch's exported program: for AOTInductor, ExecuTorch and torch itself, without our code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import SettingError
+from ._target import Finished, quietly
+
+
+class TorchExport:
+    """A ``.pt2`` file: the graph and its weights."""
+
+    network = "network.pt2"
+    engine = "torch_export"
+
+    def write(self, finished: Finished, folder: Path) -> None:
+        """Write the network."""
+        moves = dict.fromkeys(finished.moving, torch.export.Dim.AUTO)
+        try:
+            with quietly(), torch.no_grad():
+                program = torch.export.export(finished.module, (finished.inputs,), dynamic_shapes=(moves,))
+                torch.export.save(program, folder / self.network)
+        except (RuntimeError, ValueError, AssertionError, NotImplementedError) as reason:
+            line = str(reason).strip().splitlines()[0][:200]
+            raise SettingError(f"torch cannot export this network ({line}). Try --to onnx.") from reason
+
+
+THIS = TorchExport()

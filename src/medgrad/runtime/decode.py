@@ -1,0 +1,50 @@
+"""What a network said, as the answer that the task would give: the same decoding, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Boxes, Grid, LabelMap, Scores
+from ..data.types import boxed
+from .boxes import cut, joined, meant, nms, take, uncut
+
+CANDIDATES = 10
+"""Of so many times the boxes that are kept, the likeliest are thinned."""
+
+
+def labels(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> LabelMap:
+    """Give the likeliest label of every element, of logits (classes, *shape)."""
+    kind = np.uint8 if len(task["labels"]) < 256 else np.int32
+    return LabelMap(logits.argmax(axis=0).astype(kind), grid, dict(enumerate(task["labels"], 1)))
+
+
+def scores(chances: NDArray[Any], task: Mapping[str, Any]) -> Scores:
+    """Give probabilities (classes,); where just one class can hold, they sum to 1 to the last digit."""
+    values = chances.astype(np.float64)
+    return Scores(values / values.sum() if task["exclusive"] else values, tuple(task["labels"]), task["exclusive"])
+
+
+def boxes(corners: NDArray[Any], chances: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> Boxes:
+    """Give the boxes that are left of candidates (n, 2 * dims) with chances (n, classes), in the patient's space."""
+    where, kinds = np.nonzero(chances > task["least"])
+    best = np.argsort(-chances[where, kinds], kind="stable")[: CANDIDATES * task["kept"]]
+    where, kinds = where[best], kinds[best].astype(np.int64)
+    found, sure = corners[where], chances[where, kinds]
+    chosen = nms(found, sure, overlap=task["overlap"], labels=kinds)[: task["kept"]]
+    world = boxed(cut(found[chosen].astype(np.float64), grid.shape), grid.world)
+    told = meant(sure[chosen].astype(np.float64), kinds[chosen], slopes=task["slopes"], shifts=task["shifts"])
+    return Boxes(world, kinds[chosen], told, dict(enumerate(task["labels"])))
+
+
+def gathered(answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid, task: Mapping[str, Any]) -> Boxes:
+    """Put the boxes of overlapping windows of an image together, once."""
+    if len(answers) == 1:
+        return answers[0]
+    every = joined([uncut(a, w, grid) for a, w in zip(answers, windows, strict=True)])
+    assert every.scores is not None
+    at = boxed(every.corners, grid.index)
+    return take(every, nms(at, every.scores, overlap=task["overlap"], labels=every.labels)[: task["kept"]])

@@ -1,0 +1,1 @@
+"""What runs an exported network: one runtime a file."""
