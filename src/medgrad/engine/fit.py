@@ -20,6 +20,7 @@ from ..data.split import folds as make_folds
 from ..data.split import split as make_split
 from ..errors import LayoutError, SettingError
 from ..prepare._step import build_steps
+from ..tasks._task import Task
 from ..version import VERSION
 from .cache import Failure, Prepared, clear, load_side
 from .calibrate import calibrated, drawn_more, uncalibrated
@@ -172,13 +173,27 @@ def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> t
     if not team.leads:
         return "", []
     teller.say(f"It ended because {ended}.")
-    trained = open_run(run.folder, device=how.device)
+    return ended, settle(run, recipe, task, valid, failures, device=how.device, teller=teller)
+
+
+def settle(
+    run: Run,
+    recipe: Recipe,
+    task: Task,
+    valid: Sequence[Prepared],
+    failures: Sequence[Failure],
+    *,
+    device: str | None,
+    teller: Teller,
+) -> list[Judged]:
+    """Judge what has learned on its validation cases, and calibrate it by them."""
+    trained = open_run(run.folder, device=device)
     judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
     run.write_recipe(replace(recipe, task=task.settings()))
     run.note(calibration=told)
     clear(run.folder / "cache")
-    return ended, judged
+    return judged
 
 
 def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
