@@ -1,0 +1,60 @@
+"""The cases that a run learned from, where they lay then, each on the side on which it stood."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..data import Cohort
+from ..data.cohort import narrowed
+from ..data.layouts import Hints, recognise
+from ..data.pairs import paired
+from ..errors import LayoutError, MedgradError
+from .record import hash_of
+
+
+def recorded(run: Path) -> dict[str, Any]:
+    """Read who was in which split when a run learned; nothing where that is not known."""
+    try:
+        found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def home_of(run: Path, folder: Path | None = None) -> Cohort:
+    """Find the cases that a run learned from, or raise if they are gone or changed.
+
+    ``folder`` is where they lie now, if that is elsewhere. What has been added since stands on no side.
+    """
+    known = recorded(run)
+    root = folder or Path(known.get("root", ""))
+    if not known or not root.exists():
+        raise LayoutError(f"The cases that {str(run)!r} learned from are not at {str(root)!r}. Say where with --data.")
+    cohort = recognise(root, Hints(None, None, known.get("task")))
+    if set(known.get("labels", ())) < set(cohort.labels):
+        cohort = narrowed(cohort, known["labels"])
+    if cohort.task == "registration" and not {e.id for e in cohort.entries} & {row["id"] for row in known["cases"]}:
+        cohort = paired(cohort)
+    rows = {row["id"]: row for row in known["cases"]}
+    entries = []
+    for entry in cohort.entries:
+        row = rows.get(entry.id)
+        if row is None:
+            continue
+        if row["hash"] != hash_of(entry):
+            raise LayoutError(f"The case {entry.id!r} has changed since {str(run)!r} learned from it. Put it back.")
+        entries.append(replace(entry, split=row["split"], patient=row["patient"]))
+    if not entries:
+        raise LayoutError(f"{str(root)!r} has none of the cases that {str(run)!r} learned from.")
+    return replace(cohort, entries=tuple(entries))
+
+
+def home_if_there(run: Path) -> Cohort | None:
+    """Find the cases that a run learned from; None where they are gone or changed."""
+    try:
+        return home_of(run)
+    except (MedgradError, ValueError, OSError):
+        return None
