@@ -26,6 +26,7 @@ ROOMS = {
     "descent.schedules": "Schedules",
     "descent.solvers": "Solvers",
     "descent.stopping": "Rules of stopping",
+    "compress.criteria": "Criteria of pruning",
     "metrics": "Metrics",
     "data.formats": "Formats",
     "data.layouts": "Layouts",

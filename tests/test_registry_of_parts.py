@@ -7,7 +7,8 @@ from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
 
 ROOMS = ("tasks", "models", "losses", "similarity", "regularity", "transforms", "augment",
          "prepare", "metrics", "data.formats", "data.layouts", "apps.verbs", "descent.optimisers", "descent.gradients",
-         "descent.schedules", "descent.solvers", "descent.stopping", "engine.trackers")  # fmt: skip
+         "descent.schedules", "descent.solvers", "descent.stopping", "engine.trackers",
+         "compress.criteria")  # fmt: skip
 EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
 
 
