@@ -1,0 +1,114 @@
+"""Which channel each element of a tensor belongs to, as tensors flow through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+
+LOCKED = 0
+"""The channel of all that must stay."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The channel of each element along one axis of a tensor; along all its other axes the channel is the same."""
+
+    axis: int
+    ids: Numbers
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A parameter or buffer of the network, as it stands there."""
+
+    name: str
+
+
+class Uniform:
+    """A tensor that holds one number everywhere, so that it fits however many channels it meets."""
+
+
+Known = Marks | Leaf | Uniform | None
+"""What is known of a tensor; None is a tensor of which nothing can be removed."""
+
+
+class Channels:
+    """Channels by number, some of which have turned out to be one and the same."""
+
+    def __init__(self) -> None:
+        self.parent = [LOCKED]
+
+    def fresh(self, count: int) -> Numbers:
+        """Give so many new channels."""
+        first = len(self.parent)
+        self.parent += range(first, first + count)
+        return np.arange(first, first + count)
+
+    def root(self, one: int) -> int:
+        """Give the number that stands for a channel and all that are one with it."""
+        while self.parent[one] != one:
+            self.parent[one] = self.parent[self.parent[one]]
+            one = self.parent[one]
+        return one
+
+    def roots(self, ids: Numbers) -> Numbers:
+        """Give the number that stands for each channel."""
+        return np.array([self.root(int(i)) for i in ids], dtype=np.int64)
+
+    def unite(self, some: Numbers, others: Numbers) -> None:
+        """Make each of some channels one with each of others, in order; the smallest number stands for all."""
+        for a, b in zip(some, others, strict=True):
+            low, high = sorted((self.root(int(a)), self.root(int(b))))
+            self.parent[high] = low
+
+    def lock(self, known: Known) -> None:
+        """Say that the channels of a tensor must stay."""
+        if isinstance(known, Marks):
+            self.unite(known.ids, np.zeros_like(known.ids))
+
+
+def reshaped(marks: Marks, before: Sequence[int], after: Sequence[int]) -> Marks | None:
+    """Follow channels into another shape, where their axis may join others; None where it is split.
+
+    >>> reshaped(Marks(1, np.array([1, 2])), (5, 2, 3), (5, 6)).ids.tolist()
+    [1, 1, 1, 2, 2, 2]
+    """
+    if not prod(before):
+        return None
+    start, stop, first, last = block_of(marks.axis, before, after)
+    room = np.ones(stop - start, dtype=int)
+    room[marks.axis - start] = before[marks.axis]
+    spread = np.broadcast_to(marks.ids.reshape(room), before[start:stop]).reshape(after[first:last])
+    found: Marks | None = None
+    for axis, size in enumerate(spread.shape):
+        if size == 1 or bool((spread == spread.take([0], axis)).all()):
+            continue
+        if found is not None:
+            return None
+        found = Marks(first + axis, np.moveaxis(spread, axis, 0).reshape(size, -1)[:, 0])
+    return found if found is None or after[found.axis] % before[marks.axis] == 0 else None
+
+
+def block_of(axis: int, before: Sequence[int], after: Sequence[int]) -> tuple[int, int, int, int]:
+    """Give the fewest neighbouring axes, around one, that are as many elements before as after (start, stop of each).
+
+    >>> block_of(1, (5, 2, 3, 7), (5, 6, 7))
+    (1, 3, 1, 2)
+    """
+    start = first = stop = last = 0
+    while True:
+        stop, last = start + 1, first + 1
+        while (a := prod(before[start:stop])) != (b := prod(after[first:last])):
+            if a < b:
+                stop += 1
+            else:
+                last += 1
+        if start <= axis < stop:
+            return start, stop, first, last
+        start, first = stop, last

@@ -1,0 +1,168 @@
+"""Which channels go so that a model costs so much less, and the smaller model without them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SettingError
+from ._cut import cut
+from ._group import Graph, Group, Place, Tally
+
+__all__ = ["chosen", "cut", "importance", "lowest"]
+
+What = Literal["flops", "parameters", "bytes"]
+
+
+def importance(
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor],
+    *,
+    total: Literal["sum", "mean"] = "sum",
+    relative: bool = True,
+) -> Tensor:
+    """Give the importance of each group (n,), from the score of each weight, by the weights' names.
+
+    All weights of a channel go with it, both those that make it and those that read it; so theirs are added (or their
+    ``mean`` is taken). ``relative`` divides by the mean of the family: scores have other scales in other layers,
+    unless they say what the loss would lose, and no layer is to go whole because its weights are small throughout.
+
+    >>> say = {"a": torch.tensor([[1.0, 2.0], [3.0, 6.0]])}
+    >>> importance([Group(0, {("a", 0): (0,)}), Group(0, {("a", 0): (1,)})], say).tolist()
+    [0.5, 1.5]
+    """
+    along: dict[Place, Tensor] = {}
+    added, counts = torch.zeros(len(groups), dtype=torch.float64), torch.zeros(len(groups), dtype=torch.float64)
+    for number, group in enumerate(groups):
+        for place, indices in group.touches.items():
+            name, axis = place
+            if name in scores:
+                if place not in along:
+                    along[place] = (
+                        scores[name]
+                        .detach()
+                        .double()
+                        .cpu()
+                        .movedim(axis, 0)
+                        .reshape(scores[name].shape[axis], -1)
+                        .sum(1)
+                    )
+                added[number] += along[place][list(indices)].sum()
+                counts[number] += len(indices) * scores[name].numel() / scores[name].shape[axis]
+    found = added / counts.clamp_min(1) if total == "mean" else added
+    if relative:
+        families = torch.tensor([group.family for group in groups], dtype=torch.long)
+        for family in families.unique():
+            mean = found[families == family].mean()
+            found[families == family] /= mean if mean > 0 else 1.0
+    return found
+
+
+def chosen(
+    graph: Graph, importances: Tensor, *, target: float, cost: What = "flops", least: int = 4, multiple: int = 1
+) -> list[Group]:
+    """Choose the groups that go so that a cost comes down to a share ``target`` of what it is.
+
+    They go one after another, the least important for what it saves first. Each family keeps at least so many
+    channels, and a ``multiple`` of a number of them where it loses any: kernels like multiples of 8.
+    """
+    if not 0 < target <= 1:
+        raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
+    steps = list(leaving(graph, importances, cost=cost, least=least, multiple=multiple, until=target))
+    share = steps[-1][1] if steps else 1.0
+    if share > target:
+        raise SettingError(
+            f"The {cost} of this model come down to {share:.1%} of what they are, not to {target:.1%}, as each layer "
+            f"keeps {least} channels. Aim for a larger share, or let layers keep fewer."
+        )
+    return [group for lump, _ in steps for group in lump]
+
+
+def lowest(graph: Graph, *, cost: What = "flops", least: int = 4, multiple: int = 1) -> float:
+    """Give the smallest share that a cost can be brought down to."""
+    order = leaving(graph, torch.ones(len(graph.groups)), cost=cost, least=least, multiple=multiple, until=0.0)
+    return min((share for _, share in order), default=1.0)
+
+
+@dataclass
+class Family:
+    """The groups of a family that are left, the most important first, and how many channels each is."""
+
+    members: list[int]
+    size: int
+
+    def lump(self, least: int, multiple: int) -> int:
+        """Tell how many groups go at once, so that a multiple of channels is left; 0 where too few would be."""
+        for count in range(1, len(self.members)):
+            left = (len(self.members) - count) * self.size
+            if left < least:
+                return 0
+            if left % multiple == 0:
+                return count
+        return 0
+
+
+class Price:
+    """What is left of a cost while families lose groups."""
+
+    def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int]) -> None:
+        first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
+        one = [first[family] for family in families]
+        self.fixed = tally.fixed
+        self.each = np.array([t.each for t in tally.terms])
+        self.out = np.array([float(len(t.out)) for t in tally.terms])
+        self.into = np.array([1.0 if t.into is None else float(len(t.into)) for t in tally.terms])
+        self.by_out = np.array([[np.sum(t.out == g) for t in tally.terms] for g in one], dtype=float)
+        self.by_into = np.array(
+            [[0 if t.into is None else np.sum(t.into == g) for t in tally.terms] for g in one], dtype=float
+        )
+
+    def left(self, family: int = 0, count: int = 0) -> float:
+        """Give the cost after a family would lose so many groups."""
+        if not count:
+            return float(self.fixed + (self.each * self.out * self.into).sum())
+        out, into = self.out - count * self.by_out[family], self.into - count * self.by_into[family]
+        return float(self.fixed + (self.each * out * into).sum())
+
+    def lose(self, family: int, count: int) -> None:
+        """Let a family lose so many groups."""
+        self.out -= count * self.by_out[family]
+        self.into -= count * self.by_into[family]
+
+
+def leaving(
+    graph: Graph, importances: Tensor, *, cost: What, least: int, multiple: int, until: float
+) -> Iterator[tuple[list[Group], float]]:
+    """Yield the groups that go together, and the share of the cost that is left then, until it is small enough."""
+    if least < 1 or multiple < 1:
+        raise SettingError(f"A layer keeps at least 1 channel, and multiples of 1 or more, not {least} and {multiple}.")
+    if len(importances) != len(graph.groups):
+        raise ValueError(f"{len(graph.groups)} groups need as many importances, but got {len(importances)}.")
+    sorted_in: dict[int, list[int]] = defaultdict(list)
+    for number in importances.argsort(descending=True, stable=True).tolist():
+        sorted_in[graph.groups[number].family].append(number)
+    numbers = sorted(sorted_in)
+    families = [Family(sorted_in[f], graph.groups[sorted_in[f][0]].size) for f in numbers]
+    price = Price(graph.costs[cost], graph.groups, numbers)
+    whole = now = price.left()
+    while now > until * whole:
+        best, ratio, most = -1, np.inf, 0
+        for which, family in enumerate(families):
+            count = family.lump(least, multiple)
+            saved = now - price.left(which, count) if count else 0.0
+            if saved > 0:
+                lost = float(importances[family.members[-count:]].sum()) / saved
+                if lost < ratio:
+                    best, ratio, most = which, lost, count
+        if best < 0:
+            return
+        lump = [families[best].members.pop() for _ in range(most)]
+        price.lose(best, most)
+        now = price.left()
+        yield [graph.groups[number] for number in lump], now / whole

@@ -1,0 +1,126 @@
+"""What an answer costs: multiply-adds, numbers, bytes, milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from ..models._narrow import NORM
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one answer to an example costs: ``flops`` (a multiply-add is two), ``parameters``, and their ``bytes``.
+
+    The bytes are those of all that a checkpoint holds, buffers too.
+    """
+
+    flops: int
+    parameters: int
+    bytes: int
+
+
+def cost_of(model: nn.Module, example: Tensor) -> Cost:
+    """Count what a model costs on an example (b, channels, *shape), by tracing it: nothing is timed.
+
+    >>> cost_of(nn.Linear(3, 2), torch.zeros(1, 3))
+    Cost(flops=12, parameters=8, bytes=32)
+    """
+    flops = sum(flops_of(node) for node in traced(model, example).graph.nodes)
+    return Cost(int(flops), sum(p.numel() for p in model.parameters()), bytes_of(model))
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Count the bytes of what a checkpoint of a model holds, each tensor once."""
+    kept = {id(t): t for t in model.state_dict(keep_vars=True).values()}
+    return sum(t.numel() * t.element_size() for t in kept.values())
+
+
+@contextmanager
+def answering(model: nn.Module) -> Iterator[None]:
+    """Put a model into the mode in which it answers, and each part of it back into its own at the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def traced(model: nn.Module, example: Tensor, *, training: bool = False) -> Any:
+    """Trace a model as it answers or, where ``training``, as it answers while it learns (its norms as they answer)."""
+    with answering(model):
+        for module in model.modules():
+            module.training = training and not isinstance(module, NORM)
+        return torch.export.export(model, (example,), strict=False)
+
+
+def flops_of(node: Node) -> int:
+    """Count the multiply-adds of one traced operation, twice; all but products of many count nothing."""
+    if node.op != "call_function":
+        return 0
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    args: Sequence[Any] = node.args
+    if name.startswith(("conv1d", "conv2d", "conv3d")):
+        return 2 * size_of(node) * prod(shape_of(args[1])[1:])
+    if name.startswith("conv_transpose"):
+        return 2 * size_of(args[0]) * prod(shape_of(args[1])[1:])
+    if name == "convolution":
+        return 2 * size_of(args[0] if args[6] else node) * prod(shape_of(args[1])[1:])
+    if name in ("linear", "matmul", "mm", "bmm"):
+        return 2 * size_of(node) * shape_of(args[0])[-1]
+    if name in ("addmm", "baddbmm"):
+        return 2 * size_of(node) * shape_of(args[1])[-1]
+    if name == "scaled_dot_product_attention":
+        depth, (columns, wide) = shape_of(args[0])[-1], shape_of(args[2])[-2:]
+        return 2 * (size_of(args[0]) // depth) * columns * (depth + wide)
+    if name == "einsum":
+        return einsum_flops(args[0], [shape_of(each) for each in args[1]])
+    return 0
+
+
+def einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+    """Count twice the products of a sum over named axes of two tensors.
+
+    >>> einsum_flops("ij,jk->ik", [(2, 3), (3, 4)])
+    48
+    """
+    words = equation.replace(" ", "").split("->")[0].split(",")
+    sizes = dict(chain.from_iterable(zip(word, each, strict=True) for word, each in zip(words, shapes, strict=True)))
+    return 2 * prod(sizes.values()) if len(words) == 2 else 0
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Give the shape of what a node gives."""
+    return tuple(node.meta["val"].shape)
+
+
+def size_of(node: Node) -> int:
+    """Count the elements of what a node gives."""
+    return prod(shape_of(node))
+
+
+def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
+    """Time one answer to an example on this machine: the median of so many rounds, after one that is not counted."""
+    if rounds < 1:
+        raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
+    taken = []
+    with answering(model), torch.no_grad():
+        for _ in range(rounds + 1):
+            start = time.perf_counter()
+            model(example)
+            if example.device.type == "cuda":
+                torch.cuda.synchronize(example.device)
+            taken.append(1000 * (time.perf_counter() - start))
+    return median(taken[1:])

@@ -1,0 +1,235 @@
+"""A smaller network is the larger one with the removed channels silent; and it costs what was asked."""
+
+import numpy as np
+import pytest
+import torch
+from networks import EVERY, KINDS, QUICK, example, known, make
+from torch import nn
+from torch.nn import functional as F
+
+from medgrad import registry
+from medgrad.compress.channels import chosen, cut, importance, lowest
+from medgrad.compress.cost import cost_of
+from medgrad.compress.graph import graph_of
+from medgrad.errors import SettingError
+from medgrad.models._narrow import narrowed, widths
+from medgrad.tasks._task import finest
+
+TRACED = [("unet residual deep", 3), ("resnet", 2)]
+PRUNED = [each for each in EVERY if each.values[0] not in ("logistic", "svm")]
+
+
+def half(groups, share=0.5, seed=0):
+    """Draw about half of the groups, leaving at least one of each family."""
+    rng = np.random.default_rng(seed)
+    families = {}
+    for group in groups:
+        families.setdefault(group.family, []).append(group)
+    drawn = []
+    for members in families.values():
+        count = min(len(members) - 1, max(1, int(share * len(members))))
+        drawn += [members[i] for i in rng.permutation(len(members))[:count]]
+    return drawn
+
+
+class LookingAway(nn.Module):
+    """A layer norm over some of its elements."""
+
+    def __init__(self, norm, gone):
+        super().__init__()
+        self.norm, self.kept = norm, [i for i in range(len(norm.weight)) if i not in gone]
+
+    def forward(self, x):
+        out, weight, bias = torch.zeros_like(x), self.norm.weight[self.kept], self.norm.bias[self.kept]
+        out[..., self.kept] = F.layer_norm(x[..., self.kept], (len(self.kept),), weight, bias, self.norm.eps)
+        return out
+
+
+def silenced(kind, dims, gone):
+    """The whole network, in which what makes the removed channels gives zero, and their norms keep it so."""
+    model = make(kind, dims).eval()
+    lost = {}
+    for group in gone:
+        for place, indices in group.touches.items():
+            lost.setdefault(place, []).extend(indices)
+    for (name, axis), indices in lost.items():
+        path, _, kind_of = name.rpartition(".")
+        module, weight = model.get_submodule(path), model.state_dict()[name]
+        turned = isinstance(module, nn.modules.conv._ConvTransposeNd) and weight.ndim > 1
+        if axis == (1 if turned else 0) and not kind_of.startswith("running"):
+            weight.index_fill_(axis, torch.tensor(indices), 0)
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.LayerNorm):
+            parent = model.get_submodule(path.rpartition(".")[0])
+            setattr(parent, path.rpartition(".")[2], LookingAway(module, lost[f"{path}.weight", 0]))
+    return model
+
+
+@pytest.mark.parametrize(("kind", "dims"), PRUNED)
+def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silent(kind, dims):
+    model, graph = known(kind, dims)
+    gone = half(graph.groups)
+    smaller, _ = cut(model, gone)
+    with torch.no_grad():
+        want = finest(silenced(kind, dims, gone)(example(kind, dims, 2)))
+        got = finest(smaller.eval()(example(kind, dims, 2)))
+        whole = finest(model.eval()(example(kind, dims, 2)))
+    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(got, whole, rtol=1e-2, atol=1e-2), "nothing was removed"
+
+
+@pytest.mark.parametrize(("kind", "dims"), PRUNED)
+def test_a_cut_network_learns_and_keeps_its_shapes(kind, dims):
+    model, graph = known(kind, dims)
+    smaller, new = cut(model, half(graph.groups))
+    x = example(kind, dims, 4)
+    shapes = lambda out: [o.shape for o in (out if isinstance(out, tuple) else (out,))]  # noqa: E731
+    out = smaller.train()(x)
+    assert shapes(out) == shapes(model.train()(x))
+    sum(o.float().square().mean() for o in (out if isinstance(out, tuple) else (out,))).backward()
+    for name, p in smaller.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.isfinite().all(), name
+    every = widths(smaller)
+    assert new == {name: numbers for name, numbers in every.items() if numbers != widths(model)[name]}
+    assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("kind", "dims"), [p for p in PRUNED if p.values in TRACED or p.marks])
+def test_a_cut_network_is_exported_and_its_flops_were_foreseen(kind, dims):
+    model, graph = known(kind, dims)
+    gone = half(graph.groups)
+    smaller, _ = cut(model, gone)
+    x = example(kind, dims)
+    program = torch.export.export(smaller.eval(), (x,))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), smaller(x), rtol=1e-3, atol=1e-4)
+    tally, numbers = graph.costs["flops"], {i for i, g in enumerate(graph.groups) if g in gone}
+    left = lambda owners: 1 if owners is None else sum(int(o) not in numbers for o in owners)  # noqa: E731
+    foreseen = tally.fixed + sum(t.each * left(t.out) * left(t.into) for t in tally.terms)
+    assert foreseen == cost_of(smaller, x).flops
+
+
+@pytest.mark.parametrize(("kind", "dims"), PRUNED)
+def test_every_hidden_layer_is_within_reach(kind, dims):
+    """Nothing stays as it is but the first layer's inputs and the last layers' outputs."""
+    model, graph = known(kind, dims)
+    met = {place for group in graph.groups for place in group.touches}
+    answers = {n for n, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)}
+    left = {name for name in answers if (f"{name}.weight", 0) not in met or (f"{name}.weight", 1) not in met}
+    ends = {
+        "unet": 2, "resnet": 2, "vgg": 2, "cnn": 2, "mlp": 2, "yolo": 3, "retina": 3, "two_stage": 5, "monai": 2,
+    }[kind.split()[0]]  # fmt: skip
+    ends += {"unet deep": 1, "unet residual deep": 2, "monai unet": 2}.get(kind, 0)
+    assert len(left) == ends, left
+
+
+@pytest.mark.parametrize("kind", ["logistic", "svm"])
+def test_where_all_is_input_and_output_nothing_can_go(kind):
+    assert known(kind, 2)[1].groups == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "dims", "what"), [("unet", 3, "flops"), ("resnet", 2, "parameters"), ("mlp none", 2, "bytes")]
+)
+def test_the_cost_comes_down_to_what_was_asked(kind, dims, what):
+    model, graph = known(kind, dims)
+    assert graph.costs[what].whole == getattr(cost_of(model, example(kind, dims)), what)
+    smaller = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=0.4, cost=what, least=2))[0]
+    share = getattr(cost_of(smaller, example(kind, dims)), what) / graph.costs[what].whole
+    assert 0.2 < share <= 0.4
+
+
+def test_the_lowest_share_is_that_of_the_network_with_the_fewest_channels():
+    model, graph = known("unet", 3)
+    share = lowest(graph, least=2)
+    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=share, least=2))
+    assert cost_of(smaller, example("unet", 3)).flops == pytest.approx(share * cost_of(model, example("unet", 3)).flops)
+    assert {w[1] for n, w in widths(smaller).items() if len(w) == 3} == {2, 3}
+
+
+def test_the_least_important_goes_first():
+    _, graph = known("cnn", 3)
+    scores = torch.arange(len(graph.groups), dtype=torch.float) % 4
+    gone = chosen(graph, 1 + 100 * scores, target=0.8, least=1)
+    assert gone
+    assert {int(scores[graph.groups.index(group)]) for group in gone} == {0}
+
+
+def test_widths_are_multiples_where_asked():
+    model, graph = known("resnet", 2)
+    _, new = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=0.5, least=2, multiple=2))
+    assert new
+    assert all(n % 2 == 0 for numbers in new.values() for n in numbers[:2])
+
+
+def test_each_family_keeps_the_fewest_that_were_asked():
+    model, graph = known("cnn", 3)
+    with pytest.raises(SettingError, match="keeps 4 channels"):
+        chosen(graph, torch.rand(len(graph.groups)), target=0.01, least=4)
+    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=lowest(graph, least=3), least=3))
+    assert {numbers[0] for numbers in widths(smaller).values() if len(numbers) == 1} == {3}
+
+
+@pytest.mark.parametrize("target", [0, -1, 1.5])
+def test_a_target_that_is_no_share_is_told(target):
+    _, graph = known("cnn", 3)
+    with pytest.raises(SettingError, match="above 0"):
+        chosen(graph, torch.rand(len(graph.groups)), target=target)
+
+
+def net():
+    return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+
+
+SCORES = {
+    "0.weight": torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+    "0.bias": torch.tensor([1.0, 0.0, 2.0]),
+    "2.weight": torch.tensor([[10.0, 20.0, 30.0]]),
+}
+
+
+def test_the_importance_of_a_channel_is_that_of_all_its_weights():
+    groups = graph_of(net(), torch.zeros(1, 2)).groups
+    assert importance(groups, SCORES, relative=False).tolist() == [14, 27, 43]
+    assert importance(groups, SCORES, total="mean", relative=False).tolist() == [14 / 4, 27 / 4, 43 / 4]
+    assert importance(groups, SCORES).tolist() == pytest.approx([0.5, 27 / 28, 43 / 28])
+
+
+def test_weights_without_a_score_count_nothing():
+    groups = graph_of(net(), torch.zeros(1, 2)).groups
+    assert importance(groups, {"2.weight": SCORES["2.weight"]}, relative=False).tolist() == [10, 20, 30]
+
+
+def test_layers_of_other_scales_compare():
+    _, graph = known("cnn", 3)
+    model = make("cnn", 3)
+    scores = {name: p.abs() for name, p in model.named_parameters()}
+    loud = {name: s * (1000 if name.startswith("body.0") else 1) for name, s in scores.items()}
+    families = torch.tensor([g.family for g in graph.groups])
+    for family in families.unique():
+        assert float(importance(graph.groups, loud)[families == family].mean()) == pytest.approx(1)
+
+
+def test_a_cut_network_is_rebuilt_from_its_settings_its_widths_and_its_weights():
+    model, graph = known("two_stage", 2)
+    smaller, new = cut(model, half(graph.groups))
+    again = narrowed(registry.find("models", "two_stage")(2, 3, 2, **KINDS["two_stage"]), new)
+    again.load_state_dict(smaller.state_dict())
+    x = example("two_stage", 2)
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(x), smaller.eval()(x))
+
+
+def test_a_network_is_cut_again():
+    model, graph = known("unet", 3)
+    once, first = cut(model, half(graph.groups))
+    twice, new = cut(once, half(graph_of(once, example("unet", 3)).groups))
+    fresh = narrowed(make("unet", 3), first | new)
+    fresh.load_state_dict(twice.state_dict())
+    assert sum(p.numel() for p in fresh.parameters()) < sum(p.numel() for p in once.parameters())
+
+
+def test_every_model_of_the_house_is_looked_at():
+    assert {kind.split()[0] for kind in KINDS} == set(registry.names("models"))
+    assert {kind.split()[0] for kind, _ in QUICK} == set(registry.names("models")) - {"monai"}
