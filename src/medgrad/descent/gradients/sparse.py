@@ -68,7 +68,7 @@ def sparse(
             for name, (w, g) in moving(weights).items():
                 kept = hold.kept[name]
                 kept = fewer(kept, SCORES[by](w, g), share, every / steps) if w.any() else kept
-                hold.kept[name] = dropped_and_grown(w, g, kept, grow)
+                hold.kept[name] = dropped_and_grown(w, g, kept, grow) if grow else kept
             zero_outside(weights, hold.kept)
         for name, (_, g) in moving(weights).items():
             g.masked_fill_(~hold.kept[name], 0.0)
