@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import EVERY, KINDS, QUICK, example, known, make
+from small_networks import EVERY, KINDS, QUICK, example, known, make
 from torch import nn
 from torch.nn import functional as F
 
