@@ -189,7 +189,10 @@ def originals(trained: Trained, sides: Sides, teller: Teller) -> tuple[list[Any]
 
 def compared(artefact: Artefact, ask: Ask, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
     """Hold the answers of an artefact against those of its run."""
-    return agreement([(said, answer(artefact, ask, case)) for case, said in zip(cases, wanted, strict=True)])
+    try:
+        return agreement([(said, answer(artefact, ask, case)) for case, said in zip(cases, wanted, strict=True)])
+    except ValueError as reason:
+        raise MedgradError(f"The exported network does not run on the cases: {reason} Try --to onnx.") from reason
 
 
 def others(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from ..runtime.artefact import OUTPUTS, Reading
 
 OPSET = 17
@@ -58,6 +59,11 @@ class Shrinking(Target, Protocol):
 
     def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
         """Turn the written network to 8 bits, its ranges measured on what it is fed."""
+
+
+def no_int8() -> SettingError:
+    """Say that a network has no form in 8 bits."""
+    return SettingError("This network has loops within it, which are not turned to 8 bits. Leave --int8 out.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import need
-from ._target import OPSET, Feed, Finished, quietly
+from ._target import OPSET, Feed, Finished, no_int8, quietly
 
 LAYERS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """What is computed in 8 bits; all between stays in float32, since corners of boxes have no 8 bits to spare."""
@@ -28,11 +28,17 @@ class Onnx:
         write_onnx(finished, folder / self.network)
 
     def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
-        """Turn the network to 8 bits with ONNX Runtime's static quantisation."""
+        """Turn the network to 8 bits with ONNX Runtime's static quantisation.
+
+        Weights leave one bit unused, so that sums do not overflow on processors without VNNI.
+        """
         del finished
-        need("onnx", extra="onnx")
+        known: Any = need("onnx", extra="onnx")
         tool: Any = need("onnxruntime.quantization", extra="onnx")
         path, plain = folder / self.network, folder / "float32.onnx"
+        nodes = known.load(str(path), load_external_data=False).graph.node
+        if any(a.type == known.AttributeProto.GRAPH for node in nodes for a in node.attribute):
+            raise no_int8()
         path.replace(plain)
 
         class Fed(tool.CalibrationDataReader):  # type: ignore[misc]
@@ -49,6 +55,7 @@ class Onnx:
                 Fed(),
                 quant_format=tool.QuantFormat.QDQ,
                 per_channel=True,
+                reduce_range=True,
                 op_types_to_quantize=LAYERS,
             )
         plain.unlink()

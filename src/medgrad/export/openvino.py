@@ -9,11 +9,12 @@ from typing import Any
 
 from ..errors import need
 from ..runtime.engines._engine import without_telemetry
-from ._target import Feed, Finished, quietly
+from ._target import Feed, Finished, no_int8, quietly
 from .onnx import silent, write_onnx
 
-ARITHMETIC = ["Add", "Subtract", "Multiply", "Divide", "Exp", "Concat"]
-"""What turns candidates into corners; 8 bits are too few for it."""
+LAYERS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul"}
+FIXED = {"Parameter", "Result", "Constant"}
+BODIES = {"If", "Loop", "TensorIterator"}
 
 
 class OpenVino:
@@ -32,16 +33,35 @@ class OpenVino:
         passing.unlink()
 
     def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
-        """Turn the network to 8 bits with NNCF."""
+        """Turn the network to 8 bits with NNCF.
+
+        Ranges reach from the least to the most that was seen, since few windows are seen. Weights leave one bit unused,
+        so that sums do not overflow on processors without VNNI. Where boxes are found, only layers are turned: what
+        makes corners of them has no 8 bits to spare.
+        """
         without_telemetry()
         runtime: Any = need("openvino", extra="openvino")
         with quietly(), silent(), redirect_stdout(StringIO()):  # its bar is drawn where answers are printed
             tool: Any = need("nncf", extra="openvino")
             tool.set_log_level(40)
-            spared = tool.IgnoredScope(types=ARITHMETIC, validate=False) if finished.reading == "boxes" else None
             network = runtime.Core().read_model(str(folder / self.network))
-            small = tool.quantize(network, tool.Dataset(list(feed)), subset_size=len(feed), ignored_scope=spared)
-        del network
+            kinds = {op.get_type_name() for op in network.get_ops()}
+            if kinds & BODIES:
+                raise no_int8()
+            spared = sorted(kinds - LAYERS - FIXED) if finished.reading == "boxes" else []
+            small = tool.quantize(
+                network,
+                tool.Dataset(list(feed)),
+                subset_size=len(feed),
+                preset=tool.QuantizationPreset.MIXED,
+                ignored_scope=tool.IgnoredScope(types=spared, validate=False),
+                advanced_parameters=tool.AdvancedQuantizationParameters(
+                    overflow_fix=tool.OverflowFix.ENABLE,
+                    activations_range_estimator_params=need(
+                        "nncf.quantization.range_estimator", extra="openvino"
+                    ).RangeEstimatorParametersSet.MINMAX,
+                ),
+            )
         self.save(runtime, small, folder)
 
     def save(self, runtime: Any, network: Any, folder: Path) -> None:

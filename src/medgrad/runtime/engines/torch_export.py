@@ -40,8 +40,12 @@ class TorchExport:
             raise FormatError(f"{str(path)!r} is no network that torch can run.") from reason
 
         def ask(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
-            with torch.inference_mode():
-                said = network(torch.from_numpy(np.ascontiguousarray(inputs)))
+            try:
+                with torch.inference_mode():
+                    said = network(torch.from_numpy(np.ascontiguousarray(inputs)))
+            except (RuntimeError, AssertionError) as reason:
+                line = str(reason).strip().splitlines()[0][:300]
+                raise ValueError(f"torch could not run {path.name!r}: {line}") from reason
             return [s.numpy() for s in (said if isinstance(said, (tuple, list)) else (said,))]
 
         return ask
