@@ -136,6 +136,7 @@ def judged(
             f"The exported network and the run agree too little on {found.cases} {sides.judged_on}: {found.words} "
             f"(off by {found.off:.4g}, allowed {limit:g}). Give --tolerance to keep it, or export without --int8."
         )
+    confirmed = confirm(artefact, target, sides, cases, wanted, limit)
     ways = others(artefact, native, engines, cases, wanted, found)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **stored(artefact, windows, ask))
@@ -144,10 +145,11 @@ def judged(
         p.relative_to(artefact.folder).as_posix(): hash_of(p) for p in sorted(artefact.folder.rglob("*")) if p.is_file()
     }
     told = found.as_dict() | {"on": sides.judged_on, "engine": native, "largest_output_difference": largest}
+    told |= confirmed
     whole = {**artefact.about, "agreement": told, "ways": ways, "files": files}
     write_text(artefact.folder / FILE, json.dumps(whole, indent=1) + "\n")
-    size = sum(p.stat().st_size for p in artefact.folder.glob(f"{artefact.network.stem}.*"))
-    return size or artefact.network.stat().st_size, found, sides.judged_on, ways
+    size = sum(p.stat().st_size for p in artefact.network.parent.glob(f"{artefact.network.stem}.*"))
+    return size, found, sides.judged_on, ways
 
 
 def on_windows(
@@ -213,6 +215,24 @@ def others(
             ask = None if is_native else registry.find(ROOM, name).open(artefact.network, way=way)
             ways[f"{name}, {way}"] = (found if ask is None else compared(artefact, ask, cases, wanted)).as_dict()
     return ways
+
+
+def confirm(
+    artefact: Artefact, target: Target, sides: Sides, cases: Sequence[Any], wanted: Sequence[Any], limit: float
+) -> dict[str, Any]:
+    """Where a target prepares and answers by itself, hold that against the run too; raise if it is further off."""
+    ask = getattr(target, "confirm", None)
+    if ask is None or not cases:
+        return {}
+    entries = [entry for _, entry in sides.judge]
+    found: Agreement | None = ask(artefact.folder, list(zip(entries, cases, strict=True)), wanted)
+    if found is not None and found.off > limit:
+        raise MedgradError(
+            f"{artefact.about['target']}, with its own preparation, and the run agree too little on {found.cases} "
+            f"{sides.judged_on}: {found.words} (off by {found.off:.4g}, allowed {limit:g}). "
+            "Give --tolerance to keep it."
+        )
+    return {} if found is None else {artefact.about["target"]: found.as_dict()}
 
 
 def refuse_strangers(folder: Path) -> None:

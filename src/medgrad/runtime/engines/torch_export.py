@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ class TorchExport:
         if threads:
             torch.set_num_threads(min(threads, cores()))
         try:
-            script = path.suffix == ".ts"
-            network = torch.jit.load(str(path), map_location="cpu") if script else torch.export.load(path).module()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that TorchScript grows old is for whoever writes it
+                network = script(torch, path) if path.suffix == ".ts" else torch.export.load(path).module()
         except Exception as reason:
             raise FormatError(f"{str(path)!r} is no network that torch can run.") from reason
 
@@ -49,6 +51,11 @@ class TorchExport:
             return [s.numpy() for s in (said if isinstance(said, (tuple, list)) else (said,))]
 
         return ask
+
+
+def script(torch: Any, path: Path) -> Any:
+    """Load TorchScript."""
+    return torch.jit.load(str(path), map_location="cpu").eval()
 
 
 THIS = TorchExport()
