@@ -84,9 +84,8 @@ class TestCriteria:
         if network not in ("resnet", "mlp"):
             pytest.skip("two networks show it: one with batch norm, one with chance")
         made = criterion(name, **TWICE.get(network, {}))
-        torch.manual_seed(1)
-        first, state = made(model, task, batches), torch.get_rng_state()
-        second = made(model, task, batches)
+        state = torch.manual_seed(1).get_state()
+        first, second = made(model, task, batches), made(model, task, batches)
         assert all(torch.equal(s, second[k]) for k, s in first.items())
         assert torch.equal(state, torch.get_rng_state())
 

@@ -298,3 +298,17 @@ def test_chance_within_a_network_is_still():
         assert not model[0].training
         assert torch.equal(model[0](torch.ones(8)), torch.ones(8))
     assert model[0].training
+
+
+class Chancy(nn.Sequential):
+    """A network that drops by chance while it learns, in no layer of its own."""
+
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x), 0.5, training=self.training)
+
+
+def test_chance_that_is_left_is_the_same_each_time():
+    model, part = Chancy(nn.Linear(3, 20)), batch(torch.ones(1, 3), torch.zeros(1, 20))
+    first, again = (flat(criterion("gradient")(model, TASK, lambda: iter([part]))) for _ in range(2))
+    assert torch.equal(first, again)
+    assert 0 < int((first == 0).sum()) < len(first)
