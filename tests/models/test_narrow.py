@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from medgrad import registry
 from medgrad.engine.recipe import Recipe, from_table, to_toml
 from medgrad.engine.run import build_model
 from medgrad.errors import MedgradError, SettingError
-from medgrad.models._blocks import InstanceNorm
+from medgrad.models._blocks import InstanceNorm, conv
 from medgrad.models._narrow import narrowed, widths
 
 LAYERS = [
@@ -48,6 +49,32 @@ def test_the_network_that_was_given_stays_as_it_is():
     narrowed(net, {"0": [4, 1], "1": [1, 2]})
     assert net(torch.zeros(1, 4)).shape == (1, 2)
     assert widths(net) == {"0": [4, 3], "1": [3, 2]}
+
+
+@pytest.mark.parametrize(
+    ("layer", "old", "new"),
+    [
+        (lambda into, out: conv(into, out, 2), [64, 96, 1], [16, 64, 1]),
+        (lambda into, out: nn.ConvTranspose2d(into, out, 2, 2), [64, 96, 1], [64, 32, 1]),
+        (nn.Linear, [256, 96], [64, 48]),
+    ],
+    ids=["conv", "up", "linear"],
+)
+def test_a_new_layer_begins_as_if_it_had_been_made_so(layer, old, new):
+    torch.manual_seed(0)
+    narrow, fresh = narrowed(nn.Sequential(layer(*old[:2])), {"0": new})[0], layer(*new[:2])
+    assert float(narrow.weight.detach().std()) == pytest.approx(float(fresh.weight.detach().std()), rel=0.05)
+
+
+def test_a_layer_that_begins_with_no_opinion_has_none():
+    net = registry.find("models", "yolo")(1, 2, 2, channels=(4, 8), first=1, width=8, normalise="batch")
+    small = narrowed(net, {"classes.last": [5, 2, 1]})
+    assert torch.equal(small.classes.last.bias, net.classes.last.bias)
+
+
+def test_no_layer_becomes_wider():
+    with pytest.raises(SettingError, match="none is larger"):
+        narrowed(nn.Sequential(nn.Linear(4, 3)), {"0": [4, 5]})
 
 
 def test_what_was_frozen_stays_so():

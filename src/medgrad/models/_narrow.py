@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from math import sqrt
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..errors import SettingError, nearest
@@ -14,8 +14,8 @@ from ._blocks import InstanceNorm
 
 CONVOLUTION = nn.modules.conv._ConvNd
 NORM = nn.modules.batchnorm._NormBase
-BORN = {"running_mean": 0.0, "running_var": 1.0, "weight": 1.0, "bias": 0.0}
-"""What the numbers of a norm begin as."""
+OWN = ("weight", "bias", "running_mean", "running_var")
+"""What a layer holds one or more of for each of its channels."""
 
 
 def widths(model: nn.Module) -> dict[str, list[int]]:
@@ -51,9 +51,10 @@ def width_of(module: nn.Module) -> list[int]:
 
 
 def narrowed(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module:
-    """Give a copy of a network in which some layers, by their names, have other widths, and begin anew.
+    """Give a copy of a network in which some layers, by their names, are narrower; the others stay as they are.
 
-    Fill it with the weights that fit; layers that are not named keep theirs.
+    A network that is new begins as it would have if it had been made so: what is left of each weight is scaled to the
+    fewer numbers that come in. One that has learned is to be filled with the weights that fit.
 
     >>> narrowed(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), {"0": [4, 1], "1": [1, 2]})[0]
     Linear(in_features=4, out_features=1, bias=True)
@@ -63,27 +64,26 @@ def narrowed(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module
     for name, numbers in wanted.items():
         if name not in known:
             raise SettingError(f"[widths] names {name!r}, which is no layer of this network.{nearest(name, known)}")
-        if len(numbers) != len(known[name]) or min(numbers) < 1:
+        if len(numbers) != len(known[name]) or any(not 0 < n <= k for n, k in zip(numbers, known[name], strict=False)):
             raise SettingError(
-                f"{name!r} in [widths] has {len(known[name])} whole numbers above 0, such as {known[name]}, but they "
-                f"are {list(numbers)}."
+                f"{name!r} in [widths] has {len(known[name])} whole numbers above 0, of which none is larger than in "
+                f"{known[name]}, but they are {list(numbers)}."
             )
         resize(model.get_submodule(name), list(numbers))
     return model
 
 
 def resize(module: Any, numbers: Sequence[int]) -> None:
-    """Give one layer other widths, and fresh weights of these shapes, in place."""
+    """Make one layer narrower, in place."""
     if isinstance(module, CONVOLUTION):
-        module.in_channels, module.out_channels, module.groups = numbers
-        into, out = module.in_channels, module.out_channels
-        first, second = (into, out // module.groups) if module.transposed else (out, into // module.groups)
-        renew(module, "weight", (first, second, *module.kernel_size))
-        renew(module, "bias", (out,))
+        module.in_channels, module.out_channels, module.groups = into, out, groups = numbers
+        shape = (into, out // groups) if module.transposed else (out, into // groups)
+        shrink(module, "weight", shape)
+        shrink(module, "bias", (out,))
     elif isinstance(module, nn.Linear):
-        module.in_features, module.out_features = numbers
-        renew(module, "weight", (numbers[1], numbers[0]))
-        renew(module, "bias", (numbers[1],))
+        module.in_features, module.out_features = into, out = numbers
+        shrink(module, "weight", (out, into))
+        shrink(module, "bias", (out,))
     else:
         if isinstance(module, nn.GroupNorm):
             module.num_channels, module.num_groups = numbers
@@ -93,16 +93,18 @@ def resize(module: Any, numbers: Sequence[int]) -> None:
             module.normalized_shape = (numbers[0],)
         elif isinstance(module, nn.PReLU):
             module.num_parameters = numbers[0]
-        for name in BORN:
-            renew(module, name, (numbers[0],))
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()
+        for name in OWN:
+            shrink(module, name, (numbers[0],))
 
 
-def renew(module: nn.Module, name: str, shape: Sequence[int]) -> None:
-    """Put a new tensor of another shape where a layer has one, of the same type, at the same place."""
+def shrink(module: nn.Module, name: str, shape: Sequence[int]) -> None:
+    """Leave the first elements along the first axes of what a layer holds, if it does, as a new tensor.
+
+    Its spread is what the usual ways to begin give for that shape: theirs falls with the root of what comes in.
+    """
     old = getattr(module, name, None)
     if old is None:
         return
-    new = torch.full(tuple(shape), BORN[name], dtype=old.dtype, device=old.device)
+    left = old.detach()[tuple(slice(size) for size in shape)]
+    new = left * sqrt(old[0].numel() / left[0].numel()) if left.ndim > 1 else left.clone()
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
