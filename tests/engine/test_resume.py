@@ -112,6 +112,19 @@ def test_the_same_recipe_gives_the_same_numbers(undisturbed, tmp_path):
     assert losses(tmp_path / "again") == losses(whole)
 
 
+def test_a_run_on_one_thread_does_not_decide_how_the_next_is_computed(undisturbed, tmp_path):
+    data, _ = undisturbed
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one = tmp_path / "one.toml"
+        one.write_text((data / "recipe.toml").read_text().replace("[training]", "[training]\nthreads = 1"))
+        done("fit", data, "-o", tmp_path / "one", "--steps", 2, "--recipe", one)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_another_seed_gives_other_numbers(undisturbed, tmp_path):
     data, whole = undisturbed
     done("fit", data, "-o", tmp_path / "other", "--steps", STEPS, "--recipe", data / "recipe.toml", "--seed", 5)

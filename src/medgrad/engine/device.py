@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -158,6 +158,16 @@ def use_threads(count: int) -> None:
     """Use so many of the processor's threads for one operation; 0 uses one a core that this process may run on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(min(count, cores) if count else min(cores, torch.get_num_threads()))
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Put back at the end how many threads there were: one training must not decide how the next one is computed."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def thread_counts() -> list[int]:

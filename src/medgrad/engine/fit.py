@@ -24,7 +24,7 @@ from ..tasks._task import Task
 from ..version import VERSION
 from .cache import Failure, Prepared, clear, load_side
 from .calibrate import calibrated, drawn_more, uncalibrated
-from .device import choose
+from .device import choose, threads_kept
 from .evaluate import Evaluation, Judged, conclude, write_evaluation
 from .facts import gather
 from .heal import learn_well
@@ -55,6 +55,7 @@ class Fitted:
     seconds: float
 
 
+@threads_kept()
 def fit(
     cohort: Cohort,
     folder: Path | str,

@@ -20,7 +20,7 @@ from ..tasks._task import Task
 from ..trust.holm import holm
 from .cache import load_side
 from .checkpoint import write_text
-from .device import choose
+from .device import choose, threads_kept
 from .evaluate import Row
 from .facts import gather
 from .learn import Learner, learn
@@ -97,6 +97,7 @@ class Trial:
     why: str = ""
 
 
+@threads_kept()
 def race(
     cohort: Cohort,
     folder: Path | str,
