@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medgrad.compress.cost import Cost, bytes_of, cost_of, milliseconds
 
-QUICK = ("unet", "mlp", "resnet")
+QUICK = ("unet", "mlp", "cnn")
 
 
 @pytest.mark.parametrize(
