@@ -29,6 +29,7 @@ KINDS = {
     "mlp none": {"widths": (12, 8), "normalise": "none"},
     "logistic": {},
     "svm": {},
+    "svm rbf": {"kernel": "rbf", "supports": 5},
     "yolo": PYRAMID | {"normalise": "batch", "bins": 4, "encoder": "residual"},
     "retina": PYRAMID | {"width": 16},
     "two_stage": {"channels": (4, 8), "first": 1, "width": 8, "hidden": 8, "proposals": 4, "size": 2},

@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from medgrad.compress.cost import Cost, bytes_of, cost_of, milliseconds
+from medgrad.errors import SettingError
 
-QUICK = ("unet", "mlp", "cnn")
+QUICK = ("unet", "mlp", "cnn", "svm rbf")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,16 @@ def test_products_of_tensors_count():
         Products()(x)
     assert cost_of(Products(), x).flops == counter.get_total_flops() == 2 * 2 * (2 * 4 * 4 * 8)
     assert cost_of(Attention(), x[None]).flops == 2 * 2 * (2 * 4 * 4 * 8)
+
+
+class Choosy(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_what_cannot_be_traced_is_told_in_a_line():
+    with pytest.raises(SettingError, match="cannot be traced"):
+        cost_of(Choosy(), torch.zeros(1, 2))
 
 
 def test_a_checkpoint_holds_weights_and_buffers_once():

@@ -137,6 +137,7 @@ LOCKING = {
     "a write into a constant": lambda _, y: torch.zeros(1, 4, 8, 8).copy_(y),
     "a write into a part": lambda _, y: y.clone()[:, :2].mul_(2).repeat(1, 2, 1, 1),
     "a width in the code": lambda _, y: y.flatten(2).reshape(1, 4, 8, 8),
+    "a width in the code of what learns": lambda n, y: y.flatten(2).reshape(1, 4 if n.training else -1, 8, 8),
     "a width in a constant": lambda _, y: y + torch.zeros(1, 4, 1, 1),
     "a kernel that is made": lambda n, y: nn.functional.conv2d(y, n.made.weight * 2),
 }

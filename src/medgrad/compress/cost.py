@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
+from ..errors import SettingError
 from ..models._narrow import NORM
 
 
@@ -36,8 +37,8 @@ def cost_of(model: nn.Module, example: Tensor) -> Cost:
     >>> cost_of(nn.Linear(3, 2), torch.zeros(1, 3))
     Cost(flops=12, parameters=8, bytes=32)
     """
-    flops = sum(flops_of(node) for node in traced(model, example).graph.nodes)
-    return Cost(int(flops), sum(p.numel() for p in model.parameters()), bytes_of(model))
+    flops = flops_in(traced(model, example))
+    return Cost(flops, sum(p.numel() for p in model.parameters()), bytes_of(model))
 
 
 def bytes_of(model: nn.Module) -> int:
@@ -47,23 +48,32 @@ def bytes_of(model: nn.Module) -> int:
 
 
 @contextmanager
-def answering(model: nn.Module) -> Iterator[None]:
-    """Put a model into the mode in which it answers, and each part of it back into its own at the end."""
+def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
+    """Put a model into the mode in which it answers or ``learns`` (but for its norms), and back at the end."""
     modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
+        for module in modes:
+            module.training = learns and not isinstance(module, NORM)
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
 
 
-def traced(model: nn.Module, example: Tensor, *, training: bool = False) -> Any:
-    """Trace a model as it answers or, where ``training``, as it answers while it learns (its norms as they answer)."""
-    with answering(model):
-        for module in model.modules():
-            module.training = training and not isinstance(module, NORM)
-        return torch.export.export(model, (example,), strict=False)
+def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
+    """Trace a model on an example, in one of its two modes."""
+    with in_mode(model, learns=learns):
+        try:
+            return torch.export.export(model, (example,), strict=False)
+        except Exception as reason:  # whatever the code of a foreign network raises
+            told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+            raise SettingError(f"This network cannot be traced on {tuple(example.shape)}: {told}") from reason
+
+
+def flops_in(program: Any) -> int:
+    """Count the multiply-adds of a traced program, with what it calls, twice."""
+    parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
+    return sum(flops_of(node) for part in parts for node in part.graph.nodes)
 
 
 def flops_of(node: Node) -> int:
@@ -116,7 +126,7 @@ def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float
     if rounds < 1:
         raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
     taken = []
-    with answering(model), torch.no_grad():
+    with in_mode(model), torch.no_grad():
         for _ in range(rounds + 1):
             start = time.perf_counter()
             model(example)

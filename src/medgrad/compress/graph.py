@@ -17,7 +17,7 @@ from ._group import Graph, Group, Place, Tally, Term, first_names
 from ._marks import LOCKED, Known, Leaf, Marks, Numbers, Uniform
 from ._rules import RULES, Op, unknown
 from ._walk import Walk, arguments, name_of, tensors
-from .cost import answering, flops_of, traced
+from .cost import flops_in, in_mode, traced
 
 
 def groups(model: nn.Module, example: Tensor) -> list[Group]:
@@ -33,16 +33,18 @@ def groups(model: nn.Module, example: Tensor) -> list[Group]:
 def graph_of(model: nn.Module, example: Tensor) -> Graph:
     """Trace a model on an example (b, channels, *shape), and tell its groups of channels and what each costs.
 
-    Channels are followed both as the model answers and as it answers while it learns, where it may say more. Those of
-    its inputs and outputs stay, and so do those that meet an operation that is not known here. At last a channel of
-    every family is removed on trial: what the model's own code does not bear stays as well.
+    Give the plain network, not one that is wrapped for a device. Channels are followed both as the model answers and as
+    it answers while it learns, where it may say more. Those of its inputs and outputs stay, and so do those that meet
+    an operation that is not known here. At last a channel of every family is removed on trial: what the model's own
+    code does not bear stays as well. The costs are those of the example's shape.
     """
     names = first_names(model)
     walk = Walk(movable_of(model))
-    flops = follow(walk, traced(model, example), names)
-    work = walk.work
+    program = traced(model, example)
+    follow(walk, program, names)
+    work, flops = walk.work, flops_in(program)
     walk = Walk(walk.movable, walk.channels, walk.borne, walk.frozen)
-    follow(walk, traced(model, example, training=True), names)
+    follow(walk, traced(model, example, learns=True), names)
     settle(walk, model)
     found = proven(model, example, gathered(walk))
     number = {root: index for index, root in enumerate(found)}
@@ -91,13 +93,11 @@ def movable_of(model: nn.Module) -> frozenset[str]:
     return frozenset(names[key] for key in fitting if found[key] == 1)
 
 
-def follow(walk: Walk, program: Any, names: dict[str, str]) -> int:
-    """Walk along a traced program, and count its multiply-adds."""
+def follow(walk: Walk, program: Any, names: Mapping[str, str]) -> None:
+    """Walk along a traced program."""
     signature = program.graph_signature
     own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    total = 0
     for node in program.graph.nodes:
-        total += flops_of(node)
         if node.op == "placeholder" and node.name in own:
             walk.known[node] = Leaf(names.get(own[node.name], own[node.name]))
         elif node.op == "output":
@@ -105,7 +105,6 @@ def follow(walk: Walk, program: Any, names: dict[str, str]) -> int:
                 walk.lock(each)
         elif node.op == "call_function" and (node.users or is_writing(node)):
             walk.known[node] = step(walk, node)
-    return total
 
 
 def step(walk: Walk, node: Any) -> Known | list[Known]:
@@ -181,7 +180,7 @@ def proven(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dic
     def bears(some: Sequence[int]) -> bool:
         try:
             return answer_shapes(cut(model, [last[f] for f in some])[0], example) == wanted
-        except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
+        except Exception:  # whatever the code of a foreign network raises
             return False
 
     left = set(bearing(several, bears))
@@ -200,7 +199,10 @@ def bearing(some: Sequence[int], bears: Callable[[Sequence[int]], bool]) -> list
 
 
 def answer_shapes(model: nn.Module, example: Tensor) -> list[tuple[int, ...]]:
-    """Give the shapes of a model's answer."""
-    with answering(model), torch.no_grad():
-        out = model(example)
-    return [tuple(each.shape) for each in (out if isinstance(out, (tuple, list)) else [out])]
+    """Give the shapes of a model's answers, the one that it gives and those that it gives while it learns."""
+    found: list[Tensor] = []
+    for learns in (False, True):
+        with in_mode(model, learns=learns), torch.no_grad():
+            out = model(example)
+        found += out if isinstance(out, (tuple, list)) else [out]
+    return [tuple(each.shape) for each in found]
