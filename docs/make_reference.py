@@ -31,6 +31,8 @@ ROOMS = {
     "data.formats": "Formats",
     "data.layouts": "Layouts",
     "engine.trackers": "Trackers",
+    "export": "Targets of export",
+    "runtime.engines": "Engines",
 }
 
 

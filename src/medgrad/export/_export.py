@@ -55,8 +55,8 @@ def export(
 ) -> Exported:
     """Write an artefact, or raise if its answers are further from the run's than ``tolerance``.
 
-    By default that is 0.001 of the elements (or of a probability, or of the boxes); in 8 bits 0.01, and 0.05 of a
-    probability or of the boxes. The artefact is there as a whole or not at all.
+    By default that is 0.001 of the elements or of a probability, and 0.01 of the boxes; in 8 bits 0.01 of the elements,
+    and 0.05 of a probability or of the boxes. The artefact is there as a whole or not at all.
     """
     run, teller, kind = Path(run), teller or Silent(), to.replace("-", "_")
     target: Target = registry.find("export", kind)

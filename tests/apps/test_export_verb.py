@@ -1,0 +1,97 @@
+"""``medgrad export``, and ``medgrad predict`` with what it wrote, where there is no torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import done, medgrad, one_line
+from untrained import make_run, smooth
+
+from medgrad.data import Grid, Image
+from medgrad.data.formats import read_labels, write
+
+pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+
+WITHOUT_TORCH = """
+import sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("there is no torch")
+
+sys.meta_path.insert(0, Forbidden())
+from medgrad.apps.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A run, an artefact of it, and what the command printed."""
+    folder = tmp_path_factory.mktemp("exported")
+    run = make_run(folder / "run", dims=3, patch=8, prepare=[{"name": "reorient"}, {"name": "normalise"}])
+    found = done("export", run)
+    return run, Path(found["artefact"]), found
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    for number in range(2):
+        grid = Grid.of((12, 9, 10), spacing=(1, 1, 2))
+        write(folder / f"s{number}.nii.gz", Image(100 * smooth(number, grid.shape), grid, "mr"))
+    return folder
+
+
+def test_the_command_tells_how_far_both_agree(exported):
+    _, folder, found = exported
+    assert found["agreement"]["off"] == 0
+    assert found["agreement"]["on"] == "made-up windows"
+    assert found["bytes"] == (folder / "network.onnx").stat().st_size
+    assert {p.name for p in folder.iterdir()} == {"artefact.json", "network.onnx", "example.npz"}
+
+
+def test_without_torch_the_answers_are_those_of_the_run(exported, scans, tmp_path):
+    run, folder, _ = exported
+    words = ["predict", str(folder), str(scans), "-o", str(tmp_path / "a"), "--engine", "onnxruntime", "--json"]
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["engine"] == "onnxruntime, float32"
+    assert "Answering with onnxruntime, float32." in ended.stderr
+    done("predict", run, scans, "-o", tmp_path / "b", "--device", "cpu")
+    for number in range(2):
+        ours, theirs = (read_labels(tmp_path / side / f"s{number}.nii.gz") for side in "ab")
+        assert ours.grid == theirs.grid
+        assert np.mean(ours.array == theirs.array) >= 0.99  # the run may answer in bfloat16
+        assert 0 < ours.array.mean() < 1
+
+
+def test_a_run_needs_torch_and_says_so_in_one_line(exported, scans, tmp_path):
+    words = ["predict", str(exported[0]), str(scans), "-o", str(tmp_path)]
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "torch" in ended.stderr
+
+
+def test_what_does_not_belong_together_is_told(exported, scans, tmp_path):
+    run, folder, _ = exported
+    one_line(medgrad("predict", run, scans, "-o", tmp_path, "--engine", "openvino"), "--engine", "Export it first")
+    one_line(medgrad("predict", folder, scans, "-o", tmp_path, "--device", "cpu"), "--device")
+    one_line(medgrad("predict", folder, scans, "-o", tmp_path, "--engine", "torch_export"), "does not read")
+    one_line(medgrad("export", run, "--to", "onyx"), "Did you mean 'onnx'?")
+    one_line(medgrad("export", tmp_path), "is not a run")
+
+
+def test_an_artefact_that_was_changed_does_not_answer(exported, scans, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for path in exported[1].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "network.onnx").write_bytes(b"another")
+    one_line(medgrad("predict", folder, scans, "-o", tmp_path / "a"), "network.onnx", "not the file")
