@@ -171,6 +171,12 @@ def test_small_layers_stay_denser_in_proportion_to_their_axes():
     assert density[1] / density[2] == pytest.approx((60 / 800) / (120 / 3200))
 
 
+def test_a_layer_that_is_whole_leaves_the_others_to_bear_its_share():
+    """Of 4, 100 and 10,000 weights 1,110 stay: the first layer is whole at once, the second because the first is."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(10, 10), nn.Linear(100, 100))
+    assert list(shares(model, 1 - 1110 / 10104).values()) == pytest.approx([0, 0, 1 - (1110 - 104) / 10000])
+
+
 def test_the_smallest_drop_and_the_steepest_grow():
     weights = {"a": torch.tensor([[5.0, -1.0, 0.0], [2.0, 0.0, 0.0]])}
     slopes = {"a": torch.tensor([[0.0, 0.0, 0.1], [9.0, -0.5, 0.2]])}
@@ -242,6 +248,19 @@ def test_zeros_stay_zero_through_every_optimiser_and_its_mean(optimiser):
     assert not torch.equal(model.down[0][0][0].weight, before)
 
 
+def test_zeros_get_no_gradient_and_all_else_its_own():
+    model, task, batches = learning()
+    apply(model, masks := masks_of({k: w.detach().abs() for k, w in prunable(model).items()}, share=0.5))
+    found = []
+    for name in ("plain", "sparse"):
+        model.zero_grad()
+        build_gradients([{"name": name}])(model, task, batches[0])
+        found.append({k: p.grad.clone() for k, p in model.named_parameters()})
+    assert all(found[0][k][~m].any() for k, m in masks.items() if not m.all())
+    for k, g in found[0].items():
+        assert torch.equal(found[1][k], g * masks[k] if k in masks else g)
+
+
 def test_muon_would_fill_the_zeros():
     model, task, batches = learning()
     apply(model, masks_of({k: w.detach().abs() for k, w in prunable(model).items()}, share=0.5))
@@ -254,8 +273,9 @@ def test_a_last_layer_that_begins_at_zero_learns():
     task = registry.find("tasks", "classification")(dims=2)
     model = registry.find("models", "cnn")(1, 2, 2, channels=(3, 4))
     batch = stack([task.encode(task.example(n)) for n in range(4)])
-    steps(model, task, [batch] * 2, settings={"share": 0.5, "steps": 2})
-    assert bool(model.head[-1].weight.any())
+    steps(model, task, [batch], settings={"share": 0.5, "steps": 1})
+    assert bool(model.head[-1].weight.all())
+    assert zeros(model) > 0.4
 
 
 @pytest.mark.parametrize("by", ["magnitude", "gradient", "taylor"])
@@ -296,7 +316,7 @@ MOVING = {"share": 0.7, "steps": 6, "grow": 0.2, "every": 2}
 )
 def test_a_resumed_run_goes_on_to_the_same_bits(settings, by, tmp_path):
     ends = []
-    for stop in (8, 4):
+    for stop in (8, 3):
         model, task, batches = learning()
         apply(model, masks_of({k: w.detach().abs() for k, w in prunable(model).items()}, share=0.3, scope="layer"))
         stepper, _ = steps(model, task, batches[:stop], settings=settings, by=by)

@@ -90,9 +90,9 @@ class Hold:
             if (hold := mine()) is not None:
                 hold.look(optimiser)
 
-        def end(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        def end(*_: Any) -> None:
             if (hold := mine()) is not None:
-                hold.end(optimiser)
+                hold.end()
 
         for handle in (register_optimizer_step_pre_hook(look), register_optimizer_step_post_hook(end)):
             weakref.finalize(self, handle.remove)
@@ -112,12 +112,10 @@ class Hold:
         self.before = {}
         return True
 
-    def end(self, optimiser: torch.optim.Optimizer) -> None:
-        """Set zeros back after a step that moved any of the weights."""
-        moved = {id(p) for group in optimiser.param_groups for p in group["params"]}
-        if any(id(w) in moved for w in self.weights.values()):
-            zero_outside(self.weights, self.kept)
-            self.weights, self.kept = {}, {}
+    def end(self) -> None:
+        """Set zeros back after a step."""
+        zero_outside(self.weights, self.kept)
+        self.weights, self.kept = {}, {}
 
 
 def moving(weights: Mapping[str, nn.Parameter]) -> dict[str, tuple[Tensor, Tensor]]:
