@@ -56,38 +56,37 @@ def known(request):
 
 
 @pytest.mark.parametrize("name", NAMES)
-class TestCriteria:
-    def test_scores_every_weight_and_leaves_the_network_as_it_was(self, name, known):
-        (_, network, _), model, task, batches = known
-        before = {k: v.clone() for k, v in model.state_dict().items()}
-        model.train()
-        next(model.children()).eval()
-        modes = [m.training for m in model.modules()]
-        for p in model.parameters():
-            p.grad = torch.full_like(p, 7.0)
-        next(model.parameters()).requires_grad_(False)
-        scores = criterion(name, **TWICE.get(network, {}))(model, task, batches)
-        assert list(scores) == list(prunable(model))
-        assert all(scores[k].shape == w.shape and scores[k].dtype == w.dtype for k, w in prunable(model).items())
-        assert all(s.isfinite().all() and not s.requires_grad for s in scores.values())
-        if name not in SIGNED:
-            assert min(float(s.min()) for s in scores.values()) >= 0
-        assert max(float(s.max()) for s in scores.values()) > 0
-        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-        assert [m.training for m in model.modules()] == modes
-        assert all(torch.equal(p.grad, torch.full_like(p, 7.0)) for p in model.parameters())
-        assert not next(model.parameters()).requires_grad
-        next(model.parameters()).requires_grad_(True)
+def test_scores_every_weight_and_leaves_the_network_as_it_was(name, known):
+    (_, network, _), model, task, batches = known
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    next(model.children()).eval()
+    modes = [m.training for m in model.modules()]
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 7.0)
+    next(model.parameters()).requires_grad_(False)
+    scores = criterion(name, **TWICE.get(network, {}))(model, task, batches)
+    assert list(scores) == list(prunable(model))
+    assert all(scores[k].shape == w.shape and scores[k].dtype == w.dtype for k, w in prunable(model).items())
+    assert all(s.isfinite().all() and not s.requires_grad for s in scores.values())
+    if name not in SIGNED:
+        assert min(float(s.min()) for s in scores.values()) >= 0
+    assert max(float(s.max()) for s in scores.values()) > 0
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(p.grad, torch.full_like(p, 7.0)) for p in model.parameters())
+    assert not next(model.parameters()).requires_grad
+    next(model.parameters()).requires_grad_(True)
 
-    def test_gives_the_same_scores_again(self, name, known):
-        (_, network, _), model, task, batches = known
-        if network not in ("resnet", "mlp"):
-            pytest.skip("two networks show it: one with batch norm, one with chance")
-        made = criterion(name, **TWICE.get(network, {}))
-        state = torch.manual_seed(1).get_state()
-        first, second = made(model, task, batches), made(model, task, batches)
-        assert all(torch.equal(s, second[k]) for k, s in first.items())
-        assert torch.equal(state, torch.get_rng_state())
+
+@pytest.mark.parametrize("network", ["resnet", "mlp"])  # one with batch norm, one with dropout
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_the_same_scores_again(name, network):
+    model, task, batches = learning("classification", network, 2)
+    state = torch.manual_seed(1).get_state()
+    first, second = (criterion(name)(model, task, batches) for _ in range(2))
+    assert all(torch.equal(s, second[k]) for k, s in first.items())
+    assert torch.equal(state, torch.get_rng_state())
 
 
 class Branches(nn.Module):
