@@ -37,24 +37,17 @@ def importance(
     >>> importance([Group(0, {("a", 0): (0,)}), Group(0, {("a", 0): (1,)})], say).tolist()
     [0.5, 1.5]
     """
-    along: dict[Place, Tensor] = {}
+    along: dict[Place, list[float]] = {}
     added, counts = torch.zeros(len(groups), dtype=torch.float64), torch.zeros(len(groups), dtype=torch.float64)
     for number, group in enumerate(groups):
         for place, indices in group.touches.items():
             name, axis = place
             if name in scores:
+                length = scores[name].shape[axis]
                 if place not in along:
-                    along[place] = (
-                        scores[name]
-                        .detach()
-                        .double()
-                        .cpu()
-                        .movedim(axis, 0)
-                        .reshape(scores[name].shape[axis], -1)
-                        .sum(1)
-                    )
-                added[number] += along[place][list(indices)].sum()
-                counts[number] += len(indices) * scores[name].numel() / scores[name].shape[axis]
+                    along[place] = scores[name].detach().double().movedim(axis, 0).reshape(length, -1).sum(1).tolist()
+                added[number] += sum(along[place][index] for index in indices)
+                counts[number] += len(indices) * scores[name].numel() / length
     found = added / counts.clamp_min(1) if total == "mean" else added
     if relative:
         families = torch.tensor([group.family for group in groups], dtype=torch.long)
