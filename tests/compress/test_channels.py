@@ -172,6 +172,23 @@ def test_each_family_keeps_the_fewest_that_were_asked():
     assert {numbers[0] for numbers in widths(smaller).values() if len(numbers) == 1} == {3}
 
 
+def test_what_is_infinitely_important_stays():
+    _, graph = known("cnn", 3)
+    importances = torch.ones(len(graph.groups))
+    kept = [number for number, group in enumerate(graph.groups) if group.family == 0]
+    importances[kept] = torch.inf
+    gone = chosen(graph, importances, target=0.6, least=1)
+    assert gone
+    assert all(group.family != 0 for group in gone)
+
+
+def test_an_importance_for_each_group_is_a_number():
+    _, graph = known("cnn", 3)
+    for wrong, said in ((torch.full((len(graph.groups),), torch.nan), "not a number"), (torch.ones(2), "need as many")):
+        with pytest.raises(ValueError, match=said):
+            chosen(graph, wrong, target=0.5)
+
+
 @pytest.mark.parametrize("target", [0, -1, 1.5])
 def test_a_target_that_is_no_share_is_told(target):
     _, graph = known("cnn", 3)

@@ -63,7 +63,8 @@ def chosen(
     """Choose the groups that go so that a cost comes down to a share ``target`` of what it is.
 
     They go one after another, the least important for what it saves first. Each family keeps at least so many
-    channels, and a ``multiple`` of a number of them where it loses any: kernels like multiples of 8.
+    channels, and a ``multiple`` of a number of them where it loses any: kernels like multiples of 8. What is infinitely
+    important stays.
     """
     if not 0 < target <= 1:
         raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
@@ -137,6 +138,8 @@ def leaving(
         raise SettingError(f"A layer keeps at least 1 channel, and multiples of 1 or more, not {least} and {multiple}.")
     if len(importances) != len(graph.groups):
         raise ValueError(f"{len(graph.groups)} groups need as many importances, but got {len(importances)}.")
+    if bool(importances.isnan().any()):
+        raise ValueError("An importance is not a number. Look at the scores of the weights.")
     sorted_in: dict[int, list[int]] = defaultdict(list)
     for number in importances.argsort(descending=True, stable=True).tolist():
         sorted_in[graph.groups[number].family].append(number)
