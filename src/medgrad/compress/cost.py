@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -61,8 +62,8 @@ def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
 
 
 def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
-    """Trace a model on an example, in one of its two modes."""
-    with in_mode(model, learns=learns):
+    """Trace a copy of a model on an example, in one of its two modes: some networks keep what they see."""
+    with in_mode(model := deepcopy(model), learns=learns):
         try:
             return torch.export.export(model, (example,), strict=False)
         except Exception as reason:  # whatever the code of a foreign network raises
