@@ -24,6 +24,7 @@ PUBLIC = {
     "look": "apps.verbs.look",
     "plan": "apps.verbs.plan",
     "predict": "apps.verbs.predict",
+    "prune": "apps.verbs.prune",
 }
 
 __all__ = ["__version__", *PUBLIC]

@@ -15,6 +15,7 @@ from .contours import pictures
 from .curves import curves
 from .forest import digits, forest, known, title
 from .health import health
+from .pruned import pruned
 from .read import Found, read_run
 
 HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "accuracy", "f1", "hd95/mean", "nsd/mean")
@@ -70,6 +71,7 @@ def sections(found: Found) -> list[tuple[str, str, str]]:
     evaluation = found.evaluation
     figures = figures_of(found)
     makers: list[tuple[str, str, Callable[[], str]]] = [
+        ("pruned", "What pruning did", lambda: pruned(found.pruned)),
         ("figures", "Figures", lambda: forest(figures, measured=is_measured(found))),
         ("cases", "Cases", lambda: cases_part(found)),
         ("pictures", "Best, middling and worst answers", lambda: pictures(found.pictures) if found.pictures else ""),

@@ -52,6 +52,7 @@ class Found:
     steps: tuple[Mapping[str, Any], ...] = ()
     cases: tuple[Mapping[str, str], ...] = ()
     pictures: tuple[Picture, ...] = ()
+    pruned: Mapping[str, Any] = field(default_factory=dict)
     missed: tuple[str, ...] = ()
 
 
@@ -86,6 +87,7 @@ def read_run(folder: Path | str) -> Found:
         take("steps.jsonl", read_lines, ()),
         take("cases.csv", read_rows, ()),
         tuple(sorted(pictures, key=rank)),
+        take("pruned.json", read_object, {}),
         tuple(missed),
     )
 

@@ -1,0 +1,72 @@
+"""``medgrad prune``: a smaller run that is no worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ...engine.teller import Teller
+from ._words import Device, Seed
+
+
+def prune(
+    run: Annotated[Path, typer.Argument(help="The run that is to become smaller; it stays as it is.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the new run.")],
+    target: Annotated[
+        str, typer.Option(help="What may be left, as a share: of flops, parameters, size or latency.")
+    ] = "flops=0.1",
+    margin: Annotated[float, typer.Option(help="How much of the score may be lost.")] = 0.01,
+    minutes: Annotated[float, typer.Option(help="How long it may take, all in all.")] = 20.0,
+    steps: Annotated[int, typer.Option(min=0, help="How many steps to take in all, instead of minutes.")] = 0,
+    criterion: Annotated[str, typer.Option(help="What tells which channels matter.")] = "taylor",
+    least: Annotated[int, typer.Option(min=1, help="How many channels a layer keeps at least.")] = 4,
+    multiple: Annotated[int, typer.Option(min=1, help="Keep multiples of so many channels.")] = 1,
+    controls: Annotated[
+        bool, typer.Option(help="Also go the same way by magnitude and by chance, and train a narrow network.")
+    ] = True,
+    reach: Annotated[bool, typer.Option("--reach", help="Go to the target, however much is lost.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the cases lie that the run learned from, if not where they lay then.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Remove the channels that matter least, and let what is left learn again, as long as it stays as good.
+
+    The smallest network that is not inferior to its parent within the margin becomes a run of its own.
+    """
+    from ... import registry
+    from ...compress.prune import Choice
+    from ...compress.prune import prune as search
+    from ...report import write
+
+    registry.find("compress.criteria", criterion)
+    told = search(
+        run,
+        out,
+        target=target,
+        margin=margin,
+        minutes=minutes,
+        steps=steps,
+        choice=Choice(criterion, relative=criterion == "magnitude", least=least, multiple=multiple),
+        controls=controls,
+        reach=reach,
+        data=data,
+        seed=seed,
+        device=device,
+        teller=teller,
+    )
+    report, best = write(out), told["rungs"][told["chosen"]]
+    left = {k: best[k] / told["whole"][k] for k in ("flops", "parameters", "bytes", "milliseconds")}
+    text = f"{left['flops']:.1%} of the work, {left['parameters']:.1%} of the numbers. {best['verdict']['says']}"
+    if not told["reached"]:
+        text += f" {target} was not reached: the next smaller one was not shown to be as good."
+    return {"text": text, "run": str(out), "left": left, "reached": told["reached"], "verdict": best["verdict"],
+            "controls": told["controls"], "report": str(report)}  # fmt: skip
+
+
+THIS = prune

@@ -1,0 +1,60 @@
+"""What pruning is held against: other choices on the same way down, and a narrow network that never was wide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..engine.recipe import Recipe
+from ..engine.run import Run
+from ..errors import SettingError
+from ._ground import Child, Ground
+from .cost import cost_of
+from .prune import Choice, Goal, Ladder, climb, learned
+
+CONTROLS = ("magnitude", "random", "narrow")
+HALVINGS = 12
+
+
+def control(name: str, ground: Ground, goal: Goal, best: Child, ladder: Ladder, folder: Path) -> Child:
+    """Make a network as small as the best one, in another way, in the same time."""
+    ground.teller.say(f"The control {name!r}.")
+    if name == "narrow":
+        return narrow(ground, best, ladder, folder)
+    share = min(0.999, goal.of_cost(best) / goal.of_cost(ground))
+    choice = Choice("magnitude", relative=True) if name == "magnitude" else Choice("random", {"widest": True})
+    made = climb(ground, Goal(goal.what, share), choice, replace(ladder, stops=False), folder)[-1]
+    return replace(made, made=name)
+
+
+def narrow(ground: Ground, best: Child, ladder: Ladder, folder: Path) -> Child:
+    """Train a network of the same kind, narrow throughout, from nothing, for as long as the search took."""
+    run = Run(folder)
+    if not run.has_begun:
+        own = tuple(g for g in ground.recipe.gradients if g["name"] != "taught")
+        recipe = replace(ground.recipe, task=ground.task.settings(), start={}, widths={}, gradients=own)
+        recipe = replace(recipe, model=narrowed_to(ground, recipe, best.cost.flops))
+        run.write_recipe(recipe.with_training(steps=0, threads=0))
+    return learned(ground, run, ladder, 1.0, "narrow")[0]
+
+
+def narrowed_to(ground: Ground, recipe: Recipe, flops: int) -> dict[str, Any]:
+    """Find the settings of a model whose layers are all narrower by one factor, at most this many multiply-adds."""
+    wide = recipe.model.get("channels")
+    if not wide:
+        raise SettingError(f"{recipe.model['name']!r} has no 'channels', so there is no narrow one. Use --no-controls.")
+    low, high, found = 0.0, 1.0, dict(recipe.model)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        model = dict(recipe.model) | {"channels": tuple(max(2, round(c * middle)) for c in wide)}
+        if "width" in model:
+            model["width"] = max(8, 8 * round(recipe.model["width"] * middle / 8))
+        if cost_of(ground.built(replace(recipe, model=model)), ground.example).flops <= flops:
+            low, found = middle, model
+        else:
+            high = middle
+    return found
+
+
+__all__ = ["CONTROLS", "control"]

@@ -1,0 +1,123 @@
+"""What pruning did: the score against the cost, the controls, and which layers went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._html import column, number, plural, svg, table, text
+from .curves import HEIGHT, WIDTH, Frame
+from .forest import title
+
+COSTS = (("flops", "Work"), ("parameters", "Parameters"), ("bytes", "Bytes"), ("milliseconds", "Time"))
+MADE = {
+    "magnitude": "the same way down, by magnitude",
+    "random": "the same way down, by chance from the widest layers",
+    "narrow": "a narrow network from nothing, in the same time",
+}
+
+
+def pruned(found: Mapping[str, Any]) -> str:
+    """Give the part of the page that tells how a run was made from a larger one."""
+    if not found:
+        return ""
+    return words(found) + chart(found) + standings(found) + layers(found)
+
+
+def words(found: Mapping[str, Any]) -> str:
+    """Say what was asked for, and what came of it."""
+    best = found["rungs"][found["chosen"]]
+    whole = found["whole"]
+    left = f"{best['flops'] / whole['flops']:.1%} of the work and {best['parameters'] / whole['parameters']:.1%} of the"
+    verdict = best["verdict"]
+    held = "is shown" if verdict["holds"] else "is <strong>not</strong> shown"
+    missed = "" if found["reached"] else f" {text(found['target'])} was asked for and was <strong>not</strong> reached."
+    bound = number(verdict["bound"], digits=4) if math.isfinite(verdict["bound"]) else "unknown"
+    return (
+        f"<p>This network takes {left} parameters of its parent, {text(found['parent'])}. It was made by removing the "
+        f"channels that matter least by {text(found['criterion'])}, in {plural(len(found['rungs']), 'step')}, each "
+        f"followed by learning.{missed} That it loses less than {found['margin']:g} {held}: it loses "
+        f"{number(verdict['loss'], digits=4)}, at most {bound} (one-sided 95 %, paired over "
+        f"{plural(verdict['n'], 'patient')} of the validation side, which also chose the weights).</p>"
+    )
+
+
+def standings(found: Mapping[str, Any]) -> str:
+    """Give the table: the parent, each step of the search, and the controls."""
+    aim = text(title(str(found["aim"]).split("/")[0]))
+    head = [column("Network"), *(column(name, number=True) for _, name in COSTS), column("ms", number=True)]
+    head += [column(aim, number=True), column("Loses", number=True), column("At most", number=True)]
+    whole = found["whole"]
+    rows = [row("the parent", whole, whole)]
+    for place, rung in enumerate(found["rungs"]):
+        name = f"by {rung['made']}, step {place + 1}"
+        rows.append(row(f"{name}: this run" if place == found["chosen"] else name, rung, whole))
+    rows += [row(MADE.get(c["made"], c["made"]), c, whole) for c in found["controls"]]
+    note = (
+        '<p class="soft">Times are of one answer to one patch on this machine, the median of a few; everything was '
+        "timed in the same run.</p>"
+    )
+    return table(head, rows) + note
+
+
+def row(name: str, one: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    """Give the row of one network."""
+    verdict = one.get("verdict") or {}
+    cells = [f"{one[cost] / whole[cost]:.1%}" for cost, _ in COSTS]
+    cells += [f"{one['milliseconds']:.1f}", number(one["score"], digits=4)]
+    cells += [number(verdict.get("loss"), digits=4), number(verdict.get("bound"), digits=4)]
+    return f'<tr><th scope="row">{text(name)}</th>' + "".join(f'<td class="number">{c}</td>' for c in cells) + "</tr>"
+
+
+def chart(found: Mapping[str, Any]) -> str:
+    """Draw the score against the share of the work that is left, on a scale of halves."""
+    whole = found["whole"]
+
+    def at(one: Mapping[str, Any]) -> tuple[float, float]:
+        return math.log2(one["flops"] / whole["flops"]), float(one["score"])
+
+    line = [(0.0, float(whole["score"])), *map(at, found["rungs"])]
+    others = [(c["made"], at(c)) for c in found["controls"]]
+    every = [v for _, v in line] + [p[1] for _, p in others]
+    low, high = min(every), max(every)
+    pad = 0.1 * (high - low) or 0.02
+    least = min(x for x, _ in [*line, *(p for _, p in others)])
+    frame = Frame((math.floor(least), 0.0), (low - pad, high + pad))
+    marks = [(float(x), f"{2.0**x:.0%}" if x > -6 else f"{2.0**x:.1%}") for x in range(math.floor(least), 1)]
+    out = [frame.axes(f"{title(str(found['aim']).split('/')[0])} against the work that is left", marks)]
+    limit = float(whole["score"]) - float(found["margin"])
+    if low - pad < limit < high + pad:
+        out.append(f'<path class="grid" stroke-dasharray="5 4" d="M52 {frame.y(limit):.1f}H{WIDTH - 12:g}"/>')
+    out.append(f'<polyline class="line s0" points="{frame.points(line)}"/>')
+    out += [f'<circle class="f0" r="3" cx="{frame.x(x):.1f}" cy="{frame.y(v):.1f}"/>' for x, v in line]
+    for place, (_, (x, v)) in enumerate(others, 1):
+        out.append(f'<circle class="f{place}" r="4" cx="{frame.x(x):.1f}" cy="{frame.y(v):.1f}"/>')
+    names = [f"by {found['criterion']}", *(MADE.get(name, name) for name, _ in others)]
+    key = "".join(f"<li>{dot(i)}{text(name)}</li>" for i, name in enumerate(names))
+    picture = svg(WIDTH, HEIGHT, "".join(out), says=f"{found['aim']} against the share of the work that is left")
+    return f'<figure>{picture}<ul class="key">{key}</ul></figure>'
+
+
+def dot(place: int) -> str:
+    """Draw a point in the colour of a line."""
+    return f'<svg width="14" height="8" aria-hidden="true"><circle class="f{place}" r="3.5" cx="7" cy="4"/></svg>'
+
+
+def layers(found: Mapping[str, Any]) -> str:
+    """List the layers that lost channels, in the order of the network."""
+    before, after = found["before"], found["widths"]
+    rows = [
+        f'<tr><th scope="row">{text(name)}</th><td class="number">{shape(before[name])}</td>'
+        f'<td class="number">{shape(after[name])}</td></tr>'
+        for name in after
+        if name in before and len(before[name]) > 1
+    ]
+    head = [column("Layer"), column("Channels in, out, before", number=True), column("now", number=True)]
+    inside = table(head, rows)
+    return f"<details><summary>Which layers went: {plural(len(rows), 'layer')}</summary>{inside}</details>"
+
+
+def shape(numbers: Sequence[int]) -> str:
+    """Give the channels in and out of a layer."""
+    return " → ".join(str(n) for n in numbers[:2])

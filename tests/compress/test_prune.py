@@ -1,0 +1,94 @@
+"""A run that became smaller stands by itself, costs what was asked for, and is held against its parent."""
+
+import json
+
+import pytest
+import torch
+from tiny_set import make_folder
+
+from medgrad import fit, predict, prune
+from medgrad.compress.cost import cost_of
+from medgrad.compress.prune import Goal
+from medgrad.engine.run import Run, build_model, open_run
+from medgrad.errors import LayoutError, SettingError
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prune")
+    data = make_folder(folder / "data")
+    (folder / "wide.toml").write_text((data / "recipe.toml").read_text().replace("[4, 8]", "[8, 16]"))
+    fit(str(data), out=folder / "run", steps=40, recipe=folder / "wide.toml")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pruned(parent):
+    out = parent / "small"
+    said = prune(parent / "run", out=out, target="flops=0.3", steps=96, least=2, reach=True)
+    return out, said
+
+
+def flops(run):
+    recipe = Run(run).recipe()
+    network = build_model(recipe, recipe.build_task(), 1)
+    return cost_of(network, torch.zeros(1, 1, 16, 16, 16)).flops
+
+
+def test_it_costs_what_was_asked_for(parent, pruned):
+    out, said = pruned
+    assert flops(out) <= 0.3 * flops(parent / "run")
+    assert said["left"]["flops"] == pytest.approx(flops(out) / flops(parent / "run"))
+    assert said["reached"]
+
+
+def test_it_stands_by_itself(parent, pruned):
+    out, _ = pruned
+    answers = predict(out, parent / "data" / "images" / "case_00.nii.gz", out=parent / "answers")
+    assert len(answers["answers"]) == 1
+    assert not (out / "rungs").exists()
+    assert json.loads((out / "evaluation.json").read_text())["metrics"]["dice/mean"]["n"] > 0
+    assert (out / "report.html").exists()
+    assert len(open_run(out).models) == 1
+
+
+def test_the_controls_cost_no_more_and_no_less(pruned):
+    told = json.loads((pruned[0] / "pruned.json").read_text())
+    best = told["rungs"][told["chosen"]]
+    assert [c["made"] for c in told["controls"]] == ["magnitude", "random", "narrow"]
+    for control in told["controls"]:
+        assert 0.4 * best["flops"] <= control["flops"] <= 1.05 * best["flops"]
+    ways = [sum(r["steps"] for r in told["rungs"]), told["controls"][-1]["steps"]]
+    assert ways == [24, 24]
+
+
+def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned):
+    told = json.loads((pruned[0] / "pruned.json").read_text())
+    sizes = [told["whole"]["flops"], *(r["flops"] for r in told["rungs"])]
+    assert sizes == sorted(sizes, reverse=True)
+    assert set(told["widths"]) == set(told["before"])
+    assert all(
+        max(a) < max(b) or min(a) < min(b)
+        for a, b in zip(told["widths"].values(), told["before"].values(), strict=True)
+    )
+
+
+def test_a_bad_rung_ends_the_search_with_a_word(parent):
+    with pytest.raises(SettingError, match="No smaller network was shown to be as good"):
+        prune(parent / "run", out=parent / "bad", target="flops=0.2", steps=2, least=1, controls=False, margin=1e-6)
+
+
+def test_cases_that_are_gone_are_told(parent, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("recipe.toml", "weights"):
+        (run / name).symlink_to(parent / "run" / name)
+    (run / "cohort.json").write_text(json.dumps({"root": str(tmp_path / "gone"), "cases": []}))
+    with pytest.raises(LayoutError, match="--data"):
+        prune(run, out=tmp_path / "small", steps=4)
+
+
+@pytest.mark.parametrize("text", ["flops", "flops=2", "weight=0.5", "flops=x", "flops=0"])
+def test_a_target_that_is_none(text):
+    with pytest.raises(SettingError, match="such as|as in"):
+        Goal.of(text)
