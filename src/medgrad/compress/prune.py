@@ -119,9 +119,9 @@ def prune(
 
     The way down goes in rungs. At each the channels that matter least are removed, and what is left learns again, also
     from its parent. A rung whose score is not shown to be within the margin (paired by patient, one-sided 95 %) ends
-    the search, unless it is to ``reach`` the target whatever it costs. The ``minutes`` (or the ``steps``) are parted equally between the
-    search and each of the ``controls``: the same way down by magnitude and by chance, and a narrow network that learns
-    from nothing.
+    the search, unless it is to ``reach`` the target whatever it costs. The ``minutes`` (or the ``steps``) are parted
+    equally between the search and each of the ``controls``: the same way down by magnitude and by chance, and a narrow
+    network that learns from nothing.
     """
     from ._controls import CONTROLS, control
 
