@@ -132,8 +132,13 @@ class Mixed(nn.Module):
 
 
 def choose(precision: str = "auto", device: str | None = None) -> Place:
-    """Choose the device (a GPU if there is one) and the precision: bfloat16 where the machine multiplies it faster."""
+    """Choose the device (a GPU if there is one) and the precision: bfloat16 where the machine multiplies it faster.
+
+    On a processor, this process keeps the memory of its arrays from here on.
+    """
     device = usable(device) if device else ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu":
+        keep_memory()
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else has_fast_bfloat16()

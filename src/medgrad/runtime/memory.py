@@ -12,7 +12,8 @@ from typing import Any
 def keep_memory() -> bool:
     """Let glibc keep freed tensors instead of giving each back to the kernel; a third off a training step.
 
-    Called once by the command line. It changes nothing where there is no glibc.
+    Called by the command line, and wherever a network is given a place on a processor. It changes nothing where there
+    is no glibc.
     """
     if sys.platform != "linux":
         return False
