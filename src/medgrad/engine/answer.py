@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..data import Case
 from ..prepare._step import Step, prepare, restore
 from ..runtime import windows
+from ..runtime.sparing import labelled
 from ..runtime.windows import LEAST, blind
 from ..runtime.windows import slide as slide
 from ..runtime.windows import window_starts as window_starts
@@ -124,7 +125,8 @@ def dense(
     def look(box: Case) -> Tensor:
         return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
 
-    return windows.stitched(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS)
+    way = labelled if how.sparing and task.kind == "segmentation" else windows.stitched
+    return way(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS)
 
 
 def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering) -> Any:

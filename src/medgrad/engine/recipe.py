@@ -55,10 +55,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Answering:
-    """How answers are made: ``overlap`` of neighbouring windows, ``flips`` along these axes averaged."""
+    """How answers are made: ``overlap`` of neighbouring windows, ``flips`` along these axes averaged.
+
+    With ``sparing``, windows of a large case in which a first pass without overlap finds no label are not looked at
+    again.
+    """
 
     overlap: float = 0.5
     flips: tuple[int, ...] = ()
+    sparing: bool = True
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def facts(
         "prepare": [dict(link) for link in recipe.prepare],
         "patch": list(recipe.training.patch),
         "overlap": recipe.answering.overlap,
+        "sparing": recipe.answering.sparing,
         "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
         "planes": int(read_checkpoint(weights[0])["planes"]),
         "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},

@@ -14,6 +14,7 @@ from ..prepare._step import prepare, restore
 from . import decode
 from .artefact import Artefact
 from .encode import stacked
+from .sparing import labelled
 from .windows import blind, each_window, stitched
 
 Ask = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
@@ -40,7 +41,8 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case) -> Any:
         return inputs
 
     if artefact.reading == "logits":
-        return stitched(
+        way = labelled if about.get("sparing") else stitched
+        return way(
             lambda box: mirrored(ask, shown(box), about["flips"])[0],
             lambda logits, grid: decode.labels(logits, grid, task),
             case,

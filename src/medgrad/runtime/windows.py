@@ -23,6 +23,10 @@ LEAST = 1e-3
 """What an element at the very edge of a window still counts."""
 
 
+Needed = Callable[[Sequence[int]], bool]
+"""Tell whether the window that begins there is to be looked at."""
+
+
 class Arrays(Protocol):
     """What the blending of windows needs of a kind of array."""
 
@@ -73,11 +77,13 @@ def stitched(
     patch: Sequence[int],
     overlap: float,
     arrays: Arrays = NUMBERS,
+    needed: Needed | None = None,
 ) -> Any:
     """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete.
 
     ``look`` gives the output (channels, *patch) about a part of the case, ``decode`` turns outputs into an answer. A
-    case that is smaller than a window lies in the middle of it.
+    case that is smaller than a window lies in the middle of it. Windows that are not ``needed`` are not looked at;
+    what no other window covers is then of the first class, as if it were sure.
     """
     size = [max(p, 1) for p in patch]
     shape = case.grid.shape
@@ -89,7 +95,7 @@ def stitched(
 
     pieces = []
     inner = tuple(slice(b, b + s) for b, s in zip(before[1:], shape[1:], strict=True))
-    for first, slab in slabs(at, room, size, overlap=overlap, arrays=arrays):
+    for first, slab in slabs(at, room, size, overlap=overlap, arrays=arrays, needed=needed):
         low, high = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
         if low < high:
             kept = slab[(slice(None), slice(low - first, high - first), *inner)]
@@ -110,7 +116,13 @@ def each_window(
 
 
 def slabs(
-    look: Any, shape: Sequence[int], patch: Sequence[int], *, overlap: float = 0.5, arrays: Arrays = NUMBERS
+    look: Any,
+    shape: Sequence[int],
+    patch: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    arrays: Arrays = NUMBERS,
+    needed: Needed | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
 
@@ -122,21 +134,68 @@ def slabs(
     if all(len(s) == 1 for s in starts):
         yield 0, look([s[0] for s in starts])
         return
-    weight = bell(patch, arrays)
-    plane = total_weight(starts[1:], patch[1:], shape[1:], arrays)
-    line = total_weight(starts[:1], patch[:1], shape[:1], arrays)
-    sums: Any = None
-    for first, after in zip(starts[0], [*starts[0][1:], shape[0]], strict=True):
-        for start in product(*starts[1:]):
-            said = look([first, *start])
-            if sums is None:
-                sums, weight = arrays.zeros(len(said), patch[0], *shape[1:], like=said), arrays.near(weight, said)
-            where = (slice(None), slice(None), *[slice(a, a + p) for a, p in zip(start, patch[1:], strict=True)])
-            arrays.add(sums[where], said, weight)
+    rows = [(first, [[first, *rest] for rest in product(*starts[1:])]) for first in starts[0]]
+    if needed is not None:
+        rows = [(first, [start for start in row if needed(start)]) for first, row in rows]
+    known = next((start for _, row in rows for start in row), [s[0] for s in starts])
+    said = look(known)  # which tells how many channels there are, and of which kind
+    weight = arrays.near(bell(patch, arrays), said)
+    sums = arrays.zeros(len(said), patch[0], *shape[1:], like=said)
+    total = Weights(starts, patch, shape, arrays, said, evenly=needed is None)
+    for (first, row), after in zip(rows, [*starts[0][1:], shape[0]], strict=True):
+        for start in row:
+            where = tuple(slice(a, a + p) for a, p in zip(start[1:], patch[1:], strict=True))
+            arrays.add(sums[(slice(None), slice(None), *where)], said if start == known else look(start), weight)
+            total.add(where, weight)
         for at in range(first, after):
-            sums[:, at - first] /= arrays.near(line[at] * plane, sums)
+            total.divide(sums[:, at - first], at, at - first)
         yield first, sums[:, : after - first]
         slide(sums, after - first)
+        total.slide(after - first)
+
+
+class Weights:
+    """What the windows over each element weigh together: a product over the axes if all are there, else added up."""
+
+    def __init__(
+        self,
+        starts: Sequence[Sequence[int]],
+        patch: Sequence[int],
+        shape: Sequence[int],
+        arrays: Arrays,
+        like: Any,
+        *,
+        evenly: bool,
+    ) -> None:
+        self.arrays, self.like = arrays, like
+        self.line = self.plane = self.sums = None
+        if evenly:
+            self.plane = total_weight(starts[1:], patch[1:], shape[1:], arrays)
+            self.line = total_weight(starts[:1], patch[:1], shape[:1], arrays)
+        else:
+            self.sums = arrays.zeros(1, patch[0], *shape[1:], like=like)
+
+    def add(self, where: tuple[slice, ...], weight: Any) -> None:
+        """Add a window."""
+        if self.sums is not None:
+            self.sums[(0, slice(None), *where)] += weight
+
+    def divide(self, plane: Any, at: int, row: int) -> None:
+        """Divide a plane (channels, ...) by the weights, in place; where there are none, it is of the first class."""
+        if self.sums is None:
+            assert self.line is not None
+            plane /= self.arrays.near(self.line[at] * self.plane, self.like)
+            return
+        weights = self.sums[0, row]
+        bare = weights == 0
+        weights[bare] = 1
+        plane /= weights
+        plane[0][bare] = 1
+
+    def slide(self, by: int) -> None:
+        """Move the planes with those of the sums."""
+        if self.sums is not None:
+            slide(self.sums, by)
 
 
 def slide(sums: Any, by: int) -> None:
