@@ -178,6 +178,7 @@ LOCKING = {
     "a constant for each channel": lambda _, y: y * torch.arange(4.0).view(4, 1, 1),
     "a weight for each channel": lambda n, y: y * n.scale,
     "a write into a constant": lambda _, y: torch.zeros(1, 4, 8, 8).copy_(y),
+    "an addition to a constant": lambda _, y: torch.zeros_like(y).add_(y),
     "a write into a part": lambda _, y: y.clone()[:, :2].mul_(2).repeat(1, 2, 1, 1),
     "a width in the code": lambda _, y: y.flatten(2).reshape(1, 4, 8, 8),
     "a width in the code of what learns": lambda n, y: y.flatten(2).reshape(1, 4 if n.training else -1, 8, 8),
