@@ -39,6 +39,7 @@ def test_boxes_agree_where_each_has_a_partner_of_its_own():
         "largest_score_difference": pytest.approx(0.1),
     }
     assert agreement([(said, boxes(one, one))]).off == pytest.approx(0.5)
+    assert agreement([(boxes(one, one), said)]).off == pytest.approx(0.5)
     assert agreement([(said, boxes((0, 0, 10, 11), (20, 20, 30, 32)))]).off == pytest.approx(0.5)
     assert agreement([(said, boxes(one, other, kinds=[0, 1]))]).off == pytest.approx(0.5)
     assert agreement([(said, boxes())]).off == 1
