@@ -163,7 +163,7 @@ def test_an_engine_that_cannot_read_a_network_is_told(tmp_path):
         usable(artefact, "tensorflow")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "torch_export")) for n in ENGINES])
 def test_an_engine_refuses_what_is_no_network_in_one_sentence(name, tmp_path):
     engine = find("runtime.engines", name)
     if not engine.is_installed():
