@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -72,17 +74,84 @@ def image_onto(image: Image, grid: Grid, *, order: int = 3) -> Image:
 
 
 def labels_onto(labels: LabelMap, grid: Grid) -> LabelMap:
-    """Interpolate a label map on another grid: of all labels, the one with the largest share."""
+    """Interpolate a label map on another grid: of all labels, the one with the largest share.
+
+    Each label is only looked at where it lies, slab by slab, so that many labels of a large volume take little time and
+    memory. The background's share is what the others leave; beyond the edge, where labels end, it is what lies there.
+    """
     if labels.grid.is_close(grid, tolerance_mm=1e-4):
         return replace(labels, grid=grid)
-    best = np.full(grid.shape, 0.0, np.float32)
     said = np.zeros(grid.shape, labels.array.dtype)
-    for value in np.unique(labels.array):
-        share = interpolated((labels.array == value).astype(np.float32), labels.grid, grid, order=1, edge=value == 0)
-        wins = share > best
-        said[wins] = value
-        np.maximum(best, share, out=best)
+    boxes = boxes_of(labels.array, [1 + ceil(FAR * w) for w in blurs(between(labels.grid, grid)[0])])
+    planes = max(1, AT_ONCE // max(1, int(np.prod(grid.shape[1:]))))
+    for first in range(0, grid.shape[0], planes):
+        begin, shape = [first, *[0] * (grid.dims - 1)], [min(planes, grid.shape[0] - first), *grid.shape[1:]]
+        slab = grid.crop(begin, shape)
+        best, taken = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for value, box in boxes.items():
+            where = reached(labels.grid, slab, box)
+            if any(s.stop <= s.start for s in where):
+                continue
+            here = slab.crop([s.start for s in where], [s.stop - s.start for s in where])
+            own = labels.grid.crop([s.start for s in box], [s.stop - s.start for s in box])
+            plane = (labels.array[box] == value).astype(np.float32)
+            share = interpolated(plane, own, here, order=1, edge=False)
+            taken[where] += interpolated(plane, own, here, order=1) if goes_beyond(labels.grid, here) else share
+            wins = share > best[where]
+            said[first : first + planes][where][wins] = value
+            best[where][wins] = share[wins]
+        said[first : first + planes][best <= 1 - taken + TIE] = 0
     return replace(labels, array=said, grid=grid)
+
+
+AT_ONCE = 1 << 24
+"""So many elements of a label map are interpolated at a time."""
+
+
+TIE = 1e-5
+"""A label and the background have equal shares if they differ by less, and it is background."""
+FAR = 4
+"""A blur reaches so many times its width."""
+
+
+def boxes_of(array: NDArray[Any], margin: Sequence[int]) -> dict[int, tuple[slice, ...]]:
+    """Give the box around each label but 0, wider by so many elements, beyond which nothing is seen of it."""
+    values = np.unique(array)
+    if len(values) and values[0] >= 0 and values[-1] < 1 << 16:
+        found = dict(enumerate(ndimage.find_objects(array), 1))
+    else:
+        found = {int(v): ndimage.find_objects((array == v).astype(np.uint8))[0] for v in values if v}
+    return {
+        value: tuple(
+            slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margin, array.shape, strict=True)
+        )
+        for value, box in found.items()
+        if box is not None
+    }
+
+
+def goes_beyond(source: Grid, target: Grid) -> bool:
+    """Tell whether a target has elements beyond the middles of the source's outermost ones, where its edge goes on."""
+    corners = np.array(list(product(*[(0, n - 1) for n in target.shape])))
+    at = source.index(target.world(corners))
+    return bool((at < 0).any() or (at > np.array(source.shape) - 1).any())
+
+
+def reached(source: Grid, target: Grid, box: Sequence[slice]) -> tuple[slice, ...]:
+    """Give the box of a target's elements that may see anything in a box of the source's."""
+    corners = np.array(list(product(*[(s.start - 1.0, float(s.stop)) for s in box])))
+    at = target.index(source.world(corners))
+    low = np.clip(np.floor(at.min(axis=0)).astype(int), 0, target.shape)
+    high = np.clip(np.ceil(at.max(axis=0)).astype(int) + 1, 0, target.shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def blurs(matrix: NDArray[np.float64]) -> list[float]:
+    """Tell how wide an array is smoothed along each axis before it shrinks by a matrix; not where it is turned."""
+    diagonal = np.diag(matrix)
+    if not np.allclose(matrix, np.diag(diagonal), atol=1e-9):
+        return [0.0] * len(diagonal)
+    return [max(0.0, (abs(d) - 1) / 2) for d in diagonal]
 
 
 def interpolated(
@@ -93,9 +162,9 @@ def interpolated(
     mode = "nearest" if edge else "constant"
     if np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-9):
         diagonal = np.diag(matrix)
-        widths = [max(0.0, (abs(d) - 1) / 2) for d in diagonal]
+        widths = blurs(matrix)
         if any(w > 0.05 for w in widths):
-            plane = ndimage.gaussian_filter(plane, widths, mode="nearest")
+            plane = ndimage.gaussian_filter(plane, widths, mode="nearest", truncate=FAR)
         return ndimage.affine_transform(plane, diagonal, offset, target.shape, order=order, mode=mode)
     return ndimage.affine_transform(plane, matrix, offset, target.shape, order=order, mode=mode)
 
