@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ TIMED = 6
 """How many steps are timed, after two that are not."""
 LONG_ENOUGH = 20.0
 """The seconds after which timing gives up on more."""
+PART = 0.06
+"""The share of the time that is left after which it does so too."""
 SHARE = 0.1
 """The share of the time that validation on the way may take."""
 FEWEST_ROUNDS = 4
@@ -26,8 +29,10 @@ FINAL = 2.5
 """How much longer the last judgement of a case takes, with all its figures and pictures, than one on the way."""
 
 
-def time_steps(learner: Learner) -> tuple[float, int]:
+def time_steps(learner: Learner, left: float = inf) -> tuple[float, int]:
     """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
+
+    It takes at least four steps with each, and little of the seconds that are ``left``.
 
     Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
     Everything is put back as it was.
@@ -42,7 +47,7 @@ def time_steps(learner: Learner) -> tuple[float, int]:
         for _ in learner.steps(TIMED + 2, schedule_steps=10**6):
             taken.append(time.perf_counter() - began)
             began = time.perf_counter()
-            if len(taken) > 3 and sum(taken) > LONG_ENOUGH:
+            if len(taken) > 3 and sum(taken) > min(LONG_ENOUGH, PART * left):
                 break
         found[count] = float(np.median(taken[2:]))
         learner.begin()
@@ -66,7 +71,7 @@ def time_validation(learner: Learner) -> float:
 
 def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> Recipe:
     """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases."""
-    step, threads = time_steps(learner)
+    step, threads = time_steps(learner, deadline - time.perf_counter())
     learner.recipe = learner.recipe.with_training(threads=threads)
     learner.begin()
     validation = time_validation(learner)
