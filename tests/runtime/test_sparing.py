@@ -91,3 +91,21 @@ def test_what_no_window_covers_is_of_the_first_class():
     labels = whole.argmax(0)
     assert labels[:16, :, :16].all()
     assert labels.sum() == 16**3
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 50])
+@pytest.mark.parametrize("shape", [(40, 33, 50), (9, 40, 70), (20, 18, 10)])
+def test_in_blocks_the_same_is_said_with_less_memory(blocks, shape):
+    array = np.random.default_rng(3).uniform(0, 1, shape)
+    case, sizes = case_of(array), []
+
+    def noting(output, grid):
+        sizes.append(output.nbytes if output.base is None else output.base.nbytes)
+        return decode(output, grid)
+
+    whole = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    parts = stitched(Looker(), noting, case, patch=PATCH, overlap=0.5, blocks=blocks)
+    assert (whole.array == parts.array).all()
+    assert whole.grid == parts.grid
+    if shape[-1] == 70 and blocks > 2:
+        assert max(sizes) < 0.8 * 2 * 16 * 40 * 70 * 4

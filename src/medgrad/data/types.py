@@ -169,10 +169,10 @@ class Pair:
 Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks | Pair
 
 
-def join(pieces: Sequence[Any], grid: Grid) -> Any:
-    """Put dense answers that lie side by side along the first axis together on the grid of the whole."""
+def join(pieces: Sequence[Any], grid: Grid, *, axis: int = 0) -> Any:
+    """Put dense answers that lie side by side along an axis together on the grid of the whole."""
     first = pieces[0]
     name = "field" if isinstance(first, Deformation) else "array"
-    whole = np.concatenate([getattr(p, name) for p in pieces], axis=0)
+    whole = np.concatenate([getattr(p, name) for p in pieces], axis=axis)
     rest = {k: getattr(first, k) for k in first.__dataclass_fields__ if k not in (name, "grid")}
     return type(first)(**{name: whole, "grid": grid}, **rest)

@@ -28,6 +28,7 @@ def labelled(
     patch: Sequence[int],
     overlap: float,
     arrays: Arrays = NUMBERS,
+    blocks: int = 1,
 ) -> LabelMap:
     """Label a case by overlapping windows, and leave out those of which a first pass shows that nothing is there.
 
@@ -36,10 +37,10 @@ def labelled(
     found, stays background.
     """
     if count_of(case.grid.shape, patch, overlap) < LEAST or overlap <= 0:
-        return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays)
-    first = stitched(look, decode, case, patch=patch, overlap=0.0, arrays=arrays)
+        return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, blocks=blocks)
+    first = stitched(look, decode, case, patch=patch, overlap=0.0, arrays=arrays, blocks=blocks)
     needed = near(first.array, patch)
-    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, needed=needed)
+    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, needed=needed, blocks=blocks)
 
 
 def count_of(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,30 +78,40 @@ def stitched(
     overlap: float,
     arrays: Arrays = NUMBERS,
     needed: Needed | None = None,
+    blocks: int = 1,
 ) -> Any:
     """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete.
 
     ``look`` gives the output (channels, *patch) about a part of the case, ``decode`` turns outputs into an answer. A
     case that is smaller than a window lies in the middle of it. Windows that are not ``needed`` are not looked at;
-    what no other window covers is then of the first class, as if it were sure.
+    what no other window covers is then of the first class, as if it were sure. In several ``blocks`` along the last
+    axis a slab takes less memory, and windows that reach over the edge of a block are looked at twice.
     """
     size = [max(p, 1) for p in patch]
     shape = case.grid.shape
     room = [max(s, p) for s, p in zip(shape, size, strict=True)]
     before = [(r - s) // 2 for r, s in zip(room, shape, strict=True)]
+    starts = [window_starts(s, p, overlap) for s, p in zip(room, size, strict=True)]
 
     def at(start: Sequence[int]) -> Any:
         return look(part(case, [a - b for a, b in zip(start, before, strict=True)], size))
 
-    pieces = []
-    inner = tuple(slice(b, b + s) for b, s in zip(before[1:], shape[1:], strict=True))
-    for first, slab in slabs(at, room, size, overlap=overlap, arrays=arrays, needed=needed):
-        low, high = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
-        if low < high:
-            kept = slab[(slice(None), slice(low - first, high - first), *inner)]
-            begin = [low - before[0], *[0] * (len(shape) - 1)]
-            pieces.append(decode(kept, case.grid.crop(begin, kept.shape[1:])))
-    return pieces[0] if len(pieces) == 1 else join(pieces, case.grid)
+    found = []
+    cuts = np.linspace(0, shape[-1], max(1, min(blocks, len(starts[-1]))) + 1).round().astype(int).tolist()
+    for low, high in pairwise(cuts):
+        seen = [s for s in starts[-1] if s < before[-1] + high and s + size[-1] > before[-1] + low]
+        inner = [slice(b, b + s) for b, s in zip(before[1:-1], shape[1:-1], strict=True)]
+        inner.append(slice(before[-1] + low - seen[0], before[-1] + high - seen[0]))
+        pieces = []
+        for first, slab in slabs(at, room, size, starts=[*starts[:-1], seen], arrays=arrays, needed=needed):
+            top, end = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
+            if top < end:
+                kept = slab[(slice(None), slice(top - first, end - first), *inner)]
+                begin = [top - before[0], *[0] * (len(shape) - 2), low]
+                pieces.append(decode(kept, case.grid.crop(begin, kept.shape[1:])))
+        block = case.grid.crop([*[0] * (len(shape) - 1), low], [*shape[:-1], high - low])
+        found.append(pieces[0] if len(pieces) == 1 else join(pieces, block))
+    return found[0] if len(found) == 1 else join(found, case.grid, axis=len(shape) - 1)
 
 
 def each_window(
@@ -123,14 +133,18 @@ def slabs(
     overlap: float = 0.5,
     arrays: Arrays = NUMBERS,
     needed: Needed | None = None,
+    starts: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
 
     ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
     Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
-    lent until the next one is asked for, since all slabs are made in the memory of one row of windows.
+    lent until the next one is asked for, since all slabs are made in the memory of one row of windows. ``starts`` are
+    where windows begin along each axis, if only some are meant; a slab then holds what these reach.
     """
-    starts = [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
+    starts = starts or [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
+    shape = [s[-1] + p - (s[0] if axis else 0) for axis, (s, p) in enumerate(zip(starts, patch, strict=True))]
+    corner = [s[0] for s in starts[1:]]
     if all(len(s) == 1 for s in starts):
         yield 0, look([s[0] for s in starts])
         return
@@ -141,10 +155,11 @@ def slabs(
     said = look(known)  # which tells how many channels there are, and of which kind
     weight = arrays.near(bell(patch, arrays), said)
     sums = arrays.zeros(len(said), patch[0], *shape[1:], like=said)
-    total = Weights(starts, patch, shape, arrays, said, evenly=needed is None)
+    near = [starts[0], *([a - c for a in axis] for axis, c in zip(starts[1:], corner, strict=True))]
+    total = Weights(near, patch, shape, arrays, said, evenly=needed is None)
     for (first, row), after in zip(rows, [*starts[0][1:], shape[0]], strict=True):
         for start in row:
-            where = tuple(slice(a, a + p) for a, p in zip(start[1:], patch[1:], strict=True))
+            where = tuple(slice(a - c, a - c + p) for a, c, p in zip(start[1:], corner, patch[1:], strict=True))
             arrays.add(sums[(slice(None), slice(None), *where)], said if start == known else look(start), weight)
             total.add(where, weight)
         for at in range(first, after):
