@@ -85,7 +85,8 @@ def test_it_names_its_series_its_segments_and_its_maker(tmp_path):
     liver, unknown = found.SegmentSequence
     assert liver.SegmentLabel == "liver"
     assert liver.SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
-    assert unknown.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
+    code = unknown.SegmentedPropertyTypeCodeSequence[0]
+    assert (code.CodingSchemeDesignator, code.CodeMeaning) == ("99MEDGRAD", "what is it")
     assert liver.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "medgrad"
     assert liver.SegmentAlgorithmType == "AUTOMATIC"
 

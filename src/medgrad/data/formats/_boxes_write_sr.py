@@ -12,14 +12,15 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from ...errors import FormatError, need
-from ...version import VERSION
 from ..grid import Grid
 from ..source import Source
-from ..types import Boxes, LabelMap
+from ..types import Boxes
 from ._damage import damage_told
+from ._dicom_maker import FAMILY, Maker, algorithm_told, coded, contributions, declare, equipment, observer
 from ._dicom_write import FROM_RAS
-from ._dicom_write_codes import codes_of
-from ._dicom_write_seg import slices_of
+from ._dicom_write_codes import meant_by
+from ._dicom_write_seg import save
+from ._dicom_write_source import heads_of, slices_of
 
 CERTAINTY = Code("111012", "DCM", "Certainty of finding")
 LENGTH = Code("410668003", "SCT", "Length")
@@ -31,10 +32,9 @@ SIDES = (
 MM, PERCENT = Code("mm", "UCUM", "millimeter"), Code("%", "UCUM", "Percent")
 PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 FINDING, NONE = Code("121071", "DCM", "Finding"), Code("260413007", "SCT", "None")
-DETECTION = Code("123109", "DCM", "Artificial Intelligence")
 
 
-def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, made_by: str = "medgrad") -> Path:
+def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker: Maker | None = None) -> Path:
     """Write a measurement report: for each box its outline in its middle plane, how long it is, and how sure.
 
     The lengths are those to the patient's right, to the front and to the head. The report refers to the slices of the
@@ -43,24 +43,17 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, made_b
     highdicom = need("highdicom", extra="dicom")
     if grid.dims != 3:
         raise FormatError(f"{str(source)!r} has no place in the patient, so a report cannot name one. Use --as coco.")
-    nothing = LabelMap(np.zeros(grid.shape, np.uint8), grid, {1: "nothing"})
-    heads = list({h.SOPInstanceUID: h for h, _, _ in slices_of(nothing, source)}.values())
+    maker = maker or Maker()
+    heads = heads_of(slices_of(grid, source))
     place = str(getattr(heads[0], "FrameOfReferenceUID", ""))
     if not place:
         raise FormatError(f"{str(source)!r} names no frame of reference, so a report cannot say where. Use --as json.")
     with damage_told(source.path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
         content = highdicom.sr.MeasurementReport(
-            observation_context=highdicom.sr.ObservationContext(
-                observer_device_context=highdicom.sr.ObserverContext(
-                    observer_type=Code("121007", "DCM", "Device"),
-                    observer_identifying_attributes=highdicom.sr.DeviceObserverIdentifyingAttributes(
-                        uid=generate_uid(prefix=None), name=made_by, manufacturer_name="medgrad", model_name=made_by
-                    ),
-                )
-            ),
+            observation_context=observer(highdicom, maker),
             procedure_reported=PROCEDURE,
-            imaging_measurements=[described(highdicom, boxes, i, place, made_by) for i in range(len(boxes.corners))]
+            imaging_measurements=[described(highdicom, boxes, i, place, maker) for i in range(len(boxes.corners))]
             or [nothing_found(highdicom)],
         )
         report = highdicom.sr.Comprehensive3DSR(
@@ -70,22 +63,21 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, made_b
             series_number=901,
             sop_instance_uid=generate_uid(prefix=None),
             instance_number=1,
-            manufacturer="medgrad",
-            manufacturer_model_name=made_by,
-            software_versions=VERSION,
-            device_serial_number="0",
-            series_description=f"Findings of {made_by}",
+            series_description=f"Findings of {maker.title}"[:64],
             is_complete=True,
+            contributing_equipment=contributions(highdicom, maker),
+            **equipment(maker),
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report.save_as(path)
-    return path
+    declare(report, [meant_by(name).kind for name in boxes.names.values()])
+    return save(report, path)
 
 
-def described(highdicom: Any, boxes: Boxes, number: int, place: str, made_by: str) -> Any:
+def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Maker) -> Any:
     """Give what the report says about one box."""
     name = boxes.names.get(int(boxes.labels[number]), str(boxes.labels[number]))
-    category, kind = (Code(code, "SCT", meaning) for code, meaning in codes_of(name))
+    meant = meant_by(name)
+    site = meant.site or (meant.kind if meant.side else None)
+    side = coded(meant.side) if meant.side else None
     low, high = boxes.corners[number].reshape(2, 3)
     said = [
         highdicom.sr.Measurement(name=LENGTH, value=round(float(side), 3), unit=MM, qualifier=None, method=axis)
@@ -103,10 +95,11 @@ def described(highdicom: Any, boxes: Boxes, number: int, place: str, made_by: st
             graphic_data=outline(low, high),
             frame_of_reference_uid=place,
         ),
-        finding_type=kind,
-        finding_category=category,
-        method=DETECTION,
-        algorithm_id=highdicom.sr.AlgorithmIdentification(name=made_by, version=VERSION),
+        finding_type=coded(meant.kind),
+        finding_category=coded(meant.category),
+        method=coded(FAMILY),
+        algorithm_id=algorithm_told(highdicom, maker),
+        finding_sites=[highdicom.sr.FindingSite(coded(site), laterality=side)] if site else None,
         measurements=said,
     )
 

@@ -1,55 +1,218 @@
-"""What regions are called in SNOMED CT, as far as their names tell."""
+"""What regions are called in SNOMED CT, as far as their names tell; and in a scheme of our own where they do not."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-Code = tuple[str, str]
-"""A SNOMED CT code and its meaning."""
+PRIVATE = "99MEDGRAD"
+LONGEST_CODE, LONGEST_MEANING = 16, 64
 
-ANATOMY: Code = ("123037004", "Anatomical Structure")
-ABNORMAL: Code = ("49755003", "Morphologically Altered Structure")
-TISSUE: Code = ("85756007", "Tissue")
+
+class Code(NamedTuple):
+    """A code, its meaning, and the scheme that it belongs to."""
+
+    value: str
+    meaning: str
+    scheme: str = "SCT"
+
+
+class Meant(NamedTuple):
+    """What a region is: of which category and type, on which side, and in which part of the body it lies."""
+
+    category: Code
+    kind: Code
+    side: Code | None = None
+    site: Code | None = None
+
+
+ANATOMY = Code("91723000", "Anatomical Structure")
+ABNORMAL = Code("49755003", "Morphologically Abnormal Structure")
+TISSUE = Code("85756007", "Tissue")
+SIDES: Mapping[str, Code] = {"left": Code("7771000", "Left"), "right": Code("24028007", "Right")}
 ORGANS: Mapping[str, Code] = {
-    "lung": ("39607008", "Lung"),
-    "heart": ("80891009", "Heart"),
-    "liver": ("10200004", "Liver"),
-    "spleen": ("78961009", "Spleen"),
-    "kidney": ("64033007", "Kidney"),
-    "spine": ("421060004", "Vertebral column"),
-    "pancreas": ("15776009", "Pancreas"),
-    "stomach": ("69695003", "Stomach"),
-    "brain": ("12738006", "Brain"),
-    "prostate": ("41216001", "Prostate"),
-    "bladder": ("89837001", "Urinary bladder"),
-    "aorta": ("15825003", "Aorta"),
-    "bone": ("272673000", "Bone"),
-    "colon": ("71854001", "Colon"),
+    "adrenal": Code("23451007", "Adrenal gland"),
+    "amygdala": Code("4958002", "Amygdala"),
+    "aorta": Code("15825003", "Aorta"),
+    "bladder": Code("89837001", "Bladder"),
+    "bone": Code("272673000", "Bone"),
+    "bone marrow": Code("14016003", "Bone Marrow"),
+    "brain": Code("12738006", "Brain"),
+    "breast": Code("76752008", "Breast"),
+    "caudate nucleus": Code("11000004", "Caudate Nucleus"),
+    "cerebellum": Code("113305005", "Cerebellum"),
+    "cerebrospinal fluid": Code("65216001", "Cerebrospinal Fluid"),
+    "clavicle": Code("51299004", "Clavicle"),
+    "colon": Code("71854001", "Colon"),
+    "duodenum": Code("38848004", "Duodenum"),
+    "eye": Code("81745001", "Eye"),
+    "femur": Code("71341001", "Femur"),
+    "gallbladder": Code("28231008", "Gallbladder"),
+    "gray matter": Code("389081007", "Gray Matter"),
+    "heart": Code("80891009", "Heart"),
+    "hepatic vein": Code("8993003", "Hepatic vein"),
+    "hip": Code("29836001", "Hip"),
+    "hippocampus": Code("5366008", "Hippocampus"),
+    "humerus": Code("85050009", "Humerus"),
+    "inferior vena cava": Code("64131007", "Inferior vena cava"),
+    "kidney": Code("64033007", "Kidney"),
+    "larynx": Code("4596009", "Larynx"),
+    "left atrium": Code("82471001", "Left atrium"),
+    "left ventricle": Code("87878005", "Left ventricle"),
+    "lens": Code("78076003", "Lens"),
+    "liver": Code("10200004", "Liver"),
+    "lung": Code("39607008", "Lung"),
+    "lymph node": Code("59441001", "Lymph Node"),
+    "mandible": Code("91609006", "Mandible"),
+    "mediastinum": Code("72410000", "Mediastinum"),
+    "optic nerve": Code("18234004", "optic nerve"),
+    "ovary": Code("15497006", "Ovary"),
+    "pancreas": Code("15776009", "Pancreas"),
+    "parotid gland": Code("45289007", "Parotid gland"),
+    "patella": Code("64234005", "Patella"),
+    "pelvis": Code("816092008", "Pelvis"),
+    "portal vein": Code("32764006", "Portal vein"),
+    "prostate": Code("41216001", "Prostate"),
+    "pulmonary artery": Code("81040000", "Pulmonary artery"),
+    "putamen": Code("89278009", "Putamen"),
+    "rectum": Code("34402009", "Rectum"),
+    "rib": Code("113197003", "Rib"),
+    "right atrium": Code("73829009", "Right atrium"),
+    "right ventricle": Code("53085002", "Right ventricle"),
+    "sacrum": Code("54735007", "Sacrum"),
+    "scapula": Code("79601000", "Scapula"),
+    "skin": Code("39937001", "Skin"),
+    "skull": Code("89546000", "Skull"),
+    "small intestine": Code("30315005", "Small intestine"),
+    "spinal cord": Code("2748008", "Spinal cord"),
+    "spine": Code("421060004", "Spine"),
+    "spleen": Code("78961009", "Spleen"),
+    "sternum": Code("56873002", "Sternum"),
+    "stomach": Code("69695003", "Stomach"),
+    "submandibular gland": Code("54019009", "Submandibular gland"),
+    "thalamus": Code("42695009", "Thalamus"),
+    "thymus": Code("9875009", "Thymus"),
+    "thyroid": Code("69748006", "Thyroid"),
+    "tibia": Code("12611008", "Tibia"),
+    "trachea": Code("44567001", "Trachea"),
+    "esophagus": Code("32849002", "Esophagus"),
+    "uterus": Code("35039007", "Uterus"),
+    "vertebra": Code("51282000", "Vertebra"),
+    "white matter": Code("389080008", "White Matter"),
 }
 FINDINGS: Mapping[str, Code] = {
-    "nodule": ("27925004", "Nodule"),
-    "mass": ("4147007", "Mass"),
-    "tumor": ("108369006", "Tumor"),
-    "tumour": ("108369006", "Tumor"),
-    "neoplasm": ("108369006", "Tumor"),
-    "cancer": ("108369006", "Tumor"),
-    "lesion": ("52988006", "Lesion"),
-    "edema": ("79654002", "Edema"),
-    "oedema": ("79654002", "Edema"),
-    "necrosis": ("6574001", "Necrosis"),
+    "abscess": Code("44132006", "Abscess"),
+    "aneurysm": Code("85659009", "aneurysm"),
+    "cancer": Code("108369006", "Tumor"),
+    "cyst": Code("367643001", "Cyst"),
+    "edema": Code("79654002", "Edema"),
+    "hematoma": Code("35566002", "Hematoma"),
+    "hemorrhage": Code("50960005", "Hemorrhage"),
+    "lesion": Code("52988006", "Lesion"),
+    "mass": Code("4147007", "Mass"),
+    "metastasis": Code("128462008", "Metastasis"),
+    "necrosis": Code("6574001", "Necrosis"),
+    "neoplasm": Code("108369006", "Tumor"),
+    "nodule": Code("27925004", "Nodule"),
+    "pleural effusion": Code("60046008", "Pleural effusion"),
+    "pneumothorax": Code("36118008", "Pneumothorax"),
+    "thrombus": Code("396339007", "Thrombus"),
+    "tumor": Code("108369006", "Tumor"),
 }
+SPELLED = {
+    "tumour": "tumor", "oedema": "edema", "haematoma": "hematoma", "haemorrhage": "hemorrhage", "grey": "gray",
+    "oesophagus": "esophagus", "metastases": "metastasis", "ovaries": "ovary", "vertebrae": "vertebra",
+    "kidneys": "kidney", "lenses": "lens", "masses": "mass", "abscesses": "abscess", "csf": "cerebrospinal fluid",
+    "urinary": "", "gland": "", "l": "left", "r": "right", "sx": "left", "dx": "right", "structure": "", "of": "",
+    "the": "", "in": "", "and": "",
+}  # fmt: skip
+GLANDS = ("parotid", "submandibular")
 
 
 def codes_of(name: str) -> tuple[Code, Code]:
-    """Give the category and the type of a region; tissue of a body where its name tells no more.
+    """Give the category and the type of a region; a type of our own where its name tells no more.
 
-    >>> codes_of("liver_lesion")[1][1], codes_of("Kidneys")[1][1], codes_of("label 7")[1][1]
-    ('Lesion', 'Kidney', 'Tissue')
+    >>> codes_of("liver_lesion")[1][1], codes_of("Kidneys")[1][1], codes_of("label 7")[1]
+    ('Lesion', 'Kidney', Code(value='label_7', meaning='label 7', scheme='99MEDGRAD'))
     """
-    words = {w.removesuffix("s") for w in re.split(r"[^a-z]+", name.lower())} | set(re.split(r"[^a-z]+", name.lower()))
-    for known, category in ((FINDINGS, ABNORMAL), (ORGANS, ANATOMY)):
-        for word, code in known.items():
-            if word in words:
-                return category, code
-    return ANATOMY, TISSUE
+    found = meant_by(name)
+    return found.category, found.kind
+
+
+def meant_by(name: str) -> Meant:
+    """Say what a region is, as far as its name tells.
+
+    A finding may stand beside words that are not known ("tumour core" is a tumour); an organ may not, since "liver
+    vessels" are no liver: they are something of our own naming, in the liver.
+
+    >>> found = meant_by("left lung nodule")
+    >>> found.kind.meaning, found.site.meaning, found.side.meaning
+    ('Nodule', 'Lung', 'Left')
+    >>> meant_by("liver vessels").kind.scheme
+    '99MEDGRAD'
+    """
+    words = plain_words(name)
+    finding, rest = taken(words, FINDINGS)
+    organ, rest = taken(rest, ORGANS)
+    side, rest = taken(rest, SIDES)
+    if finding:
+        return Meant(ABNORMAL, finding, side, organ)
+    if organ and not rest:
+        return Meant(ANATOMY, organ, side)
+    return Meant(TISSUE, own_code(name), side, organ)
+
+
+def plain_words(name: str) -> list[str]:
+    """Give the words of a name, in the singular and as the tables spell them.
+
+    >>> plain_words("Lt. grey-matter (2 tumours)")
+    ['lt', 'gray', 'matter', '2', 'tumor']
+    """
+    found = []
+    known = {w for table in (ORGANS, FINDINGS, SIDES) for phrase in table for w in phrase.split()}
+    for word in re.findall(r"[a-z]+|\d+", name.lower()):
+        one = SPELLED.get(word, word)
+        if one == "" and word == "gland" and any(g in found for g in GLANDS):
+            one = "gland"
+        if one not in known and one.endswith("s"):
+            one = SPELLED.get(one[:-1], one[:-1])
+        found += one.split()
+    return found
+
+
+def taken(words: list[str], table: Mapping[str, Code]) -> tuple[Code | None, list[str]]:
+    """Take the longest phrase of a table out of words: give its code and the words that are left."""
+    for phrase in sorted(table, key=lambda p: -len(p.split())):
+        parts = phrase.split()
+        for at in range(len(words) - len(parts) + 1):
+            if words[at : at + len(parts)] == parts:
+                return table[phrase], words[:at] + words[at + len(parts) :]
+    return None, words
+
+
+def own_code(name: str) -> Code:
+    """Give a code of our own scheme for a name: always the same one for the same name."""
+    value = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    if not 0 < len(value) <= LONGEST_CODE or not name.isascii():
+        value = "L" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    return Code(value, plain_text(name)[:LONGEST_MEANING] or "unnamed", PRIVATE)
+
+
+def plain_text(text: str) -> str:
+    """Give text without what DICOM takes for the end of a value."""
+    return "".join(c if c.isprintable() and c != "\\" else " " for c in text).strip()
+
+
+def uncoded(names: Iterable[str]) -> tuple[str, ...]:
+    """Tell, in one sentence or none, which names have no code of SNOMED CT.
+
+    >>> uncoded(["liver", "blob"])
+    ("No code of SNOMED CT is known for 'blob': it stands under a code of our own (99MEDGRAD).",)
+    """
+    lacking = [n for n in names if meant_by(n).kind.scheme == PRIVATE]
+    if not lacking:
+        return ()
+    every = ", ".join(repr(n) for n in lacking[:5]) + (" and others" if len(lacking) > 5 else "")
+    return (f"No code of SNOMED CT is known for {every}: it stands under a code of our own ({PRIVATE}).",)

@@ -1,4 +1,4 @@
-"""Labels out, as a DICOM segmentation that names the series that it was drawn on."""
+"""Labels and their chances out, as a DICOM segmentation that names the series that it was drawn on."""
 
 from __future__ import annotations
 
@@ -6,162 +6,161 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 
 from ...errors import FormatError, need
-from ...version import VERSION
 from ..source import Source
-from ..types import LabelMap
+from ..types import Image, LabelMap
 from ._damage import damage_told
 from ._dicom_file import word
-from ._dicom_frames import Frame
+from ._dicom_maker import Maker, algorithm, code_item, coded, contributions, declare, equipment, uid
 from ._dicom_write import uid_of
-from ._dicom_write_codes import codes_of
+from ._dicom_write_codes import PRIVATE, meant_by, plain_text
+from ._dicom_write_source import Slice, heads_of, planes, slices_of
 
-NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-MAY_BE_EMPTY = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName", "Modality",
-)  # fmt: skip
-MOST_SEGMENTS = 255
-Slices = list[tuple[Dataset, Frame, NDArray[np.uint8]]]
+SegmentKind = Literal["BINARY", "LABELMAP", "FRACTIONAL"]
+MOST_SEGMENTS: Mapping[SegmentKind, int] = {"BINARY": 255, "LABELMAP": 65_535, "FRACTIONAL": 255}
+UNCODED = f"No code of SNOMED CT is known for this name. Its code of the scheme {PRIVATE} is medgrad's own."
 
 
-def encoded(labels: LabelMap, source: Source, *, drawn_by: str = "medgrad", key: str = "") -> Dataset:
-    """Give the segmentation as a DICOM dataset.
+def encoded(
+    labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Maker | None = None, key: str = ""
+) -> Dataset:
+    """Give labels as a DICOM segmentation: a bit a segment (``BINARY``), or the labels themselves (``LABELMAP``).
 
     With a ``key`` its UIDs are made of it and it bears the date of the study, so that the same key and labels give
     the same bytes. A slice that was missing in the series and filled in by the reader cannot be referred to: what is
     marked there is left out.
     """
+    names = names_of(labels, source.path, MOST_SEGMENTS[kind])
+    slices = slices_of(labels.grid, source)
+    array = labels.array.astype(np.uint8 if max(names) < 256 else np.uint16)
+    marked = np.stack([s.of(array) for s in slices])  # (slices, rows, columns)
+    return segmentation(marked, slices, names, source, kind=kind, maker=maker or Maker(), key=key)
+
+
+def encoded_chances(chances: Image, source: Source, *, maker: Maker | None = None, key: str = "") -> Dataset:
+    """Give chances (x, y, z, labels) as a fractional segmentation, in steps of 1/255.
+
+    Their tag ``labels`` names them.
+    """
+    names = dict(enumerate(chance_names(chances), 1))
+    slices = slices_of(chances.grid, source)
+    array = np.moveaxis(chances.planes, 0, -1).astype(np.float32)
+    shares = np.clip(np.stack([s.of(array) for s in slices]), 0, 1)  # (slices, rows, columns, labels)
+    return segmentation(shares, slices, names, source, kind="FRACTIONAL", maker=maker or Maker(), key=key)
+
+
+def chance_names(chances: Image) -> tuple[str, ...]:
+    """Give the names of the labels that chances are about, one a channel."""
+    names = tuple(str(n) for n in chances.tags.get("labels", ()))
+    if len(names) != chances.channels:
+        raise ValueError(f"Chances of {chances.channels} labels need as many names, but their tag has {len(names)}.")
+    if not np.isfinite(chances.array).all() or chances.array.min() < -1e-6 or chances.array.max() > 1 + 1e-6:
+        raise ValueError("Chances lie between 0 and 1, but some of these do not.")
+    return names
+
+
+def segmentation(
+    array: NDArray[Any],
+    slices: Sequence[Slice],
+    names: Mapping[int, str],
+    source: Source,
+    *,
+    kind: SegmentKind,
+    maker: Maker,
+    key: str,
+) -> Dataset:
+    """Give a segmentation of what lies on each slice."""
     highdicom = need("highdicom", extra="dicom")
-    names = names_of(labels, source.path)
-    slices = slices_of(labels, source)
-    heads = [head for head, _, _ in slices]
-    array = np.stack([marked for _, _, marked in slices])  # (slices, rows, columns)
-    several_frames = len({id(h) for h in heads}) < len(heads) or "NumberOfFrames" in heads[0]
+    heads = heads_of(slices)
+    instance = uid(key, "instance")
     with damage_told(source.path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
         made = highdicom.seg.Segmentation(
-            heads[:1] if several_frames else heads,
+            heads[:1] if slices[0].is_one_of_several or len(heads) < len(slices) else heads,
             array,
-            highdicom.seg.SegmentationTypeValues.BINARY,
-            [described(highdicom, number, name, drawn_by) for number, name in names.items()],
-            series_instance_uid=uid_of(key, "series") if key else generate_uid(prefix=None),
+            highdicom.seg.SegmentationTypeValues[kind],
+            [described(highdicom, n, name, maker, instance) for n, name in names.items()],
+            series_instance_uid=uid(key, "series"),
             series_number=900,
-            sop_instance_uid=uid_of(key, "instance") if key else generate_uid(prefix=None),
+            sop_instance_uid=instance,
             instance_number=1,
-            manufacturer="medgrad",
-            manufacturer_model_name=drawn_by,
-            software_versions=VERSION,
-            device_serial_number="0",
-            series_description=f"Segmentation by {drawn_by}",
+            series_description=f"Segmentation by {maker.title}"[:64],
             content_label="SEGMENTATION",
-            content_description=", ".join(names.values())[:64],
+            content_description=plain_text(", ".join(names.values()))[:64],
             specific_character_set="ISO_IR 192",
             omit_empty_frames=bool(array.any()),
-            **planes(highdicom, [frame for _, frame, _ in slices]),
+            contributing_equipment=contributions(highdicom, maker),
+            **equipment(maker),
+            **planes(highdicom, [s.frame for s in slices]),
         )
+    name_sides(made, names)
+    declare(made, [meant_by(name).kind for name in names.values()])
     return dated(made, key) if key else made
 
 
-def names_of(labels: LabelMap, path: Path) -> dict[int, str]:
+def names_of(labels: LabelMap, path: Path, most: int = MOST_SEGMENTS["BINARY"]) -> dict[int, str]:
     """Give a name for every label; DICOM numbers segments 1, 2, ... without a gap, and so must the labels."""
     found = {int(v): str(n) for v, n in labels.names.items() if v > 0}
     found |= {int(v): f"label {int(v)}" for v in np.unique(labels.array) if v > 0 and int(v) not in found}
     if not found:
         raise ValueError(f"The labels for {str(path)!r} have no names, so there is no segment to write. Name one.")
-    if max(found) > MOST_SEGMENTS:
-        raise ValueError(f"Labels up to {max(found)} are too many for {path.name!r}: at most {MOST_SEGMENTS} fit.")
+    if max(found) > most:
+        raise ValueError(f"Labels up to {max(found)} are too many for {path.name!r}: at most {most} fit.")
     return {v: found.get(v, f"label {v}") for v in range(1, max(found) + 1)}
 
 
-def slices_of(labels: LabelMap, source: Source) -> Slices:
-    """Give each slice of the series with the labels on it, bottom first; one slice for each place."""
-    from .dicom import Opened, chosen, opened, without_scouts
-    from .dicomseg import placing
-
-    files = [source.path]
-    if source.path.is_dir():
-        files = list(chosen(source.path, source.item.partition(":")[0], []).files)
-    heads: list[Opened] = [opened(path) for path in files]
-    if len(heads) > 1:
-        heads = without_scouts(heads, [])
-    found: dict[tuple[int, ...], tuple[Dataset, Frame, NDArray[np.uint8]]] = {}
-    for head in heads:
-        plain = without_pixels(head.path, head.source)
-        for frame in head.frames:
-            if not frame.position:
-                raise FormatError(
-                    f"{str(head.path)!r} does not say where in the patient it lies, so a DICOM SEG cannot either. "
-                    "Write the answer in another format, such as --as nifti."
-                )
-            place = voxels_of(placing(head.path, frame, labels.grid), frame)
-            inside = ((place >= 0) & (place < labels.grid.shape)).all(axis=-1)
-            marked = np.zeros(frame.shape, np.uint8)
-            marked[inside] = labels.array[tuple(place[inside].T)]
-            found.setdefault(tuple(place[0, 0].tolist()), (plain, frame, marked))
-    return sorted(found.values(), key=lambda s: float(s[1].position @ s[1].normal))
+def tracking(instance: str, number: int, name: str) -> tuple[str, str]:
+    """Give the UID and the name under which a segment is followed; the report on it has the same."""
+    return uid_of(instance, "tracking", number), plain_text(f"{number} {name}")[:64]
 
 
-def voxels_of(at: Any, frame: Frame) -> NDArray[np.int64]:
-    """Give the voxel that each pixel of a frame belongs to, (rows, columns, 3)."""
-    rows, columns = frame.shape
-    every = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
-    return np.asarray(at(every.reshape(-1, 2))).reshape(rows, columns, 3)
-
-
-def without_pixels(path: Path, source: Dataset) -> Dataset:
-    """Give a header to refer to, with what may be empty made empty where it is absent."""
-    lacking = [name for name in NEEDED if not word(source, name)]
-    if lacking:
-        raise FormatError(
-            f"{str(path)!r} has no {lacking[0]}, so a DICOM SEG cannot refer to it. Write the answer in another "
-            "format, such as --as nifti."
-        )
-    head = Dataset({k: v for k, v in source.items() if k.group not in (0x7FE0, 0x5400)})
-    head.file_meta = source.file_meta
-    for name in MAY_BE_EMPTY:
-        if name not in head:
-            setattr(head, name, "")
-    if not word(head, "FrameOfReferenceUID"):
-        head.FrameOfReferenceUID = uid_of(word(head, "SeriesInstanceUID"), "frame of reference")
-    return head
-
-
-def planes(highdicom: Any, frames: Sequence[Frame]) -> Mapping[str, Any]:
-    """Say where the slices lie: each by its own position, all with one orientation and one spacing."""
-    heights = np.array([float(f.position @ f.normal) for f in frames])
-    step = float(np.median(np.diff(heights))) if len(frames) > 1 else frames[0].thickness_mm or 1.0
-    content, patient = highdicom.content, highdicom.enum.CoordinateSystemNames.PATIENT
-    return {
-        "pixel_measures": content.PixelMeasuresSequence(frames[0].spacing or (1.0, 1.0), step, step),
-        "plane_orientation": content.PlaneOrientationSequence(patient, list(frames[0].orientation)),
-        "plane_positions": [content.PlanePositionSequence(patient, list(f.position)) for f in frames],
-    }
-
-
-def described(highdicom: Any, number: int, name: str, drawn_by: str) -> Any:
+def described(highdicom: Any, number: int, name: str, maker: Maker, instance: str) -> Any:
     """Describe a segment: its name, what SNOMED CT calls it, and which program drew it."""
-    category, kind = (highdicom.sr.CodedConcept(value, "SCT", meaning) for value, meaning in codes_of(name))
-    family = highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence")
+    meant = meant_by(name)
+    followed, identifier = tracking(instance, number, name)
     return highdicom.seg.SegmentDescription(
         number,
-        name[:64],
-        category,
-        kind,
+        plain_text(name)[:64] or f"label {number}",
+        coded(meant.category),
+        coded(meant.kind),
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        highdicom.AlgorithmIdentificationSequence(name=drawn_by, family=family, version=VERSION),
+        algorithm(highdicom, maker),
+        tracking_uid=followed,
+        tracking_id=identifier,
+        anatomic_regions=[coded(meant.site)] if meant.site else None,
     )
+
+
+def name_sides(made: Dataset, names: Mapping[int, str]) -> None:
+    """Say on which side of the body each segment lies, where its name tells, and which names have no code."""
+    segments = {int(s.SegmentNumber): s for s in made.SegmentSequence}
+    for number, name in names.items():
+        meant, segment = meant_by(name), segments[number]
+        if meant.side:
+            within = segment.AnatomicRegionSequence[0] if meant.site else segment.SegmentedPropertyTypeCodeSequence[0]
+            keyword = "AnatomicRegionModifierSequence" if meant.site else "SegmentedPropertyTypeModifierCodeSequence"
+            setattr(within, keyword, [code_item(meant.side)])
+        if meant.kind.scheme == PRIVATE:
+            segment.SegmentDescription = UNCODED
 
 
 def dated(made: Dataset, key: str) -> Dataset:
     """Give it the date of its study instead of today's, and UIDs made of the key throughout."""
+    organisation = uid_of(key, "dimensions")
+    for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in made.get(name, ()):
+            item.DimensionOrganizationUID = organisation
+    return at_study(made)
+
+
+def at_study(made: Dataset) -> Dataset:
+    """Give it the date of its study instead of today's."""
     day, hour = word(made, "StudyDate") or "20000101", word(made, "StudyTime") or "000000"
     for name in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
         if name in made:
@@ -169,15 +168,19 @@ def dated(made: Dataset, key: str) -> Dataset:
     for name in ("ContentTime", "InstanceCreationTime", "SeriesTime"):
         if name in made:
             setattr(made, name, hour)
-    organisation = uid_of(key, "dimensions")
-    for item in made.DimensionOrganizationSequence:
-        item.DimensionOrganizationUID = organisation
-    for item in made.DimensionIndexSequence:
-        item.DimensionOrganizationUID = organisation
     for item in made.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in item:
             item.ContributionDateTime = day + hour
     return made
+
+
+def write_seg(
+    path: Path, labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Maker | None = None
+) -> Path:
+    """Write labels as a segmentation of a kind, and give its path."""
+    if kind == "FRACTIONAL":
+        raise FormatError("Labels have no chances. Give those instead.")
+    return save(encoded(labels, source, kind=kind, maker=maker), path)
 
 
 def save(made: Dataset, path: Path) -> Path:

@@ -85,10 +85,11 @@ def write_study(
     if masks == "nifti":
         write(place / "truth.nii.gz", truth)
         return place
+    from ..formats._dicom_maker import Maker
     from ..formats._dicom_write_seg import encoded, save
 
     key = f"{key_of(phantom, patient)}/{study.day}/truth"
-    save(encoded(truth, Source(place / "CT"), drawn_by="medgrad phantom", key=key), place / "SEG" / "truth.dcm")
+    save(encoded(truth, Source(place / "CT"), maker=Maker("medgrad phantom"), key=key), place / "SEG" / "truth.dcm")
     return place
 
 
