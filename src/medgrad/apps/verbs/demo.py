@@ -36,8 +36,12 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "task": {"loss_settings": {"batch": True, "weights": (1.0, 1.0, 1.0, 6.0, 6.0)}},
         "training": {"foreground": 0.66, "average": 0.98},
     },
+    "detection": {"training": {"batch": 1}},
 }
-"""What is laid over the plan: nodules and lesions are small, so that in a few hundred steps they must weigh more."""
+"""What is laid over the plan: nodules and lesions are small, so that in a few hundred steps they must weigh more.
+
+A detector has time for a few dozen steps on a slow machine, so that they must be short.
+"""
 
 FEWEST = 8
 SHOWN_HU = (-500, 350)
