@@ -24,27 +24,29 @@ def recorded(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def home_of(run: Path, folder: Path | None = None) -> Cohort:
-    """Find the cases that a run learned from, or raise if they are gone or changed.
+def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Cohort:
+    """Find the cases that a run learned from, or raise if they are gone or, where ``strict``, if one has changed.
 
-    ``folder`` is where they lie now, if that is elsewhere. What has been added since stands on no side.
+    ``folder`` is where they lie now, if that is elsewhere. What has been added since is left out.
     """
     known = recorded(run)
     root = folder or Path(known.get("root", ""))
     if not known or not root.exists():
         raise LayoutError(f"The cases that {str(run)!r} learned from are not at {str(root)!r}. Say where with --data.")
     cohort = recognise(root, Hints(None, None, known.get("task")))
-    if set(known.get("labels", ())) < set(cohort.labels):
-        cohort = narrowed(cohort, known["labels"])
+    labels = known.get("labels", ())
+    if labels and set(labels) < set(cohort.labels):
+        cohort = narrowed(cohort, labels)
     if cohort.task == "registration" and not {e.id for e in cohort.entries} & {row["id"] for row in known["cases"]}:
         cohort = paired(cohort)
     rows = {row["id"]: row for row in known["cases"]}
     entries = []
     for entry in cohort.entries:
         row = rows.get(entry.id)
-        if row is None:
+        changed = row is not None and row["hash"] != hash_of(entry)
+        if row is None or (changed and not strict):
             continue
-        if row["hash"] != hash_of(entry):
+        if changed:
             raise LayoutError(f"The case {entry.id!r} has changed since {str(run)!r} learned from it. Put it back.")
         entries.append(replace(entry, split=row["split"], patient=row["patient"]))
     if not entries:
@@ -53,8 +55,8 @@ def home_of(run: Path, folder: Path | None = None) -> Cohort:
 
 
 def home_if_there(run: Path) -> Cohort | None:
-    """Find the cases that a run learned from; None where they are gone or changed."""
+    """Find those of the cases that a run learned from which are still there as they were; None where none is."""
     try:
-        return home_of(run)
+        return home_of(run, strict=False)
     except (MedgradError, ValueError, OSError):
         return None

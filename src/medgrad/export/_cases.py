@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Case, Cohort, Entry
-from ..data.layouts import Hints, recognise
+from ..data.layouts import recognise
+from ..engine.home import home_if_there, recorded
 from ..engine.record import hash_of
 from ..engine.sample import cover
-from ..errors import MedgradError, SettingError
+from ..errors import SettingError
 from ..prepare._step import prepare
 from ..runtime.artefact import Artefact
 from ..runtime.encode import stacked
@@ -41,7 +41,7 @@ def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = Fals
     cases to measure on where the run's own are not at hand; what validates or tests the run is not taken from it.
     """
     known = recorded(run)
-    home = home_of(known)
+    home = home_if_there(run)
     given = allowed(recognise(folder), known) if folder is not None else None
     train = patients(given if given is not None else home, ("train", None))
     val = patients(home, ("val",))
@@ -58,32 +58,6 @@ def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = Fals
     if not judge:
         return Sides()
     return Sides(tuple(measure), tuple(judge[:JUDGES]), on if measures or val else "training cases")
-
-
-def recorded(run: Path) -> dict[str, Any]:
-    """Read who was in which split when the run learned; nothing where that is not known."""
-    try:
-        found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def home_of(known: dict[str, Any]) -> Cohort | None:
-    """Find the cases that a run learned from where they lay then, each on its side; None where they are gone."""
-    if not known or not Path(known.get("root", "")).exists():
-        return None
-    try:
-        cohort = recognise(known["root"], Hints(None, None, known.get("task")))
-    except (MedgradError, ValueError, OSError):
-        return None
-    rows = {row["id"]: row for row in known["cases"]}
-    entries = []
-    for entry in cohort.entries:
-        row = rows.get(entry.id)
-        if row is not None and row["hash"] == hash_of(entry):
-            entries.append(replace(entry, split=row["split"], patient=row["patient"]))
-    return replace(cohort, entries=tuple(entries)) if entries else None
 
 
 def allowed(cohort: Cohort, known: dict[str, Any]) -> Cohort:
