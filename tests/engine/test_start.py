@@ -9,7 +9,7 @@ from tiny_set import make_folder
 
 from medgrad import fit, registry
 from medgrad.engine.checkpoint import read_checkpoint
-from medgrad.engine.recipe import read_table
+from medgrad.engine.recipe import Recipe, merged, read_table
 from medgrad.engine.start import begin_with, like
 from medgrad.errors import FormatError, SettingError
 
@@ -88,6 +88,15 @@ def test_a_persons_tables_lie_over_those_of_the_run(tmp_path):
     assert tables["start"] == {"weights": str(tmp_path), "only": ["down."]}
     assert tables["model"]["channels"] == (4, 8)
     assert like(tmp_path, {"model": {"name": "vgg"}})["model"] == {"name": "vgg"}
+
+
+def test_a_pruned_network_is_begun_with_as_narrow_as_it_is(tmp_path):
+    (tmp_path / "recipe.toml").write_text("[model]\nname = 'unet'\n[widths]\n'down.0.0.conv' = [1, 3, 1]\n")
+    assert like(tmp_path, {})["widths"] == {"down.0.0.conv": (1, 3, 1)}
+    assert "widths" not in like(tmp_path, {"model": {"name": "vgg"}})
+    recipe = Recipe(widths={"down.0.0.conv": (1, 3, 1)})
+    assert merged(recipe, {"model": {"deep": True}}).widths == recipe.widths
+    assert merged(recipe, {"model": {"name": "monai", "network": "SegResNet"}}).widths == {}
 
 
 def test_a_run_goes_on_where_another_ended(tmp_path):

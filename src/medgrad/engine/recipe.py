@@ -221,6 +221,8 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
             and isinstance(old, dict)
             and value["name"] != old.get("name")
         )
+        if renames and key == "model":
+            table["widths"] = changes.get("widths", {})  # those of the other model's layers mean nothing
         if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
             table[key] = old | dict(value)
         else:

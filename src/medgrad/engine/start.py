@@ -106,10 +106,12 @@ def like(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     tables: dict[str, Any] = {"start": {"weights": str(path.resolve())}}
     if (path / "recipe.toml").exists():
         learned = asdict(Run(path).recipe())
-        tables |= {"model": learned["model"], "prepare": learned["prepare"]}
+        tables |= {k: learned[k] for k in ("model", "widths", "prepare")}
         tables["training"] = {"patch": learned["training"]["patch"]}
     for key, value in changes.items():
         below = tables.get(key)
         renamed = isinstance(below, dict) and value.get("name", below.get("name")) != below.get("name")
+        if renamed and key == "model":
+            tables.pop("widths", None)
         tables[key] = {**below, **value} if isinstance(below, dict) and not renamed else value
     return tables
