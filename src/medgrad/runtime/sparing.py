@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Case, Grid, LabelMap
-from .windows import NUMBERS, Arrays, Needed, stitched, window_starts
+from .windows import NUMBERS, Arrays, Needed, part, stitched, window_starts
 
 LEAST = 20
 """A case of fewer windows is looked at in one pass: there is little to be spared."""
@@ -38,9 +38,26 @@ def labelled(
     """
     if count_of(case.grid.shape, patch, overlap) < LEAST or overlap <= 0:
         return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, blocks=blocks)
-    first = stitched(look, decode, case, patch=patch, overlap=0.0, arrays=arrays, blocks=blocks)
-    needed = near(first.array, patch)
+    needed = near(anywhere(look, decode, case, patch), patch)
     return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, needed=needed, blocks=blocks)
+
+
+def anywhere(
+    look: Callable[[Case], Any], decode: Callable[[Any, Grid], LabelMap], case: Case, patch: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Tell of each element whether any window gives it a label, of windows that hardly overlap and are not blended."""
+    shape, size = case.grid.shape, [max(p, 1) for p in patch]
+    starts = [window_starts(max(s, p), p, 0.0) for s, p in zip(shape, size, strict=True)]
+    before = [(max(s, p) - s) // 2 for s, p in zip(shape, size, strict=True)]
+    found = np.zeros(shape, np.bool_)
+    for start in product(*starts):
+        corner = [a - b for a, b in zip(start, before, strict=True)]
+        box = part(case, corner, size)
+        labels = decode(look(box), box.grid).array
+        where = tuple(slice(max(0, a), a + p) for a, p in zip(corner, size, strict=True))
+        inside = tuple(slice(max(0, -a), max(0, -a) + n) for a, n in zip(corner, found[where].shape, strict=True))
+        found[where] |= labels[inside] != 0
+    return found
 
 
 def count_of(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:

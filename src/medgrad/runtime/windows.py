@@ -22,6 +22,9 @@ WHOLE = 1.5
 LEAST = 1e-3
 """What an element at the very edge of a window still counts."""
 
+WORD = 8
+"""So many bytes has the place of the largest of an element's sums."""
+
 
 Needed = Callable[[Sequence[int]], bool]
 """Tell whether the window that begins there is to be looked at."""
@@ -97,13 +100,11 @@ def stitched(
         return look(part(case, [a - b for a, b in zip(start, before, strict=True)], size))
 
     found = []
-    cuts = np.linspace(0, shape[-1], max(1, min(blocks, len(starts[-1]))) + 1).round().astype(int).tolist()
-    for low, high in pairwise(cuts):
-        seen = [s for s in starts[-1] if s < before[-1] + high and s + size[-1] > before[-1] + low]
+    for low, high, seen in cuts(starts[-1], shape[-1], before[-1], size[-1], blocks):
         inner = [slice(b, b + s) for b, s in zip(before[1:-1], shape[1:-1], strict=True)]
-        inner.append(slice(before[-1] + low - seen[0], before[-1] + high - seen[0]))
+        span = (before[-1] + low, before[-1] + high) if len(shape) > 1 else None
         pieces = []
-        for first, slab in slabs(at, room, size, starts=[*starts[:-1], seen], arrays=arrays, needed=needed):
+        for first, slab in slabs(at, room, size, arrays=arrays, needed=needed, starts=[*starts[:-1], seen], span=span):
             top, end = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
             if top < end:
                 kept = slab[(slice(None), slice(top - first, end - first), *inner)]
@@ -112,6 +113,43 @@ def stitched(
         block = case.grid.crop([*[0] * (len(shape) - 1), low], [*shape[:-1], high - low])
         found.append(pieces[0] if len(pieces) == 1 else join(pieces, block))
     return found[0] if len(found) == 1 else join(found, case.grid, axis=len(shape) - 1)
+
+
+def cuts(
+    starts: Sequence[int], size: int, before: int, patch: int, blocks: int
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Cut an axis into blocks: where each begins and ends, and where the windows begin that reach into it.
+
+    >>> list(cuts([0, 4, 8], 12, 0, 4, 3))
+    [(0, 4, [0]), (4, 8, [4]), (8, 12, [8])]
+    """
+    edges = np.linspace(0, size, max(1, min(blocks, size)) + 1).round().astype(int).tolist()
+    for low, high in pairwise(edges):
+        yield low, high, [s for s in starts if s < before + high and s + patch > before + low]
+
+
+def size_of_sums(shape: Sequence[int], patch: Sequence[int], channels: int, blocks: int = 1) -> int:
+    """Count the bytes that the sums over one slab take, with their weights and the largest of each element."""
+    room = [max(s, p) for s, p in zip(shape, patch, strict=True)]
+    widest = max(high - low for low, high, _ in cuts([], shape[-1], 0, patch[-1], blocks))
+    return patch[0] * int(np.prod(room[1:-1])) * widest * (4 * (channels + 1) + WORD)
+
+
+def blocks_within(shape: Sequence[int], patch: Sequence[int], channels: int, most: int) -> int:
+    """Give the fewest blocks whose sums take ``most`` bytes, or as many as may help; 0 is no bound.
+
+    >>> blocks_within((64, 64, 640), (32, 32, 32), 3, 1 << 23), blocks_within((9, 9), (4, 4), 3, 0)
+    (4, 1)
+    """
+    if most <= 0 or len(shape) < 2:
+        return 1
+    many = most_blocks(shape, patch)
+    return next((b for b in range(1, many) if size_of_sums(shape, patch, channels, b) <= most), many)
+
+
+def most_blocks(shape: Sequence[int], patch: Sequence[int]) -> int:
+    """Tell into how many blocks it may help to cut: a quarter of a window is narrow enough."""
+    return max(1, -(-4 * shape[-1] // patch[-1])) if len(shape) > 1 else 1
 
 
 def each_window(
@@ -134,20 +172,26 @@ def slabs(
     arrays: Arrays = NUMBERS,
     needed: Needed | None = None,
     starts: Sequence[Sequence[int]] | None = None,
+    span: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
 
     ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
     Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
     lent until the next one is asked for, since all slabs are made in the memory of one row of windows. ``starts`` are
-    where windows begin along each axis, if only some are meant; a slab then holds what these reach.
+    where windows begin along each axis, if only some are meant. Along the last axis a slab holds only the ``span``,
+    where one is given.
     """
     starts = starts or [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
-    shape = [s[-1] + p - (s[0] if axis else 0) for axis, (s, p) in enumerate(zip(starts, patch, strict=True))]
-    corner = [s[0] for s in starts[1:]]
+    ends = [s[-1] + p for s, p in zip(starts, patch, strict=True)]
+    low, high = span or (0, ends[-1])
     if all(len(s) == 1 for s in starts):
-        yield 0, look([s[0] for s in starts])
+        said = look([s[0] for s in starts])
+        last = (slice(low - starts[-1][0], high - starts[-1][0]),)
+        yield 0, said[(*[slice(None)] * len(patch), *last)] if span else said
         return
+    corner = [*[0] * (len(patch) - 1), low]
+    shape = [*ends[:-1], high - low]
     rows = [(first, [[first, *rest] for rest in product(*starts[1:])]) for first in starts[0]]
     if needed is not None:
         rows = [(first, [start for start in row if needed(start)]) for first, row in rows]
@@ -155,18 +199,31 @@ def slabs(
     said = look(known)  # which tells how many channels there are, and of which kind
     weight = arrays.near(bell(patch, arrays), said)
     sums = arrays.zeros(len(said), patch[0], *shape[1:], like=said)
-    near = [starts[0], *([a - c for a in axis] for axis, c in zip(starts[1:], corner, strict=True))]
+    near = [[a - c for a in axis] for axis, c in zip(starts, corner, strict=True)]
     total = Weights(near, patch, shape, arrays, said, evenly=needed is None)
     for (first, row), after in zip(rows, [*starts[0][1:], shape[0]], strict=True):
         for start in row:
-            where = tuple(slice(a - c, a - c + p) for a, c, p in zip(start[1:], corner, patch[1:], strict=True))
-            arrays.add(sums[(slice(None), slice(None), *where)], said if start == known else look(start), weight)
-            total.add(where, weight)
+            where, within = overlap_of(start, corner, patch, shape)
+            heard = said if start == known else look(start)
+            arrays.add(sums[(slice(None), *where)], heard[(slice(None), *within)], weight[within])
+            total.add(where, weight[within])
         for at in range(first, after):
             total.divide(sums[:, at - first], at, at - first)
         yield first, sums[:, : after - first]
         slide(sums, after - first)
         total.slide(after - first)
+
+
+def overlap_of(
+    start: Sequence[int], corner: Sequence[int], patch: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Give where a window lies in the sums, all of whose first axis it takes, and which part of it that is."""
+    where, within = [slice(None)], [slice(None)]
+    for a, c, p, n in zip(start[1:], corner[1:], patch[1:], shape[1:], strict=True):
+        low, high = max(0, a - c), min(n, a - c + p)
+        where.append(slice(low, high))
+        within.append(slice(low - a + c, high - a + c))
+    return tuple(where), tuple(within)
 
 
 class Weights:
@@ -191,9 +248,9 @@ class Weights:
             self.sums = arrays.zeros(1, patch[0], *shape[1:], like=like)
 
     def add(self, where: tuple[slice, ...], weight: Any) -> None:
-        """Add a window."""
+        """Add a window, or the part of one that lies there."""
         if self.sums is not None:
-            self.sums[(0, slice(None), *where)] += weight
+            self.sums[(0, *where)] += weight
 
     def divide(self, plane: Any, at: int, row: int) -> None:
         """Divide a plane (channels, ...) by the weights, in place; where there are none, it is of the first class."""
@@ -249,7 +306,8 @@ def total_weight(
     for begins, size, whole in zip(starts, patch, shape, strict=True):
         line = arrays.zeros(whole)
         for begin in begins:
-            line[begin : begin + size] += arrays.line(size)
+            low, high = max(0, begin), min(whole, begin + size)
+            line[low:high] += arrays.line(size)[low - begin : high - begin]
         total = line if total is None else total[..., None] * line
     return 1.0 if total is None else total
 
