@@ -34,13 +34,15 @@ def answer(
     patch: Sequence[int],
     place: Place,
     how: Answering | None = None,
+    sums: int = 0,
 ) -> Any:
     """Answer about one case, on its own grid. Several models (folds) answer together: their outputs are averaged.
 
-    The case may carry its truth; nobody looks at it.
+    The case may carry its truth; nobody looks at it. The sums over windows may take so many bytes (0: no bound).
     """
     prepared, grids = prepare(blind(case), steps)
-    return restore(answer_prepared(models, task, prepared, patch=patch, place=place, how=how), steps, grids)
+    said = answer_prepared(models, task, prepared, patch=patch, place=place, how=how, sums=sums)
+    return restore(said, steps, grids)
 
 
 def answer_prepared(
@@ -51,9 +53,10 @@ def answer_prepared(
     patch: Sequence[int],
     place: Place,
     how: Answering | None = None,
+    sums: int = 0,
 ) -> Any:
     """Answer about a case that is prepared already, on the prepared grid."""
-    return next(answers_prepared(models, task, [case], patch=patch, place=place, how=how))
+    return next(answers_prepared(models, task, [case], patch=patch, place=place, how=how, sums=sums))
 
 
 @torch.inference_mode()
@@ -65,17 +68,19 @@ def answers_prepared(
     patch: Sequence[int],
     place: Place,
     how: Answering | None = None,
+    sums: int = 0,
 ) -> Iterator[Any]:
     """Answer about cases that are prepared already, one after another, each on its prepared grid.
 
-    Cases that are shown to the network whole are shown several at a time, where they are small and of one shape.
+    Cases that are shown to the network whole are shown several at a time, where they are small and of one shape. The
+    sums over the windows of a case may take so many bytes (0: no bound).
     """
     how = how or Answering()
     for model in models:
         model.eval()
     if task.outputs.shape == "dense":
         for case in cases:
-            yield dense(models, task, blind(case), patch=patch, place=place, how=how)
+            yield dense(models, task, blind(case), patch=patch, place=place, how=how, sums=sums)
         return
     if task.outputs.shape == "pyramid":
         for case in cases:
@@ -118,15 +123,23 @@ def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequen
 
 
 def dense(
-    models: Sequence[nn.Module], task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering
+    models: Sequence[nn.Module],
+    task: Task,
+    case: Case,
+    *,
+    patch: Sequence[int],
+    place: Place,
+    how: Answering,
+    sums: int = 0,
 ) -> Any:
     """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete."""
+    blocks = windows.blocks_within(case.grid.shape, patch, task.outputs.channels, sums)
 
     def look(box: Case) -> Tensor:
         return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
 
     way = labelled if how.sparing and task.kind == "segmentation" else windows.stitched
-    return way(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS)
+    return way(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS, blocks=blocks)
 
 
 def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering) -> Any:
