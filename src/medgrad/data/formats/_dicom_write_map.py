@@ -14,8 +14,8 @@ from ...errors import need
 from ..source import Source
 from ..types import Image
 from ._damage import damage_told
-from ._dicom_maker import Maker, coded, contributions, equipment, uid
-from ._dicom_write_codes import Code, plain_text
+from ._dicom_maker import Maker, code_item, coded, contributions, equipment, uid
+from ._dicom_write_codes import ANATOMY, TISSUE, Code, meant_by, plain_text
 from ._dicom_write_seg import chance_names, dated, save
 from ._dicom_write_source import Slice, heads_of, planes, slices_of
 
@@ -81,6 +81,30 @@ def parametric(
         **equipment(maker),
         **planes(highdicom, [s.frame for s in slices]),
     )
-    made.Laterality = ""
+    made.ContentCreatorName = ""
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy(name)]
+    upwards(made, slices)
     made.SeriesDescription = f"Probabilities by {maker.title}"[:64]
     return made
+
+
+def anatomy(name: str) -> Dataset:
+    """Say what part of the body a map is about, and on which side; tissue where the name tells no more."""
+    meant, item = meant_by(name), Dataset()
+    item.FrameLaterality = {"Left": "L", "Right": "R"}.get(meant.side.meaning if meant.side else "", "U")
+    item.AnatomicRegionSequence = [code_item(meant.site or (meant.kind if meant.category == ANATOMY else TISSUE))]
+    return item
+
+
+def upwards(made: Dataset, slices: Sequence[Slice]) -> None:
+    """Put the frames in the order of the slices, bottom first: some readers take that for granted."""
+    groups = list(made.PerFrameFunctionalGroupsSequence)
+    heights = [
+        float(np.array(g.PlanePositionSequence[0].ImagePositionPatient, float) @ slices[0].frame.normal) for g in groups
+    ]
+    order = np.argsort(heights, kind="stable")
+    frames = np.frombuffer(made.FloatPixelData, np.float32).reshape(len(groups), -1)
+    made.FloatPixelData = frames[order].tobytes()
+    made.PerFrameFunctionalGroupsSequence = [groups[i] for i in order]
+    for number, group in enumerate(made.PerFrameFunctionalGroupsSequence, 1):
+        group.FrameContentSequence[0].DimensionIndexValues = number

@@ -119,19 +119,26 @@ def tied(piece: list[Loop]) -> Loop:
 
     What lies above a hole is the outline, or a hole whose highest corner is higher still and that is joined already.
     """
-    outer = next(loop for loop in piece if area(loop) > 0)
+    ring = list(next(loop for loop in piece if area(loop) > 0))
+    onward = [*range(1, len(ring)), 0]  # the place in the ring that follows each place
+    at = {point: place for place, point in enumerate(ring)}
     for hole in sorted((loop for loop in piece if area(loop) < 0), key=min):
-        top = hole.index(min(hole))
-        r, c = hole[top]
-        at = {point: place for place, point in enumerate(outer)}
-        above = r
+        r, c = min(hole)
+        top, above = hole.index((r, c)), r
         while (above, c) not in at:
             above -= 1
         cut = [(row, c) for row in range(above + 1, r)]
-        there = at[above, c]
-        around = [*hole[top:], *hole[: top + 1]]
-        outer = [*outer[: there + 1], *cut, *around, *cut[::-1], *outer[there:]]
-    return outer
+        there, first = at[above, c], len(ring)
+        ring += [*cut, *hole[top:], *hole[: top + 1], *cut[::-1], (above, c)]
+        onward += [*range(first + 1, len(ring)), onward[there]]
+        onward[there] = first
+        for place in range(first, len(ring)):
+            at.setdefault(ring[place], place)
+    found, place = [ring[0]], onward[0]
+    while place:
+        found.append(ring[place])
+        place = onward[place]
+    return found
 
 
 def straightened(loop: Loop) -> Loop:
