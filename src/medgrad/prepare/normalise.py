@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ..data import Case, Grid, Image
 
 WAYS = ("each", "fixed", "range", "none")
+AT_ONCE = 1 << 20
+"""So many elements are scaled at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,29 @@ class Normalise:
     def image(self, image: Image) -> Image:
         """Normalise one image, each of its channels by itself."""
         array = image.array.astype(np.float32)
-        if not np.isfinite(array).all():
+        if image.array.dtype.kind == "f" and not np.isfinite(array).all():
             array = np.nan_to_num(array, nan=_lowest(array), posinf=_lowest(-array) * -1, neginf=_lowest(array))
         if array.ndim == image.grid.dims:
-            return replace(image, array=self.values(array))
-        return replace(image, array=np.stack([self.values(a) for a in np.moveaxis(array, -1, 0)], axis=-1))
+            return replace(image, array=self.changed(array))
+        return replace(image, array=np.stack([self.changed(a) for a in np.moveaxis(array, -1, 0)], axis=-1))
 
-    def values(self, array: NDArray[Any]) -> NDArray[np.float32]:
-        """Normalise one channel."""
+    def changed(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalise one channel in its own memory."""
         if self.way == "fixed":
-            array = (np.clip(array, self.low, self.high) - self.mean) / max(self.deviation, 1e-6)
+            np.clip(array, self.low, self.high, out=array)
+            array -= self.mean
+            array /= max(self.deviation, 1e-6)
         elif self.way == "range":
-            array = array / 127.5 - 1
+            array /= 127.5
+            array -= 1
         elif self.way == "each":
             counted = array[array != 0] if self.nonzero and (array != 0).any() else array
-            array = (array - counted.mean(dtype=np.float64)) / max(float(counted.std(dtype=np.float64)), 1e-6)
-        return np.ascontiguousarray(array, np.float32)
+            mean, deviation = counted.mean(dtype=np.float64), max(float(counted.std(dtype=np.float64)), 1e-6)
+            planes = max(1, AT_ONCE // max(1, array[:1].size))
+            for first in range(0, len(array), planes):  # in float64, a few at a time
+                part = array[first : first + planes]
+                part[...] = (part - mean) / deviation
+        return np.ascontiguousarray(array)
 
     def undo(self, answer: Any, before: Grid) -> Any:
         del before

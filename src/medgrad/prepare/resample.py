@@ -68,9 +68,59 @@ def image_onto(image: Image, grid: Grid, *, order: int = 3) -> Image:
     """Interpolate an image on another grid; outside it, its nearest edge goes on."""
     if image.grid.is_close(grid, tolerance_mm=1e-4):
         return replace(image, grid=grid)
-    planes = [interpolated(p.astype(np.float32), image.grid, grid, order=order) for p in image.planes]
+    planes = [by_slabs(p, image.grid, grid, order=order) for p in image.planes]
     array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
     return replace(image, array=array, grid=grid)
+
+
+def by_slabs(plane: NDArray[Any], source: Grid, target: Grid, *, order: int) -> NDArray[np.float32]:
+    """Interpolate one array; a large one slab by slab along its target's longest axis, which takes little memory.
+
+    Each slab is made from the part of the source that reaches into it, with a margin beyond which a spline of order 3
+    counts for less than a ten-millionth.
+    """
+    if max(plane.size, int(np.prod(target.shape))) <= AT_ONCE:
+        return interpolated(plane.astype(np.float32), source, target, order=order)
+    whole = np.empty(target.shape, np.float32)
+    axis = int(np.argmax(target.shape))
+    margin = [REACH + ceil(FAR * w) for w in blurs(between(source, target)[0])]
+    step = thickness(source, target, axis, margin)
+    for first in range(0, target.shape[axis], step):
+        slab = slab_of(target, axis, first, step)
+        box = seen_from(source, slab, margin)
+        own = source.crop([s.start for s in box], [s.stop - s.start for s in box])
+        where = (*[slice(None)] * axis, slice(first, first + step))
+        whole[where] = interpolated(plane[box].astype(np.float32), own, slab, order=order)
+    return whole
+
+
+def thickness(source: Grid, target: Grid, axis: int, margin: Sequence[int]) -> int:
+    """Tell how thick slabs are made: as ``AT_ONCE`` allows, but not so thin that they are all margin."""
+    step = target.shape[axis]
+    while step > 2 * REACH:
+        slab = slab_of(target, axis, (target.shape[axis] - step) // 2, step)
+        box = seen_from(source, slab, margin)
+        if max(int(np.prod([s.stop - s.start for s in box])), int(np.prod(slab.shape))) <= AT_ONCE:
+            break
+        step = ceil(step / 2)
+    return step
+
+
+def slab_of(grid: Grid, axis: int, first: int, step: int) -> Grid:
+    """Give the part of a grid that is at most so thick along an axis."""
+    begin, shape = [0] * grid.dims, list(grid.shape)
+    begin[axis], shape[axis] = first, min(step, grid.shape[axis] - first)
+    return grid.crop(begin, shape)
+
+
+def seen_from(source: Grid, target: Grid, margin: Sequence[int]) -> tuple[slice, ...]:
+    """Give the box of a source's elements that a target's are made from, wider by a margin; of one at the least."""
+    corners = np.array(list(product(*[(0, n - 1) for n in target.shape])))
+    at = source.index(target.world(corners))
+    low = np.floor(at.min(axis=0)).astype(int) - margin
+    high = np.ceil(at.max(axis=0)).astype(int) + 1 + np.array(margin)
+    ends = zip(low.tolist(), high.tolist(), source.shape, strict=True)
+    return tuple(slice(min(max(0, a), n - 1), max(1, min(n, b))) for a, b, n in ends)
 
 
 def labels_onto(labels: LabelMap, grid: Grid) -> LabelMap:
@@ -82,17 +132,22 @@ def labels_onto(labels: LabelMap, grid: Grid) -> LabelMap:
     if labels.grid.is_close(grid, tolerance_mm=1e-4):
         return replace(labels, grid=grid)
     said = np.zeros(grid.shape, labels.array.dtype)
-    boxes = boxes_of(labels.array, [1 + ceil(FAR * w) for w in blurs(between(labels.grid, grid)[0])])
+    margin = [1 + ceil(FAR * w) for w in blurs(between(labels.grid, grid)[0])]
+    boxes = boxes_of(labels.array, margin)
     planes = max(1, AT_ONCE // max(1, int(np.prod(grid.shape[1:]))))
     for first in range(0, grid.shape[0], planes):
         begin, shape = [first, *[0] * (grid.dims - 1)], [min(planes, grid.shape[0] - first), *grid.shape[1:]]
         slab = grid.crop(begin, shape)
         best, taken = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for value, box in boxes.items():
-            where = reached(labels.grid, slab, box)
+        for value, whole in boxes.items():
+            box, where = whole, reached(labels.grid, slab, whole)
             if any(s.stop <= s.start for s in where):
                 continue
             here = slab.crop([s.start for s in where], [s.stop - s.start for s in where])
+            if planes < grid.shape[0]:
+                box = common(box, seen_from(labels.grid, here, margin))
+            if any(s.stop <= s.start for s in box):
+                continue
             own = labels.grid.crop([s.start for s in box], [s.stop - s.start for s in box])
             plane = (labels.array[box] == value).astype(np.float32)
             share = interpolated(plane, own, here, order=1, edge=False)
@@ -105,7 +160,9 @@ def labels_onto(labels: LabelMap, grid: Grid) -> LabelMap:
 
 
 AT_ONCE = 1 << 24
-"""So many elements of a label map are interpolated at a time."""
+"""So many elements are interpolated at a time."""
+REACH = 16
+"""A spline of order 3 is told to so many elements around by one of them."""
 
 
 TIE = 1e-5
@@ -128,6 +185,11 @@ def boxes_of(array: NDArray[Any], margin: Sequence[int]) -> dict[int, tuple[slic
         for value, box in found.items()
         if box is not None
     }
+
+
+def common(one: Sequence[slice], other: Sequence[slice]) -> tuple[slice, ...]:
+    """Give what two boxes have in common; it ends before it begins where that is nothing."""
+    return tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
 
 
 def goes_beyond(source: Grid, target: Grid) -> bool:
