@@ -167,6 +167,13 @@ def test_the_report_and_its_segmentation_follow_the_same_things(written):
         assert item.referenced_segment_numbers == [segment.SegmentNumber]
 
 
+def test_a_report_does_not_call_the_program_a_scanner(written):
+    _, _, files = written
+    for item in pydicom.dcmread(files["sr"]).ContributingEquipmentSequence:
+        if item.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Acquisition Equipment":
+            assert item.Manufacturer != "medgrad"
+
+
 def test_a_segment_of_nothing_is_reported_with_no_volume(tmp_path):
     source, image = make_series(tmp_path / "ct")
     empty = LabelMap(np.zeros(image.grid.shape, np.uint8), image.grid, {1: "lesion"})

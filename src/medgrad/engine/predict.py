@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Case
+from ..data.formats._dicom_maker import Maker
 from ..runtime.inputs import inputs_of as inputs_of
 from ..runtime.put import Answered as Answered
 from ..runtime.put import answered
 from ..runtime.put import in_short as in_short
 from ..runtime.put import put as put
+from ..runtime.put_dicom import CHANCES
 from .answer import answer
+from .chances import chances
 from .run import Trained
 
 
@@ -21,6 +24,8 @@ def predict(trained: Trained, path: Path, out: Path, *, kind: str = "") -> Itera
     task = trained.task
 
     def ask(case: Case) -> Any:
+        if kind in CHANCES:
+            return chances(trained, case)
         return answer(
             trained.models,
             task,
@@ -31,4 +36,5 @@ def predict(trained: Trained, path: Path, out: Path, *, kind: str = "") -> Itera
             how=trained.recipe.answering,
         )
 
-    return answered(ask, path, out, kind=kind, task=task.kind, channels=task.channels, dims=task.dims)
+    maker = Maker(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights)
+    return answered(ask, path, out, kind=kind, task=task.kind, channels=task.channels, dims=task.dims, maker=maker)

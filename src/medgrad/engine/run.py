@@ -40,6 +40,11 @@ class Run:
         return self.folder / "weights" / "best.safetensors"
 
     @property
+    def weights(self) -> Path:
+        """The weights that answer."""
+        return self.best if self.best.exists() else self.last
+
+    @property
     def steps_file(self) -> Path:
         return self.folder / "steps.jsonl"
 
@@ -74,13 +79,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Trained:
-    """What answers: the task, the networks (one, or one a fold) and how cases are prepared for them."""
+    """What answers: the task, the networks (one, or one a fold), how cases are prepared, and where the weights lie."""
 
     task: Task
     models: tuple[nn.Module, ...]
     steps: tuple[Step, ...]
     recipe: Recipe
     place: Place
+    weights: tuple[Path, ...] = ()
 
 
 def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
@@ -105,14 +111,15 @@ def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
     recipe = run.recipe()
     task = recipe.build_task()
     place = choose(recipe.training.precision, device)
-    models = tuple(open_model(each, place) for each in (run.folds or [run]))
-    return Trained(task, models, tuple(build_steps(recipe.prepare)), recipe, place)
+    runs = run.folds or [run]
+    models = tuple(open_model(each, place) for each in runs)
+    return Trained(task, models, tuple(build_steps(recipe.prepare)), recipe, place, tuple(r.weights for r in runs))
 
 
 def open_model(run: Run, place: Place) -> nn.Module:
     """Load the best weights of one run into its network."""
     recipe = run.recipe()
-    path = run.best if run.best.exists() else run.last
+    path = run.weights
     if not path.exists():
         raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
     state = read_checkpoint(path)

@@ -21,13 +21,13 @@ Ask = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
 """An engine with a network: inputs (b, planes, *shape) to its outputs."""
 
 
-def answer(artefact: Artefact, ask: Ask, case: Case) -> Any:
-    """Answer about one case, on its own grid."""
+def answer(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False) -> Any:
+    """Answer about one case, on its own grid; of labels, with how likely each is if ``chances`` are asked for."""
     prepared, grids = prepare(blind(case), artefact.steps)
-    return restore(answer_prepared(artefact, ask, prepared), artefact.steps, grids)
+    return restore(answer_prepared(artefact, ask, prepared, chances=chances), artefact.steps, grids)
 
 
-def answer_prepared(artefact: Artefact, ask: Ask, case: Case) -> Any:
+def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False) -> Any:
     """Answer about a case that is prepared already, on the prepared grid."""
     task, about = artefact.task, artefact.about
 
@@ -41,10 +41,11 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case) -> Any:
         return inputs
 
     if artefact.reading == "logits":
-        way = labelled if about.get("sparing") else stitched
+        way: Callable[..., Any] = labelled if about.get("sparing") and not chances else stitched
+        read = decode.chances if chances else decode.labels
         return way(
             lambda box: mirrored(ask, shown(box), about["flips"])[0],
-            lambda logits, grid: decode.labels(logits, grid, task),
+            lambda logits, grid: read(logits, grid, task),
             case,
             patch=artefact.patch,
             overlap=about["overlap"],
@@ -52,8 +53,8 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case) -> Any:
     if artefact.reading == "boxes":
 
         def say(box: Case) -> Any:
-            corners, chances = ask(shown(box))
-            return decode.boxes(corners[0], chances[0], box.grid, task)
+            corners, sure = ask(shown(box))
+            return decode.boxes(corners[0], sure[0], box.grid, task)
 
         said, windows = each_window(say, case, patch=artefact.patch, overlap=about["overlap"])
         return decode.gathered(said, windows, case.grid, task)

@@ -65,6 +65,11 @@ class Artefact:
         return self.folder / str(self.about["network"])
 
     @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files that make the network: all that it vouches for but its example."""
+        return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
+
+    @property
     def reading(self) -> Reading:
         """How the output is read."""
         return READINGS[self.kind]

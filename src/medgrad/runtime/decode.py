@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Boxes, Grid, LabelMap, Scores
+from ..data import Boxes, Grid, Image, LabelMap, Scores
 from ..data.types import boxed
 from .boxes import cut, joined, meant, nms, take, uncut
 
@@ -20,6 +20,27 @@ def labels(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> LabelMa
     """Give the likeliest label of every element, of logits (classes, *shape)."""
     kind = np.uint8 if len(task["labels"]) < 256 else np.int32
     return LabelMap(logits.argmax(axis=0).astype(kind), grid, dict(enumerate(task["labels"], 1)))
+
+
+def chances(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> Image:
+    """Give how likely each label is, (*shape, labels), of logits (classes, *shape)."""
+    shares = np.exp(logits - logits.max(axis=0), dtype=np.float32)
+    shares /= shares.sum(axis=0)
+    return Image(np.moveaxis(shares[1:], 0, -1), grid, "other", {"labels": tuple(task["labels"])})
+
+
+def likeliest(said: Image) -> LabelMap:
+    """Give the likeliest label of every element, of chances (*shape, labels).
+
+    >>> grid = Grid.of((1, 3))
+    >>> likeliest(Image(np.array([[[0.2, 0.1], [0.2, 0.5], [0.4, 0.3]]]), grid, None, {"labels": "ab"})).array.tolist()
+    [[0, 2, 1]]
+    """
+    planes = said.planes
+    best = planes.argmax(axis=0) + 1
+    found = np.where(planes.max(axis=0) > 1 - planes.sum(axis=0), best, 0)
+    kind = np.uint8 if len(planes) < 255 else np.int32
+    return LabelMap(found.astype(kind), said.grid, dict(enumerate(said.tags["labels"], 1)))
 
 
 def scores(chances: NDArray[Any], task: Mapping[str, Any]) -> Scores:

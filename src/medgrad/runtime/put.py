@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Boxes, Case, Cohort, Deformation, Entry, LabelMap, Scores, Source
-from ..data.formats import format_of, read, suffix_of, write
+from ..data import Boxes, Case, Cohort, Deformation, Entry, Image, LabelMap, Scores, Source
+from ..data.formats import read, suffix_of, write
 from ..data.formats._boxes_write import Kind, write_boxes
+from ..data.formats._dicom_maker import Maker
 from ..errors import MedgradError
+from .decode import likeliest
 from .files import write_text
 from .inputs import inputs_of
 from .pictures import write_overlay
+from .put_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels, told
 
 WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
 
@@ -29,6 +32,7 @@ class Answered:
     written: tuple[Path, ...] = ()
     said: Any = None
     failed: str = ""
+    told: tuple[str, ...] = ()
 
 
 def answered(
@@ -40,6 +44,7 @@ def answered(
     channels: Sequence[str],
     dims: int,
     kind: str = "",
+    maker: Maker | None = None,
 ) -> Iterator[Answered]:
     """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others."""
     entries = inputs_of(path, tuple(channels))
@@ -49,35 +54,39 @@ def answered(
         try:
             case = cohort.load(entry)
             said = ask(case)
-            written = put(said, entry, source, out, kind)
+            written = put(said, entry, source, out, kind, maker=maker)
             if isinstance(said, Boxes) and not kind:
                 written.append(write_overlay(out / f"{entry.id}.png", case, said))
-            yield Answered(str(source), tuple(written), said)
+            notes = told(written, said) if isinstance(said, (LabelMap, Image)) else ()
+            yield Answered(str(source), tuple(written), said, told=notes)
         except (MedgradError, ValueError, OSError) as reason:
             yield Answered(str(source), failed=" ".join(str(reason).split()))
 
 
-def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[Path]:
+def put(said: Any, entry: Entry, source: Source, out: Path, kind: str, *, maker: Maker | None = None) -> list[Path]:
     """Write one answer: labels in the input's format (or in ``kind``), probabilities as JSON."""
+    maker = maker or Maker()
+    if kind in CHANCES:
+        if not isinstance(said, Image):
+            raise MedgradError(f"--as {kind} is for the chances of labels, which this answer is not. Leave --as out.")
+        return put_chances(out / f"{entry.id}.dcm", said, source, kind, maker)
     if isinstance(said, LabelMap):
         if kind == "json":
             path = out / f"{entry.id}.json"
             write_text(path, json.dumps(volumes(said), indent=1) + "\n")
             return [path]
-        ending = {"nifti": ".nii.gz", "dicomseg": ".dcm"}.get(kind) or WRITTEN_AS.get(suffix_of(source.path))
+        ending = ".nii.gz" if kind == "nifti" else ".dcm" if kind in LABELS else WRITTEN_AS.get(suffix_of(source.path))
         if ending is None:
             ending = ".dcm" if is_dicom(source.path) else (".nii.gz" if said.grid.dims == 3 else ".png")
         path = out / f"{entry.id}{ending}"
         if ending == ".dcm":
-            from ..data.formats.dicomseg import write_segmentation
-
-            return [write_segmentation(path, said, source)]
+            return put_labels(path, said, source, kind or "dicomseg", maker)
         return [write(path, said)]
     if isinstance(said, Boxes):
         if kind == "sr":
             from ..data.formats._boxes_write_sr import write_report
 
-            return [write_report(out / f"{entry.id}.dcm", said, read(source).grid, source)]
+            return [write_report(out / f"{entry.id}.dcm", said, read(source).grid, source, maker=maker)]
         way: Kind = "coco" if kind == "coco" else "json" if kind == "json" else "csv"
         path = out / f"{entry.id}{'.coco.json' if way == 'coco' else f'.{way}'}"
         return [write_boxes(path, said, read(source).grid, kind=way, image_name=source.path.name)]
@@ -92,17 +101,12 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str) -> list[P
 
 def in_short(said: Any) -> dict[str, Any]:
     """Tell an answer in a few numbers: volumes, probabilities, or how many boxes of each label are likely right."""
-    if isinstance(said, LabelMap):
-        return volumes(said)
+    if isinstance(said, (LabelMap, Image)):
+        return volumes(likeliest(said) if isinstance(said, Image) else said)
     if isinstance(said, Boxes):
         sure = np.ones(len(said.labels)) if said.scores is None else said.scores
         return {name: int(((said.labels == kind) & (sure >= 0.5)).sum()) for kind, name in said.names.items()}
     return scores(said)
-
-
-def is_dicom(path: Path) -> bool:
-    """Tell whether an image came as DICOM."""
-    return ".dcm" in format_of(path).suffixes
 
 
 def volumes(labels: LabelMap) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class Segmentation(Task):
         labels = finest(output).argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
         return LabelMap(labels.cpu().numpy(), grid, self.names)
 
+    def chances(self, output: Tensor, grid: Grid) -> Image:
+        """Give how likely each label is, (*shape, labels), where ``decode`` gives the likeliest one."""
+        shares = finest(output).float().softmax(dim=0)[1:].movedim(0, -1)
+        return Image(shares.cpu().numpy(), grid, "other", {"labels": self.labels})
+
     def judge(
         self, truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None, quick: bool = False
     ) -> dict[str, Any]:

@@ -11,13 +11,15 @@ import typer
 from ...engine.teller import Teller
 from ._words import Device
 
+WAYS = ("nifti", "json", "coco", "dicomseg", "dicomseg-fractional", "labelmap", "sr", "map", "capture", "rtstruct")
+
 
 def predict(
     run: Annotated[Path, typer.Argument(help="The run, or what export made of it.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
-    kind: Annotated[str, typer.Option("--as", help="nifti, dicomseg, json, coco or sr, not as the input.")] = "",
+    kind: Annotated[str, typer.Option("--as", help=f"Not as the input, but {', '.join(WAYS)}.")] = "",
     device: Device = None,
     engine: Annotated[str, typer.Option(help="onnxruntime or openvino, not the quickest (artefacts only).")] = "",
     teller: Teller | None = None,
@@ -30,8 +32,8 @@ def predict(
     from ...runtime.put import in_short
 
     source, out = Path(source), Path(out)
-    if kind not in ("", "nifti", "dicomseg", "json", "coco", "sr"):
-        raise SettingError(f"--as is nifti, dicomseg, json, coco or sr, not {kind!r}.")
+    if kind not in ("", *WAYS):
+        raise SettingError(f"--as is one of {', '.join(WAYS)}, not {kind!r}.")
     teller = teller or Silent()
     by_artefact = is_artefact(run)
     if device and by_artefact:
@@ -53,6 +55,8 @@ def predict(
                 failed.append({"input": answered.source, "why": answered.failed})
                 teller.say(f"{answered.source}: {answered.failed}")
                 continue
+            for sentence in answered.told:
+                teller.say(f"{answered.source}: {sentence}")
             written = [str(p) for p in answered.written]
             answers.append({"input": answered.source, "written": written, "said": in_short(answered.said)})
     if not answers:
@@ -76,21 +80,24 @@ def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None)
 
 def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str) -> Ready:
     """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
+    from ...data.formats._dicom_maker import Maker
     from ...runtime.answer import answer
     from ...runtime.artefact import open_artefact
     from ...runtime.choose import choose
     from ...runtime.put import answered
+    from ...runtime.put_dicom import CHANCES
 
     artefact = open_artefact(folder)
     ask, chosen, tried = choose(artefact, engine=engine)
     asked = answered(
-        lambda case: answer(artefact, ask, case),
+        lambda case: answer(artefact, ask, case, chances=kind in CHANCES),
         source,
         out,
         kind=kind,
         task=artefact.kind,
         channels=artefact.channels,
         dims=artefact.dims,
+        maker=Maker(f"{artefact.kind} by {chosen.name}", artefact.weights),
     )
     rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]
     return artefact.channels, asked, {"engine": chosen.name, "tried": rows}

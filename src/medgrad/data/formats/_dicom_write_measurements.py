@@ -66,7 +66,7 @@ def encoded_measurements(
             figures = measured(highdicom, volume, inside.get(number), units_of(image))
             groups.append(measured_segment(highdicom, seg, number, name, maker, figures))
         report = highdicom.sr.Comprehensive3DSR(
-            evidence=[seg, *heads_of(slices)],
+            evidence=[*heads_of(slices), seg],
             content=highdicom.sr.MeasurementReport(
                 observation_context=observer(highdicom, maker),
                 procedure_reported=coded(PROCEDURE),
