@@ -2,13 +2,14 @@
 
 import gzip
 import itertools
+import tracemalloc
 
 import nibabel
 import numpy as np
 import pytest
 
 from medgrad.data import Grid, Image, LabelMap
-from medgrad.data.formats import format_of, read, read_labels, write
+from medgrad.data.formats import format_of, nifti, read, read_labels, write
 from medgrad.data.grid import as_rows
 from medgrad.errors import FormatError
 
@@ -83,6 +84,24 @@ def test_slope_and_intercept_are_applied(tmp_path):
     assert back.array.dtype == np.float32
     assert np.allclose(back.array, nibabel.load(tmp_path / "a.nii").get_fdata())
     assert back.array.max() > 0
+
+
+@pytest.mark.parametrize("slope", [None, 0.5])
+def test_reading_takes_little_more_than_what_is_stored_and_what_is_given(tmp_path, slope, monkeypatch):
+    stored = np.arange(4_000_000, dtype=np.int16).reshape(100, 200, 200)
+    image = nibabel.Nifti1Image(stored, np.eye(4))
+    nibabel.save(image, tmp_path / "a.nii")
+    if slope:
+        raw = bytearray((tmp_path / "a.nii").read_bytes())
+        raw[112:120] = np.array([slope, -3], "<f4").tobytes()
+        (tmp_path / "a.nii").write_bytes(raw)
+    monkeypatch.setattr(nifti, "PIECE", 1 << 16)
+    tracemalloc.start()
+    back = read(tmp_path / "a.nii").array
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * (stored.nbytes + (back.nbytes if slope else 0))
+    assert (back == (stored if slope is None else (stored * 0.5 - 3).astype(np.float32))).all()
 
 
 def test_bytes_in_the_other_order_give_the_same_values(tmp_path):

@@ -19,6 +19,7 @@ from ._damage import check_promise, damage_told, first_bytes, native, smallest_u
 from ._format import Format
 
 GZIP = b"\x1f\x8b"
+PIECE = 1 << 22  # so much is read or scaled at a time
 FLAT = b"flat picture"  # kept in the header of a picture that has rows and columns but no place in a patient
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 UNMEASURED = b"flat picture in pixels"
@@ -121,17 +122,17 @@ def read_values(
     return scaled(native(array), header)
 
 
-def read_bytes(path: Path, file: IO[bytes], n: int) -> bytearray:
-    """Read so many bytes piece by piece, so that memory is taken only for what is there."""
-    raw = bytearray()
-    while len(raw) < n:
-        piece = file.read(min(n - len(raw), 2**24))
+def read_bytes(path: Path, file: IO[bytes], n: int) -> NDArray[np.uint8]:
+    """Read so many bytes piece by piece; the system gives memory only for what is there."""
+    raw, there = np.empty(n, np.uint8), 0
+    while there < n:
+        piece = file.read(min(n - there, PIECE))
         if not piece:
             raise FormatError(
-                f"{str(path)!r} promises {n:,} bytes of values but ends after {len(raw):,}. "
-                "Copy it again: it is cut off."
+                f"{str(path)!r} promises {n:,} bytes of values but ends after {there:,}. Copy it again: it is cut off."
             )
-        raw += piece
+        raw[there : there + len(piece)] = np.frombuffer(piece, np.uint8)
+        there += len(piece)
     return raw
 
 
@@ -140,7 +141,12 @@ def scaled(array: NDArray[Any], header: Any) -> NDArray[Any]:
     slope, intercept = header.get_slope_inter()
     if slope is None or (slope == 1 and not intercept):
         return array.astype(np.float64) if array.dtype.itemsize > 8 else array
-    return (array * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+    found = np.empty_like(array, np.float32)
+    step = max(1, PIECE // max(1, array[..., 0, :].size))
+    for first in range(0, array.shape[2], step):  # in float64, a few slices at a time
+        part = (slice(None), slice(None), slice(first, first + step))
+        found[part] = array[part] * np.float64(slope) + np.float64(intercept)
+    return found
 
 
 def affine_of(header: Any, told: list[str]) -> NDArray[np.float64]:
