@@ -68,6 +68,18 @@ def test_a_map_holds_the_very_chances(written):
     assert meaning.QuantityDefinitionSequence[0].ConceptCodeSequence[0].CodeValue == "122157"
 
 
+def test_a_map_lies_bottom_first_and_says_where_in_the_body_it_is(written):
+    source, _, files = written
+    made = pydicom.dcmread(files["map"])
+    normal = np.cross(*np.reshape(slices_bottom_first(source)[0].ImageOrientationPatient, (2, 3)).astype(float))
+    groups = made.PerFrameFunctionalGroupsSequence
+    heights = [np.array(g.PlanePositionSequence[0].ImagePositionPatient, float) @ normal for g in groups]
+    assert heights == sorted(heights)
+    assert [g.FrameContentSequence[0].DimensionIndexValues for g in groups] == [1, 2, 3, 4, 5]
+    (place,) = made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+    assert (place.FrameLaterality, place.AnatomicRegionSequence[0].CodeMeaning) == ("L", "Kidney")
+
+
 def slices_bottom_first(source):
     """Give the headers of a series from the least to the greatest position along its normal."""
     heads = [pydicom.dcmread(p) for p in source.path.glob("*.dcm")]
