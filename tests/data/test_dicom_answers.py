@@ -271,8 +271,8 @@ def test_outlines_enclose_the_very_elements():
 
 
 def test_a_ring_is_one_closed_outline_with_a_cut():
-    mask = np.ones((5, 5), bool)
-    mask[2, 2] = False
+    mask = np.ones((9, 9), bool)
+    mask[4, 4] = False
     (ring,) = outlines(mask)
     assert len(ring) == 4 + 4 + 2  # the corners outside and inside, and both ends of the cut once more
 
