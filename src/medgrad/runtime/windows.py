@@ -195,18 +195,25 @@ def slabs(
     rows = [(first, [[first, *rest] for rest in product(*starts[1:])]) for first in starts[0]]
     if needed is not None:
         rows = [(first, [start for start in row if needed(start)]) for first, row in rows]
-    known = next((start for _, row in rows for start in row), [s[0] for s in starts])
-    said = look(known)  # which tells how many channels there are, and of which kind
-    weight = arrays.near(bell(patch, arrays), said)
-    sums = arrays.zeros(len(said), patch[0], *shape[1:], like=said)
     near = [[a - c for a in axis] for axis, c in zip(starts, corner, strict=True)]
-    total = Weights(near, patch, shape, arrays, said, evenly=needed is None)
+    sums: Any = None
+
+    def begun(said: Any) -> tuple[Any, Any, Weights]:
+        """Make the sums for what the first window says."""
+        total = Weights(near, patch, shape, arrays, said, evenly=needed is None)
+        return arrays.zeros(len(said), patch[0], *shape[1:], like=said), arrays.near(bell(patch, arrays), said), total
+
     for (first, row), after in zip(rows, [*starts[0][1:], shape[0]], strict=True):
         for start in row:
+            said = look(start)
+            if sums is None:
+                sums, weight, total = begun(said)
             where, within = overlap_of(start, corner, patch, shape)
-            heard = said if start == known else look(start)
-            arrays.add(sums[(slice(None), *where)], heard[(slice(None), *within)], weight[within])
+            arrays.add(sums[(slice(None), *where)], said[(slice(None), *within)], weight[within])
             total.add(where, weight[within])
+            del said  # before the next one is made
+        if sums is None:  # nothing is needed so far, but how many channels there are must be known
+            sums, weight, total = begun(look([s[0] for s in starts]))
         for at in range(first, after):
             total.divide(sums[:, at - first], at, at - first)
         yield first, sums[:, : after - first]
