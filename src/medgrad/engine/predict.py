@@ -3,38 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..data import Case
+import numpy as np
+
+from ..data import Case, Grid, Image
 from ..data.formats._dicom_maker import Maker
+from ..prepare._step import prepare, restore
+from ..runtime.flow import Answered as Answered
+from ..runtime.flow import Asking, answered, whole
 from ..runtime.inputs import inputs_of as inputs_of
-from ..runtime.put import Answered as Answered
-from ..runtime.put import answered
 from ..runtime.put import in_short as in_short
 from ..runtime.put import put as put
 from ..runtime.put_dicom import CHANCES
-from .answer import answer
+from ..runtime.ram import growth, prepare_lean
+from ..runtime.stages import Taken
+from ..runtime.windows import blind
+from .answer import answer_prepared
 from .chances import chances
 from .run import Trained
 
 
-def predict(trained: Trained, path: Path, out: Path, *, kind: str = "") -> Iterator[Answered]:
-    """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others."""
-    task = trained.task
+def predict(trained: Trained, path: Path, out: Path, *, kind: str = "", ram: int = 0) -> Iterator[Answered]:
+    """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
-    def ask(case: Case) -> Any:
-        if kind in CHANCES:
-            return chances(trained, case)
-        return answer(
+    With ``ram``, the process holds no more than so many bytes: what would take more is refused before it begins.
+    """
+    task = trained.task
+    asking = whole(lambda case: chances(trained, case)) if kind in CHANCES else in_parts(trained, lean=bool(ram))
+    maker = Maker(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights)
+    return answered(
+        asking,
+        path,
+        out,
+        kind=kind,
+        task=task.kind,
+        channels=task.channels,
+        dims=task.dims,
+        maker=maker,
+        ram=ram,
+    )
+
+
+def in_parts(trained: Trained, *, lean: bool = False) -> Asking:
+    """Tell how a run answers, part by part."""
+
+    def ready(box: list[Case]) -> tuple[Case, Any]:
+        box[0] = blind(box[0])
+        return prepare_lean(box, trained.steps) if lean else prepare(box.pop(), trained.steps)
+
+    def say(case: Case, sums: int) -> Any:
+        return answer_prepared(
             trained.models,
-            task,
+            trained.task,
             case,
-            steps=trained.steps,
             patch=trained.recipe.training.patch,
             place=trained.place,
             how=trained.recipe.answering,
+            sums=sums,
         )
 
-    maker = Maker(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights)
-    return answered(ask, path, out, kind=kind, task=task.kind, channels=task.channels, dims=task.dims, maker=maker)
+    def back(said: Any, grids: Any) -> Any:
+        return restore(said, trained.steps, grids)
+
+    return Asking(ready, say, back, lambda: taken_by(trained, say))
+
+
+def taken_by(trained: Trained, say: Any) -> Taken:
+    """Measure what a window takes, by answering about one that is made up."""
+    task, patch = trained.task, tuple(trained.recipe.training.patch)
+    names = task.channels or ("image",)
+    planes = planes_of(trained, patch) // len(names)
+    shape = patch if planes == 1 else (*patch, planes)
+    images = {name: Image(np.zeros(shape, np.float32), Grid.of(patch)) for name in names}
+    say(Case("made up", images), 0)  # what is only made once
+    window = growth(lambda: say(Case("made up", images), 0))
+    channels = task.outputs.channels if task.outputs.shape == "dense" else 0
+    return Taken(window, patch, channels, 1 if channels <= 256 else 4, trained.steps)
+
+
+def planes_of(trained: Trained, patch: tuple[int, ...]) -> int:
+    """Count the channels that a network takes, by the shape of its first weights."""
+    first = next(p for p in trained.models[0].parameters() if p.ndim > 1)
+    return max(1, first.shape[1] // (prod(patch) if first.ndim == 2 else 1))

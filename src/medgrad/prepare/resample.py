@@ -94,6 +94,31 @@ def by_slabs(plane: NDArray[Any], source: Grid, target: Grid, *, order: int) -> 
     return whole
 
 
+def taken_by_image(source: Grid, target: Grid) -> int:
+    """Count the bytes that interpolating one channel takes at most, beside what goes in and what comes out."""
+    if source.is_close(target, tolerance_mm=1e-4):
+        return 0
+    if max(int(np.prod(source.shape)), int(np.prod(target.shape))) <= AT_ONCE:
+        return IMAGE_BYTES * int(np.prod(source.shape))
+    axis = int(np.argmax(target.shape))
+    margin = [REACH + ceil(FAR * w) for w in blurs(between(source, target)[0])]
+    slab = slab_of(target, axis, 0, thickness(source, target, axis, margin))
+    slab = slab_of(target, axis, (target.shape[axis] - slab.shape[axis]) // 2, slab.shape[axis])
+    box = seen_from(source, slab, margin)
+    return IMAGE_BYTES * int(np.prod([s.stop - s.start for s in box])) + 4 * int(np.prod(slab.shape))
+
+
+def taken_by_labels(source: Grid, target: Grid) -> int:
+    """Count the bytes that interpolating labels takes at most, beside what goes in and what comes out."""
+    if source.is_close(target, tolerance_mm=1e-4):
+        return 0
+    planes = max(1, AT_ONCE // max(1, int(np.prod(target.shape[1:]))))
+    margin = [1 + ceil(FAR * w) for w in blurs(between(source, target)[0])]
+    slab = slab_of(target, 0, max(0, (target.shape[0] - planes) // 2), planes)
+    box = seen_from(source, slab, margin) if planes < target.shape[0] else tuple(slice(0, n) for n in source.shape)
+    return LABEL_BYTES * (int(np.prod([s.stop - s.start for s in box])) + 2 * int(np.prod(slab.shape)))
+
+
 def thickness(source: Grid, target: Grid, axis: int, margin: Sequence[int]) -> int:
     """Tell how thick slabs are made: as ``AT_ONCE`` allows, but not so thin that they are all margin."""
     step = target.shape[axis]
@@ -161,6 +186,8 @@ def labels_onto(labels: LabelMap, grid: Grid) -> LabelMap:
 
 AT_ONCE = 1 << 24
 """So many elements are interpolated at a time."""
+IMAGE_BYTES, LABEL_BYTES = 24, 10
+"""So many bytes an element of the source are in use while it is interpolated: a copy, smoothed, padded, in float64."""
 REACH = 16
 """A spline of order 3 is told to so many elements around by one of them."""
 

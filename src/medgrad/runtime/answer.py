@@ -14,8 +14,11 @@ from ..prepare._step import prepare, restore
 from . import decode
 from .artefact import Artefact
 from .encode import stacked
+from .flow import Asking
+from .ram import growth, prepare_lean
 from .sparing import labelled
-from .windows import blind, each_window, stitched
+from .stages import Taken
+from .windows import blind, blocks_within, each_window, stitched
 
 Ask = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
 """An engine with a network: inputs (b, planes, *shape) to its outputs."""
@@ -27,8 +30,34 @@ def answer(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False) -
     return restore(answer_prepared(artefact, ask, prepared, chances=chances), artefact.steps, grids)
 
 
-def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False) -> Any:
-    """Answer about a case that is prepared already, on the prepared grid."""
+def in_parts(artefact: Artefact, ask: Ask, *, lean: bool = False) -> Asking:
+    """Tell how an artefact answers, part by part."""
+
+    def ready(box: list[Case]) -> tuple[Case, Any]:
+        box[0] = blind(box[0])
+        return prepare_lean(box, artefact.steps) if lean else prepare(box.pop(), artefact.steps)
+
+    def say(case: Case, sums: int) -> Any:
+        return answer_prepared(artefact, ask, case, sums=sums)
+
+    def back(said: Any, grids: Any) -> Any:
+        return restore(said, artefact.steps, grids)
+
+    return Asking(ready, say, back, lambda: taken_by(artefact, ask))
+
+
+def taken_by(artefact: Artefact, ask: Ask) -> Taken:
+    """Measure what a window takes, by showing one that is made up; in numpy, sums over windows have copies."""
+    made_up = np.zeros((1, artefact.about["planes"], *artefact.patch), np.float32)
+    ask(made_up)  # what is only made once
+    window = growth(lambda: mirrored(ask, made_up, artefact.about["flips"]))
+    channels = 1 + len(artefact.task["labels"]) if artefact.reading == "logits" else 0
+    copies = 3 * 4 * channels * int(np.prod(artefact.patch))
+    return Taken(window + copies, artefact.patch, 2 * channels, 1 if channels <= 256 else 4, tuple(artefact.steps))
+
+
+def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False, sums: int = 0) -> Any:
+    """Answer about a case that is prepared already, on the prepared grid; ``sums`` may take so many bytes (0: any)."""
     task, about = artefact.task, artefact.about
 
     def shown(box: Case) -> NDArray[np.float32]:
@@ -49,6 +78,7 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool =
             case,
             patch=artefact.patch,
             overlap=about["overlap"],
+            blocks=blocks_within(case.grid.shape, artefact.patch, 2 * (1 + len(task["labels"])), sums),
         )
     if artefact.reading == "boxes":
 

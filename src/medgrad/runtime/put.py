@@ -3,64 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data import Boxes, Case, Cohort, Deformation, Entry, Image, LabelMap, Scores, Source
+from ..data import Boxes, Deformation, Entry, Image, LabelMap, Scores, Source
 from ..data.formats import read, suffix_of, write
 from ..data.formats._boxes_write import Kind, write_boxes
 from ..data.formats._dicom_maker import Maker
 from ..errors import MedgradError
 from .decode import likeliest
 from .files import write_text
-from .inputs import inputs_of
-from .pictures import write_overlay
-from .put_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels, told
+from .put_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels
 
 WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One input, where its answer was written, and what to tell; ``failed`` says why there is none."""
-
-    source: str
-    written: tuple[Path, ...] = ()
-    said: Any = None
-    failed: str = ""
-    told: tuple[str, ...] = ()
-
-
-def answered(
-    ask: Callable[[Case], Any],
-    path: Path,
-    out: Path,
-    *,
-    task: str,
-    channels: Sequence[str],
-    dims: int,
-    kind: str = "",
-    maker: Maker | None = None,
-) -> Iterator[Answered]:
-    """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others."""
-    entries = inputs_of(path, tuple(channels))
-    cohort = Cohort(path, "inputs", task, tuple(entries), dims=dims)
-    for entry in entries:
-        source = next(iter(entry.images.values()))
-        try:
-            case = cohort.load(entry)
-            said = ask(case)
-            written = put(said, entry, source, out, kind, maker=maker)
-            if isinstance(said, Boxes) and not kind:
-                written.append(write_overlay(out / f"{entry.id}.png", case, said))
-            notes = told(written, said) if isinstance(said, (LabelMap, Image)) else ()
-            yield Answered(str(source), tuple(written), said, told=notes)
-        except (MedgradError, ValueError, OSError) as reason:
-            yield Answered(str(source), failed=" ".join(str(reason).split()))
 
 
 def put(said: Any, entry: Entry, source: Source, out: Path, kind: str, *, maker: Maker | None = None) -> list[Path]:

@@ -22,6 +22,9 @@ def predict(
     kind: Annotated[str, typer.Option("--as", help=f"Not as the input, but {', '.join(WAYS)}.")] = "",
     device: Device = None,
     engine: Annotated[str, typer.Option(help="onnxruntime or openvino, not the quickest (artefacts only).")] = "",
+    ram: Annotated[
+        str, typer.Option(help="The most memory to hold, such as 4G; what would take more is refused.")
+    ] = "",
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
@@ -30,10 +33,12 @@ def predict(
     from ...runtime.artefact import is_artefact
     from ...runtime.inputs import inputs_of
     from ...runtime.put import in_short
+    from ...runtime.ram import parse
 
     source, out = Path(source), Path(out)
     if kind not in ("", *WAYS):
         raise SettingError(f"--as is one of {', '.join(WAYS)}, not {kind!r}.")
+    most = parse(ram) if ram else 0
     teller = teller or Silent()
     by_artefact = is_artefact(run)
     if device and by_artefact:
@@ -41,9 +46,9 @@ def predict(
     if engine and not by_artefact:
         raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
     if by_artefact:
-        channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine)
+        channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine, ram=most)
     else:
-        channels, asked, taken = by_run(run, source, out, kind=kind, device=device)
+        channels, asked, taken = by_run(run, source, out, kind=kind, device=device, ram=most)
     total = len(inputs_of(source, channels))
     if taken:
         teller.say(f"Answering with {taken['engine']}.")
@@ -69,28 +74,29 @@ Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
 """The channels of a case, the answers as they are asked for, and what is to be said about who answers."""
 
 
-def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None) -> Ready:
+def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int) -> Ready:
     """Make ready to answer with a run."""
     from ...engine.predict import predict as ask
     from ...engine.run import open_run
 
     trained = open_run(run, device=device)
-    return trained.task.channels, ask(trained, source, out, kind=kind), {}
+    return trained.task.channels, ask(trained, source, out, kind=kind, ram=ram), {}
 
 
-def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str) -> Ready:
+def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int) -> Ready:
     """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
     from ...data.formats._dicom_maker import Maker
-    from ...runtime.answer import answer
+    from ...runtime.answer import answer, in_parts
     from ...runtime.artefact import open_artefact
     from ...runtime.choose import choose
-    from ...runtime.put import answered
+    from ...runtime.flow import answered, whole
     from ...runtime.put_dicom import CHANCES
 
     artefact = open_artefact(folder)
     ask, chosen, tried = choose(artefact, engine=engine)
+    chances = whole(lambda case: answer(artefact, ask, case, chances=True))
     asked = answered(
-        lambda case: answer(artefact, ask, case, chances=kind in CHANCES),
+        chances if kind in CHANCES else in_parts(artefact, ask, lean=bool(ram)),
         source,
         out,
         kind=kind,
@@ -98,6 +104,7 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str) 
         channels=artefact.channels,
         dims=artefact.dims,
         maker=Maker(f"{artefact.kind} by {chosen.name}", artefact.weights),
+        ram=ram,
     )
     rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]
     return artefact.channels, asked, {"engine": chosen.name, "tried": rows}
