@@ -1,0 +1,79 @@
+"""The overlap of windows is as small as costs nothing."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medgrad.data import Case, Grid, Image, LabelMap
+from medgrad.engine import overlap
+from medgrad.engine.cache import Prepared
+from medgrad.engine.device import Place
+from medgrad.engine.overlap import choose_overlap
+from medgrad.engine.recipe import from_table
+from medgrad.engine.run import Trained
+
+PATCH = 16
+
+
+class Network(nn.Module):
+    """Says the label of bright elements, but none within so many elements of a window's edge, if that is told."""
+
+    def __init__(self, blind):
+        super().__init__()
+        self.blind, self.seen = blind, 0
+
+    def forward(self, inputs):
+        self.seen += 1
+        said = inputs - 0.5
+        if self.blind:
+            inner = torch.full_like(said, -0.01)
+            box = (slice(None), slice(None), *[slice(self.blind, -self.blind)] * 2)
+            inner[box] = said[box]
+            said = inner
+        return torch.cat([-said, said], dim=1)
+
+
+def trained(blind, kind="segmentation"):
+    task = {"kind": kind, "dims": 2, "labels": ["thing"]}
+    recipe = from_table({"task": task, "training": {"patch": [PATCH, PATCH]}})
+    return Trained(recipe.build_task(), (Network(blind),), (), recipe, Place("cpu", torch.float32))
+
+
+def case(seed, size=60):
+    grid = Grid.of((size, size))
+    truth = (np.random.default_rng(seed).random(grid.shape) > 0.4).astype(np.uint8)
+    ready = Case(str(seed), {"image": Image(truth.astype(np.float32), grid)}, LabelMap(truth, grid, {1: "thing"}))
+    return Prepared(ready, (), ready)
+
+
+@pytest.mark.parametrize(("blind", "wanted"), [(0, 0.0), (1, 0.25), (3, 0.5)])
+def test_the_smallest_overlap_that_is_not_worse(blind, wanted):
+    found = choose_overlap(trained(blind), [case(0), case(1)], 60)
+    assert found.overlap == wanted
+    assert found.cases == 2
+    assert found.aims[0.5] - found.aims[wanted] <= 0.001
+    assert all(found.aims[0.5] - aim > 0.001 for o, aim in found.aims.items() if o < wanted)
+
+
+def test_only_cases_of_several_windows_count():
+    assert choose_overlap(trained(1), [case(0, PATCH)], 60) is None
+    assert choose_overlap(trained(1), [case(0, PATCH), case(1)], 60).cases == 1
+
+
+def test_only_labels_are_put_together():
+    assert choose_overlap(trained(1, "classification"), [case(0)], 60) is None
+
+
+def test_without_time_for_one_case_nothing_is_chosen(monkeypatch):
+    ticks = iter(range(0, 100_000, 10))
+    monkeypatch.setattr(overlap.time, "perf_counter", lambda: next(ticks))
+    run = trained(1)
+    assert choose_overlap(run, [case(0), case(1)], 25) is None
+    assert run.models[0].seen == 16  # the first overlap of the first case
+
+
+def test_what_fits_into_the_time_is_measured(monkeypatch):
+    ticks = iter(range(0, 100_000, 10))
+    monkeypatch.setattr(overlap.time, "perf_counter", lambda: next(ticks))
+    assert choose_overlap(trained(1), [case(n) for n in range(50)], 400).cases in range(1, 10)
