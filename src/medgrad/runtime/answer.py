@@ -47,13 +47,13 @@ def in_parts(artefact: Artefact, ask: Ask, *, lean: bool = False) -> Asking:
 
 
 def taken_by(artefact: Artefact, ask: Ask) -> Taken:
-    """Measure what a window takes, by showing one that is made up; in numpy, sums over windows have copies."""
+    """Measure what a window takes, by showing one that is made up in numpy."""
     made_up = np.zeros((1, artefact.about["planes"], *artefact.patch), np.float32)
     ask(made_up)  # what is only made once
     window = growth(lambda: mirrored(ask, made_up, artefact.about["flips"]))
     channels = 1 + len(artefact.task["labels"]) if artefact.reading == "logits" else 0
     copies = 3 * 4 * channels * int(np.prod(artefact.patch))
-    return Taken(window + copies, artefact.patch, 2 * channels, 1 if channels <= 256 else 4, tuple(artefact.steps))
+    return Taken(window + copies, artefact.patch, channels, 1 if channels <= 256 else 4, tuple(artefact.steps))
 
 
 def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False, sums: int = 0) -> Any:
@@ -78,7 +78,7 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool =
             case,
             patch=artefact.patch,
             overlap=about["overlap"],
-            blocks=blocks_within(case.grid.shape, artefact.patch, 2 * (1 + len(task["labels"])), sums),
+            blocks=blocks_within(case.grid.shape, artefact.patch, 1 + len(task["labels"]), sums),
         )
     if artefact.reading == "boxes":
 

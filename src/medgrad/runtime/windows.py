@@ -129,17 +129,17 @@ def cuts(
 
 
 def size_of_sums(shape: Sequence[int], patch: Sequence[int], channels: int, blocks: int = 1) -> int:
-    """Count the bytes that the sums over one slab take, with their weights and the largest of each element."""
+    """Count the bytes that the sums over a slab take, with their weights, the largest, and the copy that finds it."""
     room = [max(s, p) for s, p in zip(shape, patch, strict=True)]
     widest = max(high - low for low, high, _ in cuts([], shape[-1], 0, patch[-1], blocks))
-    return patch[0] * int(np.prod(room[1:-1])) * widest * (4 * (channels + 1) + WORD)
+    return patch[0] * int(np.prod(room[1:-1])) * widest * (4 * (2 * channels + 1) + WORD)
 
 
 def blocks_within(shape: Sequence[int], patch: Sequence[int], channels: int, most: int) -> int:
     """Give the fewest blocks whose sums take ``most`` bytes, or as many as may help; 0 is no bound.
 
     >>> blocks_within((64, 64, 640), (32, 32, 32), 3, 1 << 23), blocks_within((9, 9), (4, 4), 3, 0)
-    (4, 1)
+    (6, 1)
     """
     if most <= 0 or len(shape) < 2:
         return 1
