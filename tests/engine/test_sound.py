@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medgrad.engine.device import Mixed, Place, has_fast_bfloat16, in_order
+from medgrad.engine.device import Mixed, Place, Sound, has_fast_bfloat16, in_order
 
 FAST, FULL = Place("cpu", torch.bfloat16), Place("cpu", torch.float32)
 SHAPES = [(2, 2, 2), (2, 2, 4), (2, 4, 4), (1, 1, 1), (3, 1, 8), (4, 4, 4), (1, 1), (2, 2), (4, 4)]
@@ -52,3 +52,32 @@ def test_a_convolution_that_pads_keeps_its_stride():
     network = FULL.model(nn.Conv2d(3, 4, 1, 2, 1))
     x = torch.randn(1, 3, 6, 6)
     torch.testing.assert_close(Mixed(network, FULL)(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "settings"),
+    [
+        ((1, 8), (9, 10, 11), {}),
+        ((3, 5), (9, 10, 11), {"padding": 1}),
+        ((4, 4), (12, 7, 8), {"padding": (1, 0, 1), "stride": 2}),
+        ((4, 8), (12, 9, 10), {"padding": 2, "dilation": 2, "groups": 2, "bias": False}),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_single_volume_is_convolved_the_same_when_onednn_is_asked_by_name(
+    channels, shape, settings, last, monkeypatch
+):
+    torch.manual_seed(0)
+    layer, x = nn.Conv3d(*channels, 3, **settings), torch.randn(1, channels[0], *shape)
+    x = x.contiguous(memory_format=torch.channels_last_3d) if last else x
+    asked, named = [], torch.mkldnn_convolution
+    monkeypatch.setattr(torch, "mkldnn_convolution", lambda *given: asked.append(1) or named(*given))
+    with torch.no_grad():
+        plain = layer(x)
+        with Sound():
+            found = layer(x)
+    assert len(asked) == 1
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    with Sound():
+        layer(x).sum().backward()
+    assert len(asked) == 1  # what is learned from goes the usual way
