@@ -18,7 +18,7 @@ from ..prepare.reorient import Reorient, plan, turned_grid
 from ..prepare.resample import Resample, scaled, taken_by_image, taken_by_labels
 from .windows import WHOLE, most_blocks, size_of_sums
 
-SPARE = 128 << 20
+SPARE = 384 << 20
 """So many bytes are left for what nobody foresaw."""
 MORE = 1.05
 """So many times what is counted is what it takes: memory has gaps."""
