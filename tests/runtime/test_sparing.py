@@ -6,6 +6,7 @@ import torch
 
 from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.engine.answer import TENSORS
+from medgrad.runtime import windows
 from medgrad.runtime.sparing import LEAST, MARGIN, count_of, labelled, near
 from medgrad.runtime.windows import NUMBERS, slabs, stitched
 
@@ -109,3 +110,19 @@ def test_in_blocks_the_same_is_said_with_less_memory(blocks, shape):
     assert whole.grid == parts.grid
     if shape[-1] == 70 and blocks > 2:
         assert max(sizes) < 0.8 * 2 * 16 * 40 * 70 * 4
+
+
+def test_a_slab_is_decoded_a_few_planes_at_a_time(monkeypatch):
+    case, shown = scene((40, 20, 24)), []
+    whole = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    monkeypatch.setattr(windows, "AT_ONCE", 3 * 2 * 20 * 24)
+
+    def noting(output, grid):
+        shown.append(output.shape[1])
+        return decode(output, grid)
+
+    parts = stitched(Looker(), noting, case, patch=PATCH, overlap=0.5)
+    assert max(shown) == 3
+    assert sum(shown) == 40
+    assert (whole.array == parts.array).all()
+    assert whole.grid == parts.grid

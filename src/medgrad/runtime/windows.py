@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,9 @@ from ..prepare.crop import cut
 
 WHOLE = 1.5
 """An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
+
+AT_ONCE = 1 << 24
+"""So many numbers of an output are decoded at a time: the largest of several is found in a copy of them."""
 
 LEAST = 1e-3
 """What an element at the very edge of a window still counts."""
@@ -106,9 +110,10 @@ def stitched(
         pieces = []
         for first, slab in slabs(at, room, size, arrays=arrays, needed=needed, starts=[*starts[:-1], seen], span=span):
             top, end = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
-            if top < end:
-                kept = slab[(slice(None), slice(top - first, end - first), *inner)]
-                begin = [top - before[0], *[0] * (len(shape) - 2), low]
+            planes = max(1, AT_ONCE // max(1, prod(slab[:, 0].shape)))
+            for at_plane in range(top, end, planes):
+                kept = slab[(slice(None), slice(at_plane - first, min(end, at_plane + planes) - first), *inner)]
+                begin = [at_plane - before[0], *[0] * (len(shape) - 2), low]
                 pieces.append(decode(kept, case.grid.crop(begin, kept.shape[1:])))
         block = case.grid.crop([*[0] * (len(shape) - 1), low], [*shape[:-1], high - low])
         found.append(pieces[0] if len(pieces) == 1 else join(pieces, block))
