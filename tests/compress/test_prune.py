@@ -48,7 +48,9 @@ def test_it_stands_by_itself(parent, pruned):
     assert len(answers["answers"]) == 1
     assert not (out / "rungs").exists()
     assert json.loads((out / "evaluation.json").read_text())["metrics"]["dice/mean"]["n"] > 0
-    assert (out / "report.html").exists()
+    page = (out / "report.html").read_text()
+    assert "What pruning did" in page
+    assert "A leak between the sides" not in page
     assert len(open_run(out).models) == 1
 
 

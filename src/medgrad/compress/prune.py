@@ -21,6 +21,7 @@ from ..engine.cache import clear
 from ..engine.checkpoint import write_text
 from ..engine.device import threads_kept
 from ..engine.fit import Way, conclude_run, descend, now, settle, tests_of
+from ..engine.home import recorded
 from ..engine.learn import Learner
 from ..engine.recipe import Recipe
 from ..engine.record import machine, write_cohort
@@ -275,7 +276,8 @@ def finish(ground: Ground, best: Child, folder: Path, told: Mapping[str, Any], b
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
     recipe = best_recipe(run)
     run.write_recipe(recipe)
-    write_cohort(run, (ground.cohort,), {}, allow_leak=True)
+    known = recorded(ground.folder)
+    write_cohort(run, (ground.cohort,), known.get("look", {}), allow_leak=bool(known.get("allow_leak")))
     run.note(medgrad=VERSION, torch=torch.__version__, machine=machine(), started=began)
     run.note(parameters=best.cost.parameters, pruned_from=str(ground.folder))
     judged = settle(run, recipe, ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller)
