@@ -17,13 +17,14 @@ CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12
 
 
-def control(name: str, ground: Ground, goal: Goal, best: Child, ladder: Ladder, folder: Path) -> Child:
-    """Make a network as small as the best one, in another way, in the same time."""
+def control(name: str, ground: Ground, goal: Goal, best: Child, ladder: Ladder, choice: Choice, folder: Path) -> Child:
+    """Make a network as small as the best one in another way, in the same time, with layers as narrow as may be."""
     ground.teller.say(f"The control {name!r}.")
     if name == "narrow":
         return narrow(ground, best, ladder, folder)
     share = min(0.999, goal.of_cost(best) / goal.of_cost(ground))
-    choice = Choice("magnitude", relative=True) if name == "magnitude" else Choice("random", {"widest": True})
+    other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
+    choice = replace(other, least=choice.least, multiple=choice.multiple)
     made = climb(ground, Goal(goal.what, share), choice, replace(ladder, stops=False), folder)[-1]
     return replace(made, made=name)
 

@@ -132,7 +132,8 @@ def prune(
     ground = Ground(Path(run), data, margin, device, teller)
     ways = 1 + len(CONTROLS) if controls else 1
     ladder = Ladder(minutes / ways, steps // ways, stops=not reach, seed=seed)
-    rungs = climb(ground, goal, choice or Choice(), ladder, folder / "rungs" / "search")
+    choice = choice or Choice()
+    rungs = climb(ground, goal, choice, ladder, folder / "rungs" / "search")
     good = [c for c in rungs if c.verdict.holds or reach]
     if not good:
         raise SettingError(
@@ -140,9 +141,9 @@ def prune(
             "or --reach the target whatever it costs."
         )
     best = min(good, key=goal.of_cost)
-    made = [control(name, ground, goal, best, ladder, folder / "rungs" / name) for name in CONTROLS if controls]
+    made = [control(name, ground, goal, best, ladder, choice, folder / "rungs" / name) for name in CONTROLS if controls]
     told = {
-        "parent": str(ground.folder), "target": target, "margin": margin, "criterion": (choice or Choice()).criterion,
+        "parent": str(ground.folder), "target": target, "margin": margin, "criterion": choice.criterion,
         "minutes": minutes, "aim": ground.task.aim, "chosen": rungs.index(best), "reached": reached(goal, ground, best),
         "whole": {**vars(ground.cost), "milliseconds": ground.milliseconds, "score": ground.score},
         "rungs": [c.as_dict() for c in rungs], "controls": [c.as_dict() for c in made],

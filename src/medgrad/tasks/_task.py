@@ -133,13 +133,9 @@ class Task(ABC):
         return None
 
     def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
-        """How far an output is from a teacher's: the divergence of what they say of the classes.
-
-        Both are softened by ``warmth``. The square of ``warmth`` keeps its gradient as large as that of the truth.
-        """
-        said = (output.float() / warmth).log_softmax(1)
-        known = (taught.float() / warmth).log_softmax(1)
-        return (known.exp() * (known - said)).sum(1).mean() * warmth**2
+        """How far an output is from a teacher's: the mean square, or what the task says of it."""
+        del warmth
+        return (output.float() - taught.float()).square().mean()
 
     @property
     @abstractmethod
@@ -168,6 +164,16 @@ def metrics_on(what: str) -> list[str]:
 def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
     """Stack the images of a case into (channels, *shape) float32."""
     return torch.from_numpy(stacked(case, channels))
+
+
+def divergence(output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+    """How far what an output says of the classes is from what a teacher says, both softened by ``warmth``.
+
+    The square of ``warmth`` keeps its gradient as large as that of the truth.
+    """
+    said = (output.float() / warmth).log_softmax(1)
+    known = (taught.float() / warmth).log_softmax(1)
+    return (known.exp() * (known - said)).sum(1).mean() * warmth**2
 
 
 def finest(output: Output) -> Tensor:

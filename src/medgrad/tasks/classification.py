@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap, Scores
-from ._task import Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+from ._task import Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Classification(Task):
 
     def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
         if self.exclusive:
-            return super().unlike(output, taught, warmth=warmth)
-        both = [torch.stack([v / warmth, torch.zeros_like(v)], dim=1) for v in (output, taught)]
-        return super().unlike(*both) * warmth**2
+            return divergence(output, taught, warmth=warmth)
+        both = [torch.stack([v, torch.zeros_like(v)], dim=1) for v in (output, taught)]
+        return divergence(*both, warmth=warmth)
 
     @property
     def aim(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
-from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+from ._task import Moves, Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
 
 IGNORED = -1
 
@@ -101,6 +101,9 @@ class Segmentation(Task):
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(judged_by(rows), rows, weights)
+
+    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+        return divergence(output, taught, warmth=warmth)
 
     @property
     def aim(self) -> str:
