@@ -8,19 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..engine.cache import load_side
 from ..engine.calibrate import drawn_more, uncalibrated
-from ..engine.checkpoint import read_checkpoint, restore_order
+from ..engine.compare import pooling
 from ..engine.device import Mixed, Place, in_order
 from ..engine.evaluate import Judged
 from ..engine.home import home_of
 from ..engine.judge import judge_all
 from ..engine.recipe import Recipe
-from ..engine.run import Run, build_model, open_run
+from ..engine.run import Run, build_model, network_of, open_run
 from ..engine.teller import Teller
 from ..errors import SettingError
 from ..trust.noninferiority import NonInferiority, noninferior
@@ -68,10 +67,7 @@ class Ground:
         self.task = drawn_more(
             uncalibrated(self.recipe.build_task()), [p.case.truth for p in self.train], self.recipe.training.balance
         )
-        state = read_checkpoint(run.best if run.best.exists() else run.last)
-        self.planes = int(state["planes"])
-        self.network = self.built(self.recipe)
-        restore_order(self.network, state["average"] or state["model"])
+        self.network, self.planes = network_of(run)
         self.example = torch.zeros(1, self.planes, *self.recipe.training.patch)
         self.cost = cost_of(self.network, self.example)
         self.milliseconds = self.timed(self.network)
@@ -96,9 +92,7 @@ class Ground:
         trained = open_run(run.folder, device=self.device)
         judged = judge_all(trained, self.valid, self.lost, teller=self.teller)
         recipe = run.recipe()
-        network = self.built(recipe)
-        state = read_checkpoint(run.best if run.best.exists() else run.last)
-        restore_order(network, state["average"] or state["model"])
+        network, _ = network_of(run)
         made_of = Child(
             made,
             run.folder,
@@ -114,11 +108,5 @@ class Ground:
     def verdict(self, judged: Sequence[Judged]) -> NonInferiority:
         """Hold judged cases against the parent's, paired by patient."""
         old, new = [j.row for j in self.judged], [j.row for j in judged]
-        quick = self.task.summarise_many(old, np.ones((1, len(old)))) is not None
-
-        def pool(rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-            return self.task.summarise_many(rows, weights) or {}
-
-        patients = [j.patient for j in self.judged]
-        many = pool if quick else None
+        many, patients = pooling(self.task, old), [j.patient for j in self.judged]
         return noninferior(old, new, name=self.task.aim, margin=self.margin, patients=patients, pool_many=many)

@@ -14,6 +14,7 @@ from ..errors import FormatError, SettingError
 from ..metrics import better
 from ..tasks._task import Task
 from ..trust.noninferiority import noninferior
+from ..trust.paired import PoolMany
 from ..trust.paired import compare as pairwise
 from .run import Run
 
@@ -83,10 +84,7 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
     patients, rows_a, rows_b = paired(a, b)
     task = Run(a).recipe().build_task()
 
-    def pool_many(rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-        return task.summarise_many(rows, weights) or {}
-
-    figures = task.summarise_many(rows_a, np.ones((1, len(rows_a))))
+    figures, pool_many = task.summarise_many(rows_a, np.ones((1, len(rows_a)))), pooling(task, rows_a)
     every = list(figures or rows_a[0])
     known = [n for n in every if n.split("/")[0] in MAIN] or every
     table = pairwise(
@@ -94,7 +92,7 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
         rows_b,
         patients=patients,
         names=known,
-        pool_many=pool_many if figures is not None else None,
+        pool_many=pool_many,
         better=better,
         seed=seed,
     )
@@ -104,7 +102,7 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
         name=aim_of(task, known),
         margin=margin,
         patients=patients,
-        pool_many=pool_many if figures is not None else None,
+        pool_many=pool_many,
         seed=seed,
     )
     return {
@@ -116,6 +114,13 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
         "table": [asdict(row) for row in table],
         "noninferior": asdict(verdict) | {"says": str(verdict)},
     }
+
+
+def pooling(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
+    """Give what sums up many resamples of a task's rows at once, or None where the task has no quick way."""
+    if task.summarise_many(rows, np.ones((1, len(rows)))) is None:
+        return None
+    return lambda chosen, weights: task.summarise_many(chosen, weights) or {}
 
 
 def aim_of(task: Task, known: Sequence[str]) -> str:

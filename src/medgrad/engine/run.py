@@ -117,15 +117,21 @@ def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
 
 
 def open_model(run: Run, place: Place) -> nn.Module:
-    """Load the best weights of one run into its network."""
-    recipe = run.recipe()
-    path = run.weights
-    if not path.exists():
-        raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
-    state = read_checkpoint(path)
-    model = build_model(recipe, recipe.build_task(), int(state["planes"]))
-    restore_order(model, state["average"] or state["model"])
+    """Load the best weights of one run into its network, and bring it where it answers."""
+    model, _ = network_of(run)
     return Mixed(place.model(model), place).eval()
+
+
+def network_of(run: Run) -> tuple[nn.Module, int]:
+    """Give the network of one run with its best weights, as its recipe makes it, and how many channels it takes."""
+    recipe = run.recipe()
+    if not run.weights.exists():
+        raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
+    state = read_checkpoint(run.weights)
+    planes = int(state["planes"])
+    model = build_model(recipe, recipe.build_task(), planes)
+    restore_order(model, state["average"] or state["model"])
+    return model, planes
 
 
 def planes_of(cases: Sequence[Any], task: Task) -> int:

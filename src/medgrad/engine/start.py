@@ -62,7 +62,7 @@ def learned_weights(path: Path) -> dict[str, Tensor]:
             raise SettingError(
                 f"{str(path)!r} is a run of folds. Name one of them, such as {run.folds[0].folder.name!r}."
             )
-        path = run.best if run.best.exists() else run.last
+        path = run.weights
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist, or has no weights. Give a run or a .safetensors file.")
     try:

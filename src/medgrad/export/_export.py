@@ -95,7 +95,7 @@ def facts(
 ) -> dict[str, Any]:
     """Gather what an ``artefact.json`` says but for what is found out later."""
     recipe = trained.recipe
-    weights = [each.best if each.best.exists() else each.last for each in (Run(run).folds or [Run(run)])]
+    weights = [each.weights for each in (Run(run).folds or [Run(run)])]
     return {
         "artefact": VERSION,
         "medgrad": MEDGRAD,
