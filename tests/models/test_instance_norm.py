@@ -1,0 +1,64 @@
+"""Our instance norm gives torch's numbers, also by the way that is quick for few channels."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from medgrad.models._blocks import InstanceNorm, folding, is_worth_folding
+
+LARGE = {2: (320, 210), 3: (40, 56, 41)}
+
+
+def given(channels, dims, *, samples=2, dtype=torch.float64):
+    """Images whose channels differ much in mean and in spread, channels last."""
+    torch.manual_seed(channels)
+    scale = torch.linspace(0.1, 30, channels).view(-1, *[1] * dims)
+    order = {2: torch.channels_last, 3: torch.channels_last_3d}[dims]
+    return (torch.randn(samples, channels, *LARGE[dims]) * scale + 5 * scale).to(dtype).contiguous(memory_format=order)
+
+
+def drawn(channels, *, affine=True):
+    ours = InstanceNorm(channels, affine=affine)
+    for p in ours.parameters():
+        torch.nn.init.normal_(p)
+    return ours
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 12, 13])
+@pytest.mark.parametrize("affine", [True, False])
+def test_gives_the_numbers_of_torch(channels, dims, affine):
+    x, ours = given(channels, dims), drawn(channels, affine=affine).double()
+    expected = F.instance_norm(x, weight=ours.weight, bias=ours.bias, eps=ours.eps)
+    torch.testing.assert_close(ours(x), expected, rtol=1e-10, atol=1e-10)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_few_channels_are_taken_together_only_while_answering():
+    x = given(5, 3, dtype=torch.float32)
+    assert not is_worth_folding(x)
+    with torch.no_grad():
+        assert is_worth_folding(x)
+        assert not is_worth_folding(x.contiguous())
+        assert not is_worth_folding(x[..., :4])
+        assert not is_worth_folding(given(8, 3, dtype=torch.float32))
+
+
+def test_no_digits_are_lost_that_torch_keeps():
+    x, ours = given(4, 3, samples=1, dtype=torch.float32), drawn(4)
+    exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)
+    with torch.no_grad():
+        folded, plain = (ours.folded(x) - exact).abs().max(), (ours.plain(x) - exact).abs().max()
+    assert folded <= 2 * plain
+    assert folded < 1e-4
+
+
+def test_the_order_of_memory_stays():
+    with torch.no_grad():
+        assert drawn(6)(given(6, 3, dtype=torch.float32)).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("voxels", [1, 7, 1024, 89_600, 89_601])
+def test_what_is_taken_together_divides_the_voxels(voxels):
+    assert voxels % folding(3, voxels) == 0
