@@ -3,7 +3,8 @@
 Both sides train the planned network on the same cases in the same order from the same seed, over the same number of
 steps, so that both rates fall at the same time; AdamW at 1e-3 with a warm-up and a cosine, as it is often used. Every
 40 steps the mean weights are judged on 20 validation cases; what counts are the seconds of learning up to the first
-judgement of 0.87 or more (one that never gets there counts with all its seconds). Seeds are pairs.
+judgement of 0.87 or more (one that never gets there counts with all its seconds). Seeds are pairs: both sides of one
+learn at the same time, each on a core of its own, so that they meet the same weather.
 
 Bound: the geometric mean of the ratios over the seeds at least 1.5.
 """
@@ -15,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,9 @@ def run(rounds: int = 0, threads: int = 1) -> dict[str, Any]:
     sides = {name: Side(__file__, name, str(threads), threads=threads) for name in ("ours", "theirs")}
     rows = []
     for seed in range(rounds or SEEDS):
-        ended = {name: side.ask()["value"][-1] for name, side in sides.items()}
+        with ThreadPoolExecutor(len(sides)) as pool:
+            asked = {name: pool.submit(side.ask) for name, side in sides.items()}
+            ended = {name: answer.result()["value"][-1] for name, answer in asked.items()}
         rows.append({
             "seed": seed,
             **{f"{name} {what}": ended[name][i] for name in sides for i, what in enumerate(("steps", "s", "Dice"))},
