@@ -126,6 +126,7 @@ def test_the_floors_hold_with_the_new_files(outcomes):
     assert set(found.values()) == {"passed"}, told[-3000:]
 
 
+@pytest.mark.slow
 def test_a_new_file_that_breaks_the_contract_is_caught(house, tmp_path):
     """The laws are no formality: a task whose answer leaks from the truth's side, an optimiser that climbs."""
     broken = tmp_path / "house"

@@ -340,9 +340,10 @@ def test_the_same_key_gives_the_same_bytes(tmp_path):
             encoded_structures(labels, source, key="k6", maker=maker),
         ]
 
-    first, second = ([save(d, tmp_path / f"{i}").read_bytes() for i, d in enumerate(every())] for _ in range(2))
+    made = every()
+    first, second = ([save(d, tmp_path / f"{i}").read_bytes() for i, d in enumerate(one)] for one in (made, every()))
     assert first == second
-    uids = [d.SOPInstanceUID for d in every()]
+    uids = [d.SOPInstanceUID for d in made]
     assert len(set(uids)) == len(uids)
 
 

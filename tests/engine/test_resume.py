@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,12 @@ def fit(data, run, **settings):
     return run
 
 
+def learned(data, run):
+    """Learn in this process, as ``fit`` does in one of its own."""
+    done("fit", data, "-o", run, "--steps", STEPS, "--recipe", data / "recipe.toml")
+    return run
+
+
 def losses(run):
     lines = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     return [(line["step"], line.get("loss"), line.get("valid"), line.get("gradient/norm")) for line in lines]
@@ -57,7 +64,7 @@ def same_weights(a, b, name):
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
     data = make_folder(folder / "data")
-    return data, fit(data, folder / "whole")
+    return data, learned(data, folder / "whole")
 
 
 def kill_once(data, run, after):
@@ -79,12 +86,18 @@ def killed_at_step(data, run, step):
     process.wait()
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(undisturbed, tmp_path):
+@pytest.fixture(scope="module")
+def killed(undisturbed, tmp_path_factory):
+    run = tmp_path_factory.mktemp("killed") / "run"
+    killed_at_step(undisturbed[0], run, 13)
+    return run
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(undisturbed, killed, tmp_path):
     data, whole = undisturbed
-    run = tmp_path / "killed"
-    killed_at_step(data, run, 13)
+    run = shutil.copytree(killed, tmp_path / "killed")
     assert not (run / "evaluation.json").exists()
-    fit(data, run)
+    learned(data, run)
     assert losses(run) == losses(whole)
     assert same_weights(run, whole, "last")
     assert same_weights(run, whole, "best")
@@ -108,8 +121,7 @@ def test_twenty_kills_at_random_moments(undisturbed, tmp_path):
 
 def test_the_same_recipe_gives_the_same_numbers(undisturbed, tmp_path):
     data, whole = undisturbed
-    done("fit", data, "-o", tmp_path / "again", "--steps", STEPS, "--recipe", data / "recipe.toml")
-    assert losses(tmp_path / "again") == losses(whole)
+    assert losses(learned(data, tmp_path / "again")) == losses(whole)
 
 
 def test_a_run_on_one_thread_does_not_decide_how_the_next_is_computed(undisturbed, tmp_path):
@@ -132,15 +144,14 @@ def test_another_seed_gives_other_numbers(undisturbed, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, tmp_path):
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, killed, tmp_path):
     data, whole = undisturbed
     disk = tmp_path / "small"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        run = disk / "run"
-        killed_at_step(data, run, 13)
+        run = shutil.copytree(killed, disk / "run")
         before = read_checkpoint(run / "weights" / "last.safetensors")
         free = os.statvfs(disk)
         filler = disk / "filler"
@@ -152,7 +163,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_one_line(undisturbed, tm
         after = read_checkpoint(run / "weights" / "last.safetensors")
         assert all(torch.equal(v, after["model"][k]) for k, v in before["model"].items())
         filler.unlink()
-        fit(data, run)
+        learned(data, run)
         assert losses(run) == losses(whole)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=False)

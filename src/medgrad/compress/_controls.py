@@ -46,12 +46,15 @@ def narrowed_to(ground: Ground, recipe: Recipe, flops: int) -> dict[str, Any]:
     if not wide:
         raise SettingError(f"{recipe.model['name']!r} has no 'channels', so there is no narrow one. Use --no-controls.")
     low, high, found = 0.0, 1.0, dict(recipe.model)
+    known: dict[str, int] = {}
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         model = dict(recipe.model) | {"channels": tuple(max(2, round(c * middle)) for c in wide)}
         if "width" in model:
             model["width"] = max(8, 8 * round(recipe.model["width"] * middle / 8))
-        if cost_of(ground.built(replace(recipe, model=model)), ground.example).flops <= flops:
+        if str(model) not in known:
+            known[str(model)] = cost_of(ground.built(replace(recipe, model=model)), ground.example).flops
+        if known[str(model)] <= flops:
             low, found = middle, model
         else:
             high = middle
