@@ -112,6 +112,23 @@ def test_a_loss_that_leaps_is_told_and_the_ordinary_scatter_is_not():
     assert [(f.kind, f.step) for f in told] == [("spike", 300)]
 
 
+def test_leaps_are_told_once_in_a_while_and_only_where_they_matter():
+    def told(leaps, *, usual=1.0):
+        health, generator, found = Health(), torch.Generator().manual_seed(0), []
+        for step in range(400):
+            level = 1.0 if step < 5 else usual
+            loss = level * float(1 + 0.1 * torch.randn((), generator=generator)) + leaps.get(step, 0.0)
+            found += health.hear({"step": step, "loss": {"dice": loss}})
+        return [f.step for f in found]
+
+    assert told({200: 5.0, 210: 5.0, 300: 5.0}) == [200, 300]
+    assert told({200: 0.01}, usual=1e-4) == []
+    assert told({200: 0.5}, usual=1e-4) == [200]
+    resumed = Health()
+    resumed.hear({"step": 200, "finding": {"kind": "spike", "layer": "step 200", "sentence": ""}})
+    assert [f for n in range(100, 249) for f in resumed.hear({"step": n, "loss": {"d": 9.0 if n > 240 else 1.0}})] == []
+
+
 def test_a_loss_that_is_no_number_twice_is_an_explosion_once():
     health = Health()
     found = []

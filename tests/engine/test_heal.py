@@ -49,9 +49,10 @@ def test_a_deep_network_is_normalised(data, tmp_path):
     run, recipe = fit(data, tmp_path, DEEP, "--heal")
     assert [h["kind"] for h in run["healed"]] == ["vanishing"]
     assert recipe["model"]["normalise"] == "layer"
+    assert recipe["model"]["around"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "The gradient vanishes" in page
-    assert "the layers are normalised (layer)" in page
+    assert "the layers are normalised (layer), ways lead around the layers" in page
 
 
 def test_a_rate_that_is_far_too_high_comes_down(data, tmp_path):
@@ -61,6 +62,18 @@ def test_a_rate_that_is_far_too_high_comes_down(data, tmp_path):
     assert run["healed"]
     losses = [sum(row["loss"].values()) for row in lines(tmp_path / "run") if "loss" in row]
     assert sum(losses[-4:]) / 4 < 0.7 * losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "steps"), [(DEEP, 400), (HOT, 200)], ids=["sixty layers", "too high a rate"])
+def test_what_was_healed_then_learns(text, steps, tmp_path):
+    data = make_pictures(tmp_path / "data", cases=48)
+    run, _ = fit(data, tmp_path, text, "--heal", steps=steps)
+    assert run["healed"][0]["step"] <= (20 if text == DEEP else 5)
+    figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())["metrics"]
+    assert figures["auroc"]["value"] > 0.95
+    losses = [sum(row["loss"].values()) for row in lines(tmp_path / "run") if "loss" in row]
+    assert sum(losses[-40:]) / 40 < 0.3 * losses[0]
 
 
 def test_without_heal_it_is_told_and_left(data, tmp_path):

@@ -25,6 +25,8 @@ LASTS = 4
 SPIKE = 8.0
 """How many times the usual scatter a loss must lie above the median of the last steps."""
 RECENT = 50
+MATTERS = 0.1
+"""The share of the loss at first that a leap must reach to be worth a word."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class Health:
     first: list[float] = field(default_factory=list)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     steepest: str = ""
+    quiet: int = 0
 
     def hear(self, line: Line) -> list[Finding]:
         """Take in a line, and give what is new."""
         if "finding" in line:
             self.known |= {(line["finding"]["kind"], name) for name in (line["finding"]["layer"], "")}
+            self.quiet = line["step"] + RECENT if line["finding"]["kind"] == "spike" else self.quiet
             return []
         if "loss" not in line:
             return []
@@ -129,13 +133,14 @@ class Health:
         return found
 
     def spike(self, step: int, loss: float) -> list[Finding]:
-        """Tell one loss that lies far above the last ones."""
-        if len(self.recent) < RECENT:
+        """Tell one loss that lies far above the last ones, if it still matters and none was told of late."""
+        if len(self.recent) < RECENT or step < self.quiet:
             return []
         usual = median(self.recent)
         scatter = median(abs(v - usual) for v in self.recent)
-        if loss <= usual + SPIKE * 1.4826 * scatter or loss <= 2 * usual:
+        if loss <= max(usual + SPIKE * 1.4826 * scatter, 2 * usual, MATTERS * abs(median(self.first))):
             return []
+        self.quiet = step + RECENT
         words = (
             f"The loss leapt to {loss:.3g} from about {usual:.3g}: one odd batch, or a rate on the edge of too high."
         )

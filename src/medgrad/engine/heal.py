@@ -120,11 +120,16 @@ def calmer(recipe: Recipe, slower: float) -> Remedy:
 
 
 def kept_alive(recipe: Recipe) -> Remedy:
-    """Normalise between the layers where the network can, else the gradient of each layer."""
-    usual = default_of("models", recipe.model, "normalise")
+    """Normalise between the layers and lead ways around them where the network can, else the gradient of each layer."""
+    usual, changes, words = default_of("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
     if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
-        changed = replace(recipe, model={**recipe.model, "normalise": usual})
-        return Remedy(changed, f"the layers are normalised ({usual})", anew=True)
+        changes["normalise"] = usual
+        words.append(f"the layers are normalised ({usual})")
+    if default_of("models", recipe.model, "around") is False and not recipe.model.get("around", False):
+        changes["around"] = True
+        words.append("ways lead around the layers")
+    if changes:
+        return Remedy(replace(recipe, model={**recipe.model, **changes}), ", ".join(words), anew=True)
     if any(g["name"] == "normalised" for g in recipe.gradients):
         return calmer(recipe, 0.3)
     changed = replace(recipe, gradients=(*recipe.gradients, {"name": "normalised", "each": True}))

@@ -145,6 +145,13 @@ class Layer(nn.Sequential):
         )
 
 
+class Around(nn.Sequential):
+    """Layers with a way around them, along which a gradient reaches what lies before however many there are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
 class Residual(nn.Module):
     """Two layers with a way around them."""
 

@@ -6,9 +6,14 @@ from math import prod
 
 from torch import Tensor, nn
 
+from ._blocks import Around
+
 
 class MLP(nn.Module):
-    """Fully connected layers on the flattened image; ``shape`` is the size of the images that it takes."""
+    """Fully connected layers on the flattened image; ``shape`` is the size of the images that it takes.
+
+    With ``around`` a layer that keeps its width adds what it was given, without which dozens of layers hardly learn.
+    """
 
     gives = ("pooled",)
 
@@ -22,6 +27,7 @@ class MLP(nn.Module):
         widths: Sequence[int] = (256, 64),
         dropout: float = 0.2,
         normalise: str = "layer",
+        around: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != dims:
@@ -31,8 +37,9 @@ class MLP(nn.Module):
         sizes = [inputs * prod(shape), *widths]
         layers: list[nn.Module] = [nn.Flatten()]
         for a, b in pairwise(sizes):
-            layers += [nn.Linear(a, b), *([nn.LayerNorm(b)] if normalise == "layer" else []), nn.GELU()]
-            layers.append(nn.Dropout(dropout))
+            layer = [nn.Linear(a, b), *([nn.LayerNorm(b)] if normalise == "layer" else []), nn.GELU()]
+            layer.append(nn.Dropout(dropout))
+            layers += [Around(*layer)] if around and a == b else layer
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], outputs)
         nn.init.zeros_(self.head.weight)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import MAX, Head, Layer
+from ._blocks import MAX, Around, Head, Layer
 
 
 class VGG(nn.Module):
     """One number a class for a whole image. Simonyan and Zisserman, ICLR 2015, with norms and a pooled head.
 
     ``layers`` has the number of convolutions of each stack: (1, 1, 2, 2, 2) is VGG-11, (2, 2, 3, 3, 3) is VGG-16.
+    With ``around`` a convolution that keeps its width adds what it was given, without which dozens hardly learn.
     """
 
     gives = ("pooled",)
@@ -25,6 +26,7 @@ class VGG(nn.Module):
         layers: Sequence[int] = (1, 1, 2, 2),
         dropout: float = 0.2,
         normalise: str = "batch",
+        around: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) != len(layers):
@@ -35,7 +37,8 @@ class VGG(nn.Module):
             if level:
                 stacks.append(MAX[dims](2, ceil_mode=True))
             for _ in range(count):
-                stacks.append(Layer(width, wide, dims, normalise=normalise))
+                layer = Layer(width, wide, dims, normalise=normalise)
+                stacks.append(Around(layer) if around and width == wide else layer)
                 width = wide
         self.body = nn.Sequential(*stacks)
         self.head = Head(width, outputs, dims, dropout=dropout)
