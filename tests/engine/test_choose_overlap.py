@@ -1,8 +1,11 @@
 """The overlap of windows is as small as costs nothing."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from command_line import FLAT, done, make_flat
 from torch import nn
 
 from medgrad.data import Case, Grid, Image, LabelMap
@@ -11,7 +14,7 @@ from medgrad.engine.cache import Prepared
 from medgrad.engine.device import Place
 from medgrad.engine.overlap import choose_overlap
 from medgrad.engine.recipe import from_table
-from medgrad.engine.run import Trained
+from medgrad.engine.run import Trained, open_run
 
 PATCH = 16
 
@@ -77,3 +80,26 @@ def test_what_fits_into_the_time_is_measured(monkeypatch):
     ticks = iter(range(0, 100_000, 10))
     monkeypatch.setattr(overlap.time, "perf_counter", lambda: next(ticks))
     assert choose_overlap(trained(1), [case(n) for n in range(50)], 400).cases in range(1, 10)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_flat(tmp_path_factory.mktemp("overlap") / "data", size=40)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_run_takes_what_was_measured_and_says_so(measured, pictures, tmp_path):
+    words = f"\n[answering]\noverlap = 0.4\nmeasured = {str(measured).lower()}\n"
+    recipe = FLAT.replace("[24, 24]", "[16, 16]") + words
+    (tmp_path / "recipe.toml").write_text(recipe)
+    done("fit", pictures, "-o", tmp_path / "run", "--steps", 12, "--recipe", tmp_path / "recipe.toml")
+    told = json.loads((tmp_path / "run" / "run.json").read_text()).get("overlap")
+    answering = open_run(tmp_path / "run").recipe.answering
+    assert bool(told) == measured
+    assert not answering.measured
+    if measured:
+        assert list(told["aims"]) == ["0.0", "0.25", "0.4"]
+        assert answering.overlap == told["overlap"]
+        assert told["aims"][str(answering.overlap)] >= told["aims"]["0.4"] - overlap.WITHIN
+    else:
+        assert answering.overlap == 0.4

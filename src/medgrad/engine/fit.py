@@ -31,6 +31,7 @@ from .heal import learn_well
 from .judge import judge_all
 from .learn import Learner
 from .look import Look
+from .overlap import with_overlap
 from .plan import Budget, plan
 from .recipe import Recipe, from_table, merged, to_toml
 from .record import machine, write_cohort
@@ -188,11 +189,11 @@ def settle(
     teller: Teller,
 ) -> list[Judged]:
     """Judge what has learned on its validation cases, and calibrate it by them."""
-    trained = open_run(run.folder, device=device)
+    trained, chosen = with_overlap(open_run(run.folder, device=device), valid, teller)
     judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
-    run.write_recipe(replace(recipe, task=task.settings()))
-    run.note(calibration=told)
+    run.write_recipe(replace(recipe, task=task.settings(), answering=trained.recipe.answering))
+    run.note(calibration=told, **({"overlap": chosen.as_dict()} if chosen else {}))
     clear(run.folder / "cache")
     return judged
 
