@@ -69,7 +69,7 @@ def ground(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Plans as they are, but for small networks and a few steps: what is shown is what runs."""
-    from medgrad.compress import _controls, prune
+    from medgrad.compress import prune
     from medgrad.engine import fit, race
 
     plan, ladder = fit.plan, prune.Ladder
@@ -83,7 +83,7 @@ def small(monkeypatch):
     monkeypatch.setattr(fit, "plan", tiny)
     monkeypatch.setattr(race, "plan", tiny)
     monkeypatch.setattr(prune, "Ladder", lambda minutes, _, **settings: ladder(minutes, 6, **settings))
-    monkeypatch.setattr(_controls, "CONTROLS", ("narrow",))
+    monkeypatch.setattr(prune, "CONTROLS", ("narrow",))
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
 from medgrad.compress.cost import cost_of
-from medgrad.compress.prune import Goal
+from medgrad.compress.ladder import Goal
 from medgrad.engine.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
 

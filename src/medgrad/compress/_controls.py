@@ -11,7 +11,7 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Child, Ground
 from .cost import cost_of
-from .prune import Choice, Goal, Ladder, climb, learned
+from .ladder import Choice, Goal, Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12

@@ -4,99 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from math import ceil, log
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
 
-from .. import registry
 from ..engine.cache import clear
 from ..engine.checkpoint import write_text
 from ..engine.device import threads_kept
-from ..engine.fit import Way, conclude_run, descend, now, settle, tests_of
+from ..engine.fit import conclude_run, now, settle
 from ..engine.home import recorded
-from ..engine.learn import Learner
 from ..engine.recipe import Recipe
 from ..engine.record import machine, write_cohort
 from ..engine.run import Run
 from ..engine.teller import Silent, Teller
 from ..errors import SettingError
 from ..version import VERSION
+from ._controls import CONTROLS, control
 from ._ground import Child, Ground
-from .channels import What, chosen, cut, importance
-from .graph import graph_of
-
-WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
-STRIDE = 0.4
-"""Each rung of the ladder costs at least so much of the one before: who loses little at a time forgets little."""
-LAST = 3.0
-"""The last rung learns so many times longer than each before it."""
-SHOWN = 24
-"""So many batches tell a criterion what matters."""
-HALVINGS = 7
-"""So often is the interval halved in which the share of the work lies that takes so much of the time."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """How small: the ``share`` that may be left of ``what`` the parent costs.
-
-    >>> Goal.of("flops=0.1")
-    Goal(what='flops', share=0.1)
-    """
-
-    what: str
-    share: float
-
-    @classmethod
-    def of(cls, text: str) -> Goal:
-        """Read a goal as it is typed."""
-        what, _, number = text.partition("=")
-        try:
-            share = float(number)
-        except ValueError:
-            share = 0.0
-        if what not in WHAT or not 0 < share < 1:
-            raise SettingError(f"A target is {', '.join(WHAT)} and a share below 1, as in flops=0.1, not {text!r}.")
-        return cls(WHAT[what], share)
-
-    def of_cost(self, child: Child | Ground) -> float:
-        """Give what a network costs, in what the goal is about."""
-        return float(child.milliseconds if self.what == "milliseconds" else getattr(child.cost, self.what))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the channels that go are chosen, and that each layer keeps at least so many, a ``multiple`` of a number.
-
-    ``relative`` holds the channels of a layer only against one another.
-    """
-
-    criterion: str = "taylor"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    relative: bool = False
-    least: int = 4
-    multiple: int = 1
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """How the way down is parted: minutes (or steps) in all, the share of what is taught by the parent in the loss, and
-    whether a bad rung ends it.
-    """
-
-    minutes: float
-    steps: int = 0
-    taught: float = 0.5
-    stops: bool = True
-    seed: int = 0
+from .ladder import Choice, Goal, Ladder, climb
 
 
 @threads_kept()
@@ -124,8 +52,6 @@ def prune(
     equally between the search and each of the ``controls``: the same way down by magnitude and by chance, and a narrow
     network that learns from nothing.
     """
-    from ._controls import CONTROLS, control
-
     began, teller, folder, goal = now(), teller or Silent(), Path(out), Goal.of(target)
     if folder.exists() and any(folder.iterdir()) and not (folder / "rungs").exists():
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
@@ -157,108 +83,6 @@ def reached(goal: Goal, ground: Ground, child: Child) -> bool:
     """Tell whether a network costs as little as was asked for; times are noisy, so a tenth more will do."""
     slack = 1.1 if goal.what == "milliseconds" else 1.0
     return goal.of_cost(child) <= slack * goal.share * goal.of_cost(ground)
-
-
-def climb(ground: Ground, goal: Goal, choice: Choice, ladder: Ladder, folder: Path) -> list[Child]:
-    """Go down rung by rung, and give every network on the way; after a bad one, one between it and the last good."""
-    count = max(1, ceil(log(goal.share) / log(STRIDE)))
-    shares = [goal.share ** ((i + 1) / count) for i in range(count)]
-    parts = [*[1.0] * (count - 1), LAST]
-    recipe, network, found = ground.recipe, ground.network, list[Child]()
-    for number, share in enumerate(shares):
-        last = number == count - 1
-        ground.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
-        run = Run(folder / str(number))
-        shrink(ground, network, recipe, Goal(goal.what, share), choice, run, ladder)
-        child, network = learned(ground, run, ladder, parts[number] / sum(parts), choice.criterion)
-        recipe = run.recipe()
-        found.append(child)
-        ground.teller.say(f"{child.score:.4f}, its parent {ground.score:.4f}. {child.verdict}")
-        if ladder.stops and not child.verdict.holds and not last:
-            ground.teller.say("That is too small, so the search ends here.")
-            break
-    return found
-
-
-def shrink(
-    ground: Ground, network: nn.Module, recipe: Recipe, goal: Goal, choice: Choice, run: Run, ladder: Ladder
-) -> None:
-    """Remove the channels that matter least, and write down the recipe with which what is left learns."""
-    if run.has_begun:
-        return
-    learner = Learner(Run(run.folder / "seen"), recipe, ground.task, ground.train, ground.valid, ground.place)
-    criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
-    network = network.to(ground.place.device)
-    scores = criterion(network, ground.task, lambda: islice(learner.batches(0), SHOWN))
-    network = network.cpu()
-    graph = graph_of(network, ground.example)
-    weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
-
-    def without(what: What, part: float) -> tuple[nn.Module, dict[str, list[int]]]:
-        gone = chosen(graph, weigh, target=part, cost=what, least=choice.least, multiple=choice.multiple)
-        return cut(network, gone)
-
-    if goal.what == "milliseconds":
-        smaller, widths = within_time(ground, goal.share * ground.milliseconds, without)
-    else:
-        what: What = goal.what  # type: ignore[assignment]
-        left = goal.share * getattr(ground.cost, what) / graph.costs[what].whole
-        smaller, widths = without(what, min(1.0, left))
-    write_child(ground, recipe, smaller, widths, run, ladder)
-
-
-def within_time(ground: Ground, limit: float, without: Any) -> tuple[nn.Module, dict[str, list[int]]]:
-    """Find the largest network that answers within so many milliseconds, by halving the interval of its work."""
-    low, high, best = 0.0, 1.0, None
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        try:
-            found = without("flops", middle)
-        except SettingError:  # smaller than it can be
-            low = middle
-            continue
-        if ground.timed(found[0]) <= limit:
-            low, best = middle, found
-        else:
-            high = middle
-    if best is None:
-        raise SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
-    return best
-
-
-def write_child(
-    ground: Ground, recipe: Recipe, smaller: nn.Module, widths: Mapping[str, Sequence[int]], run: Run, ladder: Ladder
-) -> None:
-    """Write the recipe of a child, and the weights that it begins with."""
-    begin = run.folder / "weights" / "begin.safetensors"
-    begin.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous().clone() for k, v in smaller.state_dict().items()}, begin)
-    teaching = ({"name": "taught", "run": str(ground.folder.resolve()), "weight": ladder.taught},)
-    own = tuple(g for g in recipe.gradients if g["name"] != "taught")
-    child = replace(
-        recipe,
-        task=ground.task.settings(),
-        widths={**recipe.widths, **widths},
-        start={"weights": str(begin.resolve())},
-        gradients=(*(teaching if ladder.taught and can_be_taught(ground) else ()), *own),
-    ).with_training(steps=0, threads=0, seed=recipe.training.seed + ladder.seed)
-    run.write_recipe(child)
-
-
-def can_be_taught(ground: Ground) -> bool:
-    """Tell whether the parent can teach: a detector in two stages chooses its candidates itself."""
-    return getattr(ground.task, "detector", "") != "two_stage"
-
-
-def learned(ground: Ground, run: Run, ladder: Ladder, share: float, made: str) -> tuple[Child, nn.Module]:
-    """Let the network of a recipe learn for a share of the time, and hold it against its parent."""
-    recipe = run.recipe()
-    if ladder.steps and not run.has_begun:
-        recipe = recipe.with_training(steps=max(1, round(share * ladder.steps)))
-    deadline = time.perf_counter() + 60 * share * ladder.minutes
-    learner = Learner(run, recipe, ground.task, ground.train, ground.valid, ground.place)
-    descend(learner, Way(deadline, len(tests_of(ground.cohort)), ground.device), ground.teller)
-    return ground.child(made, run)
 
 
 def widths_before(ground: Ground, child: Child) -> dict[str, list[int]]:

@@ -40,7 +40,7 @@ def prune(
     The smallest network that is not inferior to its parent within the margin becomes a run of its own.
     """
     from ... import registry
-    from ...compress.prune import Choice
+    from ...compress.ladder import Choice
     from ...compress.prune import prune as search
     from ...report import write
 
