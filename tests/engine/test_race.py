@@ -55,6 +55,9 @@ def test_the_page_has_curves_and_table(raced):
     _, folder, _ = raced
     page = (folder / "out" / "report.html").read_text()
     assert page.count("<polyline") == 4
+    shown = json.loads((folder / "out" / "race.json").read_text())
+    assert shown["on_the_way"] == shown["cases"] < 32
+    assert f"AUROC on {shown['cases']} validation cases, by step" in page
     assert "is first</h1>" in page
 
 

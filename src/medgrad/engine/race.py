@@ -32,7 +32,7 @@ from .recipe import Recipe, merged
 from .run import Run
 from .spread import Where, spread
 from .teller import Silent, Teller
-from .timing import time_steps
+from .timing import FEWEST_CASES, time_steps
 
 GRID = (0.1, 0.316, 1.0, 3.16)
 """The rates that are tried, as factors of an optimiser's own; the best at an edge leads one further."""
@@ -167,7 +167,8 @@ def prepare_field(
     task = recipe.build_task()
     ground = Field(folder, recipe, task, cases, valid, minutes * 60, device)
     _, threads = time_steps(ground.learner("timing", recipe))
-    return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=min(8, len(valid))))
+    shown = min(max(8, FEWEST_CASES.get(task.outputs.shape, 8)), len(valid))
+    return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=shown))
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,7 @@ def judged(ground: Field, runs: Sequence[Trial], minutes: float) -> dict[str, An
         "seeds": len(every[winner]),
         "cases": len(patients),
         "patients": len(set(patients)),
+        "on_the_way": ground.recipe.training.validation_cases,
         "winner": winner,
         "table": table,
         "when": time.strftime("%Y-%m-%d"),

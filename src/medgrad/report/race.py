@@ -137,7 +137,8 @@ def one_chart(found: Mapping[str, Any], words: str, axis: int, unit: str) -> str
     pad = 0.08 * (high - low) or 0.05
     frame = Frame((0.0, max(mean[-1][0] for mean, _, _ in known)), (low - pad, high + pad))
     marks = [(value, f"{value:,.0f}") for value in ticks(*frame.steps, about=5)]
-    heading = f"{title(str(found['aim']).split('/')[0])} on validation cases, {words}"
+    cases = f"{found['on_the_way']} " if found.get("on_the_way") else ""
+    heading = f"{title(str(found['aim']).split('/')[0])} on {cases}validation cases, {words}"
     out = [frame.axes(heading, marks, unit=unit)]
     for place, (mean, lower, upper) in reversed(list(enumerate(lines))):
         if mean:
