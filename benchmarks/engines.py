@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from _networks import LABELS, LARGE, batch, our_way
+from _networks import LABELS, LARGE, batch, trained_our_way
 from _race import Side, race, serve, settings, told
 
 SIZE, PATCH, STEPS, ROUNDS = 128, 96, 120, 3
@@ -33,23 +33,11 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
     """Train a network for a short while, and leave it as a run that knows its cases."""
     import json
 
-    import torch
-
-    from medgrad import registry
     from medgrad.engine.checkpoint import write_checkpoint
-    from medgrad.engine.device import Mixed, in_order
     from medgrad.engine.recipe import from_table
     from medgrad.engine.run import Run
 
-    network, place = our_way(name, settings)
-    model, cost = Mixed(network, place), registry.find("losses", "dice_entropy")()
-    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
-    for seed in range(steps):
-        inputs, labels = batch(seed, 32)
-        value = cost(model(in_order(inputs)), labels)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
+    network, _ = trained_our_way(name, settings, steps)
     run = Run(folder / "run")
     table = {
         "task": {"kind": "segmentation", "labels": [f"label {i}" for i in range(1, LABELS)]},

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _networks import LABELS, LARGE, as_it_ships, batch, our_way
+from _networks import LABELS, LARGE, as_it_ships, batch, our_way, trained_our_way
 from _race import Side, compared, race, serve, settings, told
 
 BOUND, AGREEMENT = 5.0, 0.995
@@ -24,24 +24,12 @@ SIZE, PATCH, STEPS, ROUNDS = 128, 96, 120, 3
 
 def train(name: str, file: str) -> Callable[[], float]:
     """Train a network for a short while, and leave its weights in a file."""
-    import torch
     from safetensors.torch import save_file
 
-    from medgrad import registry
-    from medgrad.engine.device import Mixed, in_order
-
     def task() -> float:
-        network, place = our_way(name, LARGE[name])
-        model, cost = Mixed(network, place), registry.find("losses", "dice_entropy")()
-        optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
-        for seed in range(STEPS):
-            inputs, labels = batch(seed, 32)
-            value = cost(model(in_order(inputs)), labels)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
+        network, loss = trained_our_way(name, LARGE[name], STEPS)
         save_file({k: v.contiguous().clone() for k, v in network.network.state_dict().items()}, file)
-        return float(value.detach())
+        return loss
 
     return task
 

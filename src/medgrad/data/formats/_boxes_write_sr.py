@@ -16,7 +16,7 @@ from ..grid import Grid
 from ..source import Source
 from ..types import Boxes
 from ._damage import damage_told
-from ._dicom_maker import FAMILY, Maker, algorithm_told, coded, contributions, declare, equipment, observer
+from ._dicom_maker import Maker, contributions, declare, equipment, finding_told, observer
 from ._dicom_write import FROM_RAS
 from ._dicom_write_codes import meant_by
 from ._dicom_write_seg import save
@@ -75,9 +75,6 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker:
 def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Maker) -> Any:
     """Give what the report says about one box."""
     name = boxes.names.get(int(boxes.labels[number]), str(boxes.labels[number]))
-    meant = meant_by(name)
-    site = meant.site or (meant.kind if meant.side else None)
-    side = coded(meant.side) if meant.side else None
     low, high = boxes.corners[number].reshape(2, 3)
     said = [
         highdicom.sr.Measurement(name=LENGTH, value=round(float(side), 3), unit=MM, qualifier=None, method=axis)
@@ -95,12 +92,8 @@ def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Make
             graphic_data=outline(low, high),
             frame_of_reference_uid=place,
         ),
-        finding_type=coded(meant.kind),
-        finding_category=coded(meant.category),
-        method=coded(FAMILY),
-        algorithm_id=algorithm_told(highdicom, maker),
-        finding_sites=[highdicom.sr.FindingSite(coded(site), laterality=side)] if site else None,
         measurements=said,
+        **finding_told(highdicom, meant_by(name), maker),
     )
 
 

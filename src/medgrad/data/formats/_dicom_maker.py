@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 
 from ...version import VERSION
 from ._dicom_write import uid_of
-from ._dicom_write_codes import PRIVATE, Code, plain_text
+from ._dicom_write_codes import PRIVATE, Code, Meant, plain_text
 
 MANUFACTURER = "medgrad"
 FAMILY = Code("123110", "Artificial Intelligence", "DCM")
@@ -98,6 +98,19 @@ def algorithm_told(highdicom: Any, maker: Maker) -> Any:
         version=VERSION,
         parameters=[f"{name}={value}" for name, value in maker.parameters.items()] or None,
     )
+
+
+def finding_told(highdicom: Any, meant: Meant, maker: Maker) -> dict[str, Any]:
+    """Give what a report says of any finding: what it is, where, and who found it."""
+    place = meant.site or (meant.kind if meant.side else None)
+    side = coded(meant.side) if meant.side else None
+    return {
+        "finding_type": coded(meant.kind),
+        "finding_category": coded(meant.category),
+        "method": coded(FAMILY),
+        "algorithm_id": algorithm_told(highdicom, maker),
+        "finding_sites": [highdicom.sr.FindingSite(coded(place), laterality=side)] if place else None,
+    }
 
 
 def observer(highdicom: Any, maker: Maker) -> Any:

@@ -15,7 +15,7 @@ from ...errors import need
 from ..source import Source
 from ..types import Image, LabelMap
 from ._damage import damage_told
-from ._dicom_maker import FAMILY, Maker, algorithm_told, coded, contributions, declare, equipment, observer, uid
+from ._dicom_maker import Maker, coded, contributions, declare, equipment, finding_told, observer, uid
 from ._dicom_write_codes import Code, meant_by, own_code
 from ._dicom_write_seg import at_study, encoded, save, tracking
 from ._dicom_write_source import Slice, heads_of, slices_of
@@ -131,10 +131,7 @@ def measured_segment(
     highdicom: Any, seg: Dataset, number: int, name: str, maker: Maker, measurements: list[Any]
 ) -> Any:
     """Give what the report says about one segment."""
-    meant = meant_by(name)
     followed, identifier = tracking(str(seg.SOPInstanceUID), number, name)
-    place = meant.site or (meant.kind if meant.side else None)
-    side = coded(meant.side) if meant.side else None
     return highdicom.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=highdicom.sr.TrackingIdentifier(uid=followed, identifier=identifier),
         referenced_segment=highdicom.sr.ReferencedSegment(
@@ -143,12 +140,8 @@ def measured_segment(
             segment_number=number,
             source_series=highdicom.sr.SourceSeriesForSegmentation(seg.ReferencedSeriesSequence[0].SeriesInstanceUID),
         ),
-        finding_type=coded(meant.kind),
-        finding_category=coded(meant.category),
-        method=coded(FAMILY),
-        algorithm_id=algorithm_told(highdicom, maker),
-        finding_sites=[highdicom.sr.FindingSite(coded(place), laterality=side)] if place else None,
         measurements=measurements,
+        **finding_told(highdicom, meant_by(name), maker),
     )
 
 
