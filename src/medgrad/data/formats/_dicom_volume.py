@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
+from ..grid import Grid, as_rows
 from ._dicom_frames import PHASES, Frame
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_PLACE_MM = 0.01
+OFF_GRID = 0.3  # the share of a voxel by which a segment may lie off the image's grid
 ROUNDING_MM = 0.06  # what positions written with one decimal may be off
 MOST_MISSING = 0.1  # the share of slices that may be filled in between their neighbours
 
@@ -154,3 +158,24 @@ def affine_of(first: Frame, step: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix[:3, :3] = np.column_stack([along * columns_mm, down * rows_mm, step])
     matrix[:3, 3] = first.position
     return TO_RAS @ matrix
+
+
+def placing(path: Path, frame: Frame, grid: Grid) -> Any:
+    """Give the function from (row, column) to voxels of a grid, or raise if the frame lies off that grid."""
+    plane = Grid((1, 1, 1), as_rows(affine_of(frame, frame.normal)))
+    rows, columns = frame.shape
+    corners = np.array([[0, 0], [rows - 1, 0], [0, columns - 1], [rows - 1, columns - 1]])
+
+    def at(row_column: NDArray[Any]) -> NDArray[np.int64]:
+        place = grid.index(plane.world(np.insert(row_column[:, ::-1], 2, 0, axis=1)))
+        return np.round(place).astype(np.int64)
+
+    place = grid.index(plane.world(np.insert(corners[:, ::-1], 2, 0, axis=1)))
+    off = float(np.abs(place - np.round(place)).max())
+    alike = np.allclose(np.abs(place[1:3] - place[0]).max(axis=1), [rows - 1, columns - 1], atol=OFF_GRID)
+    if off > OFF_GRID or not alike:
+        raise FormatError(
+            f"{str(path)!r} was drawn on another grid than that of its image (off by {off:.2f} voxels). "
+            "Give the series that it was drawn on."
+        )
+    return at

@@ -16,6 +16,7 @@ from ..grid import Grid
 from ..source import Source
 from ._dicom_file import word
 from ._dicom_frames import Frame
+from ._dicom_volume import placing
 from ._dicom_write import uid_of
 
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -54,7 +55,6 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
     A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
     """
     from .dicom import Opened, chosen, opened, without_scouts
-    from .dicomseg import placing
 
     if grid.dims != 3:
         raise FormatError(

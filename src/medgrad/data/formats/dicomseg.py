@@ -18,10 +18,8 @@ from ._damage import damage_told, smallest_unsigned
 from ._dicom_file import every_item, first_item, number, open_dicom, the_only, word
 from ._dicom_frames import Frame, frames_of
 from ._dicom_pixels import pixels_of, promised_by
-from ._dicom_volume import affine_of
+from ._dicom_volume import affine_of, placing
 from ._format import Format
-
-OFF_GRID = 0.3  # the share of a voxel by which a segment may lie off the image's grid
 
 
 def claims(path: Path) -> bool:
@@ -130,27 +128,6 @@ def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[int]]:
     shape = (first.shape[1], first.shape[0], int(rungs.max()) + 1)
     grid = Grid(shape, as_rows(affine_of(first, step * first.normal)), bool(first.spacing))
     return grid, [int(r) for r in rungs]
-
-
-def placing(path: Path, frame: Frame, grid: Grid) -> Any:
-    """Give the function from (row, column) to voxels of a grid, or raise if the frame lies off that grid."""
-    plane = Grid((1, 1, 1), as_rows(affine_of(frame, frame.normal)))
-    rows, columns = frame.shape
-    corners = np.array([[0, 0], [rows - 1, 0], [0, columns - 1], [rows - 1, columns - 1]])
-
-    def at(row_column: NDArray[Any]) -> NDArray[np.int64]:
-        place = grid.index(plane.world(np.insert(row_column[:, ::-1], 2, 0, axis=1)))
-        return np.round(place).astype(np.int64)
-
-    place = grid.index(plane.world(np.insert(corners[:, ::-1], 2, 0, axis=1)))
-    off = float(np.abs(place - np.round(place)).max())
-    alike = np.allclose(np.abs(place[1:3] - place[0]).max(axis=1), [rows - 1, columns - 1], atol=OFF_GRID)
-    if off > OFF_GRID or not alike:
-        raise FormatError(
-            f"{str(path)!r} was drawn on another grid than that of its image (off by {off:.2f} voxels). "
-            "Give the series that it was drawn on."
-        )
-    return at
 
 
 def paint(array: NDArray[np.uint32], piece: NDArray[np.uint32], at: Any) -> tuple[int, int]:
