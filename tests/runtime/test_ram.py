@@ -9,19 +9,23 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
+from dicom_answers import make_series
 
 from medgrad.data import Case, Grid, Image, LabelMap, Source
-from medgrad.data.formats import read
-from medgrad.errors import MedgradError, SettingError
+from medgrad.data.formats import Extent, extent_of, read
+from medgrad.errors import FormatError, MedgradError, SettingError
 from medgrad.prepare.crop import Crop
 from medgrad.prepare.normalise import Normalise
 from medgrad.prepare.reorient import Reorient
 from medgrad.prepare.resample import Resample
 from medgrad.runtime import flow, ram
 from medgrad.runtime.flow import Asking, answered
-from medgrad.runtime.stages import Picture, Taken, room_for_sums, stages
+from medgrad.runtime.stages import Taken, room_for_sums, stages
 from medgrad.runtime.windows import blocks_within, most_blocks, size_of_sums, stitched
+
+OBLIQUE = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
 
 
 @pytest.mark.parametrize(
@@ -69,16 +73,58 @@ def saved(path, array, slope=None):
 @pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 3)])
 def test_a_header_tells_what_the_image_will_be(tmp_path, kind, slope, shape):
     path = saved(tmp_path / "a.nii", np.ones(shape, kind), slope)
-    told, image = ram.pictured(Source(path)), read(path)
+    told, image = extent_of(Source(path)), read(path)
     assert (told.grid, told.channels, told.bytes) == (image.grid, image.channels, image.array.itemsize)
     assert told.size == image.array.nbytes
 
 
 def test_of_a_picture_the_header_is_not_asked(tmp_path):
-    from PIL import Image as Picture_
+    from PIL import Image as Picture
 
-    Picture_.new("L", (4, 4)).save(tmp_path / "a.png")
-    assert ram.pictured(Source(tmp_path / "a.png")) is None
+    Picture.new("L", (4, 4)).save(tmp_path / "a.png")
+    assert extent_of(Source(tmp_path / "a.png")) is None
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (1, -1024), (0.5, 0), (3, 40_000)])
+def test_headers_tell_what_a_series_will_be_without_a_pixel(tmp_path, monkeypatch, slope, intercept):
+    source, _ = make_series(tmp_path, OBLIQUE)
+    for path in tmp_path.iterdir():
+        head = pydicom.dcmread(path)
+        head.RescaleSlope, head.RescaleIntercept = slope, intercept
+        head.save_as(path)
+    image = read(source)
+    monkeypatch.setattr("medgrad.data.formats.dicom.pixels_of", None)
+    told = extent_of(source)
+    assert told.grid.is_close(image.grid)
+    assert (told.channels, told.bytes, told.beside) == (image.channels, image.array.itemsize, 2)
+    assert told.size == image.array.nbytes
+
+
+def test_where_only_pixels_tell_nothing_is_told(tmp_path):
+    source, _ = make_series(tmp_path)
+    first = min(tmp_path.iterdir())
+    head = pydicom.dcmread(first)
+    head.SOPInstanceUID = head.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    head.save_as(tmp_path / "copy.dcm")
+    assert extent_of(source) is None
+    assert read(source).grid.shape == (9, 8, 5)
+    head.Modality = "PT"
+    head.save_as(tmp_path / "copy.dcm")
+    assert extent_of(Source(tmp_path / "copy.dcm")) is None
+
+
+@pytest.mark.real
+def test_of_every_file_that_is_read_the_header_had_told_the_size(real_data):
+    known = 0
+    for path in sorted(real_data("dicom_zoo").rglob("*")):
+        try:
+            image, told = read(Source(path)), extent_of(Source(path))
+        except (FormatError, MedgradError):
+            continue
+        if told is not None:
+            known += 1
+            assert told.size == image.array.nbytes, path
+    assert known > 5
 
 
 STEPS = (Reorient("RAS"), Crop(-5000.0), Resample((2.0, 2.0, 2.0)), Normalise("fixed"))
@@ -89,7 +135,7 @@ def test_a_step_makes_what_was_told():
 
     grid = Grid((20, 30, 40), ((0, -1.0, 0, 0), (1.5, 0, 0, 3), (0, 0, 2.5, 1), (0, 0, 0, 1)))
     case = Case("one", {"image": Image(np.zeros(grid.shape, np.int16), grid)})
-    told = Picture(grid, 1, 2)
+    told = Extent(grid, 1, 2)
     for step in STEPS:
         case, told = step.apply(case), next_of(told, step)
         made = case.images["image"]
@@ -98,7 +144,7 @@ def test_a_step_makes_what_was_told():
 
 
 def test_what_does_not_fit_is_refused_with_what_it_would_take():
-    pictures, taken = [Picture(Grid.of((512, 512, 1000)), 1, 2)], Taken(500 << 20, (96, 96, 96), 25, 1, STEPS)
+    pictures, taken = [Extent(Grid.of((512, 512, 1000)), 1, 2)], Taken(500 << 20, (96, 96, 96), 25, 1, STEPS)
     assert room_for_sums(pictures, taken, 8 << 30, now=400 << 20) > room_for_sums(pictures, taken, 6 << 30, now=0) > 0
     with pytest.raises(MedgradError, match=r"would take \d+M of memory, but --ram is 1G") as caught:
         room_for_sums(pictures, taken, 1 << 30, now=400 << 20)
@@ -110,7 +156,7 @@ def test_what_does_not_fit_is_refused_with_what_it_would_take():
 
 
 def test_more_that_is_held_leaves_less_for_the_sums():
-    pictures, taken = [Picture(Grid.of((100, 100, 100)), 1, 2)], Taken(1 << 20, (32, 32, 32), 3)
+    pictures, taken = [Extent(Grid.of((100, 100, 100)), 1, 2)], Taken(1 << 20, (32, 32, 32), 3)
     rooms = [room_for_sums(pictures, taken, 1 << 30, now=now << 20) for now in (0, 100)]
     assert rooms[0] - rooms[1] == pytest.approx((100 << 20) / 1.05, rel=1e-4)
     assert max(stages(pictures, taken).values()) >= 2e6 + 2e6 + (1 << 20)

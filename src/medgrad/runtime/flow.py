@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Boxes, Case, Cohort, Entry, Image, LabelMap
+from ..data.formats import Extent, extent_of
 from ..data.formats._dicom_maker import Maker
 from ..errors import MedgradError, SettingError
 from .inputs import inputs_of
 from .pictures import write_overlay
 from .put import put
 from .put_dicom import told
-from .ram import held, pictured
-from .stages import Picture, Taken, room_for_sums
+from .ram import held
+from .stages import Taken, room_for_sums
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ def answered(
     def fetch(entry: Entry) -> Ready:
         sums, box = 0, []
         if ram and taken:
-            known, pictures = taken(), [pictured(s) for s in entry.images.values()]
+            known, pictures = taken(), [extent_of(s) for s in entry.images.values()]
             seen = [p for p in pictures if p is not None]
             if len(seen) == len(pictures):
                 sums = room_for_sums(seen, known, ram, now=held())
             box.append(cohort.load(entry))
             if len(seen) < len(pictures):
-                seen = [Picture(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
+                seen = [Extent(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
                 sums = room_for_sums(seen, known, ram, now=held() - sum(p.size for p in seen))
         else:
             box.append(cohort.load(entry))

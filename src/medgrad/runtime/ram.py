@@ -1,4 +1,4 @@
-"""How much memory the process holds, and may hold; what an image will take, told by its header."""
+"""How much memory the process holds, and may hold."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..data import Case, Grid, Source
-from ..data.formats import format_of, nifti
-from ..data.formats._damage import damage_told
-from ..data.grid import as_rows
+from ..data import Case, Grid
 from ..errors import SettingError
 from ..prepare._step import Step
-from .stages import Picture
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 STATUS = Path("/proc/self/status")
@@ -100,25 +94,6 @@ def watched(task: Callable[[], Any]) -> int:
         thread.join()
     now = most_so_far()
     return now if now > most else max(seen[0], status("VmRSS"))
-
-
-def pictured(source: Source) -> Picture | None:
-    """Tell what an image is by its header alone; None where the format tells only with all its pixels."""
-    path = source.path
-    if format_of(path) is not nifti.THIS:
-        return None
-    with damage_told(path, "NIfTI"), nifti.opened(path) as file:
-        header = nifti.read_header(path, file)
-    shape, rest = nifti.split_shape(path, header)
-    kind = np.dtype(header.get_data_dtype())
-    slope, intercept = header.get_slope_inter()
-    scaled = slope is not None and not (slope == 1 and not intercept)
-    channels = (1 if source.item else int(np.prod(rest, dtype=np.int64))) * max(1, len(kind.names or ()))
-    one = kind.itemsize // max(1, len(kind.names or ()))
-    grid = Grid(shape, as_rows(nifti.affine_of(header, [])))
-    if scaled:
-        return Picture(grid, channels, 4, one)
-    return Picture(grid, channels, one, 0 if kind.isnative and not kind.names else one)
 
 
 def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Grid]]:

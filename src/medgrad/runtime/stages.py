@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Grid
+from ..data.formats import Extent
 from ..errors import MedgradError
 from ..prepare._step import Step
 from ..prepare.crop import Crop
@@ -25,24 +26,6 @@ MORE = 1.05
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What an image is, as far as memory is concerned: its grid, its channels, and the bytes of an element.
-
-    ``beside`` are the bytes of an element that reading takes for a while, beside those that stay.
-    """
-
-    grid: Grid
-    channels: int = 1
-    bytes: int = 4
-    beside: int = 0
-
-    @property
-    def size(self) -> int:
-        """The bytes of all elements."""
-        return int(np.prod(self.grid.shape)) * self.channels * self.bytes
-
-
-@dataclass(frozen=True)
 class Taken:
     """What answering takes whatever the size of the case: a window's bytes, and what is kept of each element.
 
@@ -56,7 +39,7 @@ class Taken:
     steps: tuple[Step, ...] = ()
 
 
-def stages(pictures: Sequence[Picture], taken: Taken) -> dict[str, int]:
+def stages(pictures: Sequence[Extent], taken: Taken) -> dict[str, int]:
     """Count the bytes of all arrays at each stage of answering about a case, without the sums over windows."""
     read = sum(p.size for p in pictures)
     found = {"reading": read + max(p.size // p.bytes * p.beside for p in pictures)}
@@ -79,22 +62,22 @@ def stages(pictures: Sequence[Picture], taken: Taken) -> dict[str, int]:
     return found
 
 
-def next_of(picture: Picture, step: Step) -> Picture:
+def next_of(picture: Extent, step: Step) -> Extent:
     """Tell what a step of preparation makes of an image."""
     grid, channels, one = picture.grid, picture.channels, picture.bytes
     if isinstance(step, Reorient):
-        return Picture(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
+        return Extent(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
     if isinstance(step, Resample):
         target = step.target(grid)
-        return picture if target.is_close(grid, tolerance_mm=1e-4) else Picture(target, channels)
+        return picture if target.is_close(grid, tolerance_mm=1e-4) else Extent(target, channels)
     if isinstance(step, Fit):
-        return Picture(Grid.of(step.shape), channels)
+        return Extent(Grid.of(step.shape), channels)
     if isinstance(step, Planes):
-        return Picture(grid, step.to or channels, 4 if step.to == 1 < channels else one)
-    return picture if isinstance(step, Crop) else Picture(grid, channels)
+        return Extent(grid, step.to or channels, 4 if step.to == 1 < channels else one)
+    return picture if isinstance(step, Crop) else Extent(grid, channels)
 
 
-def beside_of(before: Picture, after: Picture, step: Step) -> int:
+def beside_of(before: Extent, after: Extent, step: Step) -> int:
     """Count the bytes that a step takes for a while, beside what goes in and what comes out."""
     many = int(np.prod(after.grid.shape))
     if isinstance(step, (Resample, Fit)):
@@ -114,7 +97,7 @@ def back_of(before: Grid, after: Grid, label: int) -> int:
     return 3 * there + 2 * here + taken_by_labels(after, before)
 
 
-def room_for_sums(pictures: Sequence[Picture], taken: Taken, limit: int, *, now: int) -> int:
+def room_for_sums(pictures: Sequence[Extent], taken: Taken, limit: int, *, now: int) -> int:
     """Give the bytes that the sums over windows may take if a case is to keep a bound; 0 if there are none.
 
     Raises if there is no way: in one line that says how much it would take.
@@ -136,7 +119,7 @@ def room_for_sums(pictures: Sequence[Picture], taken: Taken, limit: int, *, now:
     return max(1, int((limit - fixed) / MORE) - counted["answering"]) if taken.channels else 0
 
 
-def pictures_at_the_end(pictures: Sequence[Picture], taken: Taken) -> list[Picture]:
+def pictures_at_the_end(pictures: Sequence[Extent], taken: Taken) -> list[Extent]:
     """Tell what all steps of preparation make of images."""
     found = list(pictures)
     for step in taken.steps:

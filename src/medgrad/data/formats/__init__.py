@@ -14,11 +14,13 @@ from ..source import Source
 from ..types import Image, LabelMap
 from ._dicom_index import SeriesInfo, series_in
 from ._dicom_pixels import stored_pixels
-from ._format import Format
+from ._format import Extent, Format
 
 __all__ = [
+    "Extent",
     "Format",
     "SeriesInfo",
+    "extent_of",
     "format_of",
     "read",
     "read_labels",
@@ -51,6 +53,11 @@ def format_of(path: Path | str) -> Format:
     if by_name:
         raise FormatError(f"{str(path)!r} is not the {suffix_of(path)!r} file that its name says. Was it copied whole?")
     raise FormatError(f"{str(path)!r} is not in a format that is known: {', '.join(registry.names('data.formats'))}.")
+
+
+def extent_of(source: Source) -> Extent | None:
+    """Tell by its header alone what an image will be; None where only reading it tells."""
+    return format_of(source.path).extent(source.path, source.item)
 
 
 def read(source: Source | Path | str) -> Image:

@@ -94,9 +94,9 @@ def promised_by(path: Path, source: Dataset) -> Shape:
     return shape
 
 
-def shape_of(path: Path, source: Dataset) -> Shape:
-    """Give what the header says about the pixels, or raise if it cannot be."""
-    if not any(name in source for name in PIXELS):
+def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
+    """Give what the header says about the pixels, or raise if it cannot be; ``pixels`` says that they were read too."""
+    if pixels and not any(name in source for name in PIXELS):
         raise FormatError(
             f"{str(path)!r} holds no pixels ({word(source, 'Modality') or 'no modality'}). Give an image."
         )
@@ -108,7 +108,7 @@ def shape_of(path: Path, source: Dataset) -> Shape:
             raise FormatError(f"{str(path)!r} gives {name} as {value}. Copy it again: its header is damaged.")
         return int(value)
 
-    is_float = "PixelData" not in source
+    is_float = pixels and "PixelData" not in source
     bits = whole("BitsAllocated", 64 if "DoubleFloatPixelData" in source else 32 if is_float else None)
     stored = whole("BitsStored", bits)
     found = Shape(

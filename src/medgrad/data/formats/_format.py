@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..grid import Grid
 from ..types import Image, LabelMap
 
@@ -15,6 +17,30 @@ def one_item(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """What an image is, as far as memory is concerned: its grid, its channels, and the bytes of an element.
+
+    ``beside`` are the bytes of an element that reading takes for a while, beside those that stay.
+    """
+
+    grid: Grid
+    channels: int = 1
+    bytes: int = 4
+    beside: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes of all elements."""
+        return int(np.prod(self.grid.shape)) * self.channels * self.bytes
+
+
+def unknown(path: Path, item: str) -> Extent | None:
+    """What an image will be is known only when it has been read."""
+    del path, item
+    return None
+
+
+@dataclass(frozen=True)
 class Format:
     """How files of one kind are told, read and written.
 
@@ -22,7 +48,8 @@ class Format:
     files, never at the name alone, and never raises. ``items`` lists what a file holds. ``read`` takes a path and an
     item. ``read_labels`` also takes the grid of the image that the labels belong to: contours need it, a label map
     with a grid of its own does not. ``write`` takes a path and what to write. None means that it cannot be done.
-    ``extra`` names the extra that must be installed.
+    ``extra`` names the extra that must be installed. ``extent`` tells by the header alone what ``read`` will give, or
+    None where it cannot.
     Whatever is wrong with a file ends in a FormatError that names it.
     """
 
@@ -33,3 +60,4 @@ class Format:
     write: Callable[[Path, Image | LabelMap], None] | None = None
     items: Callable[[Path], list[str]] = one_item
     extra: str | None = None
+    extent: Callable[[Path, str], Extent | None] = unknown

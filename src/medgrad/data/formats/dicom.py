@@ -19,10 +19,10 @@ from ._damage import damage_told, native
 from ._dicom_file import LOOKED_AT, kind_of, number, open_dicom, word
 from ._dicom_frames import Frame, frames_of
 from ._dicom_index import SeriesInfo, is_localizer, series_in
-from ._dicom_pixels import Shape, pixels_of, promised_by
+from ._dicom_pixels import Shape, pixels_of, promised_by, shape_of
 from ._dicom_values import kind_of_values, prepared, rescaled, tell, uptake_factor
 from ._dicom_volume import Stack, stacked
-from ._format import Format
+from ._format import Extent, Format
 
 MODALITY = {"CT": "ct", "MR": "mr", "PT": "pet", "US": "us", "IVUS": "us"}
 MODALITY |= dict.fromkeys(("CR", "DX", "MG", "XA", "RF", "RG", "IO", "PX"), "xray")
@@ -132,15 +132,15 @@ def chosen(folder: Path, uid: str, told: list[str]) -> SeriesInfo:
     return every[0]
 
 
-def opened(path: Path) -> Opened:
-    """Read a file's header and find its pictures."""
-    source = open_dicom(path)
+def opened(path: Path, *, pixels: bool = True) -> Opened:
+    """Read a file's header, and its pixels if so asked, and find its pictures."""
+    source = open_dicom(path, pixels=pixels)
     with damage_told(path, "DICOM"):
         if "MOSAIC" in word(source, "ImageType").upper():
             raise FormatError(
                 f"{str(path)!r} is a mosaic of many slices in one picture. Turn it into NIfTI with dcm2niix."
             )
-        shape = promised_by(path, source)
+        shape = promised_by(path, source) if pixels else shape_of(path, source, pixels=False)
         return Opened(path, source, shape, tuple(frames_of(path, source, shape.frames)))
 
 
@@ -211,6 +211,42 @@ def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArra
     return array
 
 
+class UnseenError(Exception):
+    """Raised where only the pixels would tell."""
+
+
+def extent(path: Path, item: str = "") -> Extent | None:
+    """Tell what a series of plain grey slices will give by its headers; None where more must be known."""
+    uid, _, frame = item.partition(":")
+
+    def unseen(one: Frame, other: Frame) -> bool:
+        raise UnseenError(f"{one} and {other}")
+
+    with damage_told(path, "DICOM"):
+        files = [path] if path.is_file() else chosen(path, uid, []).files
+        heads = [opened(p, pixels=False) for p in files]
+        heads = without_scouts(heads, []) if len(heads) > 1 else heads
+        frames = [f for h in heads for f in h.frames]
+        if frame or not all(is_plain(h) for h in heads) or not all(f.position for f in frames):
+            return None
+        try:
+            stack = stacked(frames, repr(str(path)), unseen)
+        except UnseenError:
+            return None
+    first = heads[0].shape
+    stored = np.dtype(f"{'i' if first.signed else 'u'}{first.bits // 8}")
+    kind = kind_of_values([h.shape for h in heads], [f for v in stack.volumes for f in v if f], stored)
+    grid = Grid((first.columns, first.rows, len(stack.volumes[0])), as_rows(stack.affine), bool(frames[0].spacing))
+    return Extent(grid, len(stack.volumes), kind.itemsize, stored.itemsize)
+
+
+def is_plain(head: Opened) -> bool:
+    """Tell whether a picture is one of grey values that are stored as they are meant, but for a straight line."""
+    shape = head.shape
+    kept = shape.samples == 1 and shape.photometric.startswith("MONOCHROME") and shape.bits in (8, 16)
+    return kept and word(head.source, "Modality") != "PT" and "ModalityLUTSequence" not in head.source
+
+
 def flat(heads: Sequence[Opened], name: str, frame: str, told: list[str]) -> Image:
     """Give a picture that lies nowhere in the patient, or a film of them with its frames as channels."""
     if len(heads) > 1:
@@ -271,4 +307,4 @@ def tags_of(source: Dataset) -> dict[str, Any]:
     return tags
 
 
-THIS = Format((".dcm", ".dicom", ".ima"), claims, read, None, None, items)
+THIS = Format((".dcm", ".dicom", ".ima"), claims, read, None, None, items, extent=extent)

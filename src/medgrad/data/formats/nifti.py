@@ -16,7 +16,7 @@ from ...errors import FormatError
 from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
 from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
-from ._format import Format
+from ._format import Extent, Format
 
 GZIP = b"\x1f\x8b"
 PIECE = 1 << 22  # so much is read or scaled at a time
@@ -69,6 +69,21 @@ def read(path: Path, item: str = "") -> Image:
             return flat_image(values, matrix, measured=not bytes(header["descrip"]).startswith(UNMEASURED))
         array = values if values.shape[-1] > 1 else values[..., 0]
         return Image(array, Grid(shape, as_rows(matrix)), None, {}, tuple(told))
+
+
+def extent(path: Path, item: str = "") -> Extent | None:
+    """Tell what a file will give by its header."""
+    with damage_told(path, "NIfTI"), opened(path) as file:
+        header = read_header(path, file)
+    shape, rest = split_shape(path, header)
+    kind = np.dtype(header.get_data_dtype())
+    slope, intercept = header.get_slope_inter()
+    channels = (1 if item else int(np.prod(rest, dtype=np.int64))) * max(1, len(kind.names or ()))
+    one = kind.itemsize // max(1, len(kind.names or ()))
+    grid = Grid(shape, as_rows(affine_of(header, [])))
+    if slope is not None and not (slope == 1 and not intercept):
+        return Extent(grid, channels, 4, one)
+    return Extent(grid, channels, one, 0 if kind.isnative and not kind.names else one)
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -244,4 +259,4 @@ def storable(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-THIS = Format((".nii", ".nii.gz"), claims, read, None, write, items)
+THIS = Format((".nii", ".nii.gz"), claims, read, None, write, items, extent=extent)
