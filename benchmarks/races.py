@@ -24,7 +24,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 SETS: dict[str, tuple[str, float, dict[str, Any]]] = {
     "breast": ("cls_medmnist/breastmnist.npz", 1.5, {"allow_leak": True}),
     "hippo": ("seg3d_hippocampus", 3.0, {}),
-    "drive": ("seg2d_drive", 2.0, {"within": "fov"}),
+    "adrenal": ("cls_medmnist/adrenalmnist3d_trainval.npz", 1.5, {}),
 }
 ENTRANTS, SEEDS = "muon,adamw,momentum", 3
 
