@@ -52,16 +52,20 @@ def case(seed, size=60):
 
 @pytest.mark.parametrize(("blind", "wanted"), [(0, 0.0), (1, 0.25), (3, 0.5)])
 def test_the_smallest_overlap_that_is_not_worse(blind, wanted):
-    found = choose_overlap(trained(blind), [case(0), case(1)], 60)
+    found = choose_overlap(trained(blind), [case(n) for n in range(4)], 60)
     assert found.overlap == wanted
-    assert found.cases == 2
+    assert found.cases == 4
     assert found.aims[0.5] - found.aims[wanted] <= 0.001
     assert all(found.aims[0.5] - aim > 0.001 for o, aim in found.aims.items() if o < wanted)
 
 
 def test_only_cases_of_several_windows_count():
     assert choose_overlap(trained(1), [case(0, PATCH)], 60) is None
-    assert choose_overlap(trained(1), [case(0, PATCH), case(1)], 60).cases == 1
+    assert choose_overlap(trained(1), [case(0, PATCH), *(case(n) for n in range(5))], 60).cases == 5
+
+
+def test_few_cases_decide_nothing():
+    assert choose_overlap(trained(1), [case(n) for n in range(3)], 60) is None
 
 
 def test_only_labels_are_put_together():
@@ -79,12 +83,12 @@ def test_without_time_for_one_case_nothing_is_chosen(monkeypatch):
 def test_what_fits_into_the_time_is_measured(monkeypatch):
     ticks = iter(range(0, 100_000, 10))
     monkeypatch.setattr(overlap.time, "perf_counter", lambda: next(ticks))
-    assert choose_overlap(trained(1), [case(n) for n in range(50)], 400).cases in range(1, 10)
+    assert choose_overlap(trained(1), [case(n) for n in range(50)], 400).cases in range(4, 10)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return make_flat(tmp_path_factory.mktemp("overlap") / "data", size=40)
+    return make_flat(tmp_path_factory.mktemp("overlap") / "data", size=40, cases=20)
 
 
 @pytest.mark.parametrize("measured", [True, False])

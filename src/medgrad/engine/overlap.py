@@ -14,6 +14,8 @@ from .run import Trained
 from .teller import Teller
 
 OVERLAPS = (0.0, 0.25, 0.5)
+FEWEST = 4
+"""Fewer cases say too little: the overlap stays as it was."""
 SHARE, SECONDS = 0.02, 20.0
 """The share of the minutes of a run that this may take, and the seconds where steps were asked for."""
 WITHIN = 0.001
@@ -53,8 +55,8 @@ def with_overlap(trained: Trained, cases: Sequence[Prepared], teller: Teller) ->
 def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) -> Chosen | None:
     """Judge validation cases at several overlaps while time lasts, and give the smallest that is not worse.
 
-    Every case counts at all overlaps or at none. None if there is nothing to choose: no segmentation, no case of
-    several windows, or not the time for one.
+    Every case counts at all overlaps or at none. None if there is nothing to choose by: no segmentation, too few cases
+    of several windows, or not the time for them.
     """
     if trained.task.kind != "segmentation":
         return None
@@ -72,7 +74,7 @@ def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) 
         o: trained.task.summarise([j.row for j in rows]).get(trained.task.aim) for o, rows in judged.items() if rows
     }
     known = {o: float(aim) for o, aim in aims.items() if aim is not None}
-    if not known or len(known) < len(overlaps):
+    if len(known) < len(overlaps) or len(judged[overlaps[-1]]) < FEWEST:
         return None
     chosen = min(o for o, aim in known.items() if aim >= known[overlaps[-1]] - WITHIN)
     return Chosen(chosen, known, len(judged[chosen]), time.perf_counter() - began)
