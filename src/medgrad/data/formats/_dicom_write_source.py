@@ -54,19 +54,14 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
 
     A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
     """
-    from .dicom import Opened, chosen, opened, without_scouts
+    from .dicom import opened_all
 
     if grid.dims != 3:
         raise FormatError(
             f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "
             "Write the answer in another format, such as --as json."
         )
-    files = [source.path]
-    if source.path.is_dir():
-        files = list(chosen(source.path, source.item.partition(":")[0], []).files)
-    heads: list[Opened] = [opened(path) for path in files]
-    if len(heads) > 1:
-        heads = without_scouts(heads, [])
+    heads, _ = opened_all(source.path, source.item.partition(":")[0], [])
     found: dict[tuple[int, ...], Slice] = {}
     for head in heads:
         plain = without_pixels(head.path, head.source)

@@ -103,17 +103,20 @@ def read(path: Path, item: str = "") -> Image:
 def read_series(path: Path, uid: str, frame: str) -> Image:
     """Read one series of a file or a folder, or one frame of it."""
     told: list[str] = []
+    heads, name = opened_all(path, uid, told)
+    if all(f.position for h in heads for f in h.frames) and not frame:
+        return volume(heads, name, told)
+    return flat(heads, name, frame, told)
+
+
+def opened_all(path: Path, uid: str, told: list[str], *, pixels: bool = True) -> tuple[list[Opened], str]:
+    """Read the headers of a file, or of one series of a folder, scouts left out; and name it."""
     if path.is_file():
         files, name = [path], repr(str(path))
     else:
         series = chosen(path, uid, told)
         files, name = list(series.files), f"Series {series.series_uid} in {str(path)!r}"
-    heads = [opened(p) for p in files]
-    if len(heads) > 1:
-        heads = without_scouts(heads, told)
-    if all(f.position for h in heads for f in h.frames) and not frame:
-        return volume(heads, name, told)
-    return flat(heads, name, frame, told)
+    return without_scouts([opened(p, pixels=pixels) for p in files], told), name
 
 
 def chosen(folder: Path, uid: str, told: list[str]) -> SeriesInfo:
@@ -223,14 +226,12 @@ def extent(path: Path, item: str = "") -> Extent | None:
         raise UnseenError(f"{one} and {other}")
 
     with damage_told(path, "DICOM"):
-        files = [path] if path.is_file() else chosen(path, uid, []).files
-        heads = [opened(p, pixels=False) for p in files]
-        heads = without_scouts(heads, []) if len(heads) > 1 else heads
+        heads, name = opened_all(path, uid, [], pixels=False)
         frames = [f for h in heads for f in h.frames]
         if frame or not all(is_plain(h) for h in heads) or not all(f.position for f in frames):
             return None
         try:
-            stack = stacked(frames, repr(str(path)), unseen)
+            stack = stacked(frames, name, unseen)
         except UnseenError:
             return None
     first = heads[0].shape
