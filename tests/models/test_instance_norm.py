@@ -45,6 +45,13 @@ def test_few_channels_are_taken_together_only_while_answering():
         assert not is_worth_folding(given(8, 3, dtype=torch.float32))
 
 
+def test_bfloat16_is_normed_with_weights_in_float32():
+    x, ours = given(5, 3, dtype=torch.bfloat16), drawn(5)
+    exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x).double(), exact, rtol=0.02, atol=0.02)
+
+
 def test_no_digits_are_lost_that_torch_keeps():
     x, ours = given(4, 3, samples=1, dtype=torch.float32), drawn(4)
     exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)

@@ -83,10 +83,12 @@ def folding(channels: int, voxels: int) -> int:
 def is_worth_folding(x: Tensor) -> bool:
     """Tell whether torch's batch norm is slow for this: few channels, many voxels, channels last, on a processor.
 
-    Only while answering: the statistics have no backward pass.
+    Only while answering: the statistics have no backward pass. Not in bfloat16, in which they would be rounded.
     """
     channels, voxels = x.shape[1], x[0, 0].numel()
     if torch.is_grad_enabled() or x.device.type != "cpu" or channels % SLOW == 0 or channels * voxels < MANY:
+        return False
+    if x.dtype == torch.bfloat16:
         return False
     return x.movedim(1, -1).is_contiguous()
 
