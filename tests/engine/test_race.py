@@ -78,8 +78,8 @@ def test_what_follows_a_plus_are_gradients():
     assert changes["gradients"] == ({"name": "whole"}, {"name": "clipped"})
 
 
-@pytest.mark.parametrize(("best", "wanted", "tries"), [(0.1, 0.1, 3), (1.0, 1.0, 4), (10.0, 10.0, 4)])
-def test_the_grid_leads_one_further_at_its_edge(best, wanted, tries):
+@pytest.mark.parametrize(("best", "wanted", "tries"), [(0.1, 0.1, 3), (1.0, 1.0, 4), (10.0, 10.0, 5), (1e4, 1e3, 6)])
+def test_the_grid_leads_on_while_its_edge_is_best(best, wanted, tries):
     own, asked = Entrant("adamw").rate, []
 
     def tried(settings):

@@ -35,7 +35,9 @@ from .teller import Silent, Teller
 from .timing import FEWEST_CASES, time_steps
 
 GRID = (0.1, 0.316, 1.0, 3.16)
-"""The rates that are tried, as factors of an optimiser's own; the best at an edge leads one further."""
+"""The rates that are tried, as factors of an optimiser's own; the best at an edge leads further."""
+FURTHER = 3
+"""By at most so many more."""
 SEARCH = 0.25
 """The share of a run's minutes that each rate is tried for."""
 ROUNDS = 12
@@ -215,13 +217,15 @@ Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 
 
 def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> dict[str, Any]:
-    """Try an optimiser's own rate times each factor, and one further where the best is the first or the last."""
+    """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last."""
     figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
     best = max(figures, key=lambda f: figures[f])
     ordered = sorted(rates)
-    if len(ordered) > 1 and best in (ordered[0], ordered[-1]):
+    for _ in range(FURTHER if len(ordered) > 1 else 0):
+        if min(figures) < best < max(figures):
+            break
         ratio = ordered[1] / ordered[0]
-        beyond = best / ratio if best == ordered[0] else best * ratio
+        beyond = best / ratio if best == min(figures) else best * ratio
         (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
         best = max(figures, key=lambda f: figures[f])
     return {"rate": entrant.rate * best}

@@ -107,7 +107,7 @@ def orthogonal(stack: Tensor) -> Tensor:
 def muon(
     named: Named,
     *,
-    rate: float = 1e-3,
+    rate: float = 1e-2,
     decay: float = 1e-2,
     momentum: float = 0.95,
     betas: tuple[float, float] = (0.9, 0.999),
