@@ -18,7 +18,7 @@ from ..errors import Diverged, SettingError
 from ..prepare._step import build_steps
 from ..tasks._task import Task
 from ..trust.holm import holm
-from .cache import load_side
+from .cache import clear, load_side
 from .checkpoint import write_text
 from .device import choose, threads_kept
 from .evaluate import Row
@@ -251,11 +251,13 @@ def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> dict[str, Any]:
 
 
 def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
-    """Train one run and judge it on every validation case; one that was finished before is read."""
+    """Train one run and judge it on every validation case; one that was finished before at this rate is read."""
     path = ground.folder / name / "trial.json"
     if path.exists():
         known = json.loads(path.read_text())
-        return Trial(**known | {"curve": tuple(tuple(p) for p in known["curve"]), "rows": tuple(known["rows"])})
+        if known["rate"] == recipe.optimiser.get("rate", known["rate"]):
+            return Trial(**known | {"curve": tuple(tuple(p) for p in known["curve"]), "rows": tuple(known["rows"])})
+        clear(ground.folder / name)
     learner = ground.learner(name, recipe)
     learner.run.write_recipe(recipe)
     rate, seed, why = float(learner.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
