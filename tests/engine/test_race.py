@@ -33,6 +33,11 @@ def test_each_runs_from_every_seed_at_a_rate_of_its_own(raced):
         assert recipes[0] != recipes[1]
         tried = list((folder / "out" / row["entrant"]).glob("rate-*"))
         assert 4 <= len(tried) <= 7
+        (beaten,) = (folder / "out" / row["entrant"]).glob("final-*")
+        beaten = json.loads((beaten / "trial.json").read_text())
+        assert beaten["steps"] == row["steps"]
+        assert beaten["rate"] != row["rate"]
+        assert (beaten["figure"] or -1.0) <= row["by_seed"][0]
 
 
 def test_all_see_the_same_cases_in_the_same_order(raced):
@@ -97,7 +102,7 @@ def test_the_grid_leads_on_while_its_edge_is_best(best, wanted, tries):
         asked.extend(each["rate"] / own for each in settings)
         return [-abs(np.log10(each["rate"] / own / best)) for each in settings]
 
-    assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))["rate"] == pytest.approx(own * wanted)
+    assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))[0]["rate"] == pytest.approx(own * wanted)
     assert len(asked) == tries
 
 
@@ -109,7 +114,7 @@ def test_optuna_searches_rate_and_decay():
         asked.extend(settings)
         return [-abs(np.log10(each["rate"] / 3e-3)) for each in settings]
 
-    best = by_optuna(Entrant("adamw"), tried, 12)
+    (best,) = by_optuna(Entrant("adamw"), tried, 12)
     assert len(asked) == 12
     assert set(best) == {"rate", "decay"}
     assert best == min(asked, key=lambda each: abs(np.log10(each["rate"] / 3e-3)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -118,9 +119,9 @@ def race(
 ) -> dict[str, Any]:
     """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
 
-    Each rate of a small grid is tried for a quarter of that time, then the best runs from so many ``seeds``. With
-    ``trials`` the rate and the decay are searched by optuna instead. A race that was cut off goes on where it was.
-    ``where`` is "here", one run after another, or "ray", side by side on a cluster.
+    Each rate of a small grid is tried for a quarter of that time, the best two for all of it, then the better runs from
+    so many ``seeds``. With ``trials`` the rate and the decay are searched by optuna instead. A race that was cut off
+    goes on where it was. ``where`` is "here", one run after another, or "ray", side by side on a cluster.
     """
     teller = teller or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
@@ -207,17 +208,37 @@ def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> 
             found.append(trial.figure if trial.figure is not None else -1.0)
         return found
 
-    best = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
+    found = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
     steps = max(10, int(ground.seconds / each))
+    whole = recipe.with_training(steps=steps)
+    best = found[0] if len(found) == 1 else final(ground, entrant, whole, each, found, teller)
     write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
     return merged(recipe, {"optimiser": best}), steps, each
+
+
+def final(
+    ground: Field, entrant: Entrant, recipe: Recipe, each: float, found: Sequence[dict[str, Any]], teller: Teller
+) -> dict[str, Any]:
+    """Let the best of the short runs run whole, for those like high rates, and give the better; its run is kept."""
+    trials = []
+    for number, settings in enumerate(found):
+        name = f"{entrant.name}/final-{number}"
+        trials.append(run_once(ground, name, entrant.name, merged(recipe, {"optimiser": settings}), each))
+        teller.say(told(trials[-1], ground.task.aim))
+    best = max(range(len(trials)), key=lambda i: -1.0 if (figure := trials[i].figure) is None else figure)
+    clear(ground.folder / entrant.name / "seed-0")
+    shutil.move(ground.folder / entrant.name / f"final-{best}", ground.folder / entrant.name / "seed-0")
+    return found[best]
 
 
 Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 
 
-def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> dict[str, Any]:
-    """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last."""
+def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict[str, Any]]:
+    """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last.
+
+    Give the best two, the better first.
+    """
     figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
     best = max(figures, key=lambda f: figures[f])
     ordered = sorted(rates)
@@ -228,10 +249,10 @@ def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> dict[str,
         beyond = best / ratio if best == min(figures) else best * ratio
         (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
         best = max(figures, key=lambda f: figures[f])
-    return {"rate": entrant.rate * best}
+    return [{"rate": entrant.rate * f} for f in sorted(figures, key=lambda f: -figures[f])[:2]]
 
 
-def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> dict[str, Any]:
+def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> list[dict[str, Any]]:
     """Search the rate and, where there is one, the decay over three decades, by optuna's sampler."""
     from ..errors import need
 
@@ -247,7 +268,7 @@ def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> dict[str, Any]:
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     study.optimize(objective, n_trials=trials)
-    return dict(study.best_params)
+    return [dict(study.best_params)]
 
 
 def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
