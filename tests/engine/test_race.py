@@ -33,11 +33,12 @@ def test_each_runs_from_every_seed_at_a_rate_of_its_own(raced):
         assert recipes[0] != recipes[1]
         tried = list((folder / "out" / row["entrant"]).glob("rate-*"))
         assert 4 <= len(tried) <= 7
-        (beaten,) = (folder / "out" / row["entrant"]).glob("final-*")
-        beaten = json.loads((beaten / "trial.json").read_text())
-        assert beaten["steps"] == row["steps"]
-        assert beaten["rate"] != row["rate"]
-        assert (beaten["figure"] or -1.0) <= row["by_seed"][0]
+        beaten = [json.loads(p.read_text()) for p in (folder / "out" / row["entrant"]).glob("final-*/trial.json")]
+        assert len(beaten) in (1, 2)
+        for other in beaten:
+            assert other["steps"] == row["steps"]
+            assert other["rate"] != row["rate"]
+            assert (other["figure"] or -1.0) <= row["by_seed"][0]
 
 
 def test_all_see_the_same_cases_in_the_same_order(raced):
@@ -102,7 +103,9 @@ def test_the_grid_leads_on_while_its_edge_is_best(best, wanted, tries):
         asked.extend(each["rate"] / own for each in settings)
         return [-abs(np.log10(each["rate"] / own / best)) for each in settings]
 
-    assert by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))[0]["rate"] == pytest.approx(own * wanted)
+    found = [each["rate"] / own for each in by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))]
+    assert found[:2] == pytest.approx([wanted, wanted / 10])
+    assert found[2:] == pytest.approx([wanted * 10][: tries < 6])
     assert len(asked) == tries
 
 

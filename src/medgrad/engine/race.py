@@ -119,9 +119,10 @@ def race(
 ) -> dict[str, Any]:
     """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
 
-    Each rate of a small grid is tried for a quarter of that time, the best two for all of it, then the better runs from
-    so many ``seeds``. With ``trials`` the rate and the decay are searched by optuna instead. A race that was cut off
-    goes on where it was. ``where`` is "here", one run after another, or "ray", side by side on a cluster.
+    Each rate of a small grid is tried for a quarter of that time, the best and its neighbours for all of it, then the
+    best of these runs from so many ``seeds``. With ``trials`` the rate and the decay are searched by optuna instead. A
+    race that was cut off goes on where it was. ``where`` is "here", one run after another, or "ray", side by side on a
+    cluster.
     """
     teller = teller or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
@@ -219,7 +220,7 @@ def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> 
 def final(
     ground: Field, entrant: Entrant, recipe: Recipe, each: float, found: Sequence[dict[str, Any]], teller: Teller
 ) -> dict[str, Any]:
-    """Let the best of the short runs run whole, for those like high rates, and give the better; its run is kept."""
+    """Let those that did well in short runs run whole, and give the best; its run is kept."""
     trials = []
     for number, settings in enumerate(found):
         name = f"{entrant.name}/final-{number}"
@@ -237,7 +238,7 @@ Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict[str, Any]]:
     """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last.
 
-    Give the best two, the better first.
+    Give the best and its neighbours: in short runs now higher rates do better than in whole ones, now lower ones.
     """
     figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
     best = max(figures, key=lambda f: figures[f])
@@ -249,7 +250,10 @@ def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict
         beyond = best / ratio if best == min(figures) else best * ratio
         (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
         best = max(figures, key=lambda f: figures[f])
-    return [{"rate": entrant.rate * f} for f in sorted(figures, key=lambda f: -figures[f])[:2]]
+    ordered = sorted(figures)
+    place = ordered.index(best)
+    near = [best, *ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
+    return [{"rate": entrant.rate * factor} for factor in near]
 
 
 def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> list[dict[str, Any]]:
