@@ -135,9 +135,25 @@ def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
         torch.testing.assert_close(found[name], p.grad)
 
 
-def test_a_teacher_teaches_batches_in_parts(learning):
+def test_a_teacher_may_answer_about_the_first_samples_only(learning):
+    network, _, batch = learning
+    others, asked = torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), []
+
+    def own(inputs):
+        asked.append(inputs)
+        return others[: len(inputs)]
+
+    told, _ = after(gradients("taught", run="parent", share=0.5, warmth=1.0, teacher=lambda _run: own), learning)
+    assert torch.equal(asked[0], batch.inputs[:3])
+    said = network(batch.inputs)[:3].log_softmax(1)
+    apart = nn.functional.kl_div(said, others[:3].softmax(1), reduction="batchmean")
+    assert told["taught/loss"] == pytest.approx(apart.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
+def test_a_teacher_teaches_batches_in_parts(learning, share):
     others = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
-    taught = {"run": "parent", "teacher": lambda _run: lambda _: others}
+    taught = {"run": "parent", "share": share, "teacher": lambda _run: lambda inputs: others[: len(inputs)]}
     _, whole = after(gradients("taught", **taught), learning)
     _, parts = after(gradients("taught", inner=gradients("accumulated", parts=3), **taught), learning)
     for name, value in whole.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import Any, cast
 
 import torch
@@ -21,13 +22,15 @@ def taught(
     run: str = "",
     weight: float = 0.5,
     warmth: float = 2.0,
+    share: float = 1.0,
     teacher: Callable[[str], Teacher] | None = None,
     inner: Gradients | None = None,
 ) -> Gradients:
     """Learn from the truth and, by ``weight``, from the answers of the network of a ``run``.
 
     What a teacher says holds more than the truth: which errors are near ones. Chances are softened by ``warmth`` first.
-    Hinton et al., 2015. Without a run it changes nothing. ``teacher`` opens a run.
+    Hinton et al., 2015. Of each batch the teacher answers only about the first samples, a ``share`` of them, for it may
+    be much slower than its pupil. Without a run it changes nothing. ``teacher`` opens a run.
     """
     make = inner or plain()
     if not run:
@@ -37,9 +40,10 @@ def taught(
     says = teacher(run)
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        count = ceil(share * len(batch.inputs))
         with torch.no_grad():
-            said = says(batch.inputs)
-        pupil = cast(Task, Pupil(task, weight, warmth))
+            said = says(batch.inputs[:count])
+        pupil = cast(Task, Pupil(task, weight, warmth, count / len(batch.inputs)))
         told = make(model, pupil, Batch(batch.inputs, {**batch.target, TAUGHT: said}, batch.grids))
         return told | {"taught/loss": told[TAUGHT] / max(weight, 1e-9), "taught/own": loss_of(told) - told[TAUGHT]}
 
@@ -47,10 +51,13 @@ def taught(
 
 
 class Pupil:
-    """A task of which a part of the loss is how far an output is from what the target says was ``taught``."""
+    """A task of which a part of the loss is how far an output is from what the target says was ``taught``.
 
-    def __init__(self, task: Task, weight: float, warmth: float) -> None:
-        self.task, self.weight, self.warmth = task, weight, warmth
+    That is about the first ``share`` of a batch; of a part of the batch it may be about more of it, or about nothing.
+    """
+
+    def __init__(self, task: Task, weight: float, warmth: float, share: float = 1.0) -> None:
+        self.task, self.weight, self.warmth, self.share = task, weight, warmth, share
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
@@ -58,7 +65,10 @@ class Pupil:
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the terms of the task, and that of the teacher."""
         own = self.task.loss(output, {k: v for k, v in target.items() if k != TAUGHT})
-        apart = self.task.unlike(finest(output), target[TAUGHT], warmth=self.warmth)
+        said, all_of_it = target[TAUGHT], finest(output)
+        shown = all_of_it[: len(said)]
+        apart = self.task.unlike(shown, said, warmth=self.warmth) if len(said) else 0.0 * all_of_it.sum()
+        apart = apart * (len(said) / len(all_of_it) / self.share)
         return {**{k: (1 - self.weight) * v for k, v in own.items()}, TAUGHT: self.weight * apart}
 
 
