@@ -1,11 +1,14 @@
 """The recipe is one tree: written and read it stays the same, and a wrong key names the right one."""
 
+import json
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_set import make_folder
 
+from medgrad import fit
 from medgrad.engine.recipe import Recipe, Training, from_table, merged, read_recipe, to_toml, toml_value
 from medgrad.errors import MedgradError, SettingError
 
@@ -68,3 +71,21 @@ def test_what_is_no_toml_is_one_line(tmp_path):
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe[")
     with pytest.raises(SettingError, match="not a TOML file"):
         read_recipe(tmp_path / "r.toml")
+
+
+def test_who_names_a_rate_means_it_however_few_the_steps_are():
+    planned = Recipe(training=Training(brief=300))
+    assert merged(planned, {"optimiser": {"rate": 0.5}}).training.brief == 0
+    assert merged(planned, {"optimiser": {"rate": 0.5}, "training": {"brief": 9}}).training.brief == 9
+    assert merged(planned, {"optimiser": {"name": "sgd"}, "training": {"steps": 9}}).training.brief == 300
+
+
+@pytest.mark.parametrize(("brief", "times"), [(0, 1.0), (12, 1.5), (300, 3.0)])
+def test_a_run_of_few_steps_takes_longer_ones(tmp_path, brief, times):
+    data = make_folder(tmp_path / "data", cases=4)
+    (tmp_path / "own.toml").write_text(
+        (data / "recipe.toml").read_text().replace("batch = 2", f"batch = 2\nbrief = {brief}")
+    )
+    fit(str(data), out=tmp_path / "run", steps=8, recipe=tmp_path / "own.toml")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    assert max(line["rate"] for line in lines if "rate" in line) == pytest.approx(times * 1e-2, rel=0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,8 +91,8 @@ class Learner:
         self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
         self.done, self.best, self.best_step = 0, -np.inf, -1
 
-    def steps(self, upto: int, *, schedule_steps: int) -> Iterator[Step]:
-        """Learn from where it stands; ``upto`` ends early, the schedule runs over ``schedule_steps``."""
+    def steps(self, upto: int, *, schedule_steps: int, pace: float = 1.0) -> Iterator[Step]:
+        """Learn from where it stands; ``upto`` ends early, the schedule runs over ``schedule_steps``, times a pace."""
         for step in train(
             Mixed(self.network, self.place),
             self.task,
@@ -101,7 +101,7 @@ class Learner:
             gradients=build_gradients(
                 [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
             ),
-            schedule=self.schedule,
+            schedule=lambda done: pace * self.schedule(done),
             steps=schedule_steps,
             first=self.done,
             seed=self.recipe.training.seed,
@@ -219,7 +219,9 @@ def learn(
     for line in log.begin(learner.done):
         learner.health.hear(line)
         ended = learner.hear(line) or ended
-    left = learner.steps(training.steps, schedule_steps=training.steps) if learner.done < training.steps else ()
+    left: Iterable[Step] = ()
+    if learner.done < training.steps:
+        left = learner.steps(training.steps, schedule_steps=training.steps, pace=training.pace)
     for step, seen in watched(learner.network, () if ended else left, first=learner.done):
         ended = told(learner, log, line_of(step, seen), heed)
         if ended or learner.done % every == 0 or learner.done == training.steps:

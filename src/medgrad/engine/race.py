@@ -190,18 +190,18 @@ def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> 
     path = ground.folder / entrant.name / "rate.json"
     if path.exists():
         known = json.loads(path.read_text())
-        return merged(recipe, {"optimiser": known["optimiser"]}), known["steps"], known["seconds_a_step"]
+        return at(recipe, known["optimiser"]), known["steps"], known["seconds_a_step"]
     try:
         each, _ = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
     except Diverged:
-        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", merged(recipe, {"optimiser": {"rate": 1e-6}})))
+        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
     short = max(10, int(SEARCH * ground.seconds / each))
 
     def tried(asked: Sequence[Mapping[str, Any]]) -> list[float]:
         jobs = []
         for settings in asked:
             name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
-            changed = merged(recipe, {"optimiser": dict(settings)}).with_training(steps=short, validations=1)
+            changed = at(recipe, settings).with_training(steps=short, validations=1)
             jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
         found = []
         for trial in spread(run_once, ground, jobs, where=search.where):
@@ -214,7 +214,12 @@ def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> 
     whole = recipe.with_training(steps=steps)
     best = found[0] if len(found) == 1 else final(ground, entrant, whole, each, found, teller)
     write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
-    return merged(recipe, {"optimiser": best}), steps, each
+    return at(recipe, best), steps, each
+
+
+def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Give the recipe with other settings of its optimiser; runs of few steps stay as brisk as they were planned."""
+    return merged(recipe, {"optimiser": dict(settings)}).with_training(brief=recipe.training.brief)
 
 
 def final(
@@ -224,7 +229,7 @@ def final(
     trials = []
     for number, settings in enumerate(found):
         name = f"{entrant.name}/final-{number}"
-        trials.append(run_once(ground, name, entrant.name, merged(recipe, {"optimiser": settings}), each))
+        trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
         teller.say(told(trials[-1], ground.task.aim))
     best = max(range(len(trials)), key=lambda i: -1.0 if (figure := trials[i].figure) is None else figure)
     clear(ground.folder / entrant.name / "seed-0")

@@ -14,6 +14,8 @@ from ..errors import SettingError, nearest
 from ..tasks._task import Task
 
 Table = Mapping[str, Any]
+PACE = 3.0
+"""However few steps there are, they are not longer than so many times their rate."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Training:
     drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
     There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time). ``threads``
     is how many of the processor's are used (0: as many as make a step quick, which are fewer on a machine that others
-    use too).
+    use too). A run of fewer steps than ``brief`` takes longer ones: by as much as it has fewer, at most three times.
     """
 
     steps: int = 0
@@ -40,17 +42,27 @@ class Training:
     seed: int = 0
     precision: str = "auto"
     threads: int = 0
+    brief: int = 0
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
         most = {"foreground": 1, "balance": 1, "average": 1}
-        for name, low in {**least, "validation_cases": 0, "seed": 0}.items():
+        for name, low in {**least, "validation_cases": 0, "seed": 0, "brief": 0}.items():
             value, high = getattr(self, name), most.get(name)
             if value < low or (high is not None and value > high):
                 between = f"at least {low}" if high is None else f"from {low} to {high}"
                 raise SettingError(f"{name!r} in [training] is {between}, but it is {value}.")
         if any(not isinstance(size, int) or size < 1 for size in self.patch):
             raise SettingError(f"'patch' in [training] has a whole number an axis, above 0, but it is {self.patch}.")
+
+    @property
+    def pace(self) -> float:
+        """By how much steps are longer than their rate says, since there are few.
+
+        >>> [Training(steps=n, brief=300).pace for n in (60, 150, 600)]
+        [3.0, 2.0, 1.0]
+        """
+        return min(PACE, max(1.0, self.brief / max(1, self.steps)))
 
 
 @dataclass(frozen=True)
@@ -212,8 +224,13 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def merged(recipe: Recipe, changes: Table) -> Recipe:
-    """Give the recipe with a person's tables laid over it: what they name is replaced, the rest stays."""
+    """Give the recipe with a person's tables laid over it: what they name is replaced, the rest stays.
+
+    Who names a rate means that rate, however few the steps are.
+    """
     table = asdict(recipe)
+    if "rate" in changes.get("optimiser", {}):
+        table["training"] |= {"brief": 0}
     for key, value in changes.items():
         old = table.get(key)
         renames = (
