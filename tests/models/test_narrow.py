@@ -77,6 +77,16 @@ def test_no_layer_becomes_wider():
         narrowed(nn.Sequential(nn.Linear(4, 3)), {"0": [4, 5]})
 
 
+def test_a_part_without_any_width_is_left_out():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))
+    smaller = narrowed(net, {"1": []})
+    x = torch.randn(3, 4)
+    assert torch.equal(smaller(x), net[2](net[0](x)))
+    assert set(smaller.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    with pytest.raises(SettingError, match="no part"):
+        narrowed(net, {"3": []})
+
+
 def test_what_was_frozen_stays_so():
     net = nn.Sequential(nn.Linear(4, 3))
     net[0].bias.requires_grad_(False)
@@ -94,7 +104,7 @@ def test_widths_that_do_not_fit_are_told(wanted, said):
         narrowed(nn.Sequential(nn.Linear(4, 3)), wanted)
 
 
-SMALL = {"down.0.0.0": (1, 5, 1), "down.0.0.1": (5,), "down.0.1.0": (5, 8, 1)}
+SMALL = {"down.0.0.0": (1, 5, 1), "down.0.0.1": (5,), "down.0.1.0": (5, 8, 1), "join.0.1": ()}
 RECIPE = Recipe(
     task={"kind": "segmentation", "dims": 2, "labels": ("a",)},
     model={"name": "unet", "channels": (8, 16)},
@@ -114,7 +124,7 @@ def test_the_network_of_a_recipe_has_its_widths():
     assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 2, 8, 8)
 
 
-@pytest.mark.parametrize("wrong", [{"a": 5}, {"a": []}, {"a": [0]}, {"a": [1.5]}, {"a": [True]}])
+@pytest.mark.parametrize("wrong", [{"a": 5}, {"a": [0]}, {"a": [1.5]}, {"a": [True]}])
 def test_widths_that_are_no_whole_numbers_are_told(wrong):
     with pytest.raises(MedgradError, match="whole numbers above 0"):
         Recipe(widths=wrong)

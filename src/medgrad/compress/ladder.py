@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil, log
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -21,7 +23,10 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Child, Ground
 from .channels import What, chosen, cut, importance
+from .cost import cost_of
+from .criteria._criterion import loss_of_part, still
 from .graph import graph_of
+from .layers import dispensable, merged_widths, without
 
 WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
 STRIDE = 0.4
@@ -30,6 +35,8 @@ LAST = 3.0
 """The last rung learns so many times longer than each before it."""
 SHOWN = 24
 """So many batches tell a criterion what matters."""
+TRIED = 6
+"""So many batches tell what the loss is without a layer."""
 HALVINGS = 7
 """So often is the interval halved in which the share of the work lies that takes so much of the time."""
 
@@ -66,7 +73,7 @@ class Goal:
 class Choice:
     """How the channels that go are chosen, and that each layer keeps at least so many, a ``multiple`` of a number.
 
-    ``relative`` holds the channels of a layer only against one another.
+    ``relative`` holds the channels of a layer only against one another. Before any channel so many whole ``layers`` go.
     """
 
     criterion: str = "taylor"
@@ -74,6 +81,7 @@ class Choice:
     relative: bool = False
     least: int = 4
     multiple: int = 1
+    layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ def climb(ground: Ground, goal: Goal, choice: Choice, ladder: Ladder, folder: Pa
     shares = [goal.share ** ((i + 1) / count) for i in range(count)]
     parts = [*[1.0] * (count - 1), LAST]
     recipe, network, found = ground.recipe, ground.network, list[Child]()
+    if choice.layers and not Run(folder / "0").has_begun:
+        network, recipe = shallower(ground, goal, choice.layers, folder)
     for number, share in enumerate(shares):
         last = number == count - 1
         ground.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
@@ -108,6 +118,27 @@ def climb(ground: Ground, goal: Goal, choice: Choice, ladder: Ladder, folder: Pa
             ground.teller.say("That is too small, so the search ends here.")
             break
     return found
+
+
+def shallower(ground: Ground, goal: Goal, count: int, folder: Path) -> tuple[nn.Module, Recipe]:
+    """Leave whole layers out of the parent: those without which its loss grows least for what they cost."""
+    learner = Learner(Run(folder / "seen"), ground.recipe, ground.task, ground.train, ground.valid, ground.place)
+    batches = list(islice(learner.batches(0), TRIED))
+
+    def damage(network: nn.Module) -> float:
+        network = deepcopy(network).to(ground.place.device)
+        with still(network), torch.no_grad():
+            return sum(float(loss_of_part(network, ground.task, batch)) for batch in batches) / len(batches)
+
+    def cost(network: nn.Module) -> float:
+        if goal.what == "milliseconds":
+            return ground.timed(network)
+        return float(getattr(cost_of(network, ground.example), goal.what))
+
+    gone = dispensable(ground.network, ground.example, count, damage=damage, cost=cost)
+    ground.teller.say(f"Left out whole: {', '.join(gone) or 'nothing, for no layer can be'}.")
+    recipe = replace(ground.recipe, widths=merged_widths(ground.recipe.widths, dict.fromkeys(gone, ())))
+    return without(ground.network, gone), recipe
 
 
 def shrink(
@@ -124,26 +155,26 @@ def shrink(
     graph = graph_of(network, ground.example)
     weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
 
-    def without(what: What, part: float) -> tuple[nn.Module, dict[str, list[int]]]:
+    def smaller_by(what: What, part: float) -> tuple[nn.Module, dict[str, list[int]]]:
         gone = chosen(graph, weigh, target=part, cost=what, least=choice.least, multiple=choice.multiple)
         return cut(network, gone)
 
     if goal.what == "milliseconds":
-        smaller, widths = within_time(ground, goal.share * ground.milliseconds, without)
+        smaller, widths = within_time(ground, goal.share * ground.milliseconds, smaller_by)
     else:
         what: What = goal.what  # type: ignore[assignment]
         left = goal.share * getattr(ground.cost, what) / graph.costs[what].whole
-        smaller, widths = without(what, min(1.0, left))
+        smaller, widths = smaller_by(what, min(1.0, left))
     write_child(ground, recipe, smaller, widths, run, ladder)
 
 
-def within_time(ground: Ground, limit: float, without: Any) -> tuple[nn.Module, dict[str, list[int]]]:
+def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Module, dict[str, list[int]]]:
     """Find the largest network that answers within so many milliseconds, by halving the interval of its work."""
     low, high, best = 0.0, 1.0, None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
-            found = without("flops", middle)
+            found = smaller_by("flops", middle)
         except SettingError:  # smaller than it can be
             low = middle
             continue
@@ -168,10 +199,10 @@ def write_child(
     child = replace(
         recipe,
         task=ground.task.settings(),
-        widths={**recipe.widths, **widths},
+        widths=merged_widths(recipe.widths, widths),
         start={"weights": str(begin.resolve())},
         gradients=(*(teaching if ladder.taught and can_be_taught(ground) else ()), *own),
-    ).with_training(steps=0, threads=0, seed=recipe.training.seed + ladder.seed)
+    ).with_training(steps=0, threads=0, brief=0, seed=recipe.training.seed + ladder.seed)
     run.write_recipe(child)
 
 

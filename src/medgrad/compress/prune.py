@@ -90,7 +90,7 @@ def widths_before(ground: Ground, child: Child) -> dict[str, list[int]]:
     from ..models._narrow import widths
 
     whole = widths(ground.network)
-    return {name: whole[name] for name in child.widths}
+    return {name: whole.get(name, []) for name in child.widths}
 
 
 def finish(ground: Ground, best: Child, folder: Path, told: Mapping[str, Any], began: str) -> None:

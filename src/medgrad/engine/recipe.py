@@ -87,7 +87,7 @@ class Recipe:
     which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
     where it is absent, or its name is "none", the model learns by descent. ``start`` names learned ``weights`` to begin
     with and, by how their names begin, ``only`` which. ``widths`` are those of layers, by name, that have others than
-    the settings of the model give them, since channels were cut from it.
+    the settings of the model give them, since channels were cut from it; a part that has none at all is left out.
     """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
@@ -117,11 +117,7 @@ class Recipe:
         if self.start and not self.start.get("weights"):
             raise SettingError("[start] names no 'weights'. Give a run or a .safetensors file.")
         for layer, numbers in self.widths.items():
-            if (
-                not isinstance(numbers, (list, tuple))
-                or not numbers
-                or any(type(n) is not int or n < 1 for n in numbers)
-            ):
+            if not isinstance(numbers, (list, tuple)) or any(type(n) is not int or n < 1 for n in numbers):
                 raise SettingError(f"{layer!r} in [widths] is a list of whole numbers above 0, but it is {numbers!r}.")
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")

@@ -53,15 +53,25 @@ def width_of(module: nn.Module) -> list[int]:
 def narrowed(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module:
     """Give a copy of a network in which some layers, by their names, are narrower; the others stay as they are.
 
+    What has no width at all is left out: a layer, or a part of several, that gives what comes in another value but no
+    other shape.
+
     A network that is new begins as it would have if it had been made so: what is left of each weight is scaled to the
     fewer numbers that come in. One that has learned is to be filled with the weights that fit.
 
     >>> narrowed(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), {"0": [4, 1], "1": [1, 2]})[0]
     Linear(in_features=4, out_features=1, bias=True)
+    >>> narrowed(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), {"1": []})[1]
+    Identity()
     """
     model = deepcopy(model)
+    for name in (n for n, numbers in wanted.items() if not numbers):
+        parts = [n for n, _ in model.named_modules() if n]
+        if name not in parts:
+            raise SettingError(f"[widths] leaves {name!r} out, which is no part of this network.{nearest(name, parts)}")
+        model.set_submodule(name, nn.Identity())
     known = widths(model)
-    for name, numbers in wanted.items():
+    for name, numbers in ((n, numbers) for n, numbers in wanted.items() if numbers):
         if name not in known:
             raise SettingError(f"[widths] names {name!r}, which is no layer of this network.{nearest(name, known)}")
         if len(numbers) != len(known[name]) or any(not 0 < n <= k for n, k in zip(numbers, known[name], strict=False)):

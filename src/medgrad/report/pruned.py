@@ -34,10 +34,12 @@ def words(found: Mapping[str, Any]) -> str:
     held = "is shown" if verdict["holds"] else "is <strong>not</strong> shown"
     missed = "" if found["reached"] else f" {text(found['target'])} was asked for and was <strong>not</strong> reached."
     bound = number(verdict["bound"], digits=4) if math.isfinite(verdict["bound"]) else "unknown"
+    left_out = gone(found)
+    layers = f" {plural(len(left_out), 'whole layer')} went before that." if left_out else ""
     return (
         f"<p>This network takes {left} parameters of its parent, {text(found['parent'])}. It was made by removing the "
         f"channels that matter least by {text(found['criterion'])}, in {plural(len(found['rungs']), 'step')}, each "
-        f"followed by learning.{missed} That it loses less than {found['margin']:g} {held}: it loses "
+        f"followed by learning.{layers}{missed} That it loses less than {found['margin']:g} {held}: it loses "
         f"{number(verdict['loss'], digits=4)}, at most {bound} (one-sided 95 %, paired over "
         f"{plural(verdict['n'], 'patient')} of the validation side, which also chose the weights).</p>"
     )
@@ -113,9 +115,16 @@ def layers(found: Mapping[str, Any]) -> str:
         for name in after
         if name in before and len(before[name]) > 1
     ]
+    whole = [f'<tr><th scope="row">{text(n)}</th><td></td><td class="number">left out</td></tr>' for n in gone(found)]
+    rows = whole + rows
     head = [column("Layer"), column("Channels in, out, before", number=True), column("now", number=True)]
     inside = table(head, rows)
     return f"<details><summary>Which layers went: {plural(len(rows), 'layer')}</summary>{inside}</details>"
+
+
+def gone(found: Mapping[str, Any]) -> list[str]:
+    """Name the layers that were left out whole."""
+    return [name for name, numbers in found["widths"].items() if not numbers]
 
 
 def shape(numbers: Sequence[int]) -> str:

@@ -1,0 +1,101 @@
+"""Whole layers are left out that change no shape, those first without which least is lost for what they cost."""
+
+import json
+
+import pytest
+import torch
+from small_networks import example, make
+from torch import nn
+
+from medgrad import fit, predict, prune
+from medgrad.compress.cost import cost_of
+from medgrad.compress.layers import dispensable, leavable, merged_widths, without
+from medgrad.engine.run import Run
+
+
+class Steps(nn.Module):
+    """Parts that multiply by a number and pass on."""
+
+    def __init__(self, *factors, wide=4):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Sequential(nn.Linear(wide, wide, bias=False), nn.Identity()) for _ in factors)
+        for part, factor in zip(self.parts, factors, strict=True):
+            part[0].weight.data = factor * torch.eye(wide)
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def test_those_go_first_without_which_least_is_lost():
+    net, x = Steps(1.0, 3.0, 1.1), torch.ones(2, 4)
+    wanted = net(x).detach()
+
+    def damage(network):
+        return float((network(x) - wanted).detach().square().mean())
+
+    def cost(network):
+        return float(cost_of(network, x).flops)
+
+    assert leavable(net, x) == ["parts.0", "parts.1", "parts.2"]
+    assert dispensable(net, x, 2, damage=damage, cost=cost) == ["parts.0", "parts.2"]
+    assert len(dispensable(net, x, 9, damage=damage, cost=cost)) == 3
+
+
+def test_the_dearer_of_two_that_do_nothing_goes_first():
+    net = nn.Sequential(Steps(1.0, wide=4), nn.Linear(4, 16), Steps(1.0, wide=16))
+    x = torch.ones(1, 4)
+    gone = dispensable(net, x, 1, damage=lambda _: 1.0, cost=lambda network: cost_of(network, x).flops)
+    assert gone == ["2.parts.0"]
+
+
+def test_what_stands_at_two_places_or_takes_two_values_stays():
+    shared = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    assert leavable(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 4)) == []
+
+
+@pytest.mark.parametrize(("kind", "dims"), [("unet none", 3), ("resnet", 2), ("vgg", 2)])
+def test_a_network_of_ours_answers_without_any_of_them(kind, dims):
+    net, x = make(kind, dims), example(kind, dims)
+    names = leavable(net, x)
+    assert names
+    for each in names:
+        smaller = without(net, [each])
+        assert smaller.eval()(x).shape == net.eval()(x).shape
+        assert cost_of(smaller, x).flops < cost_of(net, x).flops
+
+
+def test_nothing_is_told_of_what_lies_in_a_part_that_is_left_out():
+    assert merged_widths({"a.0": [3], "ab": [1]}, {"a": ()}) == {"ab": [1], "a": ()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    from tiny_set import make_folder
+
+    folder = tmp_path_factory.mktemp("layers")
+    data = make_folder(folder / "data")
+    fit(str(data), out=folder / "run", steps=4)
+    words = {"target": "flops=0.5", "steps": 4, "least": 2, "reach": True, "controls": False}
+    prune(folder / "run", out=folder / "small", layers=1, **words)
+    return folder, words
+
+
+def test_a_run_without_a_layer_stands_by_itself(small):
+    folder, _ = small
+    told = json.loads((folder / "small" / "pruned.json").read_text())
+    gone = [name for name, numbers in told["widths"].items() if not numbers]
+    assert len(gone) == 1
+    assert told["rungs"][-1]["flops"] <= 0.5 * told["whole"]["flops"]
+    assert "1 whole layer went" in (folder / "small" / "report.html").read_text()
+    assert f'"{gone[0]}" = []' in (folder / "small" / "recipe.toml").read_text()
+    answers = predict(folder / "small", folder / "data" / "images" / "case_00.nii.gz", out=folder / "answers")
+    assert len(answers["answers"]) == 1
+
+
+def test_it_can_be_pruned_again(small):
+    folder, words = small
+    prune(folder / "small", out=folder / "smaller", layers=1, **words)
+    left = Run(folder / "smaller").recipe().widths
+    assert sum(not numbers for numbers in left.values()) == 2
