@@ -37,6 +37,8 @@ from .timing import FEWEST_CASES, time_steps
 
 GRID = (0.1, 0.316, 1.0, 3.16)
 """The rates that are tried, as factors of an optimiser's own; the best at an edge leads further."""
+SHOWN = 0.05
+"""Another rate than an optimiser's own is taken where chance would do as well in less than this share of cases."""
 FURTHER = 3
 """By at most so many more."""
 SEARCH = 0.25
@@ -119,10 +121,10 @@ def race(
 ) -> dict[str, Any]:
     """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
 
-    Each rate of a small grid is tried for a quarter of that time, the best and its neighbours for all of it, then the
-    best of these runs from so many ``seeds``. With ``trials`` the rate and the decay are searched by optuna instead. A
-    race that was cut off goes on where it was. ``where`` is "here", one run after another, or "ray", side by side on a
-    cluster.
+    Each rate of a small grid is tried for a quarter of that time, the best, its neighbours and the optimiser's own for
+    all of it; its own then runs from so many ``seeds``, or one that is shown to be better. With ``trials`` the rate and
+    the decay are searched by optuna instead. A race that was cut off goes on where it was. ``where`` is "here", one run
+    after another, or "ray", side by side on a cluster.
     """
     teller = teller or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
@@ -225,16 +227,36 @@ def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 def final(
     ground: Field, entrant: Entrant, recipe: Recipe, each: float, found: Sequence[dict[str, Any]], teller: Teller
 ) -> dict[str, Any]:
-    """Let those that did well in short runs run whole, and give the best; its run is kept."""
+    """Let what did well in short runs, and the optimiser's own rate, run whole; its own stays unless one is better.
+
+    That one is better must be shown by the paired test, or chance would choose. The run of what is chosen is kept.
+    """
+    every = [*found, *([] if any(is_close(f["rate"], entrant.rate) for f in found) else [{"rate": entrant.rate}])]
     trials = []
-    for number, settings in enumerate(found):
+    for number, settings in enumerate(every):
         name = f"{entrant.name}/final-{number}"
         trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
         teller.say(told(trials[-1], ground.task.aim))
-    best = max(range(len(trials)), key=lambda i: -1.0 if (figure := trials[i].figure) is None else figure)
+    place = shown_best(ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate)))
     clear(ground.folder / entrant.name / "seed-0")
-    shutil.move(ground.folder / entrant.name / f"final-{best}", ground.folder / entrant.name / "seed-0")
-    return found[best]
+    shutil.move(ground.folder / entrant.name / f"final-{place}", ground.folder / entrant.name / "seed-0")
+    return every[place]
+
+
+def is_close(one: float, other: float) -> bool:
+    """Tell whether two rates are one, however they were computed."""
+    return abs(one - other) < 0.01 * other
+
+
+def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
+    """Choose the best of some runs, but the ``own`` one unless that is shown to be worse."""
+    figures = [-1.0 if t.figure is None else t.figure for t in trials]
+    best = max(range(len(trials)), key=lambda i: figures[i])
+    if best == own or figures[own] < 0:
+        return best
+    patients = [p.original.patient or p.original.id for p in ground.valid]
+    test = paired(ground.task, [trials[own].rows], [trials[best].rows], patients)
+    return best if test["p"] < SHOWN else own
 
 
 Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
