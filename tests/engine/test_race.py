@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
+from medgrad.engine.entrant import Entrant, by_grid, by_optuna
 from medgrad.engine.over_seeds import estimate, paired
-from medgrad.engine.race import Entrant, Trial, by_grid, by_optuna, curve_of, shown_best
+from medgrad.engine.race import Trial, curve_of, shown_best
 from medgrad.report.race import race_page, verdict
 from medgrad.tasks.classification import Classification
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
-from .. import registry
 from ..data import Cohort
 from ..data.split import split as make_split
 from ..errors import Diverged, SettingError
@@ -22,6 +22,7 @@ from ..trust.holm import holm
 from .cache import clear, load_side
 from .checkpoint import write_text
 from .device import choose, threads_kept
+from .entrant import GRID, Entrant, Search, by_grid, by_optuna
 from .evaluate import Row
 from .facts import gather
 from .learn import Learner, learn
@@ -35,38 +36,14 @@ from .spread import Where, spread
 from .teller import Silent, Teller
 from .timing import FEWEST_CASES, time_steps
 
-GRID = (0.1, 0.316, 1.0, 3.16)
-"""The rates that are tried, as factors of an optimiser's own; the best at an edge leads further."""
 SHOWN = 0.05
 """Another rate than an optimiser's own is taken where chance would do as well in less than this share of cases."""
-FURTHER = 3
-"""By at most so many more."""
+TURNS = 3
+"""So often is a step of each entrant timed."""
 SEARCH = 0.25
 """The share of a run's minutes that each rate is tried for."""
 ROUNDS = 12
 """How often the curve of a run is measured."""
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """What races: an optimiser and, after ``+``, ways of making gradients, such as ``sgd+whole``."""
-
-    name: str
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """What is laid over the plan."""
-        optimiser, *gradients = self.name.split("+")
-        found: dict[str, Any] = {"optimiser": {"name": optimiser}}
-        if gradients:
-            found["gradients"] = tuple({"name": g} for g in gradients)
-        return found
-
-    @property
-    def rate(self) -> float:
-        """The optimiser's own rate, about which is searched."""
-        make = registry.find("descent.optimisers", self.name.split("+")[0])
-        return float(registry.settings(make)["rate"])
 
 
 @dataclass(frozen=True)
@@ -132,8 +109,10 @@ def race(
         raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
     ground = prepare_field(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, teller)
     chosen: dict[str, tuple[Recipe, int, float]] = {}
+    seconds = timed_in_turns(ground, [e for e in entrants if not rate_file(ground, e).exists()])
     for entrant in entrants:
-        chosen[entrant.name] = qualify(ground, entrant, Search(rates, trials, where), teller)
+        each = seconds.get(entrant.name, 0.0)
+        chosen[entrant.name] = qualify(ground, entrant, each, Search(rates, trials, where), teller)
     jobs = []
     for number in range(seeds):
         for name, (recipe, steps, each) in chosen.items():
@@ -177,26 +156,32 @@ def prepare_field(
     return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=shown))
 
 
-@dataclass(frozen=True)
-class Search:
-    """How a rate is looked for: by the factors of a grid, or by so many trials of optuna."""
-
-    rates: Sequence[float] = GRID
-    trials: int = 0
-    where: Where = "here"
+def rate_file(ground: Field, entrant: Entrant) -> Path:
+    """Say where the rate that was found for an entrant is kept."""
+    return ground.folder / entrant.name / "rate.json"
 
 
-def qualify(ground: Field, entrant: Entrant, search: Search, teller: Teller) -> tuple[Recipe, int, float]:
+def timed_in_turns(ground: Field, entrants: Sequence[Entrant]) -> dict[str, float]:
+    """Time a step of each entrant in seconds, the median of several turns: all are to meet the same weather."""
+    found: dict[str, list[float]] = {e.name: [] for e in entrants}
+    for _ in range(TURNS):
+        for entrant in entrants:
+            recipe = merged(ground.recipe, entrant.changes)
+            try:
+                each, _ = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
+            except Diverged:
+                each, _ = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
+            found[entrant.name].append(each)
+    return {name: median(seconds) for name, seconds in found.items()}
+
+
+def qualify(ground: Field, entrant: Entrant, each: float, search: Search, teller: Teller) -> tuple[Recipe, int, float]:
     """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
     recipe = merged(ground.recipe, entrant.changes)
-    path = ground.folder / entrant.name / "rate.json"
+    path = rate_file(ground, entrant)
     if path.exists():
         known = json.loads(path.read_text())
         return at(recipe, known["optimiser"]), known["steps"], known["seconds_a_step"]
-    try:
-        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
-    except Diverged:
-        each, _ = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
     short = max(10, int(SEARCH * ground.seconds / each))
 
     def tried(asked: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -257,49 +242,6 @@ def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
     patients = [p.original.patient or p.original.id for p in ground.valid]
     test = paired(ground.task, [trials[own].rows], [trials[best].rows], patients)
     return best if test["p"] < SHOWN else own
-
-
-Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
-
-
-def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict[str, Any]]:
-    """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last.
-
-    Give the best and its neighbours: in short runs now higher rates do better than in whole ones, now lower ones.
-    """
-    figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
-    best = max(figures, key=lambda f: figures[f])
-    ordered = sorted(rates)
-    for _ in range(FURTHER if len(ordered) > 1 else 0):
-        if min(figures) < best < max(figures):
-            break
-        ratio = ordered[1] / ordered[0]
-        beyond = best / ratio if best == min(figures) else best * ratio
-        (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
-        best = max(figures, key=lambda f: figures[f])
-    ordered = sorted(figures)
-    place = ordered.index(best)
-    near = [best, *ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
-    return [{"rate": entrant.rate * factor} for factor in near]
-
-
-def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> list[dict[str, Any]]:
-    """Search the rate and, where there is one, the decay over three decades, by optuna's sampler."""
-    from ..errors import need
-
-    optuna = need("optuna", extra="tune")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    make = registry.find("descent.optimisers", entrant.name.split("+")[0])
-
-    def objective(trial: Any) -> float:
-        asked = {"rate": trial.suggest_float("rate", entrant.rate * 0.03, entrant.rate * 30, log=True)}
-        if registry.settings(make).get("decay"):
-            asked["decay"] = trial.suggest_float("decay", 1e-5, 1e-1, log=True)
-        return tried([asked])[0]
-
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    study.optimize(objective, n_trials=trials)
-    return [dict(study.best_params)]
 
 
 def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
