@@ -2,6 +2,7 @@
 
 import pytest
 
+import medgrad
 from medgrad import registry
 from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
 
@@ -67,3 +68,9 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it():
 
 def test_no_hint_where_nothing_is_near():
     assert nearest("zzz", ["dice", "focal"]) == ""
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names("apps.verbs") if n != "export"])
+def test_each_verb_is_a_function_of_the_same_name(name):
+    """But for ``export``, whose name is that of a room."""
+    assert getattr(medgrad, name) is registry.find("apps.verbs", name)

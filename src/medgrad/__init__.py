@@ -18,13 +18,17 @@ PUBLIC = {
     "read": "data.formats",
     "write": "data.formats",
     "recognise": "data.layouts",
+    "apply": "apps.verbs.apply",
     "compare": "apps.verbs.compare",
+    "demo": "apps.verbs.demo",
     "evaluate": "apps.verbs.evaluate",
     "fit": "apps.verbs.fit",
     "look": "apps.verbs.look",
     "plan": "apps.verbs.plan",
     "predict": "apps.verbs.predict",
     "prune": "apps.verbs.prune",
+    "race": "apps.verbs.race",
+    "register": "apps.verbs.register",
 }
 
 __all__ = ["__version__", *PUBLIC]
