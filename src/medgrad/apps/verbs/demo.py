@@ -34,12 +34,13 @@ SHARES = {"segmentation": 0.40, "classification": 0.18, "detection": 0.16}
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "segmentation": {
         "task": {"loss_settings": {"batch": True, "weights": (1.0, 1.0, 1.0, 6.0, 6.0)}},
-        "training": {"foreground": 0.66, "average": 0.98},
+        "training": {"foreground": 0.66, "average": 0.98, "brief": 0},
     },
     "detection": {"training": {"batch": 1}},
 }
 """What is laid over the plan: nodules and lesions are small, so that in a few hundred steps they must weigh more.
 
+As they weigh more, they are found at the planned rate too, and steps need not be longer.
 A detector has time for a few dozen steps on a slow machine, so that they must be short.
 """
 
