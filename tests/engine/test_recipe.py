@@ -78,6 +78,8 @@ def test_who_names_a_rate_means_it_however_few_the_steps_are():
     assert merged(planned, {"optimiser": {"rate": 0.5}}).training.brief == 0
     assert merged(planned, {"optimiser": {"rate": 0.5}, "training": {"brief": 9}}).training.brief == 9
     assert merged(planned, {"optimiser": {"name": "sgd"}, "training": {"steps": 9}}).training.brief == 300
+    with pytest.raises(MedgradError):
+        merged(planned, {"optimiser": 5})
 
 
 @pytest.mark.parametrize(("brief", "times"), [(0, 1.0), (12, 1.5), (300, 3.0)])

@@ -225,7 +225,8 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
     Who names a rate means that rate, however few the steps are.
     """
     table = asdict(recipe)
-    if "rate" in changes.get("optimiser", {}):
+    optimiser = changes.get("optimiser")
+    if isinstance(optimiser, Mapping) and "rate" in optimiser:
         table["training"] |= {"brief": 0}
     for key, value in changes.items():
         old = table.get(key)
