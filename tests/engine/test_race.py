@@ -188,7 +188,7 @@ def test_the_verdict_claims_no_more_than_was_shown():
 @pytest.mark.parametrize(("sharpness", "wanted"), [(1.0, 0), (1.2, 0), (30.0, 1)])
 def test_an_optimisers_own_rate_stays_unless_another_is_shown_to_be_better(sharpness, wanted):
     made = [rows(0, 1.0), rows(1, sharpness)]
-    valid = [SimpleNamespace(original=SimpleNamespace(patient=str(n), id=str(n))) for n in range(len(made[0]))]
+    ground = SimpleNamespace(task=TASK, patients=[str(n) for n in range(len(made[0]))])
     trials = [Trial("adamw", 1.0, 0, 9, 1.0, TASK.summarise(r)[TASK.aim], rows=tuple(r)) for r in made]
-    assert shown_best(SimpleNamespace(task=TASK, valid=valid), trials, own=0) == wanted
-    assert shown_best(SimpleNamespace(task=TASK, valid=valid), [replace(trials[0], figure=None), trials[1]], own=0) == 1
+    assert shown_best(ground, trials, own=0) == wanted
+    assert shown_best(ground, [replace(trials[0], figure=None), trials[1]], own=0) == 1

@@ -58,6 +58,11 @@ class Field:
     seconds: float
     device: str | None = None
 
+    @property
+    def patients(self) -> list[str]:
+        """The patient of each validation case."""
+        return [p.original.patient or p.original.id for p in self.valid]
+
     def learner(self, name: str, recipe: Recipe) -> Learner:
         """Make what trains one run of the race, in a folder of its own."""
         place = choose(recipe.training.precision, self.device)
@@ -239,8 +244,7 @@ def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
     best = max(range(len(trials)), key=lambda i: figures[i])
     if best == own or figures[own] < 0:
         return best
-    patients = [p.original.patient or p.original.id for p in ground.valid]
-    test = paired(ground.task, [trials[own].rows], [trials[best].rows], patients)
+    test = paired(ground.task, [trials[own].rows], [trials[best].rows], ground.patients)
     return best if test["p"] < SHOWN else own
 
 
@@ -287,7 +291,7 @@ def told(trial: Trial, aim: str) -> str:
 
 def judged(ground: Field, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
     """Put the runs of each entrant together, order them, and test the first against each other one."""
-    patients = [p.original.patient or p.original.id for p in ground.valid]
+    patients = ground.patients
     aim = ground.task.aim
     every: dict[str, list[Trial]] = {}
     for trial in runs:
