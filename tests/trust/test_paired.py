@@ -101,6 +101,50 @@ def test_a_number_of_the_whole_set_is_compared_by_exchanging_patients():
     assert compare(weak, other, patients=people(80), pool_many=many, names=["auroc"], times=500)[0].p > 0.05
 
 
+def said(quality, y, rng, scale=lambda p: p):
+    p = scale(1 / (1 + np.exp(-rng.normal(size=len(y)) - quality * y)))
+    return [{"said/no": 1 - v, "said/yes": v, "truth/no": 1 - t, "truth/yes": t} for v, t in zip(p, y, strict=True)]
+
+
+def scored(rows, weights):
+    truth, said = (np.array([[r[f"{w}/{n}"] for n in ("no", "yes")] for r in rows]) for w in ("truth", "said"))
+    return metrics.judge_set_many(["auroc", "brier"], truth, said, weights, names=("no", "yes"))
+
+
+def comparison_of(a, b, times=500):
+    how = {"pool_many": scored, "placed": metrics.placed, "by_order": metrics.by_order, "better": metrics.better}
+    return {c.name: c for c in compare(a, b, patients=people(len(a)), times=times, **how)}
+
+
+def test_a_run_that_means_something_else_by_its_scores_is_tested_by_their_order():
+    y = (np.random.default_rng(3).random(120) < 0.5).astype(float)
+    weak, plain, other = (said(q, y, np.random.default_rng(5 + i)) for i, q in enumerate((1.0, 2.0, 2.0)))
+    small = [{**r, "said/yes": (v := r["said/yes"] ** 6), "said/no": 1 - v} for r in other]
+    same, moved = comparison_of(weak, other), comparison_of(weak, small)
+    assert moved["auroc"] == same["auroc"]
+    assert moved["brier"].p != same["brier"].p
+    assert moved["brier"].p == pytest.approx(brier_by_hand(weak, small, y), abs=0.05)
+    assert comparison_of(plain, small)["auroc"].p > 0.05
+
+
+def brier_by_hand(a, b, y):
+    apart = [
+        [(r["said/yes"] - t) ** 2 + (r["said/no"] - 1 + t) ** 2 for r, t in zip(rows, y, strict=True)]
+        for rows in (a, b)
+    ]
+    return stats.ttest_rel(*apart).pvalue
+
+
+@pytest.mark.slow
+def test_runs_of_one_quality_and_two_scales_differ_in_a_twentieth_of_the_trials():
+    found = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        y = (rng.random(60) < 0.5).astype(float)
+        found.append(comparison_of(said(1.0, y, rng), said(1.0, y, rng, lambda p: p**4), times=300)["auroc"].p <= 0.05)
+    assert 0.02 <= np.mean(found) <= 0.08
+
+
 def test_runs_over_different_cases_are_refused():
     with pytest.raises(ValueError, match="same cases"):
         compare(rows_of([1.0]), rows_of([1.0, 2.0]), patients=["a"])

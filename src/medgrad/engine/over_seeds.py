@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import bounds
+from ..metrics import bounds, by_order, placed
 from ..tasks._task import Task
 from ..trust.intervals import bootstrap
 from ..trust.paired import compare
@@ -62,7 +62,13 @@ def paired(task: Task, first: Runs, second: Runs, patients: Sequence[str]) -> di
         ]
         return {task.aim: np.mean(each, axis=0)}
 
-    found = compare(*ends, patients=list(patients) * many, names=[task.aim], pool_many=pool_many)[0]
+    def each_placed(rows: Sequence[Row]) -> list[Row]:
+        return [row for part in np.split(np.arange(len(rows)), many) for row in placed([rows[i] for i in part])]
+
+    people = list(patients) * many
+    found = compare(
+        *ends, patients=people, names=[task.aim], pool_many=pool_many, placed=each_placed, by_order=by_order
+    )[0]
     return {
         "difference": found.difference,
         "low": found.low,

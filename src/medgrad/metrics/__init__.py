@@ -16,6 +16,7 @@ from .. import registry
 from ..data.grid import Grid
 from ..data.types import Boxes, LabelMap
 from ._metric import Figure, Metric, Row, diagonal
+from ._places import placed
 from ._rows import means
 from ._scores import without_nan
 
@@ -26,10 +27,12 @@ __all__ = [
     "about",
     "better",
     "bounds",
+    "by_order",
     "judge",
     "judge_failed",
     "judge_set",
     "judge_set_many",
+    "placed",
     "pool",
     "pool_many",
     "unit",
@@ -81,6 +84,16 @@ def bounds(name: str) -> tuple[float, float] | None:
     """
     found = about(name)
     return found.bounds if found else None
+
+
+def by_order(name: str) -> bool:
+    """Tell whether of all scores just the order counts for a number.
+
+    >>> by_order("auroc"), by_order("brier")
+    (True, False)
+    """
+    found = about(name)
+    return found is not None and found.by_order
 
 
 def worst(name: str, grid: Grid | None = None) -> float | None:

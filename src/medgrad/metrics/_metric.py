@@ -21,7 +21,8 @@ class Figure:
 
     ``better`` is the direction; ``zero`` is for a signed number that is best at 0. ``unit`` is empty for a share.
     ``worst`` is what a failed case gets: a number, ``"diagonal"`` for the longest way through the image, or None where
-    nothing is worst, so that a failed case does not count. ``says`` is the definition, for the report.
+    nothing is worst, so that a failed case does not count. ``says`` is the definition, for the report. ``by_order``
+    tells that of the scores just their order counts.
     """
 
     better: Literal["higher", "lower", "zero"]
@@ -29,6 +30,7 @@ class Figure:
     worst: float | Literal["diagonal"] | None = 0.0
     unit: str = ""
     bounds: tuple[float, float] | None = (0.0, 1.0)
+    by_order: bool = False
 
 
 @dataclass(frozen=True)

@@ -120,13 +120,17 @@ THIS = Metric(
     compute=compute,
     pool=pool,
     figures={
-        **{f"ap@{w}": Figure("higher", f"{AREA} {HOW} {w}.") for w in TOLD},
+        **{f"ap@{w}": Figure("higher", f"{AREA} {HOW} {w}.", by_order=True) for w in TOLD},
         **{
-            f"map@{w}": Figure("higher", f"The mean of ap@{w} over the labels that have objects. {HOW} {w}.")
+            f"map@{w}": Figure(
+                "higher", f"The mean of ap@{w} over the labels that have objects. {HOW} {w}.", by_order=True
+            )
             for w in TOLD
         },
-        "ap": Figure("higher", f"{AREA} {HOW} 0.5, 0.55, ... 0.95; the mean over these ten."),
-        "map": Figure("higher", f"The mean of ap over the labels that have objects. {HOW} 0.5, 0.55, ... 0.95."),
+        "ap": Figure("higher", f"{AREA} {HOW} 0.5, 0.55, ... 0.95; the mean over these ten.", by_order=True),
+        "map": Figure(
+            "higher", f"The mean of ap over the labels that have objects. {HOW} 0.5, 0.55, ... 0.95.", by_order=True
+        ),
         "objects": OBJECTS,
         "said": Figure(
             "zero",

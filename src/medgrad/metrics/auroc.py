@@ -35,6 +35,7 @@ THIS = Metric(
             "The chance that a case of the class scores above one that is not, ties by half. Of the positive class "
             "where there are two, else the mean over the classes, each against the rest.",
             worst=None,
+            by_order=True,
         )
     },
 )

@@ -39,6 +39,7 @@ THIS = Metric(
             "Precision over all thresholds, each weighted by the recall that it adds. Of the positive class where "
             "there are two, else the mean over the classes.",
             worst=None,
+            by_order=True,
         )
     },
 )

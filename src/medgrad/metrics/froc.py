@@ -80,7 +80,9 @@ THIS = Metric(
     figures={
         **{
             f"sensitivity@{rate:g}fp": Figure(
-                "higher", f"Of all objects, the share found at {rate:g} false positives a case. {WHERE}"
+                "higher",
+                f"Of all objects, the share found at {rate:g} false positives a case. {WHERE}",
+                by_order=True,
             )
             for rate in RATES
         },
@@ -88,6 +90,7 @@ THIS = Metric(
             "higher",
             "The mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a case (the competition performance "
             f"metric); without a label, the mean over the labels that have objects. {WHERE}",
+            by_order=True,
         ),
         "objects": OBJECTS,
         "met": Figure(

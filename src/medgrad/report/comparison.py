@@ -23,9 +23,10 @@ DRAWN = (
 HOW = (
     "<p>Both runs answered the same cases, so every patient is compared with themselves. The p value is the share of "
     "all ways of exchanging the two answers to a patient that give so large a difference: all ways where there are at "
-    "most 12 patients, else ways drawn at random. It is corrected for the number of figures that were looked at (Holm "
-    "1979), and the verdict goes by the corrected one. That no difference is shown does not mean that both are equal: "
-    "the interval says how large a difference may be.</p>"
+    "most 12 patients, else ways drawn at random. Where just the order of scores counts, their places are exchanged. "
+    "It is corrected for the number of figures that were looked at (Holm 1979), and the verdict goes by the corrected "
+    "one. That no difference is shown does not mean that both are equal: the interval says how large a difference may "
+    "be.</p>"
 )
 
 

@@ -39,6 +39,12 @@ class Comparison:
     verdict: str = ""
 
 
+def never(name: str) -> bool:
+    """Take no number to be one for which just the order of scores counts."""
+    del name
+    return False
+
+
 def always_higher(name: str) -> str:
     """Take every number to be better when it is higher."""
     del name
@@ -53,6 +59,8 @@ def compare(
     names: Sequence[str] | None = None,
     pool_many: PoolMany | None = None,
     better: Callable[[str], str] = always_higher,
+    placed: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
+    by_order: Callable[[str], bool] = never,
     times: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -62,7 +70,8 @@ def compare(
     Without ``pool_many`` each column is averaged over the cases in which both runs have it. ``pool_many(rows,
     weights)`` makes the numbers of a whole set (an AUROC, a pooled F1) once for each row of weights. The test exchanges
     the two answers to a patient at random, all ways at once where there are few patients; the interval resamples
-    patients.
+    patients. Where just the order of scores counts (``by_order``), what is exchanged are their places among those of
+    the same run, as ``placed`` gives them: two runs that mean the same by 0.9 and by 0.4 are not to be mixed otherwise.
 
     >>> rows = [{"dice": v} for v in (0.70, 0.75, 0.80, 0.72, 0.66, 0.81)]
     >>> better = [{"dice": r["dice"] + 0.05} for r in rows]
@@ -80,7 +89,13 @@ def compare(
     shown = [name for name in (names if names is not None else a) if better(name) != "zero"]
     resampled = differences(many, draw(n, times, seed)[:, codes])
     left_out = differences(many, (1.0 - np.eye(n))[:, codes])
-    swapped = differences(many, single, exchange=exchanges(n, times, seed)[:, codes])
+    ways, swapped = exchanges(n, times, seed)[:, codes], dict[str, Numbers]()
+    ordered = [name for name in shown if placed and pool_many and by_order(name)]
+    if len(ordered) < len(shown):
+        swapped |= exchanged(rows_a, rows_b, pool_many, ways)
+    if placed and ordered:
+        by_place = exchanged(placed(rows_a), placed(rows_b), pool_many, ways)
+        swapped |= {name: by_place[name] for name in ordered}
     found = []
     for name in shown:
         gap = b[name] - a[name]
@@ -129,6 +144,15 @@ def differences(
         weights = np.broadcast_to(weights, exchange.shape)
     first, second = (gathered(many, side) for side in sides(weights, exchange))
     return {name: second[name] - first[name] for name in first}
+
+
+def exchanged(
+    rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None, ways: Numbers
+) -> dict[str, Numbers]:
+    """Give b minus a of each number where the answers to some patients are exchanged, in each of the ways."""
+    rows = [*rows_a, *rows_b]
+    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    return differences(many, np.ones((1, len(rows_a))), exchange=ways)
 
 
 def exchanges(n: int, times: int, seed: int) -> Numbers:

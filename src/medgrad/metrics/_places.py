@@ -1,0 +1,43 @@
+"""The scores of a set as places, first to last: what is left of them where just their order counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ._metric import Row
+from ._rows import labels_with
+
+SCORED = ("said", "met")
+"""What the numbers are called that are scores, or begin with them."""
+
+
+def placed(rows: Sequence[Row]) -> list[Row]:
+    """Give rows in which each score is one over its place among those of the same name in all rows; equal ones share.
+
+    >>> placed([{"said/a": 0.9}, {"said/a": 0.2}, {"said/a": 0.4}])
+    [{'said/a': 1.0}, {'said/a': 0.3333333333333333}, {'said/a': 0.5}]
+    >>> placed([{"met/a": "0.9:1 0.2:0"}, {"met/a": "0.4:-"}])
+    [{'met/a': '1:1 0.333333333:0'}, {'met/a': '0.5:-'}]
+    """
+    names = [f"{word}/{label}" for word in SCORED for label in labels_with(rows, word)]
+    every = {name: sorted({-s for row in rows for s, _ in parts(row.get(name))}) for name in names}
+    return [{n: by_place(v, every[n]) if n in every else v for n, v in row.items()} for row in rows]
+
+
+def parts(cell: float | str | None) -> list[tuple[float, str]]:
+    """Take a cell apart: scores, each with the word that stands behind it."""
+    if cell is None:
+        return []
+    if not isinstance(cell, str):
+        return [(float(cell), "")]
+    return [(float(score), word) for score, _, word in (part.partition(":") for part in cell.split())]
+
+
+def by_place(cell: float | str | None, scores: Sequence[float]) -> float | str | None:
+    """Give a cell with places among ``scores`` (the best first, negative) in the scores' stead."""
+    found = [(1 / (1 + int(np.searchsorted(scores, -score))), word) for score, word in parts(cell)]
+    if isinstance(cell, str):
+        return " ".join(f"{place:.9g}:{word}" for place, word in found)
+    return found[0][0] if found else None
