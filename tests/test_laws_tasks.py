@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from medgrad import registry
+from medgrad.compress.channels import chosen, cut, importance
+from medgrad.compress.cost import cost_of
+from medgrad.compress.graph import graph_of
 from medgrad.data import LabelMap
 from medgrad.descent.gradients import build_gradients, loss_of
 from medgrad.engine.answer import answer
@@ -214,6 +217,21 @@ def test_can_be_exported(task, cases):
     x = task.encode(cases[0]).inputs[None]
     program = torch.export.export(model, (x,))
     torch.testing.assert_close(program.module()(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", [k for k in KINDS if k[1] == 3], indirect=True, ids=lambda k: "-".join(map(str, k)))
+def test_can_be_pruned_and_learns_on(task, cases):
+    model, batch = network(task), stack([task.encode(c) for c in cases[:2]])
+    judge = registry.find("compress.criteria", "taylor")()
+    example, graph = batch.inputs[:1], graph_of(model, batch.inputs[:1])
+    scores = importance(graph.groups, judge(model, task, lambda: [batch]))
+    smaller, widths = cut(model, chosen(graph, scores, target=0.7, least=2))
+    assert widths
+    assert cost_of(smaller, example).flops <= 0.7 * cost_of(model, example).flops
+    with torch.no_grad():
+        assert finest(smaller(batch.inputs)).shape == finest(model(batch.inputs)).shape
+    losses = [s.loss for s in learn(task, cases, smaller)]
+    assert np.median(losses[-10:]) < 0.8 * np.mean(losses[:3])
 
 
 def test_steps_are_the_same_for_the_same_seed(task, cases):
