@@ -9,7 +9,8 @@ from typing import Any
 from ..engine.recipe import Recipe
 from ..engine.run import Run
 from ..errors import SettingError
-from ._ground import Child, Ground
+from ._ground import Ground, Part
+from ._parents import Child, Parents
 from .cost import cost_of
 from .ladder import Choice, Goal, Ladder, climb, learned
 
@@ -17,19 +18,22 @@ CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12
 
 
-def control(name: str, ground: Ground, goal: Goal, best: Child, ladder: Ladder, choice: Choice, folder: Path) -> Child:
-    """Make a network as small as the best one in another way, in the same time, with layers as narrow as may be."""
-    ground.teller.say(f"The control {name!r}.")
+def control(
+    name: str, parents: Parents, goal: Goal, best: Child, ladder: Ladder, choice: Choice, folder: Path
+) -> Child:
+    """Make what is as small as the best in another way, in the same time, with layers as narrow as may be."""
+    parents.teller.say(f"The control {name!r}.")
     if name == "narrow":
-        return narrow(ground, best, ladder, folder)
-    share = min(0.999, goal.of_cost(best) / goal.of_cost(ground))
+        each = zip(parents.grounds, best.parts, parents.places(folder), strict=True)
+        return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.grounds)) for g, b, at in each])
+    share = min(0.999, goal.of_cost(best) / goal.of_cost(parents))
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
     choice = replace(other, least=choice.least, multiple=choice.multiple)
-    made = climb(ground, Goal(goal.what, share), choice, replace(ladder, stops=False), folder)[-1]
+    made = climb(parents, Goal(goal.what, share), choice, replace(ladder, stops=False), folder)[-1]
     return replace(made, made=name)
 
 
-def narrow(ground: Ground, best: Child, ladder: Ladder, folder: Path) -> Child:
+def narrow(ground: Ground, best: Part, ladder: Ladder, folder: Path, share: float) -> Part:
     """Train a network of the same kind, narrow throughout, from nothing, for as long as the search took."""
     run = Run(folder)
     if not run.has_begun:
@@ -37,7 +41,7 @@ def narrow(ground: Ground, best: Child, ladder: Ladder, folder: Path) -> Child:
         recipe = replace(ground.recipe, task=ground.task.settings(), start={}, widths={}, gradients=own)
         recipe = replace(recipe, model=narrowed_to(ground, recipe, best.cost.flops))
         run.write_recipe(recipe.with_training(steps=0, threads=0))
-    return learned(ground, run, ladder, 1.0, "narrow")[0]
+    return learned(ground, run, ladder, share)[0]
 
 
 def narrowed_to(ground: Ground, recipe: Recipe, flops: int) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from ..engine.learn import Learner
 from ..engine.recipe import Recipe
 from ..engine.run import Run
 from ..errors import SettingError
-from ._ground import Child, Ground
+from ._ground import Ground, Part
+from ._parents import Child, Costly, Parents
 from .channels import What, chosen, cut, importance
 from .cost import cost_of
 from .criteria._criterion import loss_of_part, still
@@ -64,9 +65,9 @@ class Goal:
             raise SettingError(f"A target is {', '.join(WHAT)} and a share below 1, as in flops=0.1, not {text!r}.")
         return cls(WHAT[what], share)
 
-    def of_cost(self, child: Child | Ground) -> float:
+    def of_cost(self, costly: Costly) -> float:
         """Give what a network costs, in what the goal is about."""
-        return float(child.milliseconds if self.what == "milliseconds" else getattr(child.cost, self.what))
+        return float(costly.milliseconds if self.what == "milliseconds" else getattr(costly.cost, self.what))
 
 
 @dataclass(frozen=True)
@@ -97,25 +98,33 @@ class Ladder:
     seed: int = 0
 
 
-def climb(ground: Ground, goal: Goal, choice: Choice, ladder: Ladder, folder: Path) -> list[Child]:
-    """Go down rung by rung, and give every network on the way; after a bad one, one between it and the last good."""
+def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: Path) -> list[Child]:
+    """Go down rung by rung, all parents side by side, and give what came of them on each; a bad rung may be the last.
+
+    The time is parted equally between the parents.
+    """
     count = max(1, ceil(log(goal.share) / log(STRIDE)))
     shares = [goal.share ** ((i + 1) / count) for i in range(count)]
     parts = [*[1.0] * (count - 1), LAST]
-    recipe, network, found = ground.recipe, ground.network, list[Child]()
-    if choice.layers and not Run(folder / "0").has_begun:
-        network, recipe = shallower(ground, goal, choice.layers, folder)
+    whole, places, found = parents.grounds, parents.places(folder), list[Child]()
+    state = [(ground.network, ground.recipe) for ground in whole]
+    if choice.layers and not Run(places[-1] / "0").has_begun:
+        state = [shallower(g, goal, choice.layers, at) for g, at in zip(whole, places, strict=True)]
     for number, share in enumerate(shares):
         last = number == count - 1
-        ground.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
-        run = Run(folder / str(number))
-        shrink(ground, network, recipe, Goal(goal.what, share), choice, run, ladder)
-        child, network = learned(ground, run, ladder, parts[number] / sum(parts), choice.criterion)
-        recipe = run.recipe()
+        parents.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
+        part, made = parts[number] / sum(parts) / len(whole), []
+        for place, ground in enumerate(whole):
+            run = Run(places[place] / str(number))
+            shrink(ground, *state[place], Goal(goal.what, share), choice, run, ladder)
+            one, network = learned(ground, run, ladder, part)
+            state[place] = network, run.recipe()
+            made.append(one)
+        child = parents.child(choice.criterion, made)
         found.append(child)
-        ground.teller.say(f"{child.score:.4f}, its parent {ground.score:.4f}. {child.verdict}")
+        parents.teller.say(f"{child.score:.4f}, its parent {parents.score:.4f}. {child.verdict}")
         if ladder.stops and not child.verdict.holds and not last:
-            ground.teller.say("That is too small, so the search ends here.")
+            parents.teller.say("That is too small, so the search ends here.")
             break
     return found
 
@@ -211,12 +220,12 @@ def can_be_taught(ground: Ground) -> bool:
     return getattr(ground.task, "detector", "") != "two_stage"
 
 
-def learned(ground: Ground, run: Run, ladder: Ladder, share: float, made: str) -> tuple[Child, nn.Module]:
-    """Let the network of a recipe learn for a share of the time, and hold it against its parent."""
+def learned(ground: Ground, run: Run, ladder: Ladder, share: float) -> tuple[Part, nn.Module]:
+    """Let the network of a recipe learn for a share of the time, and tell what it costs and how it does."""
     recipe = run.recipe()
     if ladder.steps and not run.has_begun:
         recipe = recipe.with_training(steps=max(1, round(share * ladder.steps)))
     deadline = time.perf_counter() + 60 * share * ladder.minutes
     learner = Learner(run, recipe, ground.task, ground.train, ground.valid, ground.place)
     descend(learner, Way(deadline, len(tests_of(ground.cohort)), ground.device), ground.teller)
-    return ground.child(made, run)
+    return ground.part(run)

@@ -14,16 +14,18 @@ import torch
 from ..engine.cache import clear
 from ..engine.checkpoint import write_text
 from ..engine.device import threads_kept
+from ..engine.evaluate import Judged
 from ..engine.fit import conclude_run, now, settle
 from ..engine.home import recorded
-from ..engine.recipe import Recipe
 from ..engine.record import machine, write_cohort
 from ..engine.run import Run
 from ..engine.teller import Silent, Teller
 from ..errors import SettingError
+from ..models._narrow import widths
 from ..version import VERSION
 from ._controls import CONTROLS, control
-from ._ground import Child, Ground
+from ._ground import Part
+from ._parents import Child, Parents, named
 from .ladder import Choice, Goal, Ladder, climb
 
 
@@ -51,15 +53,18 @@ def prune(
     the search, unless it is to ``reach`` the target whatever it costs. The ``minutes`` (or the ``steps``) are parted
     equally between the search and each of the ``controls``: the same way down by magnitude and by chance, and a narrow
     network that learns from nothing.
+
+    The folds of a run are pruned side by side, each judged by the patients that it did not learn from and taught by its
+    own parent; a rung counts by all of them together, so that no few patients decide how small is too small.
     """
     began, teller, folder, goal = now(), teller or Silent(), Path(out), Goal.of(target)
     if folder.exists() and any(folder.iterdir()) and not (folder / "rungs").exists():
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
-    ground = Ground(Path(run), data, margin, device, teller)
+    parents = Parents(Path(run), data, margin, device, teller)
     ways = 1 + len(CONTROLS) if controls else 1
     ladder = Ladder(minutes / ways, steps // ways, stops=not reach, seed=seed)
     choice = choice or Choice()
-    rungs = climb(ground, goal, choice, ladder, folder / "rungs" / "search")
+    rungs = climb(parents, goal, choice, ladder, folder / "rungs" / "search")
     good = [c for c in rungs if c.verdict.holds or reach]
     if not good:
         raise SettingError(
@@ -67,54 +72,63 @@ def prune(
             "or --reach the target whatever it costs."
         )
     best = min(good, key=goal.of_cost)
-    made = [control(name, ground, goal, best, ladder, choice, folder / "rungs" / name) for name in CONTROLS if controls]
+    made = [
+        control(name, parents, goal, best, ladder, choice, folder / "rungs" / name) for name in CONTROLS if controls
+    ]
     told = {
-        "parent": str(ground.folder), "target": target, "margin": margin, "criterion": choice.criterion,
-        "minutes": minutes, "aim": ground.task.aim, "chosen": rungs.index(best), "reached": reached(goal, ground, best),
-        "whole": {**vars(ground.cost), "milliseconds": ground.milliseconds, "score": ground.score},
+        "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
+        "minutes": minutes, "aim": parents.task.aim,
+        "chosen": rungs.index(best), "reached": reached(goal, parents, best),
+        "whole": {**vars(parents.cost), "milliseconds": parents.milliseconds, "score": parents.score},
         "rungs": [c.as_dict() for c in rungs], "controls": [c.as_dict() for c in made],
-        "widths": {k: list(v) for k, v in best.widths.items()}, "before": widths_before(ground, best),
+        "widths": best.widths, "before": widths_before(parents, best),
     }  # fmt: skip
-    finish(ground, best, folder, told, began)
+    finish(parents, best, folder, told, began)
     return told
 
 
-def reached(goal: Goal, ground: Ground, child: Child) -> bool:
+def reached(goal: Goal, parents: Parents, child: Child) -> bool:
     """Tell whether a network costs as little as was asked for; times are noisy, so a tenth more will do."""
     slack = 1.1 if goal.what == "milliseconds" else 1.0
-    return goal.of_cost(child) <= slack * goal.share * goal.of_cost(ground)
+    return goal.of_cost(child) <= slack * goal.share * goal.of_cost(parents)
 
 
-def widths_before(ground: Ground, child: Child) -> dict[str, list[int]]:
-    """Give the widths that the parent's layers have, of those that lost any."""
-    from ..models._narrow import widths
-
-    whole = widths(ground.network)
+def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
+    """Give the widths that the parents' layers have, of those that lost any."""
+    whole = named([widths(ground.network) for ground in parents.grounds])
     return {name: whole.get(name, []) for name in child.widths}
 
 
-def finish(ground: Ground, best: Child, folder: Path, told: Mapping[str, Any], began: str) -> None:
-    """Make the chosen network a run of its own: calibrated, judged, with its cases and with what was told."""
-    run = Run(folder)
-    for name in ("weights", "recipe.toml", "steps.jsonl"):
-        source = best.folder / name
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
-    recipe = best_recipe(run)
-    run.write_recipe(recipe)
-    known = recorded(ground.folder)
-    write_cohort(run, (ground.cohort,), known.get("look", {}), allow_leak=bool(known.get("allow_leak")))
+def finish(parents: Parents, best: Child, folder: Path, told: Mapping[str, Any], began: str) -> None:
+    """Make what was chosen a run of its own: calibrated, judged, with its cases and with what was told."""
+    run, known = Run(folder), recorded(parents.folder)
+    judged: list[Judged] = []
+    for ground, part, place in zip(parents.grounds, best.parts, parents.places(folder), strict=True):
+        one = copied(part, place)
+        judged += settle(
+            one, one.recipe(), ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller
+        )
+        one.note(parameters=part.cost.parameters, pruned_from=str(ground.folder))
+        clear(ground.folder / "pruning")
+    first = (run.folds or [run])[0].recipe()
+    run.write_recipe(first)
+    write_cohort(run, parents.cohorts, known.get("look", {}), allow_leak=bool(known.get("allow_leak")))
     run.note(medgrad=VERSION, torch=torch.__version__, machine=machine(), started=began)
-    run.note(parameters=best.cost.parameters, pruned_from=str(ground.folder))
-    judged = settle(run, recipe, ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller)
-    conclude_run(run, ground.cohort, judged, device=ground.device, teller=ground.teller)
+    run.note(parameters=best.cost.parameters, pruned_from=str(parents.folder))
+    conclude_run(run, parents.cohorts[0], judged, device=parents.device, teller=parents.teller)
     write_text(folder / "pruned.json", json.dumps(told, indent=1) + "\n")
-    run.note(finished=now(), ended_by="it was pruned and had learned again", steps=recipe.training.steps)
+    run.note(finished=now(), ended_by="it was pruned and had learned again", steps=first.training.steps)
     clear(folder / "rungs")
-    clear(ground.folder / "pruning")
 
 
-def best_recipe(run: Run) -> Recipe:
-    """Give the recipe of a copied run, which begins with the weights that were copied too."""
-    recipe = run.recipe()
-    begin = run.folder / "weights" / "begin.safetensors"
-    return replace(recipe, start={"weights": str(begin.resolve())}) if begin.exists() else recipe
+def copied(part: Part, folder: Path) -> Run:
+    """Copy a network with what it learned by; its recipe begins with the weights that are copied too."""
+    run = Run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("weights", "recipe.toml", "steps.jsonl"):
+        source = part.folder / name
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / name)
+    begin = folder / "weights" / "begin.safetensors"
+    if begin.exists():
+        run.write_recipe(replace(run.recipe(), start={"weights": str(begin.resolve())}))
+    return run

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import Cohort
+from ..data import Cohort, Entry
 from ..data.cohort import narrowed
 from ..data.layouts import Hints, recognise
 from ..data.pairs import paired
 from ..errors import LayoutError, MedgradError
 from .record import hash_of
+from .run import Run
 
 
 def recorded(run: Path) -> dict[str, Any]:
@@ -52,6 +53,19 @@ def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Co
     if not entries:
         raise LayoutError(f"{str(root)!r} has none of the cases that {str(run)!r} learned from.")
     return replace(cohort, entries=tuple(entries))
+
+
+def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
+    """Find the cases of each fold of a run, on the sides on which they stood there; one cohort if it has no folds."""
+    cohort, count = home_of(run, folder), len(Run(run).folds)
+    if not count:
+        return [cohort]
+    held_out = {row["id"]: row.get("fold") for row in recorded(run)["cases"]}
+
+    def side(entry: Entry, fold: int) -> str | None:
+        return entry.split if entry.split == "test" else "val" if held_out[entry.id] == fold else "train"
+
+    return [replace(cohort, entries=tuple(replace(e, split=side(e, n)) for e in cohort.entries)) for n in range(count)]
 
 
 def home_if_there(run: Path) -> Cohort | None:
