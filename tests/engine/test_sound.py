@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from medgrad.engine.device import Mixed, Place, Sound, has_fast_bfloat16, in_order
+from medgrad.engine.device import Mixed, Place, has_fast_bfloat16, in_order
+from medgrad.engine.sound import Sound
 
 FAST, FULL = Place("cpu", torch.bfloat16), Place("cpu", torch.float32)
 SHAPES = [(2, 2, 2), (2, 2, 4), (2, 4, 4), (1, 1, 1), (3, 1, 8), (4, 4, 4), (1, 1), (2, 2), (4, 4)]

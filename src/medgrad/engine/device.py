@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingError
 from ..runtime.memory import keep_memory as keep_memory
 from ..tasks._task import Batch
+from .sound import Sound
 
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
@@ -61,76 +59,6 @@ def in_order(inputs: Tensor) -> Tensor:
     if inputs.shape[1] == 1:
         return inputs.contiguous().squeeze(1).unsqueeze(-1).movedim(-1, 1)
     return inputs.contiguous(memory_format=order)
-
-
-CONVOLUTIONS = (F.conv2d, F.conv3d)
-
-
-BLOCK = 16
-"""The most channels that a processor's kernels take at once."""
-
-
-class Sound(TorchFunctionMode):
-    """Convolutions on a processor, with two put right that torch 2.13 with oneDNN gets wrong there, and one made quick.
-
-    In bfloat16, of images shorter than the kernel, the gradient of the kernel reads and writes memory that is not its
-    own: it is wrong, often not finite, and may end the process. These run in float32; being tiny, they cost nothing.
-
-    With a kernel of one element, a stride and few channels, in channels-last order, the gradient of the kernel writes
-    past its workspace (oneDNN's issue 6035). Such a convolution looks at every so many elements only: these are picked
-    out first, and the rest is one without a stride.
-
-    Of a single volume with few channels, torch gives a convolution in float32 to code that is several times slower than
-    oneDNN. While answering, oneDNN is asked by name.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in CONVOLUTIONS:
-            return func(*args, **(kwargs or {}))
-        inputs, kernel = args[0], args[1]
-        if any(n < k for n, k in zip(inputs.shape[2:], kernel.shape[2:], strict=False)):
-            with torch.autocast("cpu", enabled=False):
-                return func(*[a.float() if isinstance(a, Tensor) else a for a in args], **(kwargs or {}))
-        if is_single(inputs, kernel, args, kwargs):
-            return by_name(inputs, kernel, *args[2:])
-        if is_picking(kernel, args, kwargs):
-            stride = args[3] if isinstance(args[3], tuple) else (args[3],) * (kernel.ndim - 2)
-            picked = inputs[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
-            return func(picked, *args[1:3])
-        return func(*args, **(kwargs or {}))
-
-
-def is_single(inputs: Tensor, kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
-    """Tell whether a convolution is of one volume in float32 that nobody learns from, and of a plain kind."""
-    if kwargs or kernel.ndim != 5 or inputs.ndim != 5 or len(inputs) != 1 or torch.is_grad_enabled():
-        return False
-    plain = inputs.dtype == kernel.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    strings = len(args) > 4 and isinstance(args[4], str)
-    return plain and not strings and type(inputs) is Tensor and torch.backends.mkldnn.is_available()
-
-
-def by_name(
-    inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:  # fmt: skip
-    """Convolve with oneDNN, whatever torch would have chosen."""
-    axes = kernel.ndim - 2
-    around, step, apart = (list(numbers(v)) * (axes // len(numbers(v))) for v in (padding, stride, dilation))
-    return torch.mkldnn_convolution(inputs, kernel, bias, around, step, apart, groups)
-
-
-def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
-    """Tell whether a convolution has a kernel of one element, a stride, few channels, and nothing else."""
-    if kwargs or len(args) < 4 or kernel[0, 0].numel() != 1 or kernel.shape[1] >= BLOCK:
-        return False
-    padding = args[4] if len(args) > 4 else 0
-    groups = args[6] if len(args) > 6 else 1
-    return groups == 1 and not isinstance(padding, str) and not any(numbers(padding)) and max(numbers(args[3])) > 1
-
-
-def numbers(value: int | Sequence[int]) -> Sequence[int]:
-    """Give a setting of a convolution as numbers, one or one an axis."""
-    return (value,) if isinstance(value, int) else tuple(value)
 
 
 class Mixed(nn.Module):
