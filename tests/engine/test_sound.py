@@ -1,8 +1,11 @@
 """Convolutions that torch gets wrong on a processor are right here."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from medgrad.engine.device import Mixed, Place, has_fast_bfloat16, in_order
 from medgrad.engine.sound import Sound
@@ -82,3 +85,46 @@ def test_a_single_volume_is_convolved_the_same_when_onednn_is_asked_by_name(
     with Sound():
         layer(x).sum().backward()
     assert len(asked) == 1  # what is learned from goes the usual way
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "shape", "blocks"),
+    [((5, 3), (6, 7), (2, 2)), ((8, 4), (3, 5, 4), (2, 2, 2)), ((3, 8), (4, 5, 6), (1, 2, 2)), ((4, 1), (9,) * 3, 3)],
+)
+def test_a_single_sample_is_spread_as_by_a_transposed_convolution(channels, shape, blocks, last, bias):
+    torch.manual_seed(0)
+    make, order = {2: (nn.ConvTranspose2d, torch.channels_last), 3: (nn.ConvTranspose3d, torch.channels_last_3d)}[
+        len(shape)
+    ]
+    layer, x = make(*channels, blocks, blocks, bias=bias), torch.randn(1, channels[0], *shape)
+    x = (x.contiguous(memory_format=order) if last else x).requires_grad_()
+    found = []
+    for sound in (nullcontext(), Sound()):
+        with profile(activities=[ProfilerActivity.CPU]) as seen, sound:
+            out = layer(x)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        found.append([out, x.grad, *(p.grad for p in layer.parameters())])
+        x.grad = None
+        layer.zero_grad()
+    assert not any("slow_conv" in event.key for event in seen.key_averages())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs"),
+    [
+        ({"kernel_size": 3, "stride": 2}, (1, 4, 6, 6)),
+        ({"kernel_size": 2, "stride": 2, "padding": 1}, (1, 4, 6, 6)),
+        ({"kernel_size": 2, "stride": 2, "groups": 2}, (1, 4, 6, 6)),
+        ({"kernel_size": 2, "stride": 2, "output_padding": 1}, (1, 4, 6, 6)),
+        ({"kernel_size": 2, "stride": 2}, (3, 4, 6, 6)),
+        ({"kernel_size": 2, "stride": 2}, (1, 4, 80, 80)),
+    ],
+)
+def test_any_other_transposed_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
+    monkeypatch.setattr("medgrad.engine.sound.spread", None)
+    layer, x = nn.ConvTranspose2d(4, 4, **settings), torch.randn(inputs)
+    with Sound():
+        torch.testing.assert_close(layer(x), layer(x))

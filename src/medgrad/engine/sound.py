@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -13,12 +14,18 @@ from torch.overrides import TorchFunctionMode
 CONVOLUTIONS = (F.conv2d, F.conv3d)
 
 
+TRANSPOSED = (F.conv_transpose2d, F.conv_transpose3d)
+
 BLOCK = 16
 """The most channels that a processor's kernels take at once."""
 
 
+FEW = 20480
+"""Up to so many numbers along its first four axes torch takes one sample for too small for oneDNN, whatever follows."""
+
+
 class Sound(TorchFunctionMode):
-    """Convolutions on a processor, with two put right that torch 2.13 with oneDNN gets wrong there, and one made quick.
+    """Convolutions on a processor, with two put right that torch 2.13 with oneDNN gets wrong there, and two made quick.
 
     In bfloat16, of images shorter than the kernel, the gradient of the kernel reads and writes memory that is not its
     own: it is wrong, often not finite, and may end the process. These run in float32; being tiny, they cost nothing.
@@ -28,10 +35,14 @@ class Sound(TorchFunctionMode):
     out first, and the rest is one without a stride.
 
     Of a single volume with few channels, torch gives a convolution in float32 to code that is several times slower than
-    oneDNN. While answering, oneDNN is asked by name.
+    oneDNN. While answering, oneDNN is asked by name. The same befalls transposed convolutions of one sample. Where they
+    have a stride as long as their kernel, each element is spread over a block of its own, which is a product of two
+    matrices: two to eight times as quick, and what comes out has its channels last already.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in TRANSPOSED and is_spreading(args, kwargs):
+            return spread(*args[:3])
         if func not in CONVOLUTIONS:
             return func(*args, **(kwargs or {}))
         inputs, kernel = args[0], args[1]
@@ -64,6 +75,33 @@ def by_name(
     axes = kernel.ndim - 2
     around, step, apart = (list(numbers(v)) * (axes // len(numbers(v))) for v in (padding, stride, dilation))
     return torch.mkldnn_convolution(inputs, kernel, bias, around, step, apart, groups)
+
+
+def is_spreading(args: Sequence[Any], kwargs: Any) -> bool:
+    """Tell whether a transposed convolution is of one small sample in float32, and leaves no two blocks to overlap."""
+    if kwargs or len(args) < 4 or type(args[0]) is not Tensor or torch.is_autocast_enabled("cpu"):
+        return False
+    inputs, kernel, stride = args[0], args[1], args[3]
+    if len(inputs) != 1 or inputs.ndim != kernel.ndim or prod(inputs.shape[:4]) > FEW:
+        return False
+    blocks = tuple(numbers(stride)) * (1 if isinstance(stride, tuple) else kernel.ndim - 2)
+    usual = (0, 0, 1, 1)  # no padding, none of the output, one group, no dilation
+    plain = all(set(numbers(v)) == {u} for v, u in zip(args[4:], usual, strict=False))
+    return plain and blocks == tuple(kernel.shape[2:]) and inputs.dtype == kernel.dtype == torch.float32
+
+
+def spread(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Spread each element of one sample over a block: a transposed convolution as a product of two matrices.
+
+    >>> spread(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 2., 1., 2.]]]])
+    """
+    size, blocks, outputs = inputs.shape[2:], kernel.shape[2:], kernel.shape[1]
+    rows, axes = inputs.movedim(1, -1).reshape(-1, len(kernel)), len(size)
+    each = (rows @ kernel.movedim(1, -1).reshape(len(kernel), -1)).view(*size, *blocks, outputs)
+    turns = [axis for n in range(axes) for axis in (n, axes + n)]
+    whole = each.permute(*turns, 2 * axes).reshape(1, *(s * b for s, b in zip(size, blocks, strict=True)), outputs)
+    return (whole if bias is None else whole + bias).movedim(-1, 1)
 
 
 def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
