@@ -81,17 +81,17 @@ def test_a_bad_rung_ends_the_search_with_a_word(parent):
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
-    fit(str(parent / "data"), out=parent / "folds", folds=2, steps=30, recipe=parent / "wide.toml")
+    fit(str(parent / "data"), out=parent / "folds", folds=2, steps=12, recipe=parent / "wide.toml")
     out = parent / "small_folds"
-    said = prune(parent / "folds", out=out, target="flops=0.3", steps=24, least=2, controls=False, reach=True)
+    said = prune(parent / "folds", out=out, target="flops=0.5", steps=8, least=2, controls=False, reach=True)
     told, before = (json.loads((out / f).read_text()) for f in ("pruned.json", "cohort.json"))
     assert said["verdict"]["n"] == len(before["cases"]) == 8
-    assert sum(r["steps"] for r in told["rungs"]) == 24
+    assert [r["steps"] for r in told["rungs"]] == [8]
     assert {name.split("/")[0] for name in told["widths"]} == {"fold-0", "fold-1"}
     assert before["cases"] == json.loads((parent / "folds" / "cohort.json").read_text())["cases"]
     assert len(open_run(out).models) == 2
     for fold in Run(out).folds:
-        assert flops(fold.folder) <= 0.3 * flops(parent / "folds" / fold.folder.name)
+        assert flops(fold.folder) <= 0.5 * flops(parent / "folds" / fold.folder.name)
         taught = next(g for g in fold.recipe().gradients if g["name"] == "taught")
         assert taught["run"] == str((parent / "folds" / fold.folder.name).resolve())
     assert len(predict(out, parent / "data" / "images" / "case_00.nii.gz", out=parent / "two")["answers"]) == 1

@@ -24,8 +24,8 @@ def control(
     """Make what is as small as the best in another way, in the same time, with layers as narrow as may be."""
     parents.teller.say(f"The control {name!r}.")
     if name == "narrow":
-        each = zip(parents.grounds, best.parts, parents.places(folder), strict=True)
-        return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.grounds)) for g, b, at in each])
+        each = zip(parents.each, best.each, parents.places(folder), strict=True)
+        return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.each)) for g, b, at in each])
     share = min(0.999, goal.of_cost(best) / goal.of_cost(parents))
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
     choice = replace(other, least=choice.least, multiple=choice.multiple)

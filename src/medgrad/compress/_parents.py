@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..engine.compare import pooling
 from ..engine.evaluate import Judged
@@ -26,41 +26,45 @@ class Costly(Protocol):
     def milliseconds(self) -> float: ...
 
 
-def costs(parts: Sequence[Costly]) -> Cost:
-    """Add up what networks cost that answer together."""
-    every = [p.cost for p in parts]
-    return Cost(sum(c.flops for c in every), sum(c.parameters for c in every), sum(c.bytes for c in every))
+Each = TypeVar("Each", bound=Costly)
 
 
-@dataclass(frozen=True)
-class Child:
-    """What came of all parents on one rung: a network of each, and how they do beside their parents."""
+class Together(Generic[Each]):
+    """Networks that answer together, one or one a fold."""
 
-    made: str
-    parts: tuple[Part, ...]
-    score: float
-    verdict: NonInferiority
+    each: Sequence[Each]
 
     @property
     def cost(self) -> Cost:
-        """What they cost together."""
-        return costs(self.parts)
+        """What all of them cost."""
+        every = [one.cost for one in self.each]
+        return Cost(sum(c.flops for c in every), sum(c.parameters for c in every), sum(c.bytes for c in every))
 
     @property
     def milliseconds(self) -> float:
         """How long their answers take, one after another."""
-        return sum(p.milliseconds for p in self.parts)
+        return sum(one.milliseconds for one in self.each)
+
+
+@dataclass(frozen=True)
+class Child(Together[Part]):
+    """What came of all parents on one rung: a network of each, and how they do beside their parents."""
+
+    made: str
+    each: tuple[Part, ...]
+    score: float
+    verdict: NonInferiority
 
     @property
     def widths(self) -> dict[str, list[int]]:
         """The layers that lost channels; with folds under the name of each fold."""
-        return named([p.widths for p in self.parts])
+        return named([p.widths for p in self.each])
 
     def as_dict(self) -> dict[str, Any]:
         """What ``pruned.json`` holds of it."""
         verdict = {**asdict(self.verdict), "says": str(self.verdict)}
         cost = {**asdict(self.cost), "milliseconds": self.milliseconds}
-        steps = sum(p.steps for p in self.parts)
+        steps = sum(p.steps for p in self.each)
         return {"made": self.made, **cost, "score": self.score, "steps": steps, "verdict": verdict}
 
 
@@ -79,30 +83,20 @@ def fold(number: int, of: int) -> str:
     return f"fold-{number}" if of > 1 else ""
 
 
-class Parents:
+class Parents(Together[Ground]):
     """The networks of a run, each with the cases that it learned from and those that it did not."""
 
     def __init__(self, folder: Path, data: Path | None, margin: float, device: str | None, teller: Teller) -> None:
         self.folder, self.margin, self.teller = folder, margin, teller
         runs, self.cohorts = Run(folder).folds or [Run(folder)], sides_of(folder, data)
-        self.grounds = [Ground(r, c, device, teller) for r, c in zip(runs, self.cohorts, strict=True)]
-        self.task, self.device = self.grounds[0].task, device
-        self.judged = [j for ground in self.grounds for j in ground.judged]
+        self.each = [Ground(r, c, device, teller) for r, c in zip(runs, self.cohorts, strict=True)]
+        self.task, self.device = self.each[0].task, device
+        self.judged = [j for ground in self.each for j in ground.judged]
         self.score = self.aim(self.judged)
-
-    @property
-    def cost(self) -> Cost:
-        """What they cost together."""
-        return costs(self.grounds)
-
-    @property
-    def milliseconds(self) -> float:
-        """How long their answers take, one after another."""
-        return sum(g.milliseconds for g in self.grounds)
 
     def places(self, folder: Path) -> list[Path]:
         """Say where in a folder what comes of each of them lies."""
-        return [folder / fold(n, len(self.grounds)) for n in range(len(self.grounds))]
+        return [folder / fold(n, len(self.each)) for n in range(len(self.each))]
 
     def aim(self, judged: Sequence[Judged]) -> float:
         """Give the one figure by which the task is judged."""

@@ -106,7 +106,7 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
     count = max(1, ceil(log(goal.share) / log(STRIDE)))
     shares = [goal.share ** ((i + 1) / count) for i in range(count)]
     parts = [*[1.0] * (count - 1), LAST]
-    whole, places, found = parents.grounds, parents.places(folder), list[Child]()
+    whole, places, found = parents.each, parents.places(folder), list[Child]()
     state = [(ground.network, ground.recipe) for ground in whole]
     if choice.layers and not Run(places[-1] / "0").has_begun:
         state = [shallower(g, goal, choice.layers, at) for g, at in zip(whole, places, strict=True)]

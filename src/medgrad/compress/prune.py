@@ -95,7 +95,7 @@ def reached(goal: Goal, parents: Parents, child: Child) -> bool:
 
 def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
     """Give the widths that the parents' layers have, of those that lost any."""
-    whole = named([widths(ground.network) for ground in parents.grounds])
+    whole = named([widths(ground.network) for ground in parents.each])
     return {name: whole.get(name, []) for name in child.widths}
 
 
@@ -103,7 +103,7 @@ def finish(parents: Parents, best: Child, folder: Path, told: Mapping[str, Any],
     """Make what was chosen a run of its own: calibrated, judged, with its cases and with what was told."""
     run, known = Run(folder), recorded(parents.folder)
     judged: list[Judged] = []
-    for ground, part, place in zip(parents.grounds, best.parts, parents.places(folder), strict=True):
+    for ground, part, place in zip(parents.each, best.each, parents.places(folder), strict=True):
         one = copied(part, place)
         judged += settle(
             one, one.recipe(), ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller
