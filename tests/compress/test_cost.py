@@ -8,7 +8,7 @@ from small_networks import EVERY, example, make
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medgrad.compress.cost import Cost, bytes_of, cost_of, milliseconds
+from medgrad.compress.cost import Cost, bytes_of, cost_of, in_turns, milliseconds
 from medgrad.errors import SettingError
 
 QUICK = ("unet", "mlp", "cnn", "svm rbf")
@@ -94,3 +94,12 @@ def test_the_time_is_the_median_of_the_rounds_but_for_the_first():
     assert net.training
     with pytest.raises(ValueError, match="at least one round"):
         milliseconds(net, torch.zeros(1), rounds=0)
+
+
+def test_networks_are_timed_in_turns():
+    order, nets = [], [nn.Identity(), nn.Identity()]
+    for name, net in zip("ab", nets, strict=True):
+        net.register_forward_hook(lambda *_, name=name: order.append(name))
+    found = in_turns(nets, torch.zeros(1), rounds=2)
+    assert "".join(order) == "ababab"
+    assert [len(row) for row in found] == [2, 2]

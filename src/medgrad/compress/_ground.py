@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import Cohort
 from ..engine.cache import load_side
@@ -20,7 +21,7 @@ from ..engine.recipe import Recipe
 from ..engine.run import Run, build_model, network_of, open_run
 from ..engine.teller import Teller
 from ..errors import SettingError
-from .cost import Cost, cost_of, milliseconds
+from .cost import Cost, cost_of, in_turns, milliseconds
 
 ROUNDS = 7
 """An answer is timed so many times."""
@@ -59,17 +60,27 @@ class Ground:
         self.network, self.planes = network_of(run)
         self.example = torch.zeros(1, self.planes, *self.recipe.training.patch)
         self.cost = cost_of(self.network, self.example)
-        self.milliseconds = self.timed(self.network)
+        self.answering = self.quick(self.network)
+        self.milliseconds = milliseconds(self.answering, self.shown, rounds=ROUNDS)
         self.judged = judge_all(self.trained, self.valid, self.lost, teller=teller)
 
     def built(self, recipe: Recipe) -> nn.Module:
         """Make the network of a recipe, its weights by chance."""
         return build_model(recipe, self.task, self.planes)
 
+    @property
+    def shown(self) -> Tensor:
+        """The example, where and as networks are asked about it."""
+        return in_order(self.example.to(self.place.device))
+
+    def quick(self, network: nn.Module) -> nn.Module:
+        """Copy a network, and make it fast as for answering."""
+        return Mixed(self.place.model(deepcopy(network)), self.place).eval()
+
     def timed(self, network: nn.Module) -> float:
-        """Time one answer of a copy of a network, made fast as for answering."""
-        answering = Mixed(self.place.model(deepcopy(network)), self.place).eval()
-        return milliseconds(answering, in_order(self.example.to(self.place.device)), rounds=ROUNDS)
+        """Time one answer of a network: what the whole one takes, by the median ratio to it when asked in turns."""
+        rounds = in_turns([self.answering, self.quick(network)], self.shown, rounds=ROUNDS)
+        return self.milliseconds * median(one / whole for whole, one in rounds)
 
     def part(self, run: Run) -> tuple[Part, nn.Module]:
         """Open what has learned, and tell what it costs and how it does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
@@ -124,14 +124,23 @@ def size_of(node: Node) -> int:
 
 def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
     """Time one answer to an example on this machine: the median of so many rounds, after one that is not counted."""
+    return median(one for (one,) in in_turns([model], example, rounds=rounds))
+
+
+def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
+    """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike."""
     if rounds < 1:
         raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
-    taken = []
-    with in_mode(model), torch.no_grad():
-        for _ in range(rounds + 1):
-            start = time.perf_counter()
-            model(example)
-            if example.device.type == "cuda":
-                torch.cuda.synchronize(example.device)
-            taken.append(1000 * (time.perf_counter() - start))
-    return median(taken[1:])
+    with ExitStack() as modes, torch.no_grad():
+        for model in models:
+            modes.enter_context(in_mode(model))
+        return [[once(model, example) for model in models] for _ in range(rounds + 1)][1:]
+
+
+def once(model: nn.Module, example: Tensor) -> float:
+    """Time one answer, in milliseconds."""
+    start = time.perf_counter()
+    model(example)
+    if example.device.type == "cuda":
+        torch.cuda.synchronize(example.device)
+    return 1000 * (time.perf_counter() - start)

@@ -57,8 +57,8 @@ def standings(found: Mapping[str, Any]) -> str:
         rows.append(row(f"{name}: this run" if place == found["chosen"] else name, rung, whole))
     rows += [row(MADE.get(c["made"], c["made"]), c, whole) for c in found["controls"]]
     note = (
-        '<p class="soft">Times are of one answer to one patch on this machine, the median of a few; everything was '
-        "timed in the same run.</p>"
+        '<p class="soft">Times are of one answer to one patch on this machine. Each network was asked in turns with '
+        "its parent: what is told is the parent's time, by the median ratio.</p>"
     )
     return table(head, rows) + note
 
