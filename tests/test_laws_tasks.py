@@ -219,7 +219,6 @@ def test_can_be_exported(task, cases):
     torch.testing.assert_close(program.module()(x), model(x), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("task", [k for k in KINDS if k[1] == 3], indirect=True, ids=lambda k: "-".join(map(str, k)))
 def test_can_be_pruned_and_learns_on(task, cases):
     model, batch = network(task), stack([task.encode(c) for c in cases[:2]])
     judge = registry.find("compress.criteria", "taylor")()
@@ -230,8 +229,8 @@ def test_can_be_pruned_and_learns_on(task, cases):
     assert cost_of(smaller, example).flops <= 0.7 * cost_of(model, example).flops
     with torch.no_grad():
         assert finest(smaller(batch.inputs)).shape == finest(model(batch.inputs)).shape
-    losses = [s.loss for s in learn(task, cases, smaller)]
-    assert np.median(losses[-10:]) < 0.8 * np.mean(losses[:3])
+    losses = [s.loss for s in learn(task, cases[:1], smaller, steps=12, rate=1e-2)]
+    assert max(losses[-3:]) < min(losses[:2])
 
 
 def test_steps_are_the_same_for_the_same_seed(task, cases):
