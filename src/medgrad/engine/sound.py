@@ -52,8 +52,8 @@ class Sound(TorchFunctionMode):
         if is_single(inputs, kernel, args, kwargs):
             return by_name(inputs, kernel, *args[2:])
         if is_picking(kernel, args, kwargs):
-            stride = args[3] if isinstance(args[3], tuple) else (args[3],) * (kernel.ndim - 2)
-            picked = inputs[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
+            steps = along(args[3], kernel.ndim - 2)
+            picked = inputs[(slice(None), slice(None), *(slice(None, None, s) for s in steps))]
             return func(picked, *args[1:3])
         return func(*args, **(kwargs or {}))
 
@@ -72,8 +72,7 @@ def by_name(
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """Convolve with oneDNN, whatever torch would have chosen."""
-    axes = kernel.ndim - 2
-    around, step, apart = (list(numbers(v)) * (axes // len(numbers(v))) for v in (padding, stride, dilation))
+    around, step, apart = (along(v, kernel.ndim - 2) for v in (padding, stride, dilation))
     return torch.mkldnn_convolution(inputs, kernel, bias, around, step, apart, groups)
 
 
@@ -84,10 +83,13 @@ def is_spreading(args: Sequence[Any], kwargs: Any) -> bool:
     inputs, kernel, stride = args[0], args[1], args[3]
     if len(inputs) != 1 or inputs.ndim != kernel.ndim or prod(inputs.shape[:4]) > FEW:
         return False
-    blocks = tuple(numbers(stride)) * (1 if isinstance(stride, tuple) else kernel.ndim - 2)
     usual = (0, 0, 1, 1)  # no padding, none of the output, one group, no dilation
     plain = all(set(numbers(v)) == {u} for v, u in zip(args[4:], usual, strict=False))
-    return plain and blocks == tuple(kernel.shape[2:]) and inputs.dtype == kernel.dtype == torch.float32
+    return (
+        plain
+        and along(stride, kernel.ndim - 2) == list(kernel.shape[2:])
+        and inputs.dtype == kernel.dtype == torch.float32
+    )
 
 
 def spread(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -111,6 +113,16 @@ def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
     padding = args[4] if len(args) > 4 else 0
     groups = args[6] if len(args) > 6 else 1
     return groups == 1 and not isinstance(padding, str) and not any(numbers(padding)) and max(numbers(args[3])) > 1
+
+
+def along(value: int | Sequence[int], axes: int) -> list[int]:
+    """Give a setting of a convolution for each axis.
+
+    >>> along(2, 3), along((1, 2), 2)
+    ([2, 2, 2], [1, 2])
+    """
+    given = list(numbers(value))
+    return given * (axes // len(given))
 
 
 def numbers(value: int | Sequence[int]) -> Sequence[int]:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .intervals import column_means, draw, interval, numbered, one_of_each
-from .paired import PoolMany, both_known, check, differences, sides
+from .intervals import draw, interval, numbered, one_of_each
+from .paired import PoolMany, both_known, check, differences, figures_of, sides
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def noninferior(
     check(old, new, patients)
     if pool_many is None:
         old, new = both_known(old, new)
-    rows = [*old, *new]
-    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    many = figures_of(old, new, pool_many)
     codes, n = numbered(patients)
     before, after = (one_of_each(many, w) for w in sides(np.ones((1, len(old)))))
     if name not in before or np.isnan(before[name]) or np.isnan(after[name]):

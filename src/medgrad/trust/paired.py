@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .holm import holm
-from .intervals import column_means, draw, gathered, interval, none_if_nan, numbered, one_of_each
+from .intervals import Many, column_means, draw, gathered, interval, none_if_nan, numbered, one_of_each
 
 Numbers = NDArray[np.float64]
 Row = Mapping[str, Any]
@@ -81,8 +81,7 @@ def compare(
     check(rows_a, rows_b, patients)
     if pool_many is None:
         rows_a, rows_b = both_known(rows_a, rows_b)
-    rows = [*rows_a, *rows_b]
-    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    many = figures_of(rows_a, rows_b, pool_many)
     codes, n = numbered(patients)
     single = np.ones((1, len(rows_a)))
     a, b = (one_of_each(many, w) for w in sides(single))
@@ -127,6 +126,12 @@ def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row],
     return both[0], both[1]
 
 
+def figures_of(rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None) -> Many:
+    """Give what makes the numbers of weighted rows of both runs, those of a before those of b."""
+    rows = [*rows_a, *rows_b]
+    return column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+
+
 def sides(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, Numbers]:
     """Give the weights over the rows of a and then of b that make up each side; ``exchange`` (0 or 1) swaps pairs."""
     swap = np.zeros_like(weights) if exchange is None else exchange
@@ -150,8 +155,7 @@ def exchanged(
     rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None, ways: Numbers
 ) -> dict[str, Numbers]:
     """Give b minus a of each number where the answers to some patients are exchanged, in each of the ways."""
-    rows = [*rows_a, *rows_b]
-    many = column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    many = figures_of(rows_a, rows_b, pool_many)
     return differences(many, np.ones((1, len(rows_a))), exchange=ways)
 
 
