@@ -25,7 +25,7 @@ def drawn(channels, *, affine=True):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 12, 13])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 12, 13, 16, 40])
 @pytest.mark.parametrize("affine", [True, False])
 def test_gives_the_numbers_of_torch(channels, dims, affine):
     x, ours = given(channels, dims), drawn(channels, affine=affine).double()
@@ -42,7 +42,8 @@ def test_few_channels_are_taken_together_only_while_answering():
         assert is_worth_folding(x)
         assert not is_worth_folding(x.contiguous())
         assert not is_worth_folding(x[..., :4])
-        assert not is_worth_folding(given(8, 3, dtype=torch.float32))
+        assert is_worth_folding(given(8, 3, dtype=torch.float32))
+        assert not is_worth_folding(given(65, 3, dtype=torch.float32))
 
 
 def test_bfloat16_is_normed_with_weights_in_float32():

@@ -23,7 +23,7 @@ from ..engine.teller import Teller
 from ..errors import SettingError
 from .cost import Cost, cost_of, in_turns, milliseconds
 
-ROUNDS = 7
+ROUNDS = 15
 """An answer is timed so many times."""
 
 

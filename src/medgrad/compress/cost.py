@@ -123,22 +123,28 @@ def size_of(node: Node) -> int:
 
 
 def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
-    """Time one answer to an example on this machine: the median of so many rounds, after one that is not counted."""
+    """Time one answer to an example on this machine: the median of so many rounds."""
     return median(one for (one,) in in_turns([model], example, rounds=rounds))
 
 
 def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
-    """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike."""
+    """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike.
+
+    Each answers twice in its turn, and what counts is the second: in use, too, answers of one model follow each other.
+    """
     if rounds < 1:
         raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
-    with ExitStack() as modes, torch.no_grad():
+    with ExitStack() as modes, torch.inference_mode():
         for model in models:
             modes.enter_context(in_mode(model))
-        return [[once(model, example) for model in models] for _ in range(rounds + 1)][1:]
+        return [[again(model, example) for model in models] for _ in range(rounds)]
 
 
-def once(model: nn.Module, example: Tensor) -> float:
-    """Time one answer, in milliseconds."""
+def again(model: nn.Module, example: Tensor) -> float:
+    """Time an answer that follows another, in milliseconds."""
+    model(example)
+    if example.device.type == "cuda":
+        torch.cuda.synchronize(example.device)
     start = time.perf_counter()
     model(example)
     if example.device.type == "cuda":

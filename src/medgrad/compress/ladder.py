@@ -23,8 +23,7 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Costly, Parents
-from .channels import What, chosen, cut, importance
-from .cost import cost_of
+from .channels import What, chosen, cut, importance, lowest
 from .criteria._criterion import loss_of_part, still
 from .graph import graph_of
 from .layers import dispensable, merged_widths, without
@@ -32,7 +31,7 @@ from .layers import dispensable, merged_widths, without
 WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
 STRIDE = 0.4
 """Each rung of the ladder costs at least so much of the one before: who loses little at a time forgets little."""
-LAST = 3.0
+LAST = 5.0
 """The last rung learns so many times longer than each before it."""
 SHOWN = 24
 """So many batches tell a criterion what matters."""
@@ -87,13 +86,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Ladder:
-    """How the way down is parted: minutes (or steps) in all, the share of what is taught by the parent in the loss, and
-    whether a bad rung ends it.
+    """How the way down is parted: minutes (or steps) in all, the share of what is taught by the parent in the loss, of
+    how much of each batch the parent is ``heard``, and whether a bad rung ends it.
     """
 
     minutes: float
     steps: int = 0
     taught: float = 0.5
+    heard: float = 0.5
     stops: bool = True
     seed: int = 0
 
@@ -109,7 +109,7 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
     whole, places, found = parents.each, parents.places(folder), list[Child]()
     state = [(ground.network, ground.recipe) for ground in whole]
     if choice.layers and not Run(places[-1] / "0").has_begun:
-        state = [shallower(g, goal, choice.layers, at) for g, at in zip(whole, places, strict=True)]
+        state = [shallower(g, goal, choice, at) for g, at in zip(whole, places, strict=True)]
     for number, share in enumerate(shares):
         last = number == count - 1
         parents.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
@@ -129,8 +129,11 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
     return found
 
 
-def shallower(ground: Ground, goal: Goal, count: int, folder: Path) -> tuple[nn.Module, Recipe]:
-    """Leave whole layers out of the parent: those without which its loss grows least for what they cost."""
+def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple[nn.Module, Recipe]:
+    """Leave whole layers out of the parent: those without which its loss grows least for what they cost.
+
+    That is what they cost when all layers are as narrow as they may become.
+    """
     learner = Learner(Run(folder / "seen"), ground.recipe, ground.task, ground.train, ground.valid, ground.place)
     batches = list(islice(learner.batches(0), TRIED))
 
@@ -140,14 +143,23 @@ def shallower(ground: Ground, goal: Goal, count: int, folder: Path) -> tuple[nn.
             return sum(float(loss_of_part(network, ground.task, batch)) for batch in batches) / len(batches)
 
     def cost(network: nn.Module) -> float:
-        if goal.what == "milliseconds":
-            return ground.timed(network)
-        return float(getattr(cost_of(network, ground.example), goal.what))
+        return slimmest(ground, network, goal, choice)
 
-    gone = dispensable(ground.network, ground.example, count, damage=damage, cost=cost)
+    gone = dispensable(ground.network, ground.example, choice.layers, damage=damage, cost=cost)
     ground.teller.say(f"Left out whole: {', '.join(gone) or 'nothing, for no layer can be'}.")
     recipe = replace(ground.recipe, widths=merged_widths(ground.recipe.widths, dict.fromkeys(gone, ())))
     return without(ground.network, gone), recipe
+
+
+def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
+    """Give what a network would cost whose layers were all as narrow as they may become."""
+    graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
+    if goal.what != "milliseconds":
+        what: What = goal.what  # type: ignore[assignment]
+        return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
+    share = lowest(graph, least=least, multiple=multiple)
+    gone = chosen(graph, torch.ones(len(graph.groups)), target=share, least=least, multiple=multiple)
+    return ground.timed(cut(network, gone)[0])
 
 
 def shrink(
@@ -203,7 +215,8 @@ def write_child(
     begin = run.folder / "weights" / "begin.safetensors"
     begin.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in smaller.state_dict().items()}, begin)
-    teaching = ({"name": "taught", "run": str(ground.folder.resolve()), "weight": ladder.taught},)
+    parent = str(ground.folder.resolve())
+    teaching = ({"name": "taught", "run": parent, "weight": ladder.taught, "share": ladder.heard},)
     own = tuple(g for g in recipe.gradients if g["name"] != "taught")
     child = replace(
         recipe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -17,12 +18,12 @@ BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 Size = int | Sequence[int]
 
-WIDE = 64
-"""So many channels are quick for torch's batch norm; fewer are taken together with their neighbours'."""
-SLOW = 8
-"""Where a multiple of so many channels is to be normed, torch is quick."""
-MANY = 2**17
-"""From so many elements on this pays."""
+WIDE = 128
+"""Fewer channels than half of these are slow in torch's batch norm, and are taken together with their neighbours'."""
+EVEN = 16
+"""With a multiple of so many channels threads do not write into one line of the cache, and less is gained."""
+MANY = {True: 2**19, False: 2**16}
+"""From so many elements on this pays, of channels that are even so and of others."""
 
 
 class InstanceNorm(nn.Module):
@@ -42,30 +43,32 @@ class InstanceNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or x[0, 0].numel() == 1:
-            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps) if x[0, 0].numel() > 1 else x
+        samples, _, *size = x.shape
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or prod(size) == 1:
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps) if prod(size) > 1 else x
         normed = self.folded if is_worth_folding(x) else self.plain
-        each = [normed(one) for one in x.split(1)]
-        return each[0] if len(each) == 1 else torch.cat(each)
+        return normed(x) if samples == 1 else torch.cat([normed(one) for one in x.split(1)])
 
     def plain(self, x: Tensor) -> Tensor:
         """Norm one sample with torch's batch norm."""
-        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, True)
 
     def folded(self, x: Tensor) -> Tensor:
         """Norm one sample in channels-last order, with several neighbouring voxels taken as further channels.
 
         Their means and variances are found apart and then pooled, which also loses fewer digits.
         """
-        channels, voxels = x.shape[1], x[0, 0].numel()
+        channels, voxels = x.shape[1], prod(x.shape[2:])
         times = folding(channels, voxels)
-        wide = x.movedim(1, -1).view(1, voxels // times, 1, times * channels).movedim(-1, 1)
+        wide = x.movedim(1, -1).view(voxels // times, times * channels)
         means, variances = (s.view(times, channels) for s in torch.batch_norm_update_stats(wide, None, None, 0.0))
         mean = means.mean(0)
-        variance = variances.mean(0) + (means - mean).square().mean(0)
-        weight, bias = (p if p is None else p.repeat(times) for p in (self.weight, self.bias))
-        out = F.batch_norm(wide, mean.repeat(times), variance.repeat(times), weight, bias, False, 0.0, self.eps)
-        return out.movedim(1, -1).view(*x.shape[:1], *x.shape[2:], channels).movedim(-1, 1)
+        slope = (variances.mean(0) + (means - mean).square().mean(0) + self.eps).rsqrt()
+        if self.weight is not None:
+            slope = slope * self.weight
+        shift = -mean * slope if self.bias is None else self.bias - mean * slope
+        out = torch.addcmul(shift.repeat(times), wide, slope.repeat(times))
+        return out.view(*x.shape[:1], *x.shape[2:], channels).movedim(-1, 1)
 
 
 def folding(channels: int, voxels: int) -> int:
@@ -75,7 +78,7 @@ def folding(channels: int, voxels: int) -> int:
     16
     """
     times = 1
-    while times * channels < WIDE and voxels % (2 * times) == 0:
+    while 2 * times * channels <= WIDE and voxels % (2 * times) == 0:
         times *= 2
     return times
 
@@ -85,10 +88,10 @@ def is_worth_folding(x: Tensor) -> bool:
 
     Only while answering: the statistics have no backward pass. Not in bfloat16, in which they would be rounded.
     """
-    channels, voxels = x.shape[1], x[0, 0].numel()
-    if torch.is_grad_enabled() or x.device.type != "cpu" or channels % SLOW == 0 or channels * voxels < MANY:
+    channels, voxels = x.shape[1], prod(x.shape[2:])
+    if 2 * channels > WIDE or channels * voxels < MANY[channels % EVEN == 0]:
         return False
-    if x.dtype == torch.bfloat16:
+    if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype == torch.bfloat16:
         return False
     return x.movedim(1, -1).is_contiguous()
 
