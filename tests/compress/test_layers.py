@@ -1,6 +1,7 @@
 """Whole layers are left out that change no shape, those first without which least is lost for what they cost."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from medgrad import fit, predict, prune
 from medgrad.compress.cost import cost_of
+from medgrad.compress.ladder import Choice, Goal, slimmest
 from medgrad.compress.layers import dispensable, leavable, merged_widths, without
 from medgrad.engine.run import Run
 
@@ -48,6 +50,26 @@ def test_the_dearer_of_two_that_do_nothing_goes_first():
     x = torch.ones(1, 4)
     gone = dispensable(net, x, 1, damage=lambda _: 1.0, cost=lambda network: cost_of(network, x).flops)
     assert gone == ["2.parts.0"]
+
+
+def test_a_layer_costs_what_it_will_when_it_is_narrow():
+    wide = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 1))
+    narrow = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), narrow, nn.Conv2d(4, 16, 1, 8), wide, nn.Conv2d(16, 2, 1))
+    ground, choice = SimpleNamespace(example=torch.zeros(1, 1, 64, 64)), Choice(least=4)
+
+    def saved(name, cost):
+        return cost(net) - cost(without(net, [name]))
+
+    def whole(network):
+        return cost_of(network, ground.example).flops
+
+    def slim(network):
+        return slimmest(ground, network, Goal.of("flops=0.5"), choice)
+
+    assert slim(net) < whole(net)
+    assert saved("1", whole) < saved("3", whole)
+    assert saved("1", slim) > saved("3", slim) > 0
 
 
 def test_what_stands_at_two_places_or_takes_two_values_stays():

@@ -73,7 +73,7 @@ def chosen(
     if share > target:
         raise SettingError(
             f"The {cost} of this model come down to {share:.1%} of what they are, not to {target:.1%}, as each layer "
-            f"keeps {least} channels. Aim for a larger share, or let layers keep fewer."
+            f"keeps {least} channels. Aim for a larger share, let layers keep fewer, or leave out whole layers first."
         )
     return [group for lump, _ in steps for group in lump]
 
