@@ -10,7 +10,8 @@ from torch import nn
 
 from medgrad import fit, predict, prune
 from medgrad.compress.cost import cost_of
-from medgrad.compress.ladder import Choice, Goal, slimmest
+from medgrad.compress.goal import Goal
+from medgrad.compress.ladder import Choice, slimmest
 from medgrad.compress.layers import dispensable, leavable, merged_widths, without
 from medgrad.engine.run import Run
 
@@ -99,7 +100,7 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("layers")
     data = make_folder(folder / "data")
     fit(str(data), out=folder / "run", steps=4)
-    words = {"target": "flops=0.5", "steps": 4, "least": 2, "reach": True, "controls": False}
+    words = {"target": "flops=0.5,parameters=0.3", "steps": 4, "least": 2, "reach": True, "controls": False}
     prune(folder / "run", out=folder / "small", layers=1, **words)
     return folder, words
 
@@ -110,6 +111,8 @@ def test_a_run_without_a_layer_stands_by_itself(small):
     gone = [name for name, numbers in told["widths"].items() if not numbers]
     assert len(gone) == 1
     assert told["rungs"][-1]["flops"] <= 0.5 * told["whole"]["flops"]
+    assert told["rungs"][-1]["parameters"] <= 0.3 * told["whole"]["parameters"]
+    assert told["reached"]
     assert "1 whole layer went" in (folder / "small" / "report.html").read_text()
     assert f'"{gone[0]}" = []' in (folder / "small" / "recipe.toml").read_text()
     answers = predict(folder / "small", folder / "data" / "images" / "case_00.nii.gz", out=folder / "answers")

@@ -8,7 +8,6 @@ from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
 from medgrad.compress.cost import cost_of
-from medgrad.compress.ladder import Goal
 from medgrad.engine.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
 
@@ -106,9 +105,3 @@ def test_cases_that_are_gone_are_told(parent, tmp_path):
     (run / "cohort.json").write_text(json.dumps({"root": str(tmp_path / "gone"), "cases": []}))
     with pytest.raises(LayoutError, match="--data"):
         prune(run, out=tmp_path / "small", steps=4)
-
-
-@pytest.mark.parametrize("text", ["flops", "flops=2", "weight=0.5", "flops=x", "flops=0"])
-def test_a_target_that_is_none(text):
-    with pytest.raises(SettingError, match="as in"):
-        Goal.of(text)

@@ -12,7 +12,8 @@ from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
 from .cost import cost_of
-from .ladder import Choice, Goal, Ladder, climb, learned
+from .goal import Goal
+from .ladder import Choice, Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12
@@ -26,10 +27,9 @@ def control(
     if name == "narrow":
         each = zip(parents.each, best.each, parents.places(folder), strict=True)
         return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.each)) for g, b, at in each])
-    share = min(0.999, goal.of_cost(best) / goal.of_cost(parents))
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
     choice = replace(other, least=choice.least, multiple=choice.multiple)
-    made = climb(parents, Goal(goal.what, share), choice, replace(ladder, stops=False), folder)[-1]
+    made = climb(parents, goal.as_of(best, parents), choice, replace(ladder, stops=False), folder)[-1]
     return replace(made, made=name)
 
 

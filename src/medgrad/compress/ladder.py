@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ from ..engine.recipe import Recipe
 from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
-from ._parents import Child, Costly, Parents
+from ._parents import Child, Parents
 from .channels import What, chosen, cut, importance, lowest
 from .criteria._criterion import loss_of_part, still
+from .goal import Goal
 from .graph import graph_of
 from .layers import dispensable, merged_widths, without
 
-WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
 STRIDE = 0.4
 """Each rung of the ladder costs at least so much of the one before: who loses little at a time forgets little."""
 LAST = 5.0
@@ -39,34 +38,6 @@ TRIED = 6
 """So many batches tell what the loss is without a layer."""
 HALVINGS = 7
 """So often is the interval halved in which the share of the work lies that takes so much of the time."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """How small: the ``share`` that may be left of ``what`` the parent costs.
-
-    >>> Goal.of("flops=0.1")
-    Goal(what='flops', share=0.1)
-    """
-
-    what: str
-    share: float
-
-    @classmethod
-    def of(cls, text: str) -> Goal:
-        """Read a goal as it is typed."""
-        what, _, number = text.partition("=")
-        try:
-            share = float(number)
-        except ValueError:
-            share = 0.0
-        if what not in WHAT or not 0 < share < 1:
-            raise SettingError(f"A target is {', '.join(WHAT)} and a share below 1, as in flops=0.1, not {text!r}.")
-        return cls(WHAT[what], share)
-
-    def of_cost(self, costly: Costly) -> float:
-        """Give what a network costs, in what the goal is about."""
-        return float(costly.milliseconds if self.what == "milliseconds" else getattr(costly.cost, self.what))
 
 
 @dataclass(frozen=True)
@@ -103,20 +74,19 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
 
     The time is parted equally between the parents.
     """
-    count = max(1, ceil(log(goal.share) / log(STRIDE)))
-    shares = [goal.share ** ((i + 1) / count) for i in range(count)]
-    parts = [*[1.0] * (count - 1), LAST]
+    goals = goal.rungs(STRIDE)
+    parts = [*[1.0] * (len(goals) - 1), LAST]
     whole, places, found = parents.each, parents.places(folder), list[Child]()
     state = [(ground.network, ground.recipe) for ground in whole]
     if choice.layers and not Run(places[-1] / "0").has_begun:
         state = [shallower(g, goal, choice, at) for g, at in zip(whole, places, strict=True)]
-    for number, share in enumerate(shares):
-        last = number == count - 1
-        parents.teller.say(f"Rung {number + 1} of {count}: {share:.1%} of the {goal.what}.")
+    for number, near in enumerate(goals):
+        last = number == len(goals) - 1
+        parents.teller.say(f"Rung {number + 1} of {len(goals)}: {near}.")
         part, made = parts[number] / sum(parts) / len(whole), []
         for place, ground in enumerate(whole):
             run = Run(places[place] / str(number))
-            shrink(ground, *state[place], Goal(goal.what, share), choice, run, ladder)
+            shrink(ground, *state[place], near, choice, run, ladder)
             one, network = learned(ground, run, ladder, part)
             state[place] = network, run.recipe()
             made.append(one)
@@ -154,8 +124,8 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
     """Give what a network would cost whose layers were all as narrow as they may become."""
     graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
-    if goal.what != "milliseconds":
-        what: What = goal.what  # type: ignore[assignment]
+    if goal.first != "milliseconds":
+        what: What = goal.first  # type: ignore[assignment]
         return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
     share = lowest(graph, least=least, multiple=multiple)
     gone = chosen(graph, torch.ones(len(graph.groups)), target=share, least=least, multiple=multiple)
@@ -169,6 +139,17 @@ def shrink(
     if run.has_begun:
         return
     learner = Learner(Run(run.folder / "seen"), recipe, ground.task, ground.train, ground.valid, ground.place)
+    smaller, widths = network, dict[str, Any]()
+    for what, share in goal.shares.items():
+        smaller, lost = lessened(ground, smaller, what, share, choice, learner)
+        widths = merged_widths(widths, lost)
+    write_child(ground, recipe, smaller, widths, run, ladder)
+
+
+def lessened(
+    ground: Ground, network: nn.Module, what: str, share: float, choice: Choice, learner: Learner
+) -> tuple[nn.Module, dict[str, list[int]]]:
+    """Remove the channels that matter least until so little is left of something that the parent costs."""
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
     scores = criterion(network, ground.task, lambda: islice(learner.batches(0), SHOWN))
@@ -180,13 +161,10 @@ def shrink(
         gone = chosen(graph, weigh, target=part, cost=what, least=choice.least, multiple=choice.multiple)
         return cut(network, gone)
 
-    if goal.what == "milliseconds":
-        smaller, widths = within_time(ground, goal.share * ground.milliseconds, smaller_by)
-    else:
-        what: What = goal.what  # type: ignore[assignment]
-        left = goal.share * getattr(ground.cost, what) / graph.costs[what].whole
-        smaller, widths = smaller_by(what, min(1.0, left))
-    write_child(ground, recipe, smaller, widths, run, ladder)
+    if what == "milliseconds":
+        return within_time(ground, share * ground.milliseconds, smaller_by)
+    which: What = what  # type: ignore[assignment]
+    return smaller_by(which, min(1.0, share * getattr(ground.cost, what) / graph.costs[which].whole))
 
 
 def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Module, dict[str, list[int]]]:

@@ -26,7 +26,8 @@ from ..version import VERSION
 from ._controls import CONTROLS, control
 from ._ground import Part
 from ._parents import Child, Parents, named
-from .ladder import Choice, Goal, Ladder, climb
+from .goal import Goal, cost
+from .ladder import Choice, Ladder, climb
 
 
 @threads_kept()
@@ -71,26 +72,20 @@ def prune(
             f"No smaller network was shown to be as good: {rungs[0].verdict}. Give more minutes or a wider --margin, "
             "or --reach the target whatever it costs."
         )
-    best = min(good, key=goal.of_cost)
+    best = min(good, key=lambda child: cost(child, goal.first))
     made = [
         control(name, parents, goal, best, ladder, choice, folder / "rungs" / name) for name in CONTROLS if controls
     ]
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
         "minutes": minutes, "aim": parents.task.aim,
-        "chosen": rungs.index(best), "reached": reached(goal, parents, best),
+        "chosen": rungs.index(best), "reached": goal.reached(best, parents),
         "whole": {**vars(parents.cost), "milliseconds": parents.milliseconds, "score": parents.score},
         "rungs": [c.as_dict() for c in rungs], "controls": [c.as_dict() for c in made],
         "widths": best.widths, "before": widths_before(parents, best),
     }  # fmt: skip
     finish(parents, best, folder, told, began)
     return told
-
-
-def reached(goal: Goal, parents: Parents, child: Child) -> bool:
-    """Tell whether a network costs as little as was asked for; times are noisy, so a tenth more will do."""
-    slack = 1.1 if goal.what == "milliseconds" else 1.0
-    return goal.of_cost(child) <= slack * goal.share * goal.of_cost(parents)
 
 
 def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:

@@ -16,7 +16,7 @@ def prune(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the new run.")],
     target: Annotated[
-        str, typer.Option(help="What may be left, as a share: of flops, parameters, size or latency.")
+        str, typer.Option(help="What may be left, as a share: of flops, parameters, size or latency; or of several.")
     ] = "flops=0.1",
     margin: Annotated[float, typer.Option(help="How much of the score may be lost.")] = 0.01,
     minutes: Annotated[float, typer.Option(help="How long it may take, all in all.")] = 20.0,

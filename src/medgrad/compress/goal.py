@@ -1,0 +1,78 @@
+"""How small a network is to become, in whatever it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, log
+
+from ..errors import SettingError
+from ._parents import Costly
+
+WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
+"""What a target may be about, as it is typed."""
+NOISY = 1.1
+"""Times are noisy, so a tenth more will do."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How small: the shares that may be left of what the parent costs. A network is cut for one after the other.
+
+    >>> Goal.of("flops=0.1, size=0.2")
+    Goal(shares={'flops': 0.1, 'bytes': 0.2})
+    """
+
+    shares: Mapping[str, float]
+
+    @classmethod
+    def of(cls, text: str) -> Goal:
+        """Read a goal as it is typed."""
+        shares = {}
+        for each in text.split(","):
+            what, _, number = (part.strip() for part in each.partition("="))
+            try:
+                share = float(number)
+            except ValueError:
+                share = 0.0
+            if what not in WHAT or not 0 < share < 1 or WHAT[what] in shares:
+                raise SettingError(
+                    f"A target is {', '.join(WHAT)} and a share below 1, as in flops=0.1, or several of them with "
+                    f"commas between, not {text!r}."
+                )
+            shares[WHAT[what]] = share
+        return cls(shares)
+
+    @property
+    def first(self) -> str:
+        """What it is about before all."""
+        return next(iter(self.shares))
+
+    def rungs(self, stride: float) -> list[Goal]:
+        """Give the goals on the way, each at least a ``stride`` of the one before, the last being this one.
+
+        >>> [f"{goal.shares['flops']:.3g}" for goal in Goal({"flops": 0.1}).rungs(0.4)]
+        ['0.464', '0.215', '0.1']
+        """
+        count = max(1, ceil(log(min(self.shares.values())) / log(stride)))
+        return [Goal({w: s ** ((i + 1) / count) for w, s in self.shares.items()}) for i in range(count)]
+
+    def reached(self, small: Costly, whole: Costly) -> bool:
+        """Tell whether a network costs as little as is asked for."""
+        return all(
+            cost(small, w) <= (NOISY if w == "milliseconds" else 1.0) * s * cost(whole, w)
+            for w, s in self.shares.items()
+        )
+
+    def as_of(self, small: Costly, whole: Costly) -> Goal:
+        """Give the goal to be as small as some network, in what this one is about."""
+        return Goal({what: min(0.999, cost(small, what) / cost(whole, what)) for what in self.shares})
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return " and ".join(f"{share:.1%} of the {what}" for what, share in self.shares.items())
+
+
+def cost(costly: Costly, what: str) -> float:
+    """Give what a network costs, in one respect."""
+    return float(costly.milliseconds if what == "milliseconds" else getattr(costly.cost, what))
