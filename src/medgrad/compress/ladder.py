@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,7 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
         with still(network), torch.no_grad():
             return sum(float(loss_of_part(network, ground.task, batch)) for batch in batches) / len(batches)
 
-    def cost(network: nn.Module) -> float:
-        return slimmest(ground, network, goal, choice)
-
+    cost = partial(slimmest, ground, goal=goal, choice=choice)
     gone = dispensable(ground.network, ground.example, choice.layers, damage=damage, cost=cost)
     ground.teller.say(f"Left out whole: {', '.join(gone) or 'nothing, for no layer can be'}.")
     recipe = replace(ground.recipe, widths=merged_widths(ground.recipe.widths, dict.fromkeys(gone, ())))
@@ -150,21 +149,24 @@ def lessened(
     ground: Ground, network: nn.Module, what: str, share: float, choice: Choice, learner: Learner
 ) -> tuple[nn.Module, dict[str, list[int]]]:
     """Remove the channels that matter least until so little is left of something that the parent costs."""
+    graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
+    left = 0.0 if what == "milliseconds" else share * getattr(ground.cost, what) / graph.costs[what].whole
+    if left >= 1:
+        return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
     scores = criterion(network, ground.task, lambda: islice(learner.batches(0), SHOWN))
     network = network.cpu()
-    graph = graph_of(network, ground.example)
     weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
 
     def smaller_by(what: What, part: float) -> tuple[nn.Module, dict[str, list[int]]]:
-        gone = chosen(graph, weigh, target=part, cost=what, least=choice.least, multiple=choice.multiple)
+        gone = chosen(graph, weigh, target=part, cost=what, least=least, multiple=multiple)
         return cut(network, gone)
 
     if what == "milliseconds":
         return within_time(ground, share * ground.milliseconds, smaller_by)
     which: What = what  # type: ignore[assignment]
-    return smaller_by(which, min(1.0, share * getattr(ground.cost, what) / graph.costs[which].whole))
+    return smaller_by(which, left)
 
 
 def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Module, dict[str, list[int]]]:

@@ -51,7 +51,7 @@ class InstanceNorm(nn.Module):
 
     def plain(self, x: Tensor) -> Tensor:
         """Norm one sample with torch's batch norm."""
-        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, True)
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
     def folded(self, x: Tensor) -> Tensor:
         """Norm one sample in channels-last order, with several neighbouring voxels taken as further channels.
