@@ -224,7 +224,7 @@ def test_can_be_pruned_and_learns_on(task, cases):
     judge = registry.find("compress.criteria", "taylor")()
     example, graph = batch.inputs[:1], graph_of(model, batch.inputs[:1])
     scores = importance(graph.groups, judge(model, task, lambda: [batch]))
-    smaller, widths = cut(model, chosen(graph, scores, target=0.7, least=2))
+    smaller, widths = cut(model, chosen(graph, scores, {"flops": 0.7}, least=2))
     assert widths
     assert cost_of(smaller, example).flops <= 0.7 * cost_of(model, example).flops
     with torch.no_grad():

@@ -136,15 +136,28 @@ def test_where_all_is_input_and_output_nothing_can_go(kind):
 def test_the_cost_comes_down_to_what_was_asked(kind, dims, what):
     model, graph = known(kind, dims)
     assert graph.costs[what].whole == getattr(cost_of(model, example(kind, dims)), what)
-    smaller = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=0.4, cost=what, least=2))[0]
+    smaller = cut(model, chosen(graph, torch.rand(len(graph.groups)), {what: 0.4}, least=2))[0]
     share = getattr(cost_of(smaller, example(kind, dims)), what) / graph.costs[what].whole
     assert 0.2 < share <= 0.4
+
+
+def test_several_costs_come_down_together_and_none_lower_than_they_must():
+    model, graph = known("unet", 3)
+    weigh = torch.rand(len(graph.groups), generator=torch.Generator().manual_seed(0))
+    want = {"flops": 0.4, "parameters": 0.25}
+    gone = chosen(graph, weigh, want, least=2)
+    left = lambda some: cost_of(cut(model, some)[0], example("unet", 3))  # noqa: E731
+    met = lambda cost: [getattr(cost, w) <= s * graph.costs[w].whole for w, s in want.items()]  # noqa: E731
+    assert all(met(left(gone)))
+    assert not all(met(left(gone[:-1])))
+    first = chosen(graph, weigh, {"flops": 0.4}, least=2)
+    assert not all(met(left(first)))
 
 
 def test_the_lowest_share_is_that_of_the_network_with_the_fewest_channels():
     model, graph = known("unet", 3)
     share = lowest(graph, least=2)
-    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=share, least=2))
+    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=2))
     assert cost_of(smaller, example("unet", 3)).flops == pytest.approx(share * cost_of(model, example("unet", 3)).flops)
     assert {w[1] for n, w in widths(smaller).items() if len(w) == 3} == {2, 3}
 
@@ -152,14 +165,14 @@ def test_the_lowest_share_is_that_of_the_network_with_the_fewest_channels():
 def test_the_least_important_goes_first():
     _, graph = known("cnn", 3)
     scores = torch.arange(len(graph.groups), dtype=torch.float) % 4
-    gone = chosen(graph, 1 + 100 * scores, target=0.8, least=1)
+    gone = chosen(graph, 1 + 100 * scores, {"flops": 0.8}, least=1)
     assert gone
     assert {int(scores[graph.groups.index(group)]) for group in gone} == {0}
 
 
 def test_widths_are_multiples_where_asked():
     model, graph = known("resnet", 2)
-    _, new = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=0.5, least=2, multiple=2))
+    _, new = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": 0.5}, least=2, multiple=2))
     assert new
     changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
     assert all(n % 2 == 0 for n, o in changed if n != o)
@@ -168,8 +181,8 @@ def test_widths_are_multiples_where_asked():
 def test_each_family_keeps_the_fewest_that_were_asked():
     model, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="keeps 4 channels"):
-        chosen(graph, torch.rand(len(graph.groups)), target=0.01, least=4)
-    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), target=lowest(graph, least=3), least=3))
+        chosen(graph, torch.rand(len(graph.groups)), {"flops": 0.01}, least=4)
+    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": lowest(graph, least=3)}, least=3))
     assert {numbers[0] for numbers in widths(smaller).values() if len(numbers) == 1} == {3}
 
 
@@ -178,7 +191,7 @@ def test_what_is_infinitely_important_stays():
     importances = torch.ones(len(graph.groups))
     kept = [number for number, group in enumerate(graph.groups) if group.family == 0]
     importances[kept] = torch.inf
-    gone = chosen(graph, importances, target=0.6, least=1)
+    gone = chosen(graph, importances, {"flops": 0.6}, least=1)
     assert gone
     assert all(group.family != 0 for group in gone)
 
@@ -187,14 +200,14 @@ def test_an_importance_for_each_group_is_a_number():
     _, graph = known("cnn", 3)
     for wrong, said in ((torch.full((len(graph.groups),), torch.nan), "not a number"), (torch.ones(2), "need as many")):
         with pytest.raises(ValueError, match=said):
-            chosen(graph, wrong, target=0.5)
+            chosen(graph, wrong, {"flops": 0.5})
 
 
 @pytest.mark.parametrize("target", [0, -1, 1.5])
 def test_a_target_that_is_no_share_is_told(target):
     _, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="above 0"):
-        chosen(graph, torch.rand(len(graph.groups)), target=target)
+        chosen(graph, torch.rand(len(graph.groups)), {"flops": target})
 
 
 def net():

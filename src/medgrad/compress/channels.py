@@ -58,30 +58,34 @@ def importance(
 
 
 def chosen(
-    graph: Graph, importances: Tensor, *, target: float, cost: What = "flops", least: int = 4, multiple: int = 1
+    graph: Graph, importances: Tensor, shares: Mapping[What, float], *, least: int = 4, multiple: int = 1
 ) -> list[Group]:
-    """Choose the groups that go so that a cost comes down to a share ``target`` of what it is.
+    """Choose the groups that go so that each cost that is named comes down to its share of what it is.
 
-    They go one after another, the least important for what it saves first. Each family keeps at least so many
-    channels, and a ``multiple`` of a number of them where it loses any: kernels like multiples of 8. What is infinitely
-    important stays.
+    They go one after another, the least important for what it saves first; of several costs counts what is saved of
+    those that are still too high, each by the way that it has to go. Each family keeps at least so many channels, and
+    a ``multiple`` of a number of them where it loses any: kernels like multiples of 8. What is infinitely important
+    stays.
     """
-    if not 0 < target <= 1:
-        raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
-    steps = list(leaving(graph, importances, cost=cost, least=least, multiple=multiple, until=target))
-    share = steps[-1][1] if steps else 1.0
-    if share > target:
-        raise SettingError(
-            f"The {cost} of this model come down to {share:.1%} of what they are, not to {target:.1%}, as each layer "
-            f"keeps {least} channels. Aim for a larger share, let layers keep fewer, or leave out whole layers first."
-        )
+    for target in shares.values():
+        if not 0 < target <= 1:
+            raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
+    steps = list(leaving(graph, importances, shares, least=least, multiple=multiple))
+    left = steps[-1][1] if steps else dict.fromkeys(shares, 1.0)
+    for cost, target in shares.items():
+        if left[cost] > target:
+            raise SettingError(
+                f"The {cost} of this model come down to {left[cost]:.1%} of what they are, not to {target:.1%}, as "
+                f"each layer keeps {least} channels. Aim for a larger share, let layers keep fewer, or leave out "
+                "whole layers first."
+            )
     return [group for lump, _ in steps for group in lump]
 
 
 def lowest(graph: Graph, *, cost: What = "flops", least: int = 4, multiple: int = 1) -> float:
     """Give the smallest share that a cost can be brought down to."""
-    order = leaving(graph, torch.ones(len(graph.groups)), cost=cost, least=least, multiple=multiple, until=0.0)
-    return min((share for _, share in order), default=1.0)
+    order = leaving(graph, torch.ones(len(graph.groups)), {cost: 0.0}, least=least, multiple=multiple)
+    return min((left[cost] for _, left in order), default=1.0)
 
 
 @dataclass
@@ -103,9 +107,9 @@ class Family:
 
 
 class Price:
-    """What is left of a cost while families lose groups."""
+    """What is left of a cost, as a share of what it is, while families lose groups until it is small enough."""
 
-    def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int]) -> None:
+    def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
         first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
         one = [first[family] for family in families]
         self.fixed = tally.fixed
@@ -117,12 +121,24 @@ class Price:
             [[0 if t.into is None else np.sum(t.into == g) for t in tally.terms] for g in one], dtype=float
         )
 
+        self.until, self.whole = until, 1.0
+        self.whole = self.left() or 1.0
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether it is small enough."""
+        return self.left() <= self.until
+
     def left(self, family: int = 0, count: int = 0) -> float:
-        """Give the cost after a family would lose so many groups."""
-        if not count:
-            return float(self.fixed + (self.each * self.out * self.into).sum())
-        out, into = self.out - count * self.by_out[family], self.into - count * self.by_into[family]
-        return float(self.fixed + (self.each * out * into).sum())
+        """Give the share that is left after a family would lose so many groups."""
+        out, into = self.out, self.into
+        if count:
+            out, into = out - count * self.by_out[family], into - count * self.by_into[family]
+        return float(self.fixed + (self.each * out * into).sum()) / self.whole
+
+    def nearer(self, family: int, count: int) -> float:
+        """Tell by how much of its whole way it would come nearer; what is met has no way to go."""
+        return 0.0 if self.is_met else (self.left() - self.left(family, count)) / (1 - self.until)
 
     def lose(self, family: int, count: int) -> None:
         """Let a family lose so many groups."""
@@ -131,9 +147,9 @@ class Price:
 
 
 def leaving(
-    graph: Graph, importances: Tensor, *, cost: What, least: int, multiple: int, until: float
-) -> Iterator[tuple[list[Group], float]]:
-    """Yield the groups that go together, and the share of the cost that is left then, until it is small enough."""
+    graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: int, multiple: int
+) -> Iterator[tuple[list[Group], dict[What, float]]]:
+    """Yield the groups that go together, and the shares of the costs that are left then, until all are small enough."""
     if least < 1 or multiple < 1:
         raise SettingError(f"A layer keeps at least 1 channel, and multiples of 1 or more, not {least} and {multiple}.")
     if len(importances) != len(graph.groups):
@@ -145,13 +161,12 @@ def leaving(
         sorted_in[graph.groups[number].family].append(number)
     numbers = sorted(sorted_in)
     families = [Family(sorted_in[f], graph.groups[sorted_in[f][0]].size) for f in numbers]
-    price = Price(graph.costs[cost], graph.groups, numbers)
-    whole = now = price.left()
-    while now > until * whole:
+    prices = {cost: Price(graph.costs[cost], graph.groups, numbers, share) for cost, share in until.items()}
+    while not all(price.is_met for price in prices.values()):
         best, ratio, most = -1, np.inf, 0
         for which, family in enumerate(families):
             count = family.lump(least, multiple)
-            saved = now - price.left(which, count) if count else 0.0
+            saved = sum(price.nearer(which, count) for price in prices.values()) if count else 0.0
             if saved > 0:
                 lost = float(importances[family.members[-count:]].sum()) / saved
                 if lost < ratio:
@@ -159,6 +174,6 @@ def leaving(
         if best < 0:
             return
         lump = [families[best].members.pop() for _ in range(most)]
-        price.lose(best, most)
-        now = price.left()
-        yield [graph.groups[number] for number in lump], now / whole
+        for price in prices.values():
+            price.lose(best, most)
+        yield [graph.groups[number] for number in lump], {cost: price.left() for cost, price in prices.items()}

@@ -17,7 +17,7 @@ NOISY = 1.1
 
 @dataclass(frozen=True)
 class Goal:
-    """How small: the shares that may be left of what the parent costs. A network is cut for one after the other.
+    """How small: the shares that may be left of what the parent costs; a network is cut for all of them together.
 
     >>> Goal.of("flops=0.1, size=0.2")
     Goal(shares={'flops': 0.1, 'bytes': 0.2})

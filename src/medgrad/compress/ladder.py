@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +29,8 @@ from .goal import Goal
 from .graph import graph_of
 from .layers import dispensable, merged_widths, without
 
+TIME: Final = "milliseconds"
+"""What is measured; all else that a network costs is counted."""
 STRIDE = 0.4
 """Each rung of the ladder costs at least so much of the one before: who loses little at a time forgets little."""
 LAST = 5.0
@@ -123,11 +125,11 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
     """Give what a network would cost whose layers were all as narrow as they may become."""
     graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
-    if goal.first != "milliseconds":
+    if goal.first != TIME:
         what: What = goal.first  # type: ignore[assignment]
         return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
     share = lowest(graph, least=least, multiple=multiple)
-    gone = chosen(graph, torch.ones(len(graph.groups)), target=share, least=least, multiple=multiple)
+    gone = chosen(graph, torch.ones(len(graph.groups)), {"flops": share}, least=least, multiple=multiple)
     return ground.timed(cut(network, gone)[0])
 
 
@@ -138,20 +140,25 @@ def shrink(
     if run.has_begun:
         return
     learner = Learner(Run(run.folder / "seen"), recipe, ground.task, ground.train, ground.valid, ground.place)
-    smaller, widths = network, dict[str, Any]()
-    for what, share in goal.shares.items():
-        smaller, lost = lessened(ground, smaller, what, share, choice, learner)
+    counted = {what: share for what, share in goal.shares.items() if what != TIME}
+    smaller, widths = lessened(ground, network, counted, choice, learner) if counted else (network, {})
+    if TIME in goal.shares:
+        smaller, lost = lessened(ground, smaller, {TIME: goal.shares[TIME]}, choice, learner)
         widths = merged_widths(widths, lost)
     write_child(ground, recipe, smaller, widths, run, ladder)
 
 
 def lessened(
-    ground: Ground, network: nn.Module, what: str, share: float, choice: Choice, learner: Learner
+    ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner
 ) -> tuple[nn.Module, dict[str, list[int]]]:
-    """Remove the channels that matter least until so little is left of something that the parent costs."""
+    """Remove the channels that matter least until so little is left of what the parent costs, or of its time."""
     graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
-    left = 0.0 if what == "milliseconds" else share * getattr(ground.cost, what) / graph.costs[what].whole
-    if left >= 1:
+    wanted: dict[What, float] = {
+        what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
+        for what, share in shares.items()
+        if what != TIME
+    }
+    if wanted and all(share == 1 for share in wanted.values()):
         return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
@@ -159,14 +166,10 @@ def lessened(
     network = network.cpu()
     weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
 
-    def smaller_by(what: What, part: float) -> tuple[nn.Module, dict[str, list[int]]]:
-        gone = chosen(graph, weigh, target=part, cost=what, least=least, multiple=multiple)
-        return cut(network, gone)
+    def smaller_by(shares: Mapping[What, float]) -> tuple[nn.Module, dict[str, list[int]]]:
+        return cut(network, chosen(graph, weigh, shares, least=least, multiple=multiple))
 
-    if what == "milliseconds":
-        return within_time(ground, share * ground.milliseconds, smaller_by)
-    which: What = what  # type: ignore[assignment]
-    return smaller_by(which, left)
+    return smaller_by(wanted) if wanted else within_time(ground, shares[TIME] * ground.milliseconds, smaller_by)
 
 
 def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Module, dict[str, list[int]]]:
@@ -175,7 +178,7 @@ def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Modul
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
-            found = smaller_by("flops", middle)
+            found = smaller_by({"flops": middle})
         except SettingError:  # smaller than it can be
             low = middle
             continue
