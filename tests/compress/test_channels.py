@@ -178,6 +178,27 @@ def test_widths_are_multiples_where_asked():
     assert all(n % 2 == 0 for n, o in changed if n != o)
 
 
+def test_a_layer_keeps_the_fewest_or_a_multiple():
+    model, graph = known("resnet", 2)
+    weigh = torch.rand(len(graph.groups), generator=torch.Generator().manual_seed(3))
+    share = lowest(graph, least=3, multiple=4)
+    _, new = cut(model, chosen(graph, weigh, {"flops": share}, least=3, multiple=4))
+    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
+    assert {n for n, o in changed if n != o} == {3}
+    _, new = cut(model, chosen(graph, weigh, {"flops": (1 + share) / 2}, least=3, multiple=4))
+    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
+    assert {n for n, o in changed if n != o} <= {3, 4, 8, 12}
+
+
+def test_lanes_count_what_comes_out_in_full_blocks():
+    net = nn.Sequential(nn.Linear(3, 20), nn.ReLU(), nn.Linear(20, 7), nn.ReLU(), nn.Linear(7, 2))
+    graph = graph_of(net, torch.zeros(1, 3))
+    assert graph.costs["lanes"].whole == 2 * (3 * 32 + 20 * 16 + 7 * 16)
+    gone = chosen(graph, torch.arange(27.0).flip(0), {"lanes": 0.9}, least=1)
+    left = cut(net, gone)[0]
+    assert graph_of(left, torch.zeros(1, 3)).costs["lanes"].whole <= 0.9 * graph.costs["lanes"].whole
+
+
 def test_each_family_keeps_the_fewest_that_were_asked():
     model, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="keeps 4 channels"):

@@ -33,6 +33,12 @@ def test_what_is_held_against_it_is_as_small_in_all_of_it():
     assert goal.shares == pytest.approx({"flops": 0.09, "parameters": 0.15})
 
 
+def test_what_is_held_against_it_need_not_be_as_fast_but_where_nothing_else_is_asked():
+    small, whole = costly(90, 150, 2.0), costly(1000, 1000, 10.0)
+    assert Goal.of("flops=0.1,latency=0.25").as_of(small, whole).shares == pytest.approx({"flops": 0.09})
+    assert Goal.of("latency=0.25").as_of(small, whole).shares == pytest.approx({"milliseconds": 0.2})
+
+
 TWICE = ("flops=0.1,flops=0.2", "size=0.2,bytes=0.3")
 NONE = ("flops", "flops=2", "weight=0.5", "flops=x", "flops=0", "flops=0.1,", "flops=0.1;")
 

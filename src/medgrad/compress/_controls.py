@@ -11,8 +11,10 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
+from .channels import lowest
 from .cost import cost_of
-from .goal import Goal
+from .goal import TIME, Goal
+from .graph import graph_of
 from .ladder import Choice, Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
@@ -28,9 +30,24 @@ def control(
         each = zip(parents.each, best.each, parents.places(folder), strict=True)
         return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.each)) for g, b, at in each])
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
-    choice = replace(other, least=choice.least, multiple=choice.multiple)
-    made = climb(parents, goal.as_of(best, parents), choice, replace(ladder, stops=False), folder)[-1]
+    near = goal.as_of(best, parents)
+    choice = replace(other, least=fewest(parents, near, choice), multiple=choice.multiple)
+    made = climb(parents, near, choice, replace(ladder, stops=False), folder)[-1]
     return replace(made, made=name)
+
+
+def fewest(parents: Parents, goal: Goal, choice: Choice) -> int:
+    """Give how many channels a layer keeps at least, so that a goal is within reach where no whole layer goes."""
+    graphs = [graph_of(ground.network, ground.example) for ground in parents.each]
+    least = choice.least
+    while least > 1 and any(
+        lowest(graph, cost=what, least=least, multiple=choice.multiple) > share  # type: ignore[arg-type]
+        for graph in graphs
+        for what, share in goal.shares.items()
+        if what != TIME
+    ):
+        least //= 2
+    return least
 
 
 def narrow(ground: Ground, best: Part, ladder: Ladder, folder: Path, share: float) -> Part:

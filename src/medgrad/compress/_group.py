@@ -9,6 +9,8 @@ from torch import nn
 
 from ._marks import Numbers
 
+BLOCK = 16
+"""So many channels a processor takes at once, whether there are as many or not."""
 Place = tuple[str, int]
 """A parameter or buffer, by its name, and one of its axes."""
 
@@ -44,20 +46,29 @@ class Term:
 
 @dataclass(frozen=True)
 class Tally:
-    """A cost by the channels that it depends on, and what no group changes (``fixed``)."""
+    """A cost by the channels that it depends on, and what no group changes (``fixed``).
+
+    Channels that come out are counted in full blocks of so many: a block costs the same, however much of it is used.
+    """
 
     terms: tuple[Term, ...]
     fixed: float
+    block: int = 1
 
     @property
     def whole(self) -> float:
         """The cost before anything goes."""
-        return self.fixed + sum(t.each * len(t.out) * (1 if t.into is None else len(t.into)) for t in self.terms)
+        blocks = (self.block * -(-len(t.out) // self.block) for t in self.terms)
+        each = (t.each * (1 if t.into is None else len(t.into)) for t in self.terms)
+        return self.fixed + sum(a * b for a, b in zip(each, blocks, strict=True))
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The groups of a network, and what an answer costs by their channels: ``flops``, ``parameters``, ``bytes``."""
+    """The groups of a network, and what an answer costs by their channels: ``flops``, ``parameters``, ``bytes``.
+
+    ``lanes`` are the flops that a processor spends, which multiplies ``BLOCK`` channels that come out at once.
+    """
 
     groups: tuple[Group, ...]
     costs: Mapping[str, Tally]

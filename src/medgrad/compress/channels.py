@@ -17,7 +17,7 @@ from ._group import Graph, Group, Place, Tally
 
 __all__ = ["chosen", "cut", "importance", "lowest"]
 
-What = Literal["flops", "parameters", "bytes"]
+What = Literal["flops", "parameters", "bytes", "lanes"]
 
 
 def importance(
@@ -64,8 +64,8 @@ def chosen(
 
     They go one after another, the least important for what it saves first; of several costs counts what is saved of
     those that are still too high, each by the way that it has to go. Each family keeps at least so many channels, and
-    a ``multiple`` of a number of them where it loses any: kernels like multiples of 8. What is infinitely important
-    stays.
+    above that a ``multiple`` of a number of them where it loses any: kernels like multiples of 8 or 16. What is
+    infinitely important stays.
     """
     for target in shares.values():
         if not 0 < target <= 1:
@@ -96,12 +96,15 @@ class Family:
     size: int
 
     def lump(self, least: int, multiple: int) -> int:
-        """Tell how many groups go at once, so that a multiple of channels is left; 0 where too few would be."""
+        """Tell how many groups go at once, so that a multiple of channels is left or the fewest that may be.
+
+        0 where too few would be.
+        """
         for count in range(1, len(self.members)):
             left = (len(self.members) - count) * self.size
             if left < least:
                 return 0
-            if left % multiple == 0:
+            if left % multiple == 0 or left - self.size < least:
                 return count
         return 0
 
@@ -112,7 +115,7 @@ class Price:
     def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
         first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
         one = [first[family] for family in families]
-        self.fixed = tally.fixed
+        self.fixed, self.block = tally.fixed, tally.block
         self.each = np.array([t.each for t in tally.terms])
         self.out = np.array([float(len(t.out)) for t in tally.terms])
         self.into = np.array([1.0 if t.into is None else float(len(t.into)) for t in tally.terms])
@@ -134,7 +137,7 @@ class Price:
         out, into = self.out, self.into
         if count:
             out, into = out - count * self.by_out[family], into - count * self.by_into[family]
-        return float(self.fixed + (self.each * out * into).sum()) / self.whole
+        return float(self.fixed + (self.each * self.block * np.ceil(out / self.block) * into).sum()) / self.whole
 
     def nearer(self, family: int, count: int) -> float:
         """Tell by how much of its whole way it would come nearer; what is met has no way to go."""

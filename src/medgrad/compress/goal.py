@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log
+from typing import Final
 
 from ..errors import SettingError
 from ._parents import Costly
 
-WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": "milliseconds"}
+TIME: Final = "milliseconds"
+"""What is measured; all else that a network costs is counted."""
+WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": TIME}
 """What a target may be about, as it is typed."""
 NOISY = 1.1
 """Times are noisy, so a tenth more will do."""
@@ -59,14 +62,15 @@ class Goal:
 
     def reached(self, small: Costly, whole: Costly) -> bool:
         """Tell whether a network costs as little as is asked for."""
-        return all(
-            cost(small, w) <= (NOISY if w == "milliseconds" else 1.0) * s * cost(whole, w)
-            for w, s in self.shares.items()
-        )
+        return all(cost(small, w) <= (NOISY if w == TIME else 1.0) * s * cost(whole, w) for w, s in self.shares.items())
 
     def as_of(self, small: Costly, whole: Costly) -> Goal:
-        """Give the goal to be as small as some network, in what this one is about."""
-        return Goal({what: min(0.999, cost(small, what) / cost(whole, what)) for what in self.shares})
+        """Give the goal to be as small as some network in what this one is about; as fast only if it is about no more.
+
+        Which layers are quick is another question than which channels matter.
+        """
+        about = [what for what in self.shares if what != TIME] or [TIME]
+        return Goal({what: min(0.999, cost(small, what) / cost(whole, what)) for what in about})
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -75,4 +79,4 @@ class Goal:
 
 def cost(costly: Costly, what: str) -> float:
     """Give what a network costs, in one respect."""
-    return float(costly.milliseconds if what == "milliseconds" else getattr(costly.cost, what))
+    return float(costly.milliseconds if what == TIME else getattr(costly.cost, what))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..models._narrow import CONVOLUTION, width_of
 from ._cut import cut
-from ._group import Graph, Group, Place, Tally, Term, first_names
+from ._group import BLOCK, Graph, Group, Place, Tally, Term, first_names
 from ._marks import LOCKED, Known, Leaf, Marks, Numbers, Uniform
 from ._rules import RULES, Op, unknown
 from ._walk import Walk, arguments, name_of, tensors
@@ -58,7 +58,8 @@ def graph_of(model: nn.Module, example: Tensor) -> Graph:
     stored = {id(t): (n, t) for n, t in reversed(model.state_dict(keep_vars=True).items())}
     weighed = {names[n]: t.numel() * t.element_size() for n, t in stored.values()}
     costs = {
-        "flops": Tally(terms, flops - Tally(terms, 0).whole),
+        "flops": Tally(terms, fixed := flops - Tally(terms, 0).whole),
+        "lanes": Tally(terms, fixed, BLOCK),
         "parameters": tally_of(parameters, held),
         "bytes": tally_of(weighed, held),
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -25,12 +25,12 @@ from ._ground import Ground, Part
 from ._parents import Child, Parents
 from .channels import What, chosen, cut, importance, lowest
 from .criteria._criterion import loss_of_part, still
-from .goal import Goal
+from .goal import TIME, Goal
 from .graph import graph_of
 from .layers import dispensable, merged_widths, without
 
-TIME: Final = "milliseconds"
-"""What is measured; all else that a network costs is counted."""
+Cut = tuple[nn.Module, dict[str, list[int]]]
+"""A smaller network, and the widths that changed."""
 STRIDE = 0.4
 """Each rung of the ladder costs at least so much of the one before: who loses little at a time forgets little."""
 LAST = 5.0
@@ -140,25 +140,19 @@ def shrink(
     if run.has_begun:
         return
     learner = Learner(Run(run.folder / "seen"), recipe, ground.task, ground.train, ground.valid, ground.place)
-    counted = {what: share for what, share in goal.shares.items() if what != TIME}
-    smaller, widths = lessened(ground, network, counted, choice, learner) if counted else (network, {})
-    if TIME in goal.shares:
-        smaller, lost = lessened(ground, smaller, {TIME: goal.shares[TIME]}, choice, learner)
-        widths = merged_widths(widths, lost)
+    smaller, widths = lessened(ground, network, goal.shares, choice, learner)
     write_child(ground, recipe, smaller, widths, run, ladder)
 
 
-def lessened(
-    ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner
-) -> tuple[nn.Module, dict[str, list[int]]]:
-    """Remove the channels that matter least until so little is left of what the parent costs, or of its time."""
+def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
+    """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
     wanted: dict[What, float] = {
         what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
         for what, share in shares.items()
         if what != TIME
     }
-    if wanted and all(share == 1 for share in wanted.values()):
+    if TIME not in shares and all(share == 1 for share in wanted.values()):
         return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
@@ -166,19 +160,22 @@ def lessened(
     network = network.cpu()
     weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
 
-    def smaller_by(shares: Mapping[What, float]) -> tuple[nn.Module, dict[str, list[int]]]:
-        return cut(network, chosen(graph, weigh, shares, least=least, multiple=multiple))
+    def smaller_by(lanes: float) -> Cut:
+        return cut(network, chosen(graph, weigh, {**wanted, "lanes": lanes}, least=least, multiple=multiple))
 
-    return smaller_by(wanted) if wanted else within_time(ground, shares[TIME] * ground.milliseconds, smaller_by)
+    return within_time(ground, shares[TIME] * ground.milliseconds, smaller_by) if TIME in shares else smaller_by(1.0)
 
 
-def within_time(ground: Ground, limit: float, smaller_by: Any) -> tuple[nn.Module, dict[str, list[int]]]:
+def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]) -> Cut:
     """Find the largest network that answers within so many milliseconds, by halving the interval of its work."""
+    found = smaller_by(1.0)
+    if ground.timed(found[0]) <= limit:
+        return found
     low, high, best = 0.0, 1.0, None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
-            found = smaller_by({"flops": middle})
+            found = smaller_by(middle)
         except SettingError:  # smaller than it can be
             low = middle
             continue
