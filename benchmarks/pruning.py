@@ -1,8 +1,9 @@
 """How small networks become and how little they lose: a U-Net, a classifier and a detector, pruned by gradients.
 
 Each parent learns with the plan made for it; then ``medgrad prune`` goes down to the share of the multiply-adds that is
-named below. Beside it stand, as small and with the same minutes each: the same way down by magnitude, the same by
-chance from the widest layers, and a narrow network that learns from nothing. Losses are of validation patients, paired,
+named below. Beside it stand, as small and with the same minutes each, but for the detector: the same way down by
+magnitude, the same by chance from the widest layers, and a narrow network that learns from nothing. Losses are of
+validation patients, paired,
 with the one-sided 95 % bound; times are of one answer to one patch, parent and children in one process.
 
 Bound: the hippocampus network keeps at most 0.1 of the multiply-adds and 0.2 of the parameters, loses at most 0.005 of
@@ -30,11 +31,11 @@ SETS: dict[str, dict[str, Any]] = {
         "data": "seg3d_hippocampus",
         "fit": {"minutes": 20.0},
         "prune": {
-            "target": "flops=0.1,parameters=0.2",
+            "target": "flops=0.1,parameters=0.2,latency=0.238",
             "minutes": 80.0,
             "layers": 3,
             "least": 4,
-            "multiple": 4,
+            "multiple": 16,
             "reach": True,
         },
         "bound": {"flops": 0.1, "parameters": 0.2, "loss": 0.005, "faster": 4.0},
@@ -47,8 +48,8 @@ SETS: dict[str, dict[str, Any]] = {
     },
     "blood cells": {
         "data": "det2d_bccd",
-        "fit": {"minutes": 30.0, "allow_leak": True},
-        "prune": {"target": "flops=0.2", "minutes": 60.0, "reach": True},
+        "fit": {"minutes": 20.0, "allow_leak": True},
+        "prune": {"target": "flops=0.2", "minutes": 25.0, "reach": True, "controls": False},
         "bound": {"flops": 0.2, "loss": 0.01},
     },
 }
