@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch import Tensor
 from ..errors import FormatError
 from ..runtime.files import write_bytes as write_bytes
 from ..runtime.files import write_text as write_text
+
+MOST = 4096
+"""No image has more channels: a file that says so is not trusted with the memory that they would take."""
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -39,12 +43,31 @@ def packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what ``write_checkpoint`` wrote; nothing in the file is run."""
-    try:
+    with told_as_damaged(path):
         with safe_open(path, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["medgrad"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-        return unpacked(plain, tensors)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as reason:
+        return dict(unpacked(plain, tensors))
+
+
+def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
+    """Read the weights with which a checkpoint answers, and how many channels its network takes."""
+    state = read_checkpoint(path)
+    with told_as_damaged(path):
+        weights, planes = dict(state["average"] or state["model"]), state["planes"]
+        if not isinstance(planes, int) or not 1 <= planes <= MOST:
+            raise ValueError(f"planes is {planes!r}")
+        if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+            raise TypeError("weights are tensors")
+    return weights, planes
+
+
+@contextmanager
+def told_as_damaged(path: Path) -> Iterator[None]:
+    """Say in one line that a file is no checkpoint where something is not in it, or is something else."""
+    try:
+        yield
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as reason:
         raise FormatError(f"{str(path)!r} is not a checkpoint of medgrad, or it is damaged.") from reason
 
 

@@ -23,7 +23,7 @@ from ..errors import Diverged
 from ..tasks._task import Batch, Sample, Task, finest, stack
 from .ahead import ahead
 from .cache import Prepared
-from .checkpoint import read_checkpoint, restore_order, write_checkpoint
+from .checkpoint import read_checkpoint, restore_order, told_as_damaged, write_checkpoint
 from .device import Mixed, Place, use_threads
 from .evaluate import Judged
 from .judge import judge_quickly
@@ -210,7 +210,8 @@ def learn(
     """
     run, training = learner.run, learner.recipe.training
     if run.last.exists():
-        learner.restore(read_checkpoint(run.last))
+        with told_as_damaged(run.last):
+            learner.restore(read_checkpoint(run.last))
     log = Log(run.steps_file, learner.team, tuple(trackers))
     every = max(1, -(-training.steps // max(1, training.validations)))
     saved = time.monotonic()

@@ -16,7 +16,7 @@ from ..errors import FormatError, SettingError
 from ..models._narrow import narrowed
 from ..prepare._step import Step, build_steps
 from ..tasks._task import Task
-from .checkpoint import read_checkpoint, restore_order, write_text
+from .checkpoint import read_learned, restore_order, write_text
 from .device import Mixed, Place, choose
 from .recipe import Recipe, read_recipe, to_toml
 
@@ -127,10 +127,9 @@ def network_of(run: Run) -> tuple[nn.Module, int]:
     recipe = run.recipe()
     if not run.weights.exists():
         raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
-    state = read_checkpoint(run.weights)
-    planes = int(state["planes"])
+    weights, planes = read_learned(run.weights)
     model = build_model(recipe, recipe.build_task(), planes)
-    restore_order(model, state["average"] or state["model"])
+    restore_order(model, weights)
     return model, planes
 
 

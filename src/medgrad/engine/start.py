@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import FormatError, SettingError
-from .checkpoint import read_checkpoint
+from .checkpoint import read_learned
 from .run import Run
 
 LEAST = 0.5
@@ -66,10 +66,9 @@ def learned_weights(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist, or has no weights. Give a run or a .safetensors file.")
     try:
-        state = read_checkpoint(path)
+        return read_learned(path)[0]
     except FormatError:
         return foreign_weights(path)
-    return dict(state["average"] or state["model"])
 
 
 def foreign_weights(path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import registry
 from ..engine.answer import answer as answer_with_torch
-from ..engine.checkpoint import read_checkpoint
+from ..engine.checkpoint import read_learned
 from ..engine.run import Run, Trained, open_run
 from ..engine.teller import Silent, Teller
 from ..errors import MedgradError, SettingError
@@ -109,7 +109,7 @@ def facts(
         "overlap": recipe.answering.overlap,
         "sparing": recipe.answering.sparing,
         "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
-        "planes": int(read_checkpoint(weights[0])["planes"]),
+        "planes": read_learned(weights[0])[1],
         "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},
         "tolerance": tolerance,
     }
