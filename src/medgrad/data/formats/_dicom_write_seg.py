@@ -20,6 +20,7 @@ from ._dicom_file import word
 from ._dicom_maker import Maker, algorithm, code_item, coded, contributions, declare, equipment, uid
 from ._dicom_write import uid_of
 from ._dicom_write_codes import PRIVATE, meant_by, plain_text
+from ._dicom_write_frames import one_each, with_all_frames
 from ._dicom_write_source import Slice, heads_of, planes, slices_of
 
 SegmentKind = Literal["BINARY", "LABELMAP", "FRACTIONAL"]
@@ -40,7 +41,10 @@ def encoded(
     slices = slices_of(labels.grid, source)
     array = labels.array.astype(np.uint8 if max(names) < 256 else np.uint16)
     marked = np.stack([s.of(array) for s in slices])  # (slices, rows, columns)
-    return segmentation(marked, slices, names, source, kind=kind, maker=maker or Maker(), key=key)
+    if kind != "BINARY" or not marked.any():
+        return segmentation(marked, slices, names, source, kind=kind, maker=maker or Maker(), key=key)
+    made = segmentation(one_each(marked), slices, names, source, kind=kind, maker=maker or Maker(), key=key)
+    return with_all_frames(made, marked, [list(s.frame.position) for s in slices])
 
 
 def encoded_chances(chances: Image, source: Source, *, maker: Maker | None = None, key: str = "") -> Dataset:

@@ -42,6 +42,9 @@ class Slice:
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """Give what an array (*grid.shape, ...) holds at each pixel, (rows, columns, ...); 0 beyond the grid."""
+        straight = lying_straight(self.at, self.frame)
+        if straight:
+            return cut_out(array, self.frame, *straight)
         place = voxels_of(self.at, self.frame)
         inside = ((place >= 0) & (place < array.shape[:3])).all(axis=-1)
         found = np.zeros((*self.frame.shape, *array.shape[3:]), array.dtype)
@@ -79,6 +82,45 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
 def heads_of(slices: Sequence[Slice]) -> list[Dataset]:
     """Give the header of each file once, in the order of the slices."""
     return list({str(s.head.SOPInstanceUID): s.head for s in slices}.values())
+
+
+Axis = tuple[int, int]
+
+
+def lying_straight(at: Any, frame: Frame) -> tuple[NDArray[np.int64], Axis, Axis] | None:
+    """Give the voxel of the first pixel, and along which axis of the grid rows and columns follow, up (1) or down (-1).
+
+    None where a frame is one pixel high or wide, which points nowhere. As three corners lie within half a voxel of
+    where they should, so does all between them.
+    """
+    rows, columns = frame.shape
+    if rows < 2 or columns < 2:
+        return None
+    first, down, right = at(np.array([[0, 0], [rows - 1, 0], [0, columns - 1]]))
+    ways = []
+    for way, count in ((down - first, rows), (right - first, columns)):
+        axis = int(np.abs(way).argmax())
+        if abs(way[axis]) != count - 1 or np.count_nonzero(way) != 1:
+            return None
+        ways.append((axis, int(np.sign(way[axis]))))
+    return None if ways[0][0] == ways[1][0] else (first, ways[0], ways[1])
+
+
+def cut_out(array: NDArray[Any], frame: Frame, first: NDArray[np.int64], down: Axis, right: Axis) -> NDArray[Any]:
+    """Cut a plane out of an array (*grid.shape, ...), turned as the frame is; 0 beyond the grid."""
+    found = np.zeros((*frame.shape, *array.shape[3:]), array.dtype)
+    level = 3 - down[0] - right[0]
+    if not 0 <= first[level] < array.shape[level]:
+        return found
+    plane = np.take(array, int(first[level]), axis=level)
+    turned = plane if down[0] < right[0] else np.swapaxes(plane, 0, 1)
+    sides = []
+    for (axis, sign), count in zip((down, right), frame.shape, strict=True):
+        place = first[axis] + sign * np.arange(count)
+        sides.append((place, (place >= 0) & (place < array.shape[axis])))
+    (y, in_y), (x, in_x) = sides
+    found[np.ix_(in_y, in_x)] = turned[np.ix_(y[in_y], x[in_x])]
+    return found
 
 
 def voxels_of(at: Any, frame: Frame) -> NDArray[np.int64]:
