@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medgrad.engine.checkpoint import read_checkpoint, write_bytes, write_checkpoint
+from medgrad.engine.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_bytes, write_checkpoint
 from medgrad.errors import FormatError, MedgradError
 
 
@@ -47,6 +47,11 @@ def test_a_malicious_head_is_one_line(tmp_path, plain):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"medgrad": plain})
     with pytest.raises(FormatError):
         read_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_weights_of_another_network_are_told_as_such_and_not_as_damage(tmp_path):
+    with pytest.raises(FormatError, match="do not fit this network"), told_as_damaged(tmp_path / "x"):
+        restore_order(torch.nn.Linear(2, 2), torch.nn.Linear(3, 2).state_dict())
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):

@@ -67,6 +67,8 @@ def told_as_damaged(path: Path) -> Iterator[None]:
     """Say in one line that a file is no checkpoint where something is not in it, or is something else."""
     try:
         yield
+    except FormatError:  # which says more
+        raise
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as reason:
         raise FormatError(f"{str(path)!r} is not a checkpoint of medgrad, or it is damaged.") from reason
 
