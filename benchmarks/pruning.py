@@ -3,8 +3,8 @@
 Each parent learns with the plan made for it; then ``medgrad prune`` goes down to the share of the multiply-adds that is
 named below. Beside it stand, as small and with the same minutes each, but for the detector: the same way down by
 magnitude, the same by chance from the widest layers, and a narrow network that learns from nothing. Losses are of
-validation patients, paired,
-with the one-sided 95 % bound; times are of one answer to one patch, parent and children in one process.
+validation patients, paired, with the one-sided 95 % bound; times are of one answer to one patch, parent and children
+in one process.
 
 Bound: the hippocampus network keeps at most 0.1 of the multiply-adds and 0.2 of the parameters, loses at most 0.005 of
 its Dice, answers at least 4 times as fast, and beats all three controls. The others keep at most 0.2 of the

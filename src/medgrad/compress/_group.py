@@ -9,8 +9,6 @@ from torch import nn
 
 from ._marks import Numbers
 
-BLOCK = 16
-"""So many channels a processor takes at once, whether there are as many or not."""
 Place = tuple[str, int]
 """A parameter or buffer, by its name, and one of its axes."""
 
@@ -67,7 +65,7 @@ class Tally:
 class Graph:
     """The groups of a network, and what an answer costs by their channels: ``flops``, ``parameters``, ``bytes``.
 
-    ``lanes`` are the flops that a processor spends, which multiplies ``BLOCK`` channels that come out at once.
+    ``lanes`` are the flops that a processor spends, which multiplies a ``BLOCK`` of channels that come out at once.
     """
 
     groups: tuple[Group, ...]

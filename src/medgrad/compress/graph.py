@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..engine.sound import BLOCK
 from ..models._narrow import CONVOLUTION, width_of
 from ._cut import cut
-from ._group import BLOCK, Graph, Group, Place, Tally, Term, first_names
+from ._group import Graph, Group, Place, Tally, Term, first_names
 from ._marks import LOCKED, Known, Leaf, Marks, Numbers, Uniform
 from ._rules import RULES, Op, unknown
 from ._walk import Walk, arguments, name_of, tensors
