@@ -65,31 +65,33 @@ def frames_of(path: Path, head: Dataset, n: int) -> list[Frame]:
     each = every_item(head, "PerFrameFunctionalGroupsSequence")
     if each and len(each) != n:
         raise ValueError(f"it describes {len(each)} frames but holds {n}")
-    places = offset_positions(head, n) if not each else []
-    found = []
-    for i in range(n):
-        groups = (each[i] if each else None, shared)
-        position = places[i] if places else place_of(head, groups, n)
-        orientation = turn_of(head, groups)
-        spacing, spacing_from = spacing_of(head, groups)
-        found.append(
-            Frame(
-                path,
-                i,
-                (int(number(head, "Rows") or 0), int(number(head, "Columns") or 0)),
-                position if len(orientation) == 6 else (),
-                orientation if position else (),
-                spacing,
-                spacing_from,
-                thickness_of(head, groups),
-                *rescale_of(head, groups),
-                tuple(phase_of(head, groups, name) for name in PHASES),
-            )
-        )
-    return found
+    offsets = offset_positions(head, n) if not each else []
+    every = [(each[i] if each else None, shared) for i in range(n)]
+    return [
+        frame_of(path, i, head, groups, offsets[i] if offsets else place_of(head, groups, n))
+        for i, groups in enumerate(every)
+    ]
 
 
 Groups = tuple[Dataset | None, Dataset | None]
+
+
+def frame_of(path: Path, i: int, head: Dataset, groups: Groups, position: Vector) -> Frame:
+    """Describe one picture of a file, by what is said of it, of all of them, and at the top."""
+    orientation = turn_of(head, groups)
+    spacing, spacing_from = spacing_of(head, groups)
+    return Frame(
+        path,
+        i,
+        (int(number(head, "Rows") or 0), int(number(head, "Columns") or 0)),
+        position if len(orientation) == 6 else (),
+        orientation if position else (),
+        spacing,
+        spacing_from,
+        thickness_of(head, groups),
+        *rescale_of(head, groups),
+        tuple(phase_of(head, groups, name) for name in PHASES),
+    )
 
 
 def asked(head: Dataset, groups: Groups, sequence: str, name: str, n: int) -> Vector:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from ..grid import Grid, as_rows
 from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
+from ._dicom_each import Said, said_of_each
 from ._dicom_file import every_item, first_item, number, open_dicom, the_only, word
-from ._dicom_frames import Frame, frames_of
-from ._dicom_pixels import pixels_of, promised_by
+from ._dicom_frames import Frame, frame_of, frames_of, place_of
+from ._dicom_pixels import Shape, pixels_of, promised_by, syntax_of
+from ._dicom_plane import Plane
 from ._dicom_volume import affine_of, placing
 from ._format import Format
+
+Piece = tuple[NDArray[Any], tuple[int, int]]
 
 
 def claims(path: Path) -> bool:
@@ -45,21 +50,19 @@ def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMa
         source = open_dicom(path)
         names = chosen(path, segments_of(path, source), item)
         shape = promised_by(path, source)
-        frames = frames_of(path, source, shape.frames)
+        said = said_of_each(source)
+        frames = placed(path, source, said, shape.frames)
         if not all(f.position for f in frames):
             raise FormatError(f"{str(path)!r} does not say where its segments lie. Ask for the file again.")
-        pixels = pixels_of(path, source).reshape(shape.frames, shape.rows, shape.columns)
-        pieces = numbered(path, source, pixels, names)
-        grid, rungs = own_grid(path, frames) if like is None else (like, [])
-        array = np.zeros(grid.shape, np.uint32)
+        grid, planes = (
+            own_grid(path, frames) if like is None else (like, [Plane(f, placing(path, f, like)) for f in frames])
+        )
+        array = np.zeros(grid.shape, np.min_scalar_type(max(names)))
         overlaps = outside = 0
-        for i, (frame, piece) in enumerate(zip(frames, pieces, strict=True)):
-            at = (
-                (lambda rc, s=rungs[i]: np.insert(rc[:, ::-1], 2, s, axis=1))
-                if like is None
-                else placing(path, frame, grid)
-            )
-            overlap, out = paint(array, piece, at)
+        for at, (piece, corner) in zip(
+            said.place or range(shape.frames), drawn(path, source, shape, said, names), strict=True
+        ):
+            overlap, out = planes[at].put(array, piece, corner)
             overlaps, outside = overlaps + overlap, outside + out
     if overlaps:
         told.append(f"Segments overlap in {overlaps:,} voxels; the later segment stands there.")
@@ -89,30 +92,90 @@ def chosen(path: Path, every: Sequence[tuple[int, str]], item: str) -> dict[int,
     return found
 
 
-def numbered(path: Path, source: Dataset, pixels: NDArray[Any], names: dict[int, str]) -> list[NDArray[np.uint32]]:
-    """Turn each frame into segment numbers, 0 for the segments that were not asked for."""
+def placed(path: Path, source: Dataset, said: Said, n: int) -> list[Frame]:
+    """Give where each of the different places of the frames is; each frame's own where a file has one for all."""
+    if not said.places:
+        return frames_of(path, source, n)
+    if len(said.place) != n:
+        raise ValueError(f"it describes {len(said.place)} frames but holds {n}")
+    shared = first_item(source, "SharedFunctionalGroupsSequence")
+    return [
+        frame_of(path, said.place.index(i), source, (one, shared), place_of(source, (one, shared), n))
+        for i, one in enumerate(said.places)
+    ]
+
+
+def drawn(path: Path, source: Dataset, shape: Shape, said: Said, names: Mapping[int, str]) -> Iterator[Piece]:
+    """Yield of each frame the piece that is marked, in segment numbers: 0 for the segments that were not asked for."""
     kind = word(source, "SegmentationType").upper()
     if kind == "LABELMAP":
-        return [np.where(np.isin(p, list(names)), p, 0).astype(np.uint32) for p in pixels]
+        pixels = pixels_of(path, source).reshape(shape.frames, shape.rows, shape.columns)
+        yield from (marked(np.where(np.isin(p, list(names)), p, 0)) for p in pixels)
+        return
     if kind not in ("BINARY", "FRACTIONAL"):
         raise FormatError(f"{str(path)!r} is a segmentation of the kind {kind!r}, which is not known.")
-    half = (number(source, "MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 0
     shared = first_item(source, "SharedFunctionalGroupsSequence")
-    each: list[Dataset | None] = list(every_item(source, "PerFrameFunctionalGroupsSequence")) or [None] * len(pixels)
-    found = []
-    for group, frame in zip(each, pixels, strict=True):
-        about = first_item(group, "SegmentIdentificationSequence") or first_item(
-            shared, "SegmentIdentificationSequence"
-        )
-        n = number(about, "ReferencedSegmentNumber") if about is not None else None
-        if n is None:
-            raise FormatError(f"{str(path)!r} has frames that name no segment. Ask for the file again.")
-        found.append(np.where(frame > half, int(n) if int(n) in names else 0, 0).astype(np.uint32))
-    return found
+    numbers = [segment_named(path, one, shared) for one in said.segments or [None]]
+    each = [numbers[i] for i in said.segment] or numbers * shape.frames
+    for n, (piece, corner) in zip(each, masks(path, source, shape, kind), strict=True):
+        kept = n if n in names else 0
+        yield piece * np.min_scalar_type(kept).type(kept), corner
 
 
-def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[int]]:
-    """Give the grid that the frames span, and the slice of each; slices without a segment are often left out."""
+def segment_named(path: Path, group: Dataset | None, shared: Dataset | None) -> int:
+    """Give the number of the segment that a frame belongs to."""
+    own, of_all = (first_item(one, "SegmentIdentificationSequence") for one in (group, shared))
+    about = own or of_all
+    n = number(about, "ReferencedSegmentNumber") if about is not None else None
+    if n is None:
+        raise FormatError(f"{str(path)!r} has frames that name no segment. Ask for the file again.")
+    return int(n)
+
+
+def masks(path: Path, source: Dataset, shape: Shape, kind: str) -> Iterator[Piece]:
+    """Yield where each frame is marked; of plain bits only that is unpacked, which is seldom much of a frame."""
+    syntax = syntax_of(path, source)
+    is_plain = syntax.is_little_endian and not syntax.is_encapsulated and "PixelData" in source
+    if is_plain and kind == "BINARY" and shape.bits == shape.samples == 1:
+        data = np.frombuffer(source.PixelData, np.uint8)
+        yield from (unpacked(data, i, shape.rows, shape.columns) for i in range(shape.frames))
+        return
+    half = (number(source, "MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 0
+    pixels = pixels_of(path, source).reshape(shape.frames, shape.rows, shape.columns)
+    yield from (marked(frame > half) for frame in pixels)
+
+
+def unpacked(data: NDArray[np.uint8], i: int, rows: int, columns: int) -> Piece:
+    """Unpack the marked piece of frame ``i`` of those that lie bit behind bit.
+
+    >>> unpacked(np.array([0b0010_0000, 0], np.uint8), 0, 3, 4)
+    (array([[1]], dtype=uint8), (1, 1))
+    """
+    start = i * rows * columns
+    first, lead = divmod(start, 8)
+    filled = np.flatnonzero(data[first : -(-(start + rows * columns) // 8)])
+    if not len(filled):
+        return np.zeros((0, 0), np.uint8), (0, 0)
+    top = max((int(filled[0]) * 8 - lead) // columns, 0)
+    below = min((int(filled[-1]) * 8 + 7 - lead) // columns + 1, rows)
+    begin, skipped = divmod(start + top * columns, 8)
+    bits = np.unpackbits(data[begin : -(-(start + below * columns) // 8)], bitorder="little")
+    piece, (row, column) = marked(bits[skipped:][: (below - top) * columns].reshape(below - top, columns))
+    return piece, (row + top, column)
+
+
+def marked(frame: NDArray[Any]) -> Piece:
+    """Cut the piece out of a frame beyond which all is 0, and give the row and the column at which it begins."""
+    rows = np.flatnonzero(frame.any(axis=1))
+    if not len(rows):
+        return frame[:0, :0], (0, 0)
+    frame = frame[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(frame.any(axis=0))
+    return frame[:, columns[0] : columns[-1] + 1], (int(rows[0]), int(columns[0]))
+
+
+def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[Plane]]:
+    """Give the grid that the frames span, and each on it; slices without a segment are often left out."""
     first = min(frames, key=lambda f: float(f.position @ frames[0].normal))
     points = np.array([f.position for f in frames]) - first.position
     heights = points @ first.normal
@@ -127,21 +190,12 @@ def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[int]]:
         raise FormatError(f"{str(path)!r} has slices that lie {off:.3g} mm off an even grid. Give the image's grid.")
     shape = (first.shape[1], first.shape[0], int(rungs.max()) + 1)
     grid = Grid(shape, as_rows(affine_of(first, step * first.normal)), bool(first.spacing))
-    return grid, [int(r) for r in rungs]
+    return grid, [Plane(f, partial(on_rung, int(r))) for f, r in zip(frames, rungs, strict=True)]
 
 
-def paint(array: NDArray[np.uint32], piece: NDArray[np.uint32], at: Any) -> tuple[int, int]:
-    """Put the numbers of one frame where they belong; count those that hide another and those outside."""
-    marked = np.argwhere(piece)
-    if not len(marked):
-        return 0, 0
-    values = piece[tuple(marked.T)]
-    place = at(marked)
-    inside = ((place >= 0) & (place < array.shape)).all(axis=1)
-    where = tuple(place[inside].T)
-    before = array[where]
-    array[where] = values[inside]
-    return int(((before > 0) & (before != values[inside])).sum()), int((~inside).sum())
+def on_rung(slice_: int, row_column: NDArray[Any]) -> NDArray[Any]:
+    """Give the voxels (column, row, slice) of pixels of a frame, on the grid that its file spans."""
+    return np.insert(row_column[:, ::-1], 2, slice_, axis=1)
 
 
 def write_segmentation(path: Path, labels: LabelMap, source: Source) -> Path:
