@@ -5,13 +5,15 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.formats import read, read_labels
+from medgrad.data.formats._dicom_maker import Maker
 from medgrad.data.formats._dicom_write import Told, uid_of, write_ct
 from medgrad.data.formats._dicom_write_codes import codes_of
-from medgrad.data.formats._dicom_write_seg import encoded
+from medgrad.data.formats._dicom_write_seg import encoded, segmentation
+from medgrad.data.formats._dicom_write_source import slices_of
 from medgrad.data.formats.dicomseg import write_segmentation
 from medgrad.data.grid import as_rows
 from medgrad.errors import FormatError, Missing
@@ -60,6 +62,43 @@ def test_no_voxel_changes_whichever_way_the_slices_lie(tmp_path, directions):
     own = read_labels(path)
     assert own.grid.is_close(image.grid)
     assert np.array_equal(own.array, labels.array)
+
+
+@pytest.mark.parametrize("empty", [(), (2,)], ids=["every slice", "one empty"])
+@pytest.mark.parametrize("marked", [(1,), (1, 2), (3,), (1, 3, 5)], ids=str)
+def test_the_frames_are_those_that_highdicom_makes_one_by_one(tmp_path, marked, empty):
+    series(tmp_path / "ct", SAGITTAL)
+    source = Source(tmp_path / "ct")
+    labels = some_labels(read(tmp_path / "ct").grid, [f"part {n}" for n in range(1, max(marked) + 1)])
+    array = np.where(np.isin(labels.array, marked), labels.array, 0)
+    array[..., list(empty)] = 0
+    labels = LabelMap(array, labels.grid, labels.names)
+    slices = slices_of(labels.grid, source)
+    plain = segmentation(
+        np.stack([s.of(array) for s in slices]), slices, labels.names, source, kind="BINARY", maker=Maker(), key="k"
+    )
+    found = []
+    for name, made in (("a", encoded(labels, source, key="k")), ("b", plain)):
+        made.save_as(tmp_path / name, enforce_file_format=True)
+        found.append(pydicom.dcmread(tmp_path / name))
+        found[-1].PixelData = np.packbits(found[-1].pixel_array).tobytes()  # what fills the last byte is anybody's
+    assert {e.tag for e in found[0]} == {e.tag for e in found[1]}
+    assert [e for e in found[0] if found[1][e.tag] != e] == []
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_no_voxel_changes_however_the_frames_are_told(tmp_path, syntax, undefined):
+    series(tmp_path / "ct")
+    labels = some_labels(read(tmp_path / "ct").grid)
+    path = write_segmentation(tmp_path / "a.dcm", labels, Source(tmp_path / "ct"))
+    told = pydicom.dcmread(path)
+    told.file_meta.TransferSyntaxUID = syntax
+    told.PerFrameFunctionalGroupsSequence[0].FrameContentSequence.is_undefined_length = undefined
+    told["PerFrameFunctionalGroupsSequence"].is_undefined_length = undefined
+    told.save_as(tmp_path / "b.dcm", implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    back = read_labels(tmp_path / "b.dcm", like=labels.grid)
+    assert np.array_equal(back.array, labels.array)
 
 
 def test_labels_on_a_turned_grid_come_to_the_same_places(tmp_path):

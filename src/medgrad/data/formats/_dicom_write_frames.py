@@ -24,6 +24,7 @@ EIGHT = 8
 """So many frames always fill whole bytes, however many bits one has."""
 INDEX = struct.pack("<HH", 0x0020, 0x9157) + b"UL"
 """How the element begins that numbers a frame along each dimension: its segment first."""
+SEGMENT, CONTENT = "SegmentIdentificationSequence", "FrameContentSequence"
 
 
 def present_on(marked: NDArray[np.unsignedinteger]) -> list[list[int]]:
@@ -36,26 +37,28 @@ def present_on(marked: NDArray[np.unsignedinteger]) -> list[list[int]]:
     return [(np.flatnonzero(np.bincount(one.ravel(), minlength=most)[1:]) + 1).tolist() for one in marked]
 
 
-def one_each(marked: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """Keep of each slice one pixel of its lowest label: enough to have its frame described."""
-    kept = np.zeros_like(marked)
-    for one, to, labels in zip(marked, kept, present_on(marked), strict=True):
-        if labels:
-            to.flat[int(np.argmax(one == labels[0]))] = labels[0]
-    return kept
+def with_all_frames(
+    made: Dataset,
+    marked: NDArray[np.unsignedinteger],
+    present: Sequence[Sequence[int]],
+    places: Sequence[Sequence[float]],
+) -> Dataset:
+    """Give a segmentation that has one frame on each slice that is marked every frame, segment by segment, in place.
 
-
-def with_all_frames(made: Dataset, marked: NDArray[np.unsignedinteger], places: Sequence[Sequence[float]]) -> Dataset:
-    """Give a segmentation of ``one_each`` every frame of all that is marked, segment by segment, in place.
-
-    ``places`` says where each slice lies; within a segment its frames follow each other as they did.
+    ``present`` lists the labels on each slice, and ``places`` says where it lies. Within a segment its frames follow
+    each other as they did.
     """
     items = {slice_of(item, places): item for item in made.PerFrameFunctionalGroupsSequence}
+    if len(made.SegmentSequence) > 1:  # a lone segment is named once for all its frames, which may fill a volume
+        made.pop(tag_for_keyword("DimensionOrganizationType"), None)
+        named = made.SharedFunctionalGroupsSequence[0].pop(tag_for_keyword(SEGMENT), None)
+        for item in items.values() if named is not None else ():
+            item.add(named)
     rank = {at: list(item.FrameContentSequence[0].DimensionIndexValues)[1:] for at, item in items.items()}
-    found = [(label, rank[at], at) for at, labels in enumerate(present_on(marked)) for label in labels]
+    found = [(label, rank[at], at) for at, labels in enumerate(present) for label in labels]
     every = [(label, at) for label, _, at in sorted(found)]
     described = {at: raw(item) for at, item in items.items()}
-    segments = {label: segment_of(label) for label, _ in every}
+    segments = {label: segment_of(label) for label in {label for label, _ in every}}
     pixels = b"".join(packed(marked, every))
     made.NumberOfFrames = len(every)
     made["PixelData"].value = pixels + b"\0" * (len(pixels) % 2)
@@ -96,12 +99,12 @@ def segment_of(number: int) -> bytes:
     """Encode to which segment a frame belongs."""
     item = Dataset()
     item.ReferencedSegmentNumber = number
-    return encoded_items(DataElement(tag_for_keyword("SegmentIdentificationSequence"), "SQ", Items([item])))
+    return encoded_items(DataElement(tag_for_keyword(SEGMENT), "SQ", Items([item])))
 
 
 def frame(described: Mapping[BaseTag, bytes], segment: bytes, number: int) -> Dataset:
     """Describe a frame as another of its slice is described, but for the number of its segment."""
-    content, own = tag_for_keyword("FrameContentSequence"), tag_for_keyword("SegmentIdentificationSequence")
+    content, own = tag_for_keyword(CONTENT), tag_for_keyword(SEGMENT)
     found = {}
     for tag, value in described.items():
         said = segment if tag == own else renumbered(value, number) if tag == content else value

@@ -20,7 +20,7 @@ from ._dicom_file import word
 from ._dicom_maker import Maker, algorithm, code_item, coded, contributions, declare, equipment, uid
 from ._dicom_write import uid_of
 from ._dicom_write_codes import PRIVATE, meant_by, plain_text
-from ._dicom_write_frames import one_each, with_all_frames
+from ._dicom_write_frames import present_on, with_all_frames
 from ._dicom_write_source import Slice, heads_of, planes, slices_of
 
 SegmentKind = Literal["BINARY", "LABELMAP", "FRACTIONAL"]
@@ -39,12 +39,15 @@ def encoded(
     """
     names = names_of(labels, source.path, MOST_SEGMENTS[kind])
     slices = slices_of(labels.grid, source)
-    array = labels.array.astype(np.uint8 if max(names) < 256 else np.uint16)
+    array = labels.array.astype(np.uint8 if max(names) < 256 else np.uint16, copy=False)
     marked = np.stack([s.of(array) for s in slices])  # (slices, rows, columns)
-    if kind != "BINARY" or not marked.any():
+    present = present_on(marked)
+    if kind != "BINARY" or not any(present):
         return segmentation(marked, slices, names, source, kind=kind, maker=maker or Maker(), key=key)
-    made = segmentation(one_each(marked), slices, names, source, kind=kind, maker=maker or Maker(), key=key)
-    return with_all_frames(made, marked, [list(s.frame.position) for s in slices])
+    first = np.zeros_like(marked)
+    first[[i for i, found in enumerate(present) if found], 0, 0] = 1
+    made = segmentation(first, slices, names, source, kind=kind, maker=maker or Maker(), key=key, described=1)
+    return with_all_frames(made, marked, present, [list(s.frame.position) for s in slices])
 
 
 def encoded_chances(chances: Image, source: Source, *, maker: Maker | None = None, key: str = "") -> Dataset:
@@ -78,18 +81,23 @@ def segmentation(
     kind: SegmentKind,
     maker: Maker,
     key: str,
+    described: int | None = None,
 ) -> Dataset:
-    """Give a segmentation of what lies on each slice."""
+    """Give a segmentation of what lies on each slice.
+
+    highdicom looks at every slice for each segment, so it may be shown the first few only, if only those are marked.
+    """
     highdicom = need("highdicom", extra="dicom")
     heads = heads_of(slices)
     instance = uid(key, "instance")
+    segments = [segment(highdicom, n, name, maker, instance) for n, name in names.items()]
     with damage_told(source.path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
         made = highdicom.seg.Segmentation(
             heads[:1] if slices[0].is_one_of_several or len(heads) < len(slices) else heads,
             array,
             highdicom.seg.SegmentationTypeValues[kind],
-            [described(highdicom, n, name, maker, instance) for n, name in names.items()],
+            segments[:described],
             series_instance_uid=uid(key, "series"),
             series_number=900,
             sop_instance_uid=instance,
@@ -103,6 +111,7 @@ def segmentation(
             **equipment(maker),
             **planes(highdicom, [s.frame for s in slices]),
         )
+    made.SegmentSequence = segments
     name_sides(made, names)
     declare(made, [meant_by(name).kind for name in names.values()])
     return dated(made, key) if key else made
@@ -124,7 +133,7 @@ def tracking(instance: str, number: int, name: str) -> tuple[str, str]:
     return uid_of(instance, "tracking", number), plain_text(f"{number} {name}")[:64]
 
 
-def described(highdicom: Any, number: int, name: str, maker: Maker, instance: str) -> Any:
+def segment(highdicom: Any, number: int, name: str, maker: Maker, instance: str) -> Any:
     """Describe a segment: its name, what SNOMED CT calls it, and which program drew it."""
     meant = meant_by(name)
     followed, identifier = tracking(instance, number, name)
