@@ -1,6 +1,7 @@
 """The overlap of windows is as small as costs nothing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,40 @@ def test_a_run_takes_what_was_measured_and_says_so(measured, pictures, tmp_path)
         assert told["aims"][str(answering.overlap)] >= told["aims"]["0.4"] - overlap.WITHIN
     else:
         assert answering.overlap == 0.4
+
+
+class Eyes(nn.Module):
+    """Says the label of bright elements; if it is short-sighted, only where a neighbour is as bright."""
+
+    def __init__(self, short):
+        super().__init__()
+        self.short = short
+
+    def forward(self, inputs):
+        sure = nn.functional.avg_pool2d(inputs, 3, 1, 1) if self.short else inputs
+        return torch.cat([0.8 - sure, sure - 0.8], dim=1)
+
+
+def spots(seed, size=100, width=3):
+    """Make a case of a few bright spots, at random places."""
+    grid, truth = Grid.of((size, size)), np.zeros((size, size), np.uint8)
+    for row, column in np.random.default_rng(seed).integers(4, size - 8, (6, 2)):
+        truth[row : row + width, column : column + width] = 1
+    ready = Case(str(seed), {"image": Image(truth.astype(np.float32), grid)}, LabelMap(truth, grid, {1: "thing"}))
+    return Prepared(ready, (), ready)
+
+
+@pytest.mark.parametrize(("short", "wanted"), [(False, 2), (True, 1)])
+def test_the_first_look_is_coarse_only_where_that_finds_everything(short, wanted):
+    run = trained(0)
+    run = replace(run, models=(Eyes(short),))
+    found = choose_overlap(run, [spots(n) for n in range(5)], 60)
+    assert found.coarse == wanted
+    assert set(found.aims_coarse) == {1, 2}
+    assert (found.aims_coarse[1] - found.aims_coarse[2] > 0.001) == short
+
+
+def test_the_first_look_stays_as_it_is_where_no_case_is_large():
+    found = choose_overlap(trained(0), [case(n, 30) for n in range(5)], 60)
+    assert found.coarse == 1
+    assert found.as_dict().keys() == {"overlap", "aims", "cases", "seconds"}

@@ -6,8 +6,8 @@ import torch
 
 from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.engine.answer import TENSORS
-from medgrad.runtime import windows
-from medgrad.runtime.sparing import LEAST, MARGIN, count_of, labelled, near
+from medgrad.runtime import sparing, windows
+from medgrad.runtime.sparing import LEAST, MARGIN, aimed, count_of, labelled, near, spread, thinned
 from medgrad.runtime.windows import NUMBERS, slabs, stitched
 
 PATCH = (16, 16, 16)
@@ -83,10 +83,7 @@ def test_what_no_window_covers_is_of_the_first_class():
     def look(start):
         return np.stack([np.zeros(PATCH), np.ones(PATCH)]).astype(np.float32)
 
-    pieces = [
-        slab.copy()
-        for _, slab in slabs(look, (48, 16, 48), PATCH, overlap=0.5, needed=lambda start: start == [0, 0, 0])
-    ]
+    pieces = [slab.copy() for _, slab in slabs(look, (48, 16, 48), PATCH, overlap=0.5, only=[(0, 0, 0)])]
     whole = np.concatenate(pieces, axis=1)
     assert whole.shape == (2, 48, 16, 48)
     labels = whole.argmax(0)
@@ -126,3 +123,65 @@ def test_a_slab_is_decoded_a_few_planes_at_a_time(monkeypatch):
     assert sum(shown) == 40
     assert (whole.array == parts.array).all()
     assert whole.grid == parts.grid
+
+
+@pytest.mark.parametrize("overlap", [0.5, 0.25])
+@pytest.mark.parametrize("shape", [(96, 90, 94), (97, 33, 71)])
+def test_a_coarse_first_look_spares_more_and_is_no_more_wrong(shape, overlap):
+    case, whole, spared, coarse = scene(shape), Looker(), Looker(), Looker()
+    full = stitched(whole, decode, case, patch=PATCH, overlap=overlap)
+    labelled(spared, decode, case, patch=PATCH, overlap=overlap)
+    found = labelled(coarse, decode, case, patch=PATCH, overlap=overlap, coarse=2)
+    truth = case.images["image"].array > 0.5
+    assert (found.array != truth).sum() <= (full.array != truth).sum()
+    assert found.grid == case.grid
+    first, thin = (count_of(grid, PATCH, 0.0) for grid in (shape, thinned(case, 2).grid.shape))
+    assert coarse.calls < spared.calls - 0.5 * (first - thin)
+
+
+@pytest.mark.parametrize("shape", [(90, 70, 80), (12, 80, 33), (50, 50, 400)])
+@pytest.mark.parametrize("seed", range(5))
+def test_windows_are_aimed_at_all_that_is_labelled(shape, seed):
+    chance, patch = np.random.default_rng(seed), (32, 32, 32)
+    labels = np.zeros(shape, bool)
+    for size in (3, 5, 9, 60):
+        at = [int(chance.integers(0, max(1, n - size))) for n in shape]
+        labels[tuple(slice(a, a + size) for a in at)] = True
+    covered = np.zeros(shape, bool)
+    before = [(max(s, p) - s) // 2 for s, p in zip(shape, patch, strict=True)]
+    windows = aimed(labels, patch, 0.25)
+    for start in windows:
+        assert all(0 <= a <= max(s, p) - p for a, s, p in zip(start, shape, patch, strict=True))
+        covered[tuple(slice(max(0, a - b), a - b + p) for a, b, p in zip(start, before, patch, strict=True))] = True
+    assert covered[labels].all()
+    assert len(windows) < count_of(shape, patch, 0.25) + 4
+
+
+def test_one_window_lies_around_things_that_fit_into_it_and_several_over_a_larger_one():
+    labels = np.zeros((100, 100, 100), bool)
+    labels[40:44, 50:54, 60:64] = labels[46:50, 50:54, 60:64] = True
+    assert aimed(labels, (32, 32, 32), 0.5) == [(30, 36, 46)]
+    labels[:] = False
+    labels[10:90, 48:52, 48:52] = True
+    assert aimed(labels, (32, 32, 32), 0.0) == [(0, 34, 34), (23, 34, 34), (45, 34, 34), (68, 34, 34)]
+
+
+def test_of_specks_everywhere_the_windows_are_those_that_lie_evenly(monkeypatch):
+    monkeypatch.setattr(sparing, "MOST_THINGS", 5)
+    case, looker = scene(), Looker()
+    case.images["image"].array[::24, ::24, ::24] = 2
+    spared = labelled(looker, decode, case, patch=PATCH, overlap=0.5, coarse=2)
+    full = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    assert (spared.array == full.array).all()
+
+
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_what_is_thinned_lies_where_it_lay(by):
+    case = scene((20, 17, 9))
+    thin = thinned(case, by)
+    at = np.argwhere(np.ones(thin.grid.shape, bool))
+    assert np.allclose(thin.grid.world(at), case.grid.world(at * by))
+    assert np.array_equal(thin.images["image"].array[tuple(at.T)], case.images["image"].array[tuple((at * by).T)])
+    found = spread(thin.images["image"].array > 0.5, by, case.grid.shape)
+    assert found.shape == case.grid.shape
+    assert np.array_equal(found[::by, ::by, ::by], case.images["image"].array[::by, ::by, ::by] > 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -138,7 +139,9 @@ def dense(
     def look(box: Case) -> Tensor:
         return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
 
-    way = labelled if how.sparing and task.kind == "segmentation" else windows.stitched
+    way: Any = windows.stitched
+    if how.sparing and task.kind == "segmentation":
+        way = partial(labelled, coarse=how.coarse)
     return way(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS, blocks=blocks)
 
 

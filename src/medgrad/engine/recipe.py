@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import registry
 from ..errors import SettingError, nearest
+from ..runtime.sparing import COARSEST
 from ..tasks._task import Task
 
 Table = Mapping[str, Any]
@@ -70,12 +71,14 @@ class Answering:
     """How answers are made: ``overlap`` of neighbouring windows, ``flips`` along these axes averaged.
 
     With ``sparing``, windows of a large case in which a first pass without overlap finds no label are not looked at
-    again. With ``measured``, the overlap is only the most there may be: ``fit`` takes less where that is as good.
+    again; that pass is over every ``coarse``-th element along each axis. With ``measured``, the overlap is only the
+    most there may be, and the first pass only the finest: ``fit`` takes less where that is as good.
     """
 
     overlap: float = 0.5
     flips: tuple[int, ...] = ()
     sparing: bool = True
+    coarse: int = 1
     measured: bool = True
 
 
@@ -119,6 +122,8 @@ class Recipe:
         for layer, numbers in self.widths.items():
             if not isinstance(numbers, (list, tuple)) or any(type(n) is not int or n < 1 for n in numbers):
                 raise SettingError(f"{layer!r} in [widths] is a list of whole numbers above 0, but it is {numbers!r}.")
+        if not 1 <= self.answering.coarse <= COARSEST:
+            raise SettingError(f"'coarse' in [answering] is 1 to {COARSEST}, but it is {self.answering.coarse}.")
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})

@@ -108,6 +108,7 @@ def facts(
         "patch": list(recipe.training.patch),
         "overlap": recipe.answering.overlap,
         "sparing": recipe.answering.sparing,
+        "coarse": recipe.answering.coarse,
         "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
         "planes": read_learned(weights[0])[1],
         "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -70,7 +71,9 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool =
         return inputs
 
     if artefact.reading == "logits":
-        way: Callable[..., Any] = labelled if about.get("sparing") and not chances else stitched
+        way: Callable[..., Any] = stitched
+        if about.get("sparing") and not chances:
+            way = partial(labelled, coarse=about.get("coarse", 1))
         read = decode.chances if chances else decode.labels
         return way(
             lambda box: mirrored(ask, shown(box), about["flips"])[0],

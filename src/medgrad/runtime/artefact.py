@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, SettingError
 from ..prepare._step import Step, build_steps
+from .sparing import COARSEST
 
 FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 1
 
@@ -154,6 +155,8 @@ def check(about: Any, folder: Path) -> None:
         or task.get("dims") not in (1, 2, 3)
     ):
         raise FormatError(f"{where} describes a task that is not known here. Update medgrad.")
+    if type(about.get("coarse", 1)) is not int or not 1 <= about.get("coarse", 1) <= COARSEST:
+        raise FormatError(f"{where} asks for a first pass over so many elements as cannot be. Export the run again.")
     names = [*about["files"], about["network"]]
     if any(PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts for n in names):
         raise FormatError(f"{where} names files outside its own folder. Do not trust it.")

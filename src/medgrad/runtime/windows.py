@@ -30,8 +30,8 @@ WORD = 8
 """So many bytes has the place of the largest of an element's sums."""
 
 
-Needed = Callable[[Sequence[int]], bool]
-"""Tell whether the window that begins there is to be looked at."""
+Start = Sequence[int]
+"""Where a window begins, in the case with what is added around it if it is smaller than a window."""
 
 
 class Arrays(Protocol):
@@ -84,15 +84,15 @@ def stitched(
     patch: Sequence[int],
     overlap: float,
     arrays: Arrays = NUMBERS,
-    needed: Needed | None = None,
+    only: Sequence[Start] | None = None,
     blocks: int = 1,
 ) -> Any:
     """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete.
 
     ``look`` gives the output (channels, *patch) about a part of the case, ``decode`` turns outputs into an answer. A
-    case that is smaller than a window lies in the middle of it. Windows that are not ``needed`` are not looked at;
-    what no other window covers is then of the first class, as if it were sure. In several ``blocks`` along the last
-    axis a slab takes less memory, and windows that reach over the edge of a block are looked at twice.
+    case that is smaller than a window lies in the middle of it. ``only`` are the windows to look at, wherever they
+    begin; what none of them covers is of the first class, as if it were sure. In several ``blocks`` along the last axis
+    a slab takes less memory, and windows that reach over the edge of a block are looked at twice.
     """
     size = [max(p, 1) for p in patch]
     shape = case.grid.shape
@@ -108,7 +108,8 @@ def stitched(
         inner = [slice(b, b + s) for b, s in zip(before[1:-1], shape[1:-1], strict=True)]
         span = (before[-1] + low, before[-1] + high) if len(shape) > 1 else None
         pieces = []
-        for first, slab in slabs(at, room, size, arrays=arrays, needed=needed, starts=[*starts[:-1], seen], span=span):
+        here = only if only is None or span is None else [s for s in only if reaches(s[-1], size[-1], span)]
+        for first, slab in slabs(at, room, size, arrays=arrays, only=here, starts=[*starts[:-1], seen], span=span):
             top, end = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
             planes = max(1, AT_ONCE // max(1, prod(slab[:, 0].shape)))
             for at_plane in range(top, end, planes):
@@ -130,7 +131,12 @@ def cuts(
     """
     edges = np.linspace(0, size, max(1, min(blocks, size)) + 1).round().astype(int).tolist()
     for low, high in pairwise(edges):
-        yield low, high, [s for s in starts if s < before + high and s + patch > before + low]
+        yield low, high, [s for s in starts if reaches(s, patch, (before + low, before + high))]
+
+
+def reaches(start: int, size: int, span: tuple[int, int]) -> bool:
+    """Tell whether a window has anything of a span."""
+    return start < span[1] and start + size > span[0]
 
 
 def size_of_sums(shape: Sequence[int], patch: Sequence[int], channels: int, blocks: int = 1) -> int:
@@ -175,7 +181,7 @@ def slabs(
     *,
     overlap: float = 0.5,
     arrays: Arrays = NUMBERS,
-    needed: Needed | None = None,
+    only: Sequence[Start] | None = None,
     starts: Sequence[Sequence[int]] | None = None,
     span: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, Any]]:
@@ -184,31 +190,29 @@ def slabs(
     ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
     Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
     lent until the next one is asked for, since all slabs are made in the memory of one row of windows. ``starts`` are
-    where windows begin along each axis, if only some are meant. Along the last axis a slab holds only the ``span``,
-    where one is given.
+    where windows begin along each axis, if not evenly; or ``only`` those windows are looked at, wherever they begin.
+    Along the last axis a slab holds only the ``span``, where one is given.
     """
     starts = starts or [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
-    ends = [s[-1] + p for s, p in zip(starts, patch, strict=True)]
+    ends = [s[-1] + p for s, p in zip(starts, patch, strict=True)] if only is None else shape
     low, high = span or (0, ends[-1])
-    if all(len(s) == 1 for s in starts):
+    if only is None and all(len(s) == 1 for s in starts):
         said = look([s[0] for s in starts])
         last = (slice(low - starts[-1][0], high - starts[-1][0]),)
         yield 0, said[(*[slice(None)] * len(patch), *last)] if span else said
         return
     corner = [*[0] * (len(patch) - 1), low]
     shape = [*ends[:-1], high - low]
-    rows = [(first, [[first, *rest] for rest in product(*starts[1:])]) for first in starts[0]]
-    if needed is not None:
-        rows = [(first, [start for start in row if needed(start)]) for first, row in rows]
+    rows = rows_of([*product(*starts)] if only is None else only, shape[0], patch[0])
     near = [[a - c for a in axis] for axis, c in zip(starts, corner, strict=True)]
     sums: Any = None
 
     def begun(said: Any) -> tuple[Any, Any, Weights]:
         """Make the sums for what the first window says."""
-        total = Weights(near, patch, shape, arrays, said, evenly=needed is None)
+        total = Weights(near, patch, shape, arrays, said, evenly=only is None)
         return arrays.zeros(len(said), patch[0], *shape[1:], like=said), arrays.near(bell(patch, arrays), said), total
 
-    for (first, row), after in zip(rows, [*starts[0][1:], shape[0]], strict=True):
+    for (first, row), after in zip(rows, [*[first for first, _ in rows[1:]], shape[0]], strict=True):
         for start in row:
             said = look(start)
             if sums is None:
@@ -217,13 +221,26 @@ def slabs(
             arrays.add(sums[(slice(None), *where)], said[(slice(None), *within)], weight[within])
             total.add(where, weight[within])
             del said  # before the next one is made
-        if sums is None:  # nothing is needed so far, but how many channels there are must be known
+        if sums is None:  # nothing is looked at so far, but how many channels there are must be known
             sums, weight, total = begun(look([s[0] for s in starts]))
         for at in range(first, after):
             total.divide(sums[:, at - first], at, at - first)
         yield first, sums[:, : after - first]
         slide(sums, after - first)
         total.slide(after - first)
+
+
+def rows_of(windows: Sequence[Start], length: int, patch: int) -> list[tuple[int, list[Start]]]:
+    """Sort windows into rows that begin together; where the next row begins beyond this one, there is one of none.
+
+    >>> rows_of([(9, 1), (0, 0), (9, 0)], 14, 4)
+    [(0, [(0, 0)]), (4, []), (8, []), (9, [(9, 1), (9, 0)]), (13, [])]
+    """
+    rows: dict[int, list[Start]] = {}
+    for start in windows:
+        rows.setdefault(start[0], []).append(start)
+    ends = [*sorted({0, *rows}), length]
+    return [(first, rows.get(first, [])) for a, b in pairwise(ends) for first in range(a, b, patch)]
 
 
 def overlap_of(
