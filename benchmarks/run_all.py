@@ -75,13 +75,15 @@ def main() -> int:
     parser.add_argument("--peers", default=os.environ.get("MEDGRAD_PEERS", ""), help="a Python with batchgeneratorsv2")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--slices", default="", help="of whole_study: 300,1000")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if unknown := [n for n in given.names if n not in names()]:
         parser.error(f"there is no benchmark {unknown[0]!r}; known are {', '.join(names())}")
     if given.here:
         return one(given.names[0], given)
-    settings = ["--peers", given.peers, "--threads", str(given.threads), "--rounds", str(given.rounds)]
+    numbers = ["--threads", str(given.threads), "--rounds", str(given.rounds)]
+    settings = ["--peers", given.peers, *numbers, "--slices", given.slices]
     ended = {}
     for name in given.names or names():
         print(f"\n== {name}", flush=True)
