@@ -93,3 +93,12 @@ def test_boxes_of_windows_are_put_together_as_by_the_task():
 
 def test_every_task_that_is_read_is_a_task():
     assert set(READINGS) <= set(registry.names("tasks"))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 25, 256, 300])
+def test_the_largest_is_that_of_argmax_and_the_first_of_equal_ones(classes):
+    planes = np.random.default_rng(0).integers(0, 40, (classes, 7, 5, 6)).astype(np.float32)
+    found = decode.largest(planes)
+    assert (found == planes.argmax(axis=0)).all()
+    assert found.dtype == (np.uint8 if classes <= 256 else np.int32)
+    assert (decode.largest(planes[:, ::2, :, 1:3]) == planes[:, ::2, :, 1:3].argmax(axis=0)).all()

@@ -18,8 +18,26 @@ CANDIDATES = 10
 
 def labels(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> LabelMap:
     """Give the likeliest label of every element, of logits (classes, *shape)."""
-    kind = np.uint8 if len(task["labels"]) < 256 else np.int32
-    return LabelMap(logits.argmax(axis=0).astype(kind), grid, dict(enumerate(task["labels"], 1)))
+    return LabelMap(largest(logits), grid, dict(enumerate(task["labels"], 1)))
+
+
+def largest(planes: NDArray[Any]) -> NDArray[Any]:
+    """Tell which of planes (n, *shape) is the largest at each element, the first of equal ones.
+
+    One plane after another is held to the largest so far, which is several times faster than ``argmax``: that takes
+    one element after another, through all planes.
+
+    >>> largest(np.array([[0.0, 3.0, 1.0], [2.0, 3.0, -1.0]])).tolist()
+    [1, 0, 0]
+    """
+    best = planes[0].copy()
+    found = np.zeros(best.shape, np.uint8 if len(planes) <= 256 else np.int32)
+    over = np.empty(best.shape, np.bool_)
+    for number in range(1, len(planes)):
+        np.greater(planes[number], best, out=over)
+        np.maximum(planes[number], best, out=best)
+        np.maximum(found, over * found.dtype.type(number), out=found)
+    return found
 
 
 def chances(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> Image:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
+from ..runtime.decode import largest
 from ._task import Moves, Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
 
 IGNORED = -1
@@ -80,7 +81,10 @@ class Segmentation(Task):
         return {self.loss_name: torch.as_tensor(total)}
 
     def decode(self, output: Tensor, grid: Grid) -> LabelMap:
-        labels = finest(output).argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
+        said = finest(output).detach()
+        if said.device.type == "cpu" and said.dtype == torch.float32:
+            return LabelMap(largest(said.numpy()), grid, self.names)
+        labels = said.argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
         return LabelMap(labels.cpu().numpy(), grid, self.names)
 
     def chances(self, output: Tensor, grid: Grid) -> Image:
