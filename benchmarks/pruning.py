@@ -32,7 +32,7 @@ SETS: dict[str, dict[str, Any]] = {
         "fit": {"minutes": 20.0},
         "prune": {
             "target": "flops=0.1,parameters=0.2,latency=0.238",
-            "minutes": 112.0,
+            "minutes": 80.0,
             "layers": 3,
             "least": 4,
             "multiple": 16,

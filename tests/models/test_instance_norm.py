@@ -53,6 +53,23 @@ def test_bfloat16_is_normed_with_weights_in_float32():
         torch.testing.assert_close(ours(x).double(), exact, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("channels", [3, 4, 8])
+def test_few_channels_are_taken_together_in_bfloat16_as_exactly_as_by_torch(channels):
+    x, ours = given(channels, 3, samples=1, dtype=torch.bfloat16), drawn(channels)
+    exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)
+    with torch.no_grad():
+        assert is_worth_folding(x)
+        folded, plain = ours.folded(x), ours.plain(x)
+    assert folded.dtype == torch.bfloat16
+    assert (folded - exact).abs().max() <= 1.1 * (plain - exact).abs().max()
+
+
+def test_channels_that_are_even_stay_with_torch_in_bfloat16():
+    with torch.no_grad():
+        assert not is_worth_folding(given(16, 3, dtype=torch.bfloat16))
+        assert not is_worth_folding(given(4, 3, dtype=torch.bfloat16)[..., :8].contiguous())
+
+
 def test_no_digits_are_lost_that_torch_keeps():
     x, ours = given(4, 3, samples=1, dtype=torch.float32), drawn(4)
     exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)

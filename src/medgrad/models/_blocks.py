@@ -24,6 +24,8 @@ EVEN = 16
 """With a multiple of so many channels threads do not write into one line of the cache, and less is gained."""
 MANY = {True: 2**19, False: 2**16}
 """From so many elements on this pays, of channels that are even so and of others."""
+MANY_HALVES = 2**18
+"""The same in bfloat16, of others: all is done in float32, for the means would be rounded."""
 
 
 class InstanceNorm(nn.Module):
@@ -61,13 +63,14 @@ class InstanceNorm(nn.Module):
         channels, voxels = x.shape[1], prod(x.shape[2:])
         times = folding(channels, voxels)
         wide = x.movedim(1, -1).view(voxels // times, times * channels)
+        wide = wide.float() if x.dtype == torch.bfloat16 else wide
         means, variances = (s.view(times, channels) for s in torch.batch_norm_update_stats(wide, None, None, 0.0))
         mean = means.mean(0)
         slope = (variances.mean(0) + (means - mean).square().mean(0) + self.eps).rsqrt()
         if self.weight is not None:
             slope = slope * self.weight
         shift = -mean * slope if self.bias is None else self.bias - mean * slope
-        out = torch.addcmul(shift.repeat(times), wide, slope.repeat(times))
+        out = torch.addcmul(shift.repeat(times), wide, slope.repeat(times)).to(x.dtype)
         return out.view(*x.shape[:1], *x.shape[2:], channels).movedim(-1, 1)
 
 
@@ -86,12 +89,14 @@ def folding(channels: int, voxels: int) -> int:
 def is_worth_folding(x: Tensor) -> bool:
     """Tell whether torch's batch norm is slow for this: few channels, many voxels, channels last, on a processor.
 
-    Only while answering: the statistics have no backward pass. Not in bfloat16, in which they would be rounded.
+    Only while answering: the statistics have no backward pass.
     """
     channels, voxels = x.shape[1], prod(x.shape[2:])
     if 2 * channels > WIDE or channels * voxels < MANY[channels % EVEN == 0]:
         return False
-    if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype == torch.bfloat16:
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return False
+    if x.dtype == torch.bfloat16 and (channels >= EVEN or channels * voxels < MANY_HALVES):
         return False
     return x.movedim(1, -1).is_contiguous()
 
