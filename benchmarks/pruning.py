@@ -48,8 +48,8 @@ SETS: dict[str, dict[str, Any]] = {
     },
     "blood cells": {
         "data": "det2d_bccd",
-        "fit": {"minutes": 20.0, "allow_leak": True},
-        "prune": {"target": "flops=0.2", "minutes": 25.0, "reach": True, "controls": False},
+        "fit": {"minutes": 12.0, "allow_leak": True},
+        "prune": {"target": "flops=0.2", "minutes": 15.0, "reach": True, "controls": False},
         "bound": {"flops": 0.2, "loss": 0.01},
     },
 }
