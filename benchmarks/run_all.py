@@ -76,6 +76,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--slices", default="", help="of whole_study: 300,1000")
+    parser.add_argument("--sets", default="", help="of pruning: breast,...")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if unknown := [n for n in given.names if n not in names()]:
@@ -83,7 +84,7 @@ def main() -> int:
     if given.here:
         return one(given.names[0], given)
     numbers = ["--threads", str(given.threads), "--rounds", str(given.rounds)]
-    settings = ["--peers", given.peers, *numbers, "--slices", given.slices]
+    settings = ["--peers", given.peers, *numbers, "--slices", given.slices, "--sets", given.sets]
     ended = {}
     for name in given.names or names():
         print(f"\n== {name}", flush=True)
