@@ -22,6 +22,7 @@ CELL = 4
 COARSEST = 8
 """A first pass over fewer elements than every eighth along each axis sees hardly anything."""
 MOST_THINGS = 1000
+"""More things than that are specks, around which no windows are placed."""
 MARGIN = 8
 """A window is looked at again if the first pass found anything in it, or so many elements around it."""
 
@@ -68,7 +69,7 @@ def thinned(case: Case, by: int) -> Case:
     grid = Grid(tuple(shape), as_rows(case.grid.matrix @ np.diag([*[float(by)] * dims, 1.0])), case.grid.measured)
     kept = (slice(None, None, by),) * dims
     images = {k: replace(v, array=np.ascontiguousarray(v.array[kept]), grid=grid) for k, v in case.images.items()}
-    return replace(case, images=images)
+    return replace(case, images=images, truth=None, region=None)
 
 
 def spread(found: NDArray[np.bool_], by: int, shape: Sequence[int]) -> NDArray[np.bool_]:
@@ -140,7 +141,7 @@ def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
 def aimed(labels: NDArray[Any], patch: Sequence[int], overlap: float) -> list[Start]:
     """Place windows around what is labelled: one over things that fit into it together, several over a larger one.
 
-    None where there are more than ``MOST_THINGS``, which is specks.
+    None where there are more than ``MOST_THINGS``.
     """
     room = [max(s, p) for s, p in zip(labels.shape, patch, strict=True)]
     before = [(r - s) // 2 for r, s in zip(room, labels.shape, strict=True)]

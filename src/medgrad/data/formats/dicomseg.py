@@ -99,8 +99,9 @@ def placed(path: Path, source: Dataset, said: Said, n: int) -> list[Frame]:
     if len(said.place) != n:
         raise ValueError(f"it describes {len(said.place)} frames but holds {n}")
     shared = first_item(source, "SharedFunctionalGroupsSequence")
+    first = {i: at for at, i in reversed([*enumerate(said.place)])}
     return [
-        frame_of(path, said.place.index(i), source, (one, shared), place_of(source, (one, shared), n))
+        frame_of(path, first[i], source, (one, shared), place_of(source, (one, shared), n))
         for i, one in enumerate(said.places)
     ]
 
