@@ -64,10 +64,12 @@ def test_few_channels_are_taken_together_in_bfloat16_as_exactly_as_by_torch(chan
     assert (folded - exact).abs().max() <= 1.1 * (plain - exact).abs().max()
 
 
-def test_channels_that_are_even_stay_with_torch_in_bfloat16():
+def test_even_channels_and_smaller_volumes_stay_with_torch_in_bfloat16():
     with torch.no_grad():
         assert not is_worth_folding(given(16, 3, dtype=torch.bfloat16))
-        assert not is_worth_folding(given(4, 3, dtype=torch.bfloat16)[..., :8].contiguous())
+        small = given(4, 3, dtype=torch.float32)[..., :8].contiguous(memory_format=torch.channels_last_3d)
+        assert is_worth_folding(small)
+        assert not is_worth_folding(small.bfloat16())
 
 
 def test_no_digits_are_lost_that_torch_keeps():
