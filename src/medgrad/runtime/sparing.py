@@ -84,10 +84,9 @@ def anywhere(
 ) -> NDArray[np.bool_]:
     """Tell of each element whether any window gives it a label, of windows that hardly overlap and are not blended."""
     shape, size = case.grid.shape, [max(p, 1) for p in patch]
-    starts = [window_starts(max(s, p), p, 0.0) for s, p in zip(shape, size, strict=True)]
     before = [(max(s, p) - s) // 2 for s, p in zip(shape, size, strict=True)]
     found = np.zeros(shape, np.bool_)
-    for start in product(*starts):
+    for start in every_start(shape, size, 0.0):
         corner = [a - b for a, b in zip(start, before, strict=True)]
         box = part(case, corner, size)
         labels = decode(look(box), box.grid).array

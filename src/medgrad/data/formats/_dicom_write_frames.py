@@ -20,11 +20,12 @@ from pydicom.filewriter import correct_ambiguous_vr, write_sequence
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 
+from ._dicom_each import CONTENT, SEGMENT
+
 EIGHT = 8
 """So many frames always fill whole bytes, however many bits one has."""
 INDEX = struct.pack("<HH", 0x0020, 0x9157) + b"UL"
 """How the element begins that numbers a frame along each dimension: its segment first."""
-SEGMENT, CONTENT = "SegmentIdentificationSequence", "FrameContentSequence"
 
 
 def present_on(marked: NDArray[np.unsignedinteger]) -> list[list[int]]:

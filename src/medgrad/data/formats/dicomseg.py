@@ -16,7 +16,7 @@ from ..grid import Grid, as_rows
 from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
-from ._dicom_each import Said, said_of_each
+from ._dicom_each import SEGMENT, Said, said_of_each
 from ._dicom_file import every_item, first_item, number, open_dicom, the_only, word
 from ._dicom_frames import Frame, frame_of, frames_of, place_of
 from ._dicom_pixels import Shape, pixels_of, promised_by, syntax_of
@@ -125,7 +125,7 @@ def drawn(path: Path, source: Dataset, shape: Shape, said: Said, names: Mapping[
 
 def segment_named(path: Path, group: Dataset | None, shared: Dataset | None) -> int:
     """Give the number of the segment that a frame belongs to."""
-    own, of_all = (first_item(one, "SegmentIdentificationSequence") for one in (group, shared))
+    own, of_all = (first_item(one, SEGMENT) for one in (group, shared))
     about = own or of_all
     n = number(about, "ReferencedSegmentNumber") if about is not None else None
     if n is None:
