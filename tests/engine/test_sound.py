@@ -8,9 +8,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from medgrad.engine.device import Mixed, Place, has_fast_bfloat16, in_order
-from medgrad.engine.sound import Sound
+from medgrad.engine.sound import Sound, abreast, spread
 
 FAST, FULL = Place("cpu", torch.bfloat16), Place("cpu", torch.float32)
+PLACES = [FULL, pytest.param(FAST, marks=pytest.mark.skipif(not has_fast_bfloat16(), reason="no bfloat16"))]
 SHAPES = [(2, 2, 2), (2, 2, 4), (2, 4, 4), (1, 1, 1), (3, 1, 8), (4, 4, 4), (1, 1), (2, 2), (4, 4)]
 
 
@@ -31,9 +32,7 @@ def test_the_gradient_of_a_short_image_is_that_of_full_precision(shape, stride):
     assert float((fast - full).norm() / full.norm()) < 0.02
 
 
-@pytest.mark.parametrize(
-    "place", [FULL, pytest.param(FAST, marks=pytest.mark.skipif(not has_fast_bfloat16(), reason="no bfloat16"))]
-)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("shape", [(6, 6), (7, 12), (4, 6, 8)])
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 12, 16])
 def test_a_stride_over_few_channels_writes_nowhere_else(channels, shape, place):
@@ -128,3 +127,69 @@ def test_any_other_transposed_convolution_goes_the_usual_way(settings, inputs, m
     layer, x = nn.ConvTranspose2d(4, 4, **settings), torch.randn(inputs)
     with Sound():
         torch.testing.assert_close(layer(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "kernel"),
+    [
+        ((8, 4), (16, 64, 64), 3),
+        ((1, 3), (20, 56, 60), 3),
+        ((4, 1), (5, 128, 128), (1, 3, 7)),
+        ((3, 2), (8, 130, 132), (5, 3, 1)),
+        ((4, 3), (40, 42, 40), 1),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_few_channels_are_computed_abreast_and_are_the_same(channels, shape, kernel, bias, place, monkeypatch):
+    torch.manual_seed(0)
+    sizes = (kernel,) * len(shape) if isinstance(kernel, int) else kernel
+    layer = nn.Conv3d(*channels, sizes, padding=tuple(k // 2 for k in sizes), bias=bias)
+    x, done = in_order(torch.randn(1, channels[0], *shape)), []
+    monkeypatch.setattr("medgrad.engine.sound.abreast", lambda *a, **k: done.append(1) or abreast(*a, **k))
+    with torch.no_grad():
+        wanted, found = layer.double()(x.double()), Mixed(place.model(layer.float()), place)(x)
+    assert done
+    assert found.movedim(1, -1).is_contiguous()
+    assert float((found - wanted).norm() / wanted.norm()) < (0.01 if place is FAST else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs"),
+    [
+        ({"padding": 1, "stride": 2}, (1, 4, 16, 64, 64)),
+        ({"padding": 0}, (1, 4, 16, 64, 64)),
+        ({"padding": "same"}, (1, 4, 16, 64, 64)),
+        ({"padding": 2, "dilation": 2}, (1, 4, 16, 64, 64)),
+        ({"padding": 1, "groups": 4}, (1, 4, 16, 64, 64)),
+        ({"padding": 1}, (2, 4, 16, 64, 64)),
+        ({"padding": 1}, (1, 4, 17, 67, 67)),
+        ({"padding": 1}, (1, 4, 8, 64, 64)),
+    ],
+)
+def test_any_other_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
+    monkeypatch.setattr("medgrad.engine.sound.abreast", None)
+    layer, x = nn.Conv3d(4, 4, 3, **settings), in_order(torch.randn(inputs))
+    with Sound(), torch.no_grad():
+        torch.testing.assert_close(layer(x), layer(x))
+
+
+def test_what_learns_is_not_computed_abreast(monkeypatch):
+    monkeypatch.setattr("medgrad.engine.sound.abreast", None)
+    layer, x = nn.Conv3d(4, 4, 3, padding=1), in_order(torch.randn(1, 4, 16, 64, 64))
+    with Sound():
+        layer(x).sum().backward()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_single_sample_is_spread_in_bfloat16_while_answering(bias, monkeypatch):
+    torch.manual_seed(0)
+    layer, x, done = nn.ConvTranspose3d(16, 4, 2, 2, bias=bias), in_order(torch.randn(1, 16, 8, 9, 10)), []
+    monkeypatch.setattr("medgrad.engine.sound.spread", lambda *given: done.append(1) or spread(*given))
+    with torch.no_grad():
+        wanted, found = layer(x), Mixed(layer, FAST)(x)
+    assert done
+    assert float((found - wanted).norm() / wanted.norm()) < 0.01
+    done.clear()
+    Mixed(layer, FAST)(x).sum().backward()
+    assert not done
