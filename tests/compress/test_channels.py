@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medgrad import registry
-from medgrad.compress.channels import chosen, cut, importance, lowest
+from medgrad.compress.channels import chosen, cut, importance, leasts, lowest
 from medgrad.compress.cost import cost_of
 from medgrad.compress.graph import graph_of
 from medgrad.errors import SettingError
@@ -286,3 +286,19 @@ def test_a_network_is_cut_again():
 def test_every_model_of_the_house_is_looked_at():
     assert {kind.split()[0] for kind in KINDS} == set(registry.names("models"))
     assert {kind.split()[0] for kind, _ in QUICK} == set(registry.names("models")) - {"monai"}
+
+
+@pytest.mark.parametrize(("kind", "dims"), PRUNED)
+def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
+    model, shown = make(kind, dims), example(kind, dims)
+    before, whole = widths(model), model.state_dict()
+    once, _ = cut(model, half(graph_of(model, shown).groups, share=0.3))
+    graph = graph_of(once, shown)
+    least = leasts(graph, whole, 1, 0.5)
+    share = max(0.01, lowest(graph, least=least))
+    gone = chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=least)
+    twice = cut(once, gone)[0]
+    assert all(
+        now >= old / 2 for name, left in widths(twice).items() for now, old in zip(left, before[name], strict=True)
+    )
+    assert cost_of(twice, shown).flops < cost_of(once, shown).flops

@@ -57,7 +57,7 @@ def test_a_layer_costs_what_it_will_when_it_is_narrow():
     wide = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 1))
     narrow = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
     net = nn.Sequential(nn.Conv2d(1, 4, 1), narrow, nn.Conv2d(4, 16, 1, 8), wide, nn.Conv2d(16, 2, 1))
-    ground, choice = SimpleNamespace(example=torch.zeros(1, 1, 64, 64)), Choice(least=4)
+    ground, choice = SimpleNamespace(example=torch.zeros(1, 1, 64, 64), network=net), Choice(least=4)
 
     def saved(name, cost):
         return cost(net) - cost(without(net, [name]))

@@ -11,7 +11,7 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
-from .channels import lowest
+from .channels import leasts, lowest
 from .cost import cost_of
 from .goal import TIME, Goal
 from .graph import graph_of
@@ -19,6 +19,8 @@ from .ladder import Choice, Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12
+FLOOR = 0.01
+"""A smaller share of the channels is none."""
 
 
 def control(
@@ -31,23 +33,28 @@ def control(
         return parents.child(name, [narrow(g, b, ladder, at, 1 / len(parents.each)) for g, b, at in each])
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
     near = goal.as_of(best, parents)
-    choice = replace(other, least=fewest(parents, near, choice), multiple=choice.multiple)
+    same = replace(choice, criterion=other.criterion, settings=other.settings, relative=other.relative, layers=0)
+    choice = wide_enough(parents, near, same)
     made = climb(parents, near, choice, replace(ladder, stops=False), folder)[-1]
     return replace(made, made=name)
 
 
-def fewest(parents: Parents, goal: Goal, choice: Choice) -> int:
-    """Give how many channels a layer keeps at least, so that a goal is within reach where no whole layer goes."""
-    graphs = [graph_of(ground.network, ground.example) for ground in parents.each]
-    least = choice.least
-    while least > 1 and any(
-        lowest(graph, cost=what, least=least, multiple=choice.multiple) > share  # type: ignore[arg-type]
-        for graph in graphs
-        for what, share in goal.shares.items()
-        if what != TIME
-    ):
-        least //= 2
-    return least
+def wide_enough(parents: Parents, goal: Goal, choice: Choice) -> Choice:
+    """Let layers keep as many channels as they can, up to those of a choice, where no whole layer goes."""
+    graphs = [(graph_of(ground.network, ground.example), ground.network.state_dict()) for ground in parents.each]
+    wanted = {what: share for what, share in goal.shares.items() if what != TIME}
+
+    def is_within_reach() -> bool:
+        least = [leasts(graph, whole, choice.least, choice.floor) for graph, whole in graphs]
+        return all(
+            lowest(graph, cost=what, least=each, multiple=choice.multiple) <= share  # type: ignore[arg-type]
+            for (graph, _), each in zip(graphs, least, strict=True)
+            for what, share in wanted.items()
+        )
+
+    while not is_within_reach() and (choice.least > 1 or choice.floor > FLOOR):
+        choice = replace(choice, least=max(1, choice.least // 2), floor=choice.floor / 2)
+    return choice
 
 
 def narrow(ground: Ground, best: Part, ladder: Ladder, folder: Path, share: float) -> Part:

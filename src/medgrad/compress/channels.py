@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -15,9 +16,11 @@ from ..errors import SettingError
 from ._cut import cut
 from ._group import Graph, Group, Place, Tally
 
-__all__ = ["chosen", "cut", "importance", "lowest"]
+__all__ = ["chosen", "cut", "importance", "leasts", "lowest"]
 
 What = Literal["flops", "parameters", "bytes", "lanes"]
+Least = int | Mapping[int, int]
+"""How many channels a layer keeps at least: one number for all, or one for each family."""
 
 
 def importance(
@@ -58,7 +61,7 @@ def importance(
 
 
 def chosen(
-    graph: Graph, importances: Tensor, shares: Mapping[What, float], *, least: int = 4, multiple: int = 1
+    graph: Graph, importances: Tensor, shares: Mapping[What, float], *, least: Least = 4, multiple: int = 1
 ) -> list[Group]:
     """Choose the groups that go so that each cost that is named comes down to its share of what it is.
 
@@ -76,13 +79,36 @@ def chosen(
         if left[cost] > target:
             raise SettingError(
                 f"The {cost} of this model come down to {left[cost]:.1%} of what they are, not to {target:.1%}, as "
-                f"each layer keeps {least} channels. Aim for a larger share, let layers keep fewer, or leave out "
+                f"each layer keeps {told(least)} channels. Aim for a larger share, let layers keep fewer, or leave out "
                 "whole layers first."
             )
     return [group for lump, _ in steps for group in lump]
 
 
-def lowest(graph: Graph, *, cost: What = "flops", least: int = 4, multiple: int = 1) -> float:
+def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float) -> dict[int, int]:
+    """Give for each family how many channels it keeps at least: so many, and a share of what it is in the ``whole``.
+
+    A network of which one layer is far narrower than those about it loses more than one that is evenly narrow.
+
+    >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
+    >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
+    >>> leasts(graph, whole, 2, 0.5), leasts(graph, whole, 2, 0.0)
+    ({0: 4}, {0: 2})
+    """
+    found = {}
+    for group in graph.groups:
+        before = min(whole[name].shape[axis] for name, axis in group.touches)
+        found[group.family] = max(least, ceil(floor * before))
+    return found
+
+
+def told(least: Least) -> str:
+    """Say how many channels layers keep at least."""
+    numbers = {least} if isinstance(least, int) else set(least.values())
+    return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)}))
+
+
+def lowest(graph: Graph, *, cost: What = "flops", least: Least = 4, multiple: int = 1) -> float:
     """Give the smallest share that a cost can be brought down to."""
     order = leaving(graph, torch.ones(len(graph.groups)), {cost: 0.0}, least=least, multiple=multiple)
     return min((left[cost] for _, left in order), default=1.0)
@@ -90,21 +116,22 @@ def lowest(graph: Graph, *, cost: What = "flops", least: int = 4, multiple: int 
 
 @dataclass
 class Family:
-    """The groups of a family that are left, the most important first, and how many channels each is."""
+    """The groups of a family that are left, the most important first, how many channels each is, and the fewest."""
 
     members: list[int]
     size: int
+    least: int
 
-    def lump(self, least: int, multiple: int) -> int:
+    def lump(self, multiple: int) -> int:
         """Tell how many groups go at once, so that a multiple of channels is left or the fewest that may be.
 
         0 where too few would be.
         """
         for count in range(1, len(self.members)):
             left = (len(self.members) - count) * self.size
-            if left < least:
+            if left < self.least:
                 return 0
-            if left % multiple == 0 or left - self.size < least:
+            if left % multiple == 0 or left - self.size < self.least:
                 return count
         return 0
 
@@ -150,11 +177,13 @@ class Price:
 
 
 def leaving(
-    graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: int, multiple: int
+    graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: Least, multiple: int
 ) -> Iterator[tuple[list[Group], dict[What, float]]]:
     """Yield the groups that go together, and the shares of the costs that are left then, until all are small enough."""
-    if least < 1 or multiple < 1:
-        raise SettingError(f"A layer keeps at least 1 channel, and multiples of 1 or more, not {least} and {multiple}.")
+    if min([least] if isinstance(least, int) else least.values(), default=1) < 1 or multiple < 1:
+        raise SettingError(
+            f"A layer keeps at least 1 channel, and multiples of 1 or more, not {told(least)} and {multiple}."
+        )
     if len(importances) != len(graph.groups):
         raise ValueError(f"{len(graph.groups)} groups need as many importances, but got {len(importances)}.")
     if bool(importances.isnan().any()):
@@ -163,12 +192,15 @@ def leaving(
     for number in importances.argsort(descending=True, stable=True).tolist():
         sorted_in[graph.groups[number].family].append(number)
     numbers = sorted(sorted_in)
-    families = [Family(sorted_in[f], graph.groups[sorted_in[f][0]].size) for f in numbers]
+    families = [
+        Family(sorted_in[f], graph.groups[sorted_in[f][0]].size, least if isinstance(least, int) else least[f])
+        for f in numbers
+    ]
     prices = {cost: Price(graph.costs[cost], graph.groups, numbers, share) for cost, share in until.items()}
     while not all(price.is_met for price in prices.values()):
         best, ratio, most = -1, np.inf, 0
         for which, family in enumerate(families):
-            count = family.lump(least, multiple)
+            count = family.lump(multiple)
             saved = sum(price.nearer(which, count) for price in prices.values()) if count else 0.0
             if saved > 0:
                 lost = float(importances[family.members[-count:]].sum()) / saved

@@ -23,7 +23,7 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
-from .channels import What, chosen, cut, importance, lowest
+from .channels import What, chosen, cut, importance, leasts, lowest
 from .criteria._criterion import loss_of_part, still
 from .goal import TIME, Goal
 from .graph import graph_of
@@ -47,7 +47,8 @@ HALVINGS = 7
 class Choice:
     """How the channels that go are chosen, and that each layer keeps at least so many, a ``multiple`` of a number.
 
-    ``relative`` holds the channels of a layer only against one another. Before any channel so many whole ``layers`` go.
+    It also keeps the ``floor``, a share of the channels that the parent has there. ``relative`` holds the channels of a
+    layer only against one another. Before any channel so many whole ``layers`` go.
     """
 
     criterion: str = "taylor"
@@ -55,6 +56,7 @@ class Choice:
     relative: bool = False
     least: int = 4
     multiple: int = 1
+    floor: float = 0.0
     layers: int = 0
 
 
@@ -124,7 +126,8 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
     """Give what a network would cost whose layers were all as narrow as they may become."""
-    graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
+    graph, multiple = graph_of(network, ground.example), choice.multiple
+    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor)
     if goal.first != TIME:
         what: What = goal.first  # type: ignore[assignment]
         return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
@@ -146,7 +149,8 @@ def shrink(
 
 def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
-    graph, least, multiple = graph_of(network, ground.example), choice.least, choice.multiple
+    graph, multiple = graph_of(network, ground.example), choice.multiple
+    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor)
     wanted: dict[What, float] = {
         what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
         for what, share in shares.items()

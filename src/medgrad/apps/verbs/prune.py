@@ -24,6 +24,9 @@ def prune(
     criterion: Annotated[str, typer.Option(help="What tells which channels matter.")] = "taylor",
     least: Annotated[int, typer.Option(min=1, help="How many channels a layer keeps at least.")] = 4,
     multiple: Annotated[int, typer.Option(min=1, help="Keep multiples of so many channels.")] = 1,
+    floor: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The share of its channels that a layer keeps at least.")
+    ] = 0.0,
     layers: Annotated[int, typer.Option(min=0, help="How many whole layers go as well, before any channel.")] = 0,
     controls: Annotated[
         bool, typer.Option(help="Also go the same way by magnitude and by chance, and train a narrow network.")
@@ -53,7 +56,14 @@ def prune(
         margin=margin,
         minutes=minutes,
         steps=steps,
-        choice=Choice(criterion, relative=criterion == "magnitude", least=least, multiple=multiple, layers=layers),
+        choice=Choice(
+            criterion,
+            relative=criterion == "magnitude",
+            least=least,
+            multiple=multiple,
+            floor=floor,
+            layers=layers,
+        ),
         controls=controls,
         reach=reach,
         data=data,
