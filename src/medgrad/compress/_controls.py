@@ -45,7 +45,7 @@ def wide_enough(parents: Parents, goal: Goal, choice: Choice) -> Choice:
     wanted = {what: share for what, share in goal.shares.items() if what != TIME}
 
     def is_within_reach() -> bool:
-        least = [leasts(graph, whole, choice.least, choice.floor) for graph, whole in graphs]
+        least = [leasts(graph, whole, choice.least, choice.floor, choice.multiple) for graph, whole in graphs]
         return all(
             lowest(graph, cost=what, least=each, multiple=choice.multiple) <= share  # type: ignore[arg-type]
             for (graph, _), each in zip(graphs, least, strict=True)

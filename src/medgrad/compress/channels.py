@@ -85,20 +85,21 @@ def chosen(
     return [group for lump, _ in steps for group in lump]
 
 
-def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float) -> dict[int, int]:
+def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, multiple: int = 1) -> dict[int, int]:
     """Give for each family how many channels it keeps at least: so many, and a share of what it is in the ``whole``.
 
-    A network of which one layer is far narrower than those about it loses more than one that is evenly narrow.
+    The share is rounded down to a ``multiple`` of a number. A network of which one layer is far narrower than those
+    about it loses more than one that is evenly narrow.
 
     >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
     >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
-    >>> leasts(graph, whole, 2, 0.5), leasts(graph, whole, 2, 0.0)
-    ({0: 4}, {0: 2})
+    >>> leasts(graph, whole, 2, 0.6), leasts(graph, whole, 2, 0.6, multiple=4), leasts(graph, whole, 2, 0.0)
+    ({0: 5}, {0: 4}, {0: 2})
     """
     found = {}
     for group in graph.groups:
         before = min(whole[name].shape[axis] for name, axis in group.touches)
-        found[group.family] = max(least, ceil(floor * before))
+        found[group.family] = max(least, ceil(floor * before) // multiple * multiple)
     return found
 
 

@@ -47,8 +47,8 @@ HALVINGS = 7
 class Choice:
     """How the channels that go are chosen, and that each layer keeps at least so many, a ``multiple`` of a number.
 
-    It also keeps the ``floor``, a share of the channels that the parent has there. ``relative`` holds the channels of a
-    layer only against one another. Before any channel so many whole ``layers`` go.
+    It also keeps the ``floor``, a share of the channels that the parent has there, rounded down to such a number.
+    ``relative`` holds the channels of a layer only against one another. Before any channel so many whole ``layers`` go.
     """
 
     criterion: str = "taylor"
@@ -127,7 +127,7 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
     """Give what a network would cost whose layers were all as narrow as they may become."""
     graph, multiple = graph_of(network, ground.example), choice.multiple
-    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor)
+    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
     if goal.first != TIME:
         what: What = goal.first  # type: ignore[assignment]
         return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
@@ -150,7 +150,7 @@ def shrink(
 def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, multiple = graph_of(network, ground.example), choice.multiple
-    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor)
+    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
     wanted: dict[What, float] = {
         what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
         for what, share in shares.items()
