@@ -158,6 +158,19 @@ def test_eight_bits_are_measured_on_training_patients_and_judged_on_others(targe
     assert sorted(p.name for p in known.iterdir() if p.suffix == ".part" or p.name == "strict") == []
 
 
+def test_onnx_in_eight_bits_is_read_by_openvino_as_by_onnx_runtime(known):
+    skip_without("onnx")
+    skip_without("openvino")
+    done = export(known, to="onnx", int8=True, tolerance=0.2)
+    artefact = open_artefact(done.folder)
+    said = {}
+    for name in ("onnxruntime", "openvino"):
+        ask = find("runtime.engines", name).open(artefact.network, threads=1, way="float32")
+        said[name] = np.concatenate([ask(shown)[0] for shown in artefact.example[0]])
+    far = np.abs(said["openvino"] - said["onnxruntime"]).mean()
+    assert far < 0.02 * np.abs(said["onnxruntime"]).mean()
+
+
 def find_teller(told):
     from medgrad.engine.teller import Silent
 

@@ -30,7 +30,8 @@ class Onnx:
     def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
         """Turn the network to 8 bits with ONNX Runtime's static quantisation.
 
-        Weights leave one bit unused, so that sums do not overflow on processors without VNNI.
+        Weights leave one bit unused, so that sums do not overflow on processors without VNNI. Inputs of layers have no
+        sign: with one, and a zero that lies elsewhere, OpenVINO answers otherwise than ONNX Runtime.
         """
         del finished
         known: Any = need("onnx", extra="onnx")
@@ -56,6 +57,7 @@ class Onnx:
                 quant_format=tool.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
+                activation_type=tool.QuantType.QUInt8,
                 op_types_to_quantize=LAYERS,
             )
         plain.unlink()
