@@ -125,10 +125,10 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 
 
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
-    """Give what a network would cost whose layers were all as narrow as they may become."""
+    """Give what a network would cost whose layers were all as narrow as they may become: its time, if that is aimed at."""
     graph, multiple = graph_of(network, ground.example), choice.multiple
     least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
-    if goal.first != TIME:
+    if TIME not in goal.shares:
         what: What = goal.first  # type: ignore[assignment]
         return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
     share = lowest(graph, least=least, multiple=multiple)
@@ -167,15 +167,21 @@ def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], ch
     def smaller_by(lanes: float) -> Cut:
         return cut(network, chosen(graph, weigh, {**wanted, "lanes": lanes}, least=least, multiple=multiple))
 
-    return within_time(ground, shares[TIME] * ground.milliseconds, smaller_by) if TIME in shares else smaller_by(1.0)
+    if TIME not in shares:
+        return smaller_by(1.0)
+    fewest = lowest(graph, cost="lanes", least=least, multiple=multiple)
+    return within_time(ground, shares[TIME] * ground.milliseconds, smaller_by, fewest)
 
 
-def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]) -> Cut:
-    """Find the largest network that answers within so many milliseconds, by halving the interval of its work."""
+def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
+    """Find the largest network that answers within so many milliseconds, by halving the interval of its work.
+
+    The work is a share between the ``fewest`` that can be left and all.
+    """
     found = smaller_by(1.0)
     if ground.timed(found[0]) <= limit:
         return found
-    low, high, best = 0.0, 1.0, None
+    low, high, best = fewest, 1.0, None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
