@@ -125,7 +125,7 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
 
 
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
-    """Give what a network would cost whose layers were all as narrow as they may become: its time, if that is aimed at."""
+    """Give what a network would cost whose layers were all as narrow as they may become; time, where it is aimed at."""
     graph, multiple = graph_of(network, ground.example), choice.multiple
     least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
     if TIME not in goal.shares:
