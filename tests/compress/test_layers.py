@@ -11,9 +11,10 @@ from torch import nn
 from medgrad import fit, predict, prune
 from medgrad.compress.cost import cost_of
 from medgrad.compress.goal import Goal
-from medgrad.compress.ladder import Choice, slimmest
+from medgrad.compress.ladder import Choice, slimmest, within_time
 from medgrad.compress.layers import dispensable, leavable, merged_widths, without
 from medgrad.engine.run import Run
+from medgrad.errors import SettingError
 
 
 class Steps(nn.Module):
@@ -91,6 +92,27 @@ def test_a_network_of_ours_answers_without_any_of_them(kind, dims):
 
 def test_nothing_is_told_of_what_lies_in_a_part_that_is_left_out():
     assert merged_widths({"a.0": [3], "ab": [1]}, {"a": ()}) == {"ab": [1], "a": ()}
+
+
+def test_where_time_is_aimed_at_a_layer_costs_its_time():
+    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    ground = SimpleNamespace(example=torch.zeros(1, 1, 8, 8), network=net, timed=lambda network: 7.0)
+    assert slimmest(ground, net, Goal.of("flops=0.5,latency=0.5"), Choice(least=4)) == 7.0
+    assert slimmest(ground, net, Goal.of("flops=0.5"), Choice(least=4)) != 7.0
+
+
+def test_a_network_within_time_is_found_where_little_can_go():
+    ground = SimpleNamespace(timed=lambda network: 1000 * network)
+
+    def smaller_by(lanes):
+        if lanes < 0.995:
+            raise SettingError("smaller than it can be")
+        return lanes, {}
+
+    found, _ = within_time(ground, 997.0, smaller_by, 0.995)
+    assert 0.9965 < found <= 0.997
+    with pytest.raises(SettingError, match="answers within 994"):
+        within_time(ground, 994.0, smaller_by, 0.995)
 
 
 @pytest.fixture(scope="module")
