@@ -96,7 +96,7 @@ def test_nothing_is_told_of_what_lies_in_a_part_that_is_left_out():
 
 def test_where_time_is_aimed_at_a_layer_costs_its_time():
     net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
-    ground = SimpleNamespace(example=torch.zeros(1, 1, 8, 8), network=net, timed=lambda network: 7.0)
+    ground = SimpleNamespace(example=torch.zeros(1, 1, 8, 8), network=net, timed=lambda _: 7.0)
     assert slimmest(ground, net, Goal.of("flops=0.5,latency=0.5"), Choice(least=4)) == 7.0
     assert slimmest(ground, net, Goal.of("flops=0.5"), Choice(least=4)) != 7.0
 
