@@ -302,3 +302,10 @@ def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
         now >= old / 2 for name, left in widths(twice).items() for now, old in zip(left, before[name], strict=True)
     )
     assert cost_of(twice, shown).flops < cost_of(once, shown).flops
+
+
+def test_a_network_of_which_nothing_can_go_is_told_so():
+    graph = graph_of(make("logistic", 2), example("logistic", 2))
+    least = leasts(graph, {}, 4, 0.25)
+    with pytest.raises(SettingError, match="each layer keeps all of its channels"):
+        chosen(graph, torch.zeros(len(graph.groups)), {"flops": 0.5}, least=least)

@@ -106,7 +106,7 @@ def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, 
 def told(least: Least) -> str:
     """Say how many channels layers keep at least."""
     numbers = {least} if isinstance(least, int) else set(least.values())
-    return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)}))
+    return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)})) if numbers else "all of its"
 
 
 def lowest(graph: Graph, *, cost: What = "flops", least: Least = 4, multiple: int = 1) -> float:
