@@ -73,7 +73,7 @@ def is_single(inputs: Tensor, kernel: Tensor, args: Sequence[Any], kwargs: Any) 
     """Tell whether a convolution is of one volume in float32 that nobody learns from, and of a plain kind."""
     if kwargs or kernel.ndim != 5 or inputs.ndim != 5 or len(inputs) != 1 or torch.is_grad_enabled():
         return False
-    plain = inputs.dtype == kernel.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    plain = type_of(inputs) == kernel.dtype == torch.float32
     strings = len(args) > 4 and isinstance(args[4], str)
     return plain and not strings and type(inputs) is Tensor and torch.backends.mkldnn.is_available()
 
@@ -171,7 +171,7 @@ def is_spreading(args: Sequence[Any], kwargs: Any) -> bool:
     return (
         plain
         and along(stride, kernel.ndim - 2) == list(kernel.shape[2:])
-        and (halves or (inputs.dtype == kernel.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")))
+        and (halves or type_of(inputs) == kernel.dtype == torch.float32)
     )
 
 
