@@ -94,11 +94,17 @@ def test_nothing_is_told_of_what_lies_in_a_part_that_is_left_out():
     assert merged_widths({"a.0": [3], "ab": [1]}, {"a": ()}) == {"ab": [1], "a": ()}
 
 
-def test_where_time_is_aimed_at_a_layer_costs_its_time():
-    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
-    ground = SimpleNamespace(example=torch.zeros(1, 1, 8, 8), network=net, timed=lambda _: 7.0)
-    assert slimmest(ground, net, Goal.of("flops=0.5,latency=0.5"), Choice(least=4)) == 7.0
-    assert slimmest(ground, net, Goal.of("flops=0.5"), Choice(least=4)) != 7.0
+def test_where_time_is_aimed_at_a_layer_costs_what_a_processor_spends():
+    part = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU())
+    net = nn.Sequential(nn.Conv2d(1, 8, 1), part, nn.Conv2d(8, 2, 1))
+    ground = SimpleNamespace(example=torch.zeros(1, 1, 8, 8), network=net)
+
+    def saved(goal):
+        whole, less = (slimmest(ground, n, Goal.of(goal), Choice(least=4)) for n in (net, without(net, ["1"])))
+        return whole - less
+
+    assert saved("flops=0.5") == 2 * 64 * 4 * 4
+    assert saved("flops=0.5,latency=0.5") == saved("latency=0.5") == 2 * 64 * 4 * 16
 
 
 def test_a_network_within_time_is_found_where_little_can_go():
