@@ -97,6 +97,16 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     assert "What pruning did" in (out / "report.html").read_text()
 
 
+@pytest.mark.parametrize("taught", [0.0, 0.25])
+def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, tmp_path, taught):
+    out = tmp_path / "small"
+    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "controls": False, "reach": True}
+    prune(parent / "run", out=out, taught=taught, **asked)
+    steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "taught"] == [taught] * (taught > 0)
+    assert any("taught/loss" in step for step in steps) == (taught > 0)
+
+
 def test_cases_that_are_gone_are_told(parent, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

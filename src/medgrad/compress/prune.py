@@ -42,6 +42,7 @@ def prune(
     choice: Choice | None = None,
     controls: bool = True,
     reach: bool = False,
+    taught: float = 0.5,
     data: Path | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -50,10 +51,10 @@ def prune(
     """Make a run that costs as little as the ``target`` says, or as little as it can while no worse than by ``margin``.
 
     The way down goes in rungs. At each the channels that matter least are removed, and what is left learns again, also
-    from its parent. A rung whose score is not shown to be within the margin (paired by patient, one-sided 95 %) ends
-    the search, unless it is to ``reach`` the target whatever it costs. The ``minutes`` (or the ``steps``) are parted
-    equally between the search and each of the ``controls``: the same way down by magnitude and by chance, and a narrow
-    network that learns from nothing.
+    from its parent, whose answers make so much of the loss as is ``taught``. A rung whose score is not shown to be
+    within the margin (paired by patient, one-sided 95 %) ends the search, unless it is to ``reach`` the target whatever
+    it costs. The ``minutes`` (or the ``steps``) are parted equally between the search and each of the ``controls``: the
+    same way down by magnitude and by chance, and a narrow network that learns from nothing.
 
     The folds of a run are pruned side by side, each judged by the patients that it did not learn from and taught by its
     own parent; a rung counts by all of them together, so that no few patients decide how small is too small.
@@ -63,7 +64,7 @@ def prune(
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
     parents = Parents(Path(run), data, margin, device, teller)
     ways = 1 + len(CONTROLS) if controls else 1
-    ladder = Ladder(minutes / ways, steps // ways, stops=not reach, seed=seed)
+    ladder = Ladder(minutes / ways, steps // ways, taught=taught, stops=not reach, seed=seed)
     choice = choice or Choice()
     rungs = climb(parents, goal, choice, ladder, folder / "rungs" / "search")
     good = [c for c in rungs if c.verdict.holds or reach]

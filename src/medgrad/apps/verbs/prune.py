@@ -32,6 +32,10 @@ def prune(
         bool, typer.Option(help="Also go the same way by magnitude and by chance, and train a narrow network.")
     ] = True,
     reach: Annotated[bool, typer.Option("--reach", help="Go to the target, however much is lost.")] = False,
+    taught: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="The share of the loss that is what the parent says; 0: it is not asked."),
+    ] = 0.5,
     data: Annotated[
         Path | None, typer.Option(help="Where the cases lie that the run learned from, if not where they lay then.")
     ] = None,
@@ -66,6 +70,7 @@ def prune(
         ),
         controls=controls,
         reach=reach,
+        taught=taught,
         data=data,
         seed=seed,
         device=device,
