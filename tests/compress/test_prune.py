@@ -97,6 +97,16 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     assert "What pruning did" in (out / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("target", "word"),
+    [("flops=0.0001", "flops of this model come down to"), ("flops=0.9,latency=0.0001", "answers within 0.0 ms")],
+)
+def test_what_no_network_can_be_is_refused_before_any_has_learned(parent, tmp_path, target, word):
+    with pytest.raises(SettingError, match=word):
+        prune(parent / "run", out=tmp_path / "small", target=target, steps=4000, controls=False)
+    assert not list(tmp_path.rglob("steps.jsonl"))
+
+
 @pytest.mark.parametrize("taught", [0.0, 0.25])
 def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, tmp_path, taught):
     out = tmp_path / "small"

@@ -11,7 +11,7 @@ from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
-from .channels import leasts, lowest
+from .channels import lowest
 from .cost import cost_of
 from .goal import TIME, Goal
 from .graph import graph_of
@@ -41,11 +41,11 @@ def control(
 
 def wide_enough(parents: Parents, goal: Goal, choice: Choice) -> Choice:
     """Let layers keep as many channels as they can, up to those of a choice, where no whole layer goes."""
-    graphs = [(graph_of(ground.network, ground.example), ground.network.state_dict()) for ground in parents.each]
+    graphs = [(graph_of(ground.network, ground.example), ground.network) for ground in parents.each]
     wanted = {what: share for what, share in goal.shares.items() if what != TIME}
 
     def is_within_reach() -> bool:
-        least = [leasts(graph, whole, choice.least, choice.floor, choice.multiple) for graph, whole in graphs]
+        least = [choice.leasts(graph, whole) for graph, whole in graphs]
         return all(
             lowest(graph, cost=what, least=each, multiple=choice.multiple) <= share  # type: ignore[arg-type]
             for (graph, _), each in zip(graphs, least, strict=True)

@@ -22,10 +22,11 @@ from ..engine.recipe import Recipe
 from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground, Part
+from ._group import Graph
 from ._parents import Child, Parents
 from .channels import What, chosen, cut, importance, leasts, lowest
 from .criteria._criterion import loss_of_part, still
-from .goal import TIME, Goal
+from .goal import NOISY, TIME, Goal
 from .graph import graph_of
 from .layers import dispensable, merged_widths, without
 
@@ -59,6 +60,10 @@ class Choice:
     floor: float = 0.0
     layers: int = 0
 
+    def leasts(self, graph: Graph, whole: nn.Module) -> dict[int, int]:
+        """Give for each family of a graph how many channels it keeps at least; the ``whole`` is the parent."""
+        return leasts(graph, whole.state_dict(), self.least, self.floor, self.multiple)
+
 
 @dataclass(frozen=True)
 class Ladder:
@@ -85,6 +90,8 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
     state = [(ground.network, ground.recipe) for ground in whole]
     if choice.layers and not Run(places[-1] / "0").has_begun:
         state = [shallower(g, goal, choice, at) for g, at in zip(whole, places, strict=True)]
+    for (network, _), ground in zip(state, whole, strict=True):
+        refuse_what_cannot_be(ground, network, goal, choice)
     for number, near in enumerate(goals):
         last = number == len(goals) - 1
         parents.teller.say(f"Rung {number + 1} of {len(goals)}: {near}.")
@@ -130,10 +137,38 @@ def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> 
     Where time is aimed at that is what a processor spends, counted: one narrow layer takes less time than two timings
     of the rest differ by.
     """
-    graph, multiple = graph_of(network, ground.example), choice.multiple
-    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
+    graph = graph_of(network, ground.example)
+    least = choice.leasts(graph, ground.network)
     what: What = "lanes" if TIME in goal.shares else goal.first  # type: ignore[assignment]
-    return lowest(graph, cost=what, least=least, multiple=multiple) * graph.costs[what].whole
+    return lowest(graph, cost=what, least=least, multiple=choice.multiple) * graph.costs[what].whole
+
+
+def refuse_what_cannot_be(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> None:
+    """End with a word, before anything has learned for it, where no network of this kind is as small or as quick."""
+    graph, multiple = graph_of(network, ground.example), choice.multiple
+    least, alike = choice.leasts(graph, ground.network), torch.ones(len(graph.groups))
+    for what, share in counted(ground, graph, goal.shares).items():
+        chosen(graph, alike, {what: share}, least=least, multiple=multiple)
+    if TIME in goal.shares:
+        fewest = lowest(graph, cost="lanes", least=least, multiple=multiple)
+        smallest, _ = cut(network, chosen(graph, alike, {"lanes": fewest}, least=least, multiple=multiple))
+        limit = goal.shares[TIME] * ground.milliseconds
+        if ground.timed(smallest) > NOISY * limit:
+            raise too_slow(limit)
+
+
+def counted(ground: Ground, graph: Graph, shares: Mapping[str, float]) -> dict[What, float]:
+    """Give shares of what the parent costs as shares of what a graph does, but for its time."""
+    return {
+        what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
+        for what, share in shares.items()
+        if what != TIME
+    }
+
+
+def too_slow(limit: float) -> SettingError:
+    """Say that no network is as quick as is asked for."""
+    return SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
 
 
 def shrink(
@@ -150,12 +185,7 @@ def shrink(
 def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, multiple = graph_of(network, ground.example), choice.multiple
-    least = leasts(graph, ground.network.state_dict(), choice.least, choice.floor, multiple)
-    wanted: dict[What, float] = {
-        what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
-        for what, share in shares.items()
-        if what != TIME
-    }
+    least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, shares)
     if TIME not in shares and all(share == 1 for share in wanted.values()):
         return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
@@ -194,7 +224,7 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
         else:
             high = middle
     if best is None:
-        raise SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
+        raise too_slow(limit)
     return best
 
 
