@@ -2,8 +2,8 @@
 
 They are those of a pruned network's largest level, where three quarters of what a processor takes at once would be
 padding. Both sides get the same numbers, channels last, in the precision that ``auto`` takes here and in float32; each
-has a process of its own, and they are asked in turns; the quickest of the
-rounds counts. Differences are of the largest number that comes out.
+has a process of its own, and they are asked in turns; the quickest of the rounds counts. Differences are of the largest
+number that comes out.
 
 Bound: every layer at least 1.15 times as fast in each precision, and the same numbers to 0.01 (bfloat16) or 1e-5.
 """
