@@ -37,6 +37,7 @@ SETS: dict[str, dict[str, Any]] = {
             "least": 4,
             "multiple": 4,
             "floor": 0.25,
+            "taught": 0.0,
             "reach": True,
         },
         "bound": {"flops": 0.1, "parameters": 0.2, "loss": 0.005, "faster": 4.0},
