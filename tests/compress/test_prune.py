@@ -107,6 +107,24 @@ def test_what_no_network_can_be_is_refused_before_any_has_learned(parent, tmp_pa
     assert not list(tmp_path.rglob("steps.jsonl"))
 
 
+def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layers(parent, tmp_path, monkeypatch):
+    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "layers": 1, "controls": False, "reach": True}
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    def refused(*_):
+        raise SettingError("No network can be so small.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("medgrad.compress.prune.finish", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            prune(parent / "run", out=tmp_path / "small", **asked)
+    monkeypatch.setattr("medgrad.compress.ladder.refuse_what_cannot_be", refused)
+    prune(parent / "run", out=tmp_path / "small", **asked)
+    assert flops(tmp_path / "small") <= 0.5 * flops(parent / "run")
+
+
 @pytest.mark.parametrize("taught", [0.0, 0.25])
 def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, tmp_path, taught):
     out = tmp_path / "small"

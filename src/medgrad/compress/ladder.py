@@ -88,10 +88,11 @@ def climb(parents: Parents, goal: Goal, choice: Choice, ladder: Ladder, folder: 
     parts = [*[1.0] * (len(goals) - 1), LAST]
     whole, places, found = parents.each, parents.places(folder), list[Child]()
     state = [(ground.network, ground.recipe) for ground in whole]
-    if choice.layers and not Run(places[-1] / "0").has_begun:
-        state = [shallower(g, goal, choice, at) for g, at in zip(whole, places, strict=True)]
-    for (network, _), ground in zip(state, whole, strict=True):
-        refuse_what_cannot_be(ground, network, goal, choice)
+    if not Run(places[-1] / "0").has_begun:
+        if choice.layers:
+            state = [shallower(g, goal, choice, at) for g, at in zip(whole, places, strict=True)]
+        for (network, _), ground in zip(state, whole, strict=True):
+            refuse_what_cannot_be(ground, network, goal, choice)
     for number, near in enumerate(goals):
         last = number == len(goals) - 1
         parents.teller.say(f"Rung {number + 1} of {len(goals)}: {near}.")
