@@ -1,6 +1,7 @@
 """A bound on memory is kept or refused, and reading, asking and writing go on side by side."""
 
 import gzip
+import platform
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from medgrad.prepare.crop import Crop
 from medgrad.prepare.normalise import Normalise
 from medgrad.prepare.reorient import Reorient
 from medgrad.prepare.resample import Resample
-from medgrad.runtime import flow, ram
+from medgrad.runtime import flow, memory, ram
 from medgrad.runtime.flow import Asking, answered
 from medgrad.runtime.stages import Taken, room_for_sums, stages
 from medgrad.runtime.windows import blocks_within, most_blocks, size_of_sums, stitched
@@ -186,6 +187,35 @@ def test_sums_are_made_within_their_bound_and_say_the_same(most):
     assert blocks <= most_blocks(shape, patch)
 
 
+GAPS = """
+import sys
+import numpy as np
+from medgrad.runtime.memory import giving_back, keep_memory
+from medgrad.runtime.ram import status
+
+def after_arrays():
+    before, small = status("VmRSS"), []
+    for size in range(96, 128, 4):  # each a little larger than the gap that the last one left
+        large = np.ones(size << 20, np.uint8)
+        small.append(np.ones(1 << 16, np.uint8))  # what settles behind it
+        del large
+    return status("VmRSS") - before
+
+keep_memory()
+with giving_back():
+    lean = after_arrays()
+print(lean >> 20, after_arrays() >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_where_memory_is_short_large_arrays_leave_no_gaps():
+    done = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
+    lean, kept = map(int, done.stdout.split())
+    assert lean < 16
+    assert kept > 200  # as it is otherwise, and again afterwards
+
+
 class Slow:
     """Takes its time to read, to say and to write, and notes when."""
 
@@ -264,6 +294,20 @@ def test_with_a_bound_one_follows_the_other_and_the_same_is_said(both):
     assert whats == ["begins", "ends"] * (len(whats) // 2)
     assert [r[:2] for r in rows] == [r[:2] for r in plain]
     assert all((a[2] == b[2]).all() for a, b in zip(rows, plain, strict=True) if not a[1])
+
+
+def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
+    lean = []
+    memory.keep_memory()
+    monkeypatch.setattr(memory, "keep", lambda piece, _: bool(lean.append(piece)))
+    slow = Slow(0)
+    slow.did = lambda *_: lean.append("did")
+    saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out")
+    assert set(lean) == {"did"}
+    lean.clear()
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", ram=1 << 30)
+    assert lean == [memory.LARGE, "did", "did", "did", memory.KEPT]
 
 
 def test_an_input_beyond_the_bound_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Windows in which a first pass finds nothing are spared, and what is found is the same."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,24 @@ def test_of_an_empty_case_only_the_first_pass_is_made():
     assert not found.array.any()
     assert found.array.shape == (70, 60, 50)
     assert looker.calls <= count_of((70, 60, 50), PATCH, 0.0) + 1
+
+
+@pytest.mark.parametrize("coarse", [1, 2])
+def test_what_the_first_pass_found_is_not_kept(monkeypatch, coarse):
+    gone, real = [], (sparing.spread, sparing.stitched)
+
+    def noting(*given):
+        found = real[0](*given).copy()
+        weakref.finalize(found, gone.append, found.nbytes)
+        return found
+
+    def second(*given, **settings):
+        assert gone == [96 * 90 * 94]
+        return real[1](*given, **settings)
+
+    monkeypatch.setattr(sparing, "spread", noting)
+    monkeypatch.setattr(sparing, "stitched", second)
+    assert labelled(Looker(), decode, scene(), patch=PATCH, overlap=0.5, coarse=coarse).array.any()
 
 
 def test_a_small_case_is_looked_at_once():

@@ -14,6 +14,7 @@ from ..data.formats import Extent, extent_of
 from ..data.formats._dicom_maker import Maker
 from ..errors import MedgradError, SettingError
 from .inputs import inputs_of
+from .memory import giving_back
 from .pictures import write_overlay
 from .put import put
 from .put_dicom import told
@@ -153,9 +154,11 @@ Step = Callable[[Any], Any]
 
 
 def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Answered]:
-    """Answer about one input after another."""
+    """Answer about one input after another, and keep nothing that is large between one and the next."""
     for entry in entries:
-        yield finish(say(fetch(entry)))
+        with giving_back():
+            done = finish(say(fetch(entry)))
+        yield done
 
 
 def side_by_side(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Answered]:

@@ -1,11 +1,18 @@
-"""Memory that stays with the process between one large array and the next."""
+"""Memory that stays with the process between one large array and the next, or goes back where there is little."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+
+KEPT = 1 << 30
+"""Of what was freed, so many bytes stay with the process, in one piece or at the end."""
+LARGE = 64 << 20
+"""An array of so many bytes goes back at once where memory is short, for a fiftieth of the time."""
 
 
 @lru_cache
@@ -15,11 +22,31 @@ def keep_memory() -> bool:
     Called by the command line, and wherever a network is given a place on a processor. It changes nothing where there
     is no glibc.
     """
+    return keep(KEPT, KEPT)
+
+
+@contextmanager
+def giving_back() -> Iterator[None]:
+    """For a while, give back what is large as soon as it is freed.
+
+    Kept, it leaves gaps that the next array may not fit into, as what is small has settled there: then what the process
+    holds grows from array to array, and nobody can say how far.
+    """
+    keep(LARGE, 2 * LARGE)
+    try:
+        yield
+    finally:
+        if keep_memory.cache_info().currsize:
+            keep(KEPT, KEPT)
+
+
+def keep(piece: int, end: int) -> bool:
+    """Let glibc keep freed pieces below so many bytes, and so many at the end of what it holds."""
     if sys.platform != "linux":
         return False
     try:
         mallopt: Any = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    trim, threshold, largest = -1, -3, 1 << 30
-    return bool(mallopt(trim, largest)) and bool(mallopt(threshold, largest))
+    trim, threshold = -1, -3
+    return bool(mallopt(trim, end)) and bool(mallopt(threshold, piece))

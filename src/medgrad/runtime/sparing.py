@@ -47,12 +47,24 @@ def labelled(
     """
     if not in_two_passes(case.grid.shape, patch, overlap, coarse):
         return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, blocks=blocks)
+    only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
+    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
+
+
+def where_to_look(
+    look: Callable[[Case], Any],
+    decode: Callable[[Any, Grid], LabelMap],
+    case: Case,
+    *,
+    patch: Sequence[int],
+    overlap: float,
+    coarse: int,
+) -> list[Start]:
+    """Give the windows that a first pass asks for; what it found is as large as an answer, and is not kept."""
     found = spread(anywhere(look, decode, thinned(case, coarse), patch), coarse, case.grid.shape)
     needed = near(found, patch)
     only = [start for start in every_start(found.shape, patch, overlap) if needed(start)]
-    if coarse > 1:
-        only = min(aimed(found, patch, overlap) or only, only, key=len)
-    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
+    return min(aimed(found, patch, overlap) or only, only, key=len) if coarse > 1 else only
 
 
 def in_two_passes(shape: Sequence[int], patch: Sequence[int], overlap: float, coarse: int) -> bool:
@@ -131,7 +143,7 @@ def near(labels: NDArray[Any], patch: Sequence[int], margin: int = MARGIN) -> Ca
 
 def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell of each cell whether there is any label in it."""
-    cells = labels != 0
+    cells = labels if labels.dtype == bool else labels != 0
     for axis, size in enumerate(labels.shape):
         cells = np.logical_or.reduceat(cells, np.arange(0, size, CELL), axis=axis)
     return np.asarray(cells)
