@@ -129,6 +129,14 @@ def test_in_blocks_the_same_is_said_with_less_memory(blocks, shape):
         assert max(sizes) < 0.8 * 2 * 16 * 40 * 70 * 4
 
 
+@pytest.mark.parametrize(("blocks", "times"), [(1, 0), (3, 3)])
+def test_before_each_of_several_blocks_what_was_freed_is_given_back(monkeypatch, blocks, times):
+    given = []
+    monkeypatch.setattr(windows, "give_back", lambda: given.append(1))
+    stitched(Looker(), decode, scene((30, 20, 64)), patch=PATCH, overlap=0.5, blocks=blocks)
+    assert len(given) == times
+
+
 def test_a_slab_is_decoded_a_few_planes_at_a_time(monkeypatch):
     case, shown = scene((40, 20, 24)), []
     whole = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import re
 import sys
 import threading
@@ -15,6 +13,7 @@ from typing import Any
 from ..data import Case, Grid
 from ..errors import SettingError
 from ..prepare._step import Step
+from .memory import give_back
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 STATUS = Path("/proc/self/status")
@@ -46,9 +45,7 @@ def status(name: str) -> int:
 
 def held() -> int:
     """Give back what was freed, and tell how much memory the process holds."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
     return status("VmRSS") or most_so_far()
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..data import Case, Grid, LabelMap, join
 from ..prepare.crop import cut
+from .memory import give_back
 
 WHOLE = 1.5
 """An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
@@ -105,6 +106,8 @@ def stitched(
 
     found = []
     for low, high, seen in cuts(starts[-1], shape[-1], before[-1], size[-1], blocks):
+        if blocks > 1:  # memory is short
+            give_back()
         inner = [slice(b, b + s) for b, s in zip(before[1:-1], shape[1:-1], strict=True)]
         span = (before[-1] + low, before[-1] + high) if len(shape) > 1 else None
         pieces = []
