@@ -306,7 +306,7 @@ def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
     ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out")
     assert set(lean) == {"did"}
     lean.clear()
-    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", ram=1 << 30)
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", ram=64 << 30)
     assert lean == [memory.LARGE, "did", "did", "did", memory.KEPT]
 
 
