@@ -188,7 +188,6 @@ def test_sums_are_made_within_their_bound_and_say_the_same(most):
 
 
 GAPS = """
-import sys
 import numpy as np
 from medgrad.runtime.memory import giving_back, keep_memory
 from medgrad.runtime.ram import status
@@ -299,7 +298,7 @@ def test_with_a_bound_one_follows_the_other_and_the_same_is_said(both):
 def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
     lean = []
     memory.keep_memory()
-    monkeypatch.setattr(memory, "keep", lambda piece, _: bool(lean.append(piece)))
+    monkeypatch.setattr(memory, "keep", lambda piece: bool(lean.append(piece)))
     slow = Slow(0)
     slow.did = lambda *_: lean.append("did")
     saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))

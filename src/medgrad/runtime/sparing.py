@@ -45,9 +45,9 @@ def labelled(
     found, stays background. If the first pass is ``coarse``, over every so many-th element along each axis, a window
     lies around each thing that it finds, and several overlap only over what is larger than a window.
     """
-    if not in_two_passes(case.grid.shape, patch, overlap, coarse):
-        return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, blocks=blocks)
-    only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
+    only = None
+    if in_two_passes(case.grid.shape, patch, overlap, coarse):
+        only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
     return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
 
 
@@ -143,7 +143,7 @@ def near(labels: NDArray[Any], patch: Sequence[int], margin: int = MARGIN) -> Ca
 
 def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell of each cell whether there is any label in it."""
-    cells = labels if labels.dtype == bool else labels != 0
+    cells = labels
     for axis, size in enumerate(labels.shape):
         cells = np.logical_or.reduceat(cells, np.arange(0, size, CELL), axis=axis)
     return np.asarray(cells)

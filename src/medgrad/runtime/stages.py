@@ -53,10 +53,11 @@ def stages(pictures: Sequence[Extent], taken: Taken) -> dict[str, int]:
             back = max(back, back_of(now[0].grid, after[0].grid, taken.label))
         now, before = after, made or before
     grid = now[0].grid
-    answer = 2 * int(np.prod(grid.shape)) * taken.label if taken.channels else 0
+    many = int(np.prod(grid.shape))
+    answer = 2 * many * taken.label if taken.channels else 0
     larger = 1.0 if taken.channels else WHOLE**grid.dims
     if taken.channels:  # every second element, and of each whether anything is there
-        found["looking first"] = before + before // 2**grid.dims + 2 * int(np.prod(grid.shape)) + taken.window
+        found["looking first"] = before + before // 2**grid.dims + 2 * many + taken.window
     found["answering"] = before + answer + int(larger * taken.window)
     found["bringing back"] = back
     whole = int(np.prod(pictures[0].grid.shape))
