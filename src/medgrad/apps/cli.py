@@ -13,6 +13,7 @@ import typer
 
 from .. import registry
 from ..errors import MedgradError
+from ..runtime.cores import sleep_while_waiting
 from ..version import VERSION
 
 ABOUT = "Gradient methods for medical images: from a folder of scans to a model that can be trusted."
@@ -97,6 +98,7 @@ def figure(name: str, found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run the command line: 0 done, 1 a user's error told in one line, 2 wrong usage."""
+    sleep_while_waiting()
     try:
         build()(standalone_mode=True)
     except MedgradError as reason:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..runtime.cores import count as cores_allowed
 from ..runtime.memory import keep_memory as keep_memory
 from ..tasks._task import Batch
 from .sound import Sound
@@ -113,7 +113,7 @@ def usable(device: str) -> str:
 
 def use_threads(count: int) -> None:
     """Use so many of the processor's threads for one operation; 0 uses one a core that this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = cores_allowed()
     torch.set_num_threads(min(count, cores) if count else min(cores, torch.get_num_threads()))
 
 

@@ -1,0 +1,82 @@
+"""How many processor cores this process may use, and how many of them others leave free."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STAT = Path("/proc/stat")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+SLACK = 0.3
+"""A core counts as free where others take less than this share of it."""
+SHORTEST = 0.5
+"""The kernel counts in hundredths of a second, so that shorter spans say nothing."""
+
+Sample = tuple[float, float, float]
+"""Wall seconds, idle seconds of the allowed cores, and this process's own seconds of computing, since the start."""
+
+
+def sleep_while_waiting() -> None:
+    """Make OpenMP threads that wait for one another sleep instead of spinning; call it before torch is imported.
+
+    Threads that spin take the very cores for which the others wait as soon as another process runs. A value that the
+    user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def allowed() -> set[int] | None:
+    """Give the numbers of the cores that this process may run on; None where the system does not say."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+
+def count() -> int:
+    """Count the cores that this process may use, by its affinity and by the quota of its container."""
+    cores = allowed()
+    most = len(cores) if cores else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(most, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no quota: it says "max", or there is no such file
+        return most
+
+
+def sample() -> Sample | None:
+    """Read how long the allowed cores have been idle; None where the system does not say."""
+    cores = allowed()
+    try:
+        lines = STAT.read_text(encoding="ascii").splitlines()
+        rows = {int(name[3:]): row for name, *row in map(str.split, lines) if name.startswith("cpu") and name[3:]}
+        ticks = sum(int(row[3]) + int(row[4]) for core, row in rows.items() if cores is None or core in cores)
+        return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+
+
+class FreeCores:
+    """Tells how many cores other processes left free since it was last asked."""
+
+    def __init__(self, read: Callable[[], Sample | None] = sample) -> None:
+        self.read = read
+        self.last = read()
+
+    def __call__(self) -> float | None:
+        """Give the idle cores and those that this process kept busy itself; None where that is not known yet."""
+        now = self.read()
+        if now is None or self.last is None or now[0] - self.last[0] < SHORTEST:
+            return None
+        wall, idle, own = (b - a for a, b in zip(self.last, now, strict=True))
+        self.last = now
+        return (idle + own) / wall
+
+
+def threads_for(free: float, most: int) -> int:
+    """Give the number of threads that run without waiting for other processes, between 1 and ``most``.
+
+    >>> threads_for(1.9, 2), threads_for(1.2, 2), threads_for(0.5, 2)
+    (2, 1, 1)
+    """
+    return max(1, min(most, math.floor(free + SLACK)))
