@@ -63,9 +63,8 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
         from .teller import Terminal
 
         keep_memory()
-        if takes_teller:
-            given["teller"] = Terminal()
-        found = verb(**given)
+        with Terminal() as terminal:
+            found = verb(**given, **({"teller": terminal} if takes_teller else {}))
         if found:
             typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
 
