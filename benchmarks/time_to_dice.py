@@ -54,7 +54,7 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
         told = recipe.with_training(steps=STEPS, seed=next(seeds), threads=threads)
         learner = Learner(Run(rest), told, told.build_task(), cases, valid, choose(told.training.precision))
         seconds, found, began = 0.0, [], time.process_time()
-        for _ in learner.steps(STEPS, schedule_steps=STEPS):
+        for _ in learner.learn_steps():
             seconds += time.process_time() - began
             if learner.done % EVERY == 0:
                 found.append((learner.done, seconds, float(learner.validate(JUDGED) or 0.0)))

@@ -159,10 +159,6 @@ class TestErrors:
         for device in ("tpu", "cuda:77"):
             one_line(medgrad("predict", run[0], volumes / "images", "-o", tmp_path, "--device", device), repr(device))
 
-    def test_no_time_to_learn(self, volumes, tmp_path):
-        words = ("fit", volumes, "-o", tmp_path / "r", "--minutes", 0.0001, "--recipe", volumes / "recipe.toml")
-        one_line(medgrad(*words), "Give more minutes")
-
     def test_more_folds_than_patients(self, volumes, tmp_path):
         one_line(medgrad("fit", volumes, "-o", tmp_path / "r", "--folds", 99), "99 folds", "(8)")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import FLAT, done, make_flat, medgrad, recipe
 from PIL import Image as Pillow
+from tiny_set import RECIPE
 
 from medgrad.data import Grid, Image, LabelMap
 from medgrad.data.formats import read, read_labels, write
@@ -46,6 +47,14 @@ class TestJourney:
         assert "goes on with its own recipe" in again.err
         assert again.found["metrics"] == run[1].found["metrics"]
         assert (run[0] / "weights" / "best.safetensors").read_bytes() == before
+
+    def test_too_little_time_still_takes_the_fewest_steps_and_says_so(self, volumes, tmp_path):
+        text = RECIPE.replace("[training]", "[training]\nmin_steps = 3")
+        words = ("fit", volumes, "-o", tmp_path / "r", "--minutes", 0.0001, "--recipe", recipe(tmp_path, text))
+        ended = medgrad(*words, "--json")
+        assert ended.code == 0, ended.err
+        assert ended.found["steps"] == 3
+        assert "3 steps are taken all the same" in ended.err
 
     def test_figures_for_a_person_have_intervals(self, run, volumes, tmp_path):
         ended = medgrad("evaluate", run[0], volumes, "-o", tmp_path / "judged")

@@ -245,7 +245,7 @@ def write_child(
         widths=merged_widths(recipe.widths, widths),
         start={"weights": str(begin.resolve())},
         gradients=(*(teaching if ladder.taught and can_be_taught(ground) else ()), *own),
-    ).with_training(steps=0, threads=0, brief=0, seed=recipe.training.seed + ladder.seed)
+    ).with_training(steps=0, threads=0, brief=0, replanned=(), seed=recipe.training.seed + ladder.seed)
     run.write_recipe(child)
 
 

@@ -43,7 +43,7 @@ def find_rate(learner: Learner, *, low: float = 1e-6, high: float = 10.0, steps:
     losses: list[float] = []
     mean, weight = 0.0, 0.0
     try:
-        for step in learner.steps(steps, schedule_steps=steps):
+        for step in learner.steps(lambda: steps, progress=lambda number: number / steps):
             loss = loss_in(line_of(step))
             if loss is None or not math.isfinite(loss):
                 break

@@ -9,6 +9,7 @@ import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from .judge import judge_all
 from .learn import Learner
 from .look import Look
 from .overlap import with_overlap
+from .pace import Pace, resumed
 from .plan import Budget, plan
-from .recipe import Recipe, from_table, merged, to_toml
+from .recipe import Recipe, Training, from_table, merged, to_toml
 from .record import machine, write_cohort
 from .run import Run, open_run
 from .solve import is_solved, solve
@@ -201,15 +203,39 @@ def settle(
 def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
     """Train by descent; give the recipe as it was followed, and what ended it."""
     run, team = learner.run, learner.team
+    pace = pace_of(run)
     if not learner.recipe.training.steps:
-        learner.recipe = shared_recipe(decide_steps(learner, how.deadline, how.tests, teller), team)
+        recipe, pace = decide_steps(learner, how.deadline, how.tests, teller)
+        learner.recipe = shared_recipe(recipe, team)
     if team.leads:
         run.write_recipe(learner.recipe)
         run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+        if pace:
+            run.note(pace=pace.state())
     trackers = [registry.find("engine.trackers", how.track)(run.folder)] if how.track and team.leads else []
     with teller.bar("Learning") as bar:
-        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers)
+        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers, pace=pace)
+    if learner.recipe.training.replanned:
+        teller.say(told_replans(learner.recipe.training))
     return learner.recipe, ended
+
+
+def pace_of(run: Run) -> Pace | None:
+    """Give what watches a run that goes on in the time that it had left; None where its steps were not planned so."""
+    path = run.folder / "run.json"
+    state = json.loads(path.read_text(encoding="utf-8")).get("pace") if path.exists() and run.has_begun else None
+    return resumed(state) if state else None
+
+
+def told_replans(training: Training) -> str:
+    """Say how the plan changed while the machine was slower or faster than expected."""
+    (_, threads, first), *later = training.replanned
+    counts = [threads, *(t for _, t, _ in later)]
+    switches = sum(a != b for a, b in pairwise(counts))
+    return (
+        f"The machine did not keep its pace: {first} steps were planned and {training.steps} taken; "
+        f"the number of threads changed {switches} times. The recipe says when."
+    )
 
 
 def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:

@@ -12,6 +12,7 @@ from ..descent.health import LASTS, Finding
 from ..errors import Diverged, SettingError
 from .checkpoint import read_checkpoint, write_checkpoint
 from .learn import Learner, Watch, learn
+from .pace import Pace
 from .recipe import Recipe
 from .run import Run
 from .trackers import Track
@@ -47,6 +48,7 @@ def learn_well(
     say: Callable[[str], None],
     watch: Watch | None = None,
     trackers: Sequence[Track] = (),
+    pace: Pace | None = None,
 ) -> str:
     """Train as ``learn`` does, and say what ails the network; with ``heal``, remedy it and go on."""
     if heal and learner.team.size > 1:
@@ -55,7 +57,8 @@ def learn_well(
     while True:
         tries = heal and len(healed) < MOST
         try:
-            return learn(learner, watch=watch, trackers=trackers, heed=heed_of(learner.recipe, say, tries))
+            heed = heed_of(learner.recipe, say, tries)
+            return learn(learner, watch=watch, trackers=trackers, heed=heed, pace=pace)
         except Ailing as ailing:
             finding = ailing.finding
         except Diverged as reason:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,12 @@ from .device import Mixed, Place, use_threads
 from .evaluate import Judged
 from .judge import judge_quickly
 from .log import Log, line_of, plain
+from .pace import Pace
 from .recipe import Recipe
 from .run import Run, build_model, open_run, planes_of
 from .sample import cover, draws, part, shares_of, window
 from .start import begin_with
+from .step_plan import progress, threads_at, validates, with_replan
 from .team import Team, shared
 from .trackers import Track
 from .train import Average, Step, train
@@ -91,8 +94,21 @@ class Learner:
         self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
         self.done, self.best, self.best_step = 0, -np.inf, -1
 
-    def steps(self, upto: int, *, schedule_steps: int, pace: float = 1.0) -> Iterator[Step]:
-        """Learn from where it stands; ``upto`` ends early, the schedule runs over ``schedule_steps``, times a pace."""
+    def learn_steps(self) -> Iterator[Step]:
+        """Learn from where it stands to the end of the plan, which may change on the way."""
+        return self.steps(
+            lambda: self.recipe.training.steps,
+            progress=lambda number: progress(self.recipe.training, number),
+            boost=lambda: self.recipe.training.pace,
+        )
+
+    def steps(
+        self, upto: Callable[[], int], *, progress: Callable[[int], float], boost: Callable[[], float] = lambda: 1.0
+    ) -> Iterator[Step]:
+        """Learn from where it stands until so many steps are done.
+
+        The rate is that of the schedule at the ``progress`` of a step, times a ``boost``.
+        """
         for step in train(
             Mixed(self.network, self.place),
             self.task,
@@ -101,15 +117,16 @@ class Learner:
             gradients=build_gradients(
                 [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
             ),
-            schedule=lambda done: pace * self.schedule(done),
-            steps=schedule_steps,
+            schedule=lambda done: boost() * self.schedule(done),
+            steps=sys.maxsize,
+            progress=progress,
             first=self.done,
             seed=self.recipe.training.seed,
             average=self.average,
         ):
             self.done = step.number + 1
             yield step
-            if self.done >= upto:
+            if self.done >= upto():
                 return
 
     def batches(self, first: int) -> Iterator[Batch]:
@@ -202,18 +219,23 @@ def build_augmentations(recipe: Recipe) -> list[Augmentation]:
 
 
 def learn(
-    learner: Learner, *, watch: Watch | None = None, trackers: Sequence[Track] = (), heed: Heed | None = None
+    learner: Learner,
+    *,
+    watch: Watch | None = None,
+    trackers: Sequence[Track] = (),
+    heed: Heed | None = None,
+    pace: Pace | None = None,
 ) -> str:
     """Train until the budget or a rule ends it; give the reason in a sentence. Goes on where a checkpoint stands.
 
-    ``heed`` is told what ails the network, as soon as it is found; it may raise to end the training.
+    ``heed`` is told what ails the network, as soon as it is found; it may raise to end the training. ``pace`` plans
+    threads and steps anew on the way; what it decides is written into the recipe before it counts.
     """
-    run, training = learner.run, learner.recipe.training
+    run = learner.run
     if run.last.exists():
         with told_as_damaged(run.last):
             learner.restore(read_checkpoint(run.last))
     log = Log(run.steps_file, learner.team, tuple(trackers))
-    every = max(1, -(-training.steps // max(1, training.validations)))
     saved = time.monotonic()
     note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
     ended = ""
@@ -221,23 +243,46 @@ def learn(
         learner.health.hear(line)
         ended = learner.hear(line) or ended
     left: Iterable[Step] = ()
-    if learner.done < training.steps:
-        left = learner.steps(training.steps, schedule_steps=training.steps, pace=training.pace)
+    if learner.done < learner.recipe.training.steps:
+        use_planned_threads(learner)
+        left = learner.learn_steps()
     for step, seen in watched(learner.network, () if ended else left, first=learner.done):
         ended = told(learner, log, line_of(step, seen), heed)
-        if ended or learner.done % every == 0 or learner.done == training.steps:
-            said, reason = check(learner, log)
+        if pace:
+            pace.took(step.seconds)
+        if ended or validates(learner.recipe.training, learner.done):
+            said, reason = check(learner, log, pace)
             note, ended = said or note, ended or reason
-            saved = save(learner)
+            saved = save(learner, pace)
         elif time.monotonic() - saved > SAVE_SECONDS:
-            saved = save(learner)
+            saved = save(learner, pace)
+        replan(learner, pace)
         if watch:
-            watch(learner.done, training.steps, f"loss {step.loss:.3f}  {note}".strip())
+            watch(learner.done, learner.recipe.training.steps, f"loss {step.loss:.3f}  {note}".strip())
         if ended:
             break
     if learner.team.leads and not run.best.exists():
         write_checkpoint(run.best, learner.state())
-    return ended or f"its {training.steps} steps were done"
+    return ended or f"its {learner.recipe.training.steps} steps were done"
+
+
+def replan(learner: Learner, pace: Pace | None) -> None:
+    """Plan what is left anew where the pace asks for it, and use the threads that are planned for the next step."""
+    training = learner.recipe.training
+    if pace and pace.is_due(training, learner.done):
+        found = learner.team.share(pace.replan(training, learner.done) if learner.team.leads else None)
+        if found:
+            learner.recipe = replace(learner.recipe, training=with_replan(training, (found[0], found[1], found[2])))
+            if learner.team.leads:
+                learner.run.write_recipe(learner.recipe)
+    use_planned_threads(learner)
+
+
+def use_planned_threads(learner: Learner) -> None:
+    """Use as many threads as are planned for the next step."""
+    threads = threads_at(learner.recipe.training, learner.done)
+    if threads:
+        use_threads(threads)
 
 
 def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> str:
@@ -251,14 +296,17 @@ def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> st
     return learner.team.share(reason) if learner.rules else reason
 
 
-def check(learner: Learner, log: Log) -> tuple[str, str]:
+def check(learner: Learner, log: Log, pace: Pace | None = None) -> tuple[str, str]:
     """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all.
 
     Gives a note for the progress bar, and the reason to stop if there is one.
     """
     leads = learner.team.leads
     count = learner.recipe.training.validation_cases or len(learner.valid)
+    began = time.perf_counter()
     found = learner.team.share(learner.validate(count) if leads else None)
+    if pace:
+        pace.judged(time.perf_counter() - began, min(count, len(learner.valid)))
     if found is None:
         return "", ""
     ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.aim: found}}))
@@ -269,10 +317,12 @@ def check(learner: Learner, log: Log) -> tuple[str, str]:
     return f"{learner.task.aim} {found:.3f}", ended
 
 
-def save(learner: Learner) -> float:
-    """Write the last checkpoint, and give the time."""
+def save(learner: Learner, pace: Pace | None = None) -> float:
+    """Write the last checkpoint and how much of its time is left, and give the time."""
     if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
         raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")
     if learner.team.leads:
         write_checkpoint(learner.run.last, learner.state())
+        if pace:
+            learner.run.note(pace=pace.state())
     return time.monotonic()

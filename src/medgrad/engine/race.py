@@ -29,6 +29,7 @@ from .learn import Learner, learn
 from .log import read_lines
 from .look import Look
 from .over_seeds import estimate, paired
+from .pace import Pace
 from .plan import Budget, plan
 from .recipe import Recipe, merged
 from .run import Run
@@ -57,6 +58,7 @@ class Field:
     valid: Sequence[Any]
     seconds: float
     device: str | None = None
+    most_threads: int = 1
 
     @property
     def patients(self) -> list[str]:
@@ -156,9 +158,10 @@ def prepare_field(
         raise SettingError("A race needs training cases and validation cases that can be read.")
     task = recipe.build_task()
     ground = Field(folder, recipe, task, cases, valid, minutes * 60, device)
-    _, threads = time_steps(ground.learner("timing", recipe))
+    step = time_steps(ground.learner("timing", recipe))
     shown = min(max(8, FEWEST_CASES.get(task.outputs.shape, 8)), len(valid))
-    return replace(ground, recipe=recipe.with_training(threads=threads, validation_cases=shown))
+    recipe = recipe.with_training(threads=step.threads, validation_cases=shown)
+    return replace(ground, recipe=recipe, most_threads=step.most)
 
 
 def rate_file(ground: Field, entrant: Entrant) -> Path:
@@ -173,10 +176,10 @@ def timed_in_turns(ground: Field, entrants: Sequence[Entrant]) -> dict[str, floa
         for entrant in entrants:
             recipe = merged(ground.recipe, entrant.changes)
             try:
-                each, _ = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
+                step = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
             except Diverged:
-                each, _ = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
-            found[entrant.name].append(each)
+                step = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
+            found[entrant.name].append(step.seconds)
     return {name: median(seconds) for name, seconds in found.items()}
 
 
@@ -261,7 +264,7 @@ def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float
     rate, seed, why = float(learner.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
     rows: list[Row] = []
     try:
-        learn(learner)
+        learn(learner, pace=Pace(most=ground.most_threads))
         rows = [dict(j.row) for j in learner.judged(len(learner.valid))]
     except Diverged as reason:
         why = str(reason)

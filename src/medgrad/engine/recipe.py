@@ -15,6 +15,8 @@ from ..runtime.sparing import COARSEST
 from ..tasks._task import Task
 
 Table = Mapping[str, Any]
+Replan = tuple[int, int, int]
+"""From this step on, so many threads and so many steps in all."""
 PACE = 3.0
 """However few steps there are, they are not longer than so many times their rate."""
 
@@ -29,6 +31,8 @@ class Training:
     There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time). ``threads``
     is how many of the processor's are used (0: as many as make a step quick, which are fewer on a machine that others
     use too). A run of fewer steps than ``brief`` takes longer ones: by as much as it has fewer, at most three times.
+    Minutes are turned into ``min_steps`` at least, however long they take. ``replanned`` lists what was decided while
+    the run learned, where the machine was slower or faster than expected: step, threads, and steps in all from there.
     """
 
     steps: int = 0
@@ -44,9 +48,11 @@ class Training:
     precision: str = "auto"
     threads: int = 0
     brief: int = 0
+    min_steps: int = 20
+    replanned: tuple[Replan, ...] = ()
 
     def __post_init__(self) -> None:
-        least = {"steps": 0, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
+        least = {"steps": 0, "min_steps": 1, "batch": 1, "foreground": 0, "balance": 0, "average": 0, "validations": 0}
         most = {"foreground": 1, "balance": 1, "average": 1}
         for name, low in {**least, "validation_cases": 0, "seed": 0, "brief": 0}.items():
             value, high = getattr(self, name), most.get(name)
@@ -55,6 +61,7 @@ class Training:
                 raise SettingError(f"{name!r} in [training] is {between}, but it is {value}.")
         if any(not isinstance(size, int) or size < 1 for size in self.patch):
             raise SettingError(f"'patch' in [training] has a whole number an axis, above 0, but it is {self.patch}.")
+        check_replans(self.replanned, self.steps)
 
     @property
     def pace(self) -> float:
@@ -64,6 +71,17 @@ class Training:
         [3.0, 2.0, 1.0]
         """
         return min(PACE, max(1.0, self.brief / max(1, self.steps)))
+
+
+def check_replans(replanned: Sequence[Any], steps: int) -> None:
+    """Raise unless replans begin at step 0, follow one another, and end with so many steps."""
+    whole = all(isinstance(r, tuple) and len(r) == 3 and all(type(n) is int and n >= 0 for n in r) for r in replanned)
+    starts = [r[0] for r in replanned] if whole else []
+    if replanned and not (whole and starts[0] == 0 and starts == sorted(set(starts)) and replanned[-1][2] == steps):
+        raise SettingError(
+            "'replanned' in [training] lists [step, threads, steps in all], the first from step 0, the last with as "
+            f"many steps as 'steps' ({steps}). Leave it out to plan anew."
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +201,7 @@ def section(kind: Any, table: Table, where: str) -> Any:
     for key, value in table.items():
         wanted = type(defaults[key])
         if wanted is tuple and isinstance(value, (list, tuple)):
-            made[key] = tuple(value)
+            made[key] = frozen(value)
         elif wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             made[key] = float(value)
         elif type(value) is wanted:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import torch
 
-from ..errors import SettingError
+from ..runtime.cores import FreeCores, threads_for
 from .device import thread_counts
 from .learn import Learner
+from .pace import Pace
 from .recipe import Recipe
 from .teller import Teller
 
@@ -29,23 +32,37 @@ FINAL = 2.5
 """How much longer the last judgement of a case takes, with all its figures and pictures, than one on the way."""
 
 
-def time_steps(learner: Learner, left: float = inf) -> tuple[float, int]:
+@dataclass(frozen=True)
+class StepTime:
+    """The seconds of one step with the number of threads that is quickest now, and the most that may ever be worth it.
+
+    Where others use the processor at the moment, all threads may be worth it later.
+    """
+
+    seconds: float
+    threads: int
+    most: int
+
+
+def time_steps(learner: Learner, left: float = inf, progress: Callable[[int], None] | None = None) -> StepTime:
     """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
 
-    It takes at least four steps with each, and little of the seconds that are ``left``.
+    It takes at least four steps with each, and little of the seconds that are ``left``; ``progress`` hears of each.
 
     Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
     Everything is put back as it was.
     """
     most = torch.get_num_threads()
     asked = learner.recipe.training.threads
-    found = {}
+    found, free = {}, FreeCores()
     for count in [asked] if asked else thread_counts():
         torch.set_num_threads(count)
         taken = []
         began = time.perf_counter()
-        for _ in learner.steps(TIMED + 2, schedule_steps=10**6):
+        for _ in learner.steps(lambda: TIMED + 2, progress=lambda number: number / 10**6):
             taken.append(time.perf_counter() - began)
+            if progress:
+                progress(len(taken))
             began = time.perf_counter()
             if len(taken) > 3 and sum(taken) > min(LONG_ENOUGH, PART * left):
                 break
@@ -54,7 +71,8 @@ def time_steps(learner: Learner, left: float = inf) -> tuple[float, int]:
     torch.set_num_threads(most)
     best = min(found, key=lambda count: found[count])
     best = most if most in found and found[most] < 1.1 * found[best] else best
-    return found[best], best
+    is_calm = threads_for(free() or most, most) == most
+    return StepTime(found[best], best, asked or (best if is_calm else most))
 
 
 def time_validation(learner: Learner) -> float:
@@ -69,26 +87,35 @@ def time_validation(learner: Learner) -> float:
     return taken
 
 
-def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> Recipe:
-    """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases."""
-    step, threads = time_steps(learner, deadline - time.perf_counter())
-    learner.recipe = learner.recipe.with_training(threads=threads)
-    learner.begin()
-    validation = time_validation(learner)
-    left = deadline - time.perf_counter()
-    if left < 20 * step:
-        raise SettingError(f"There is no time to learn: a step takes {step:.1f} s. Give more minutes.")
+def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> tuple[Recipe, Pace]:
+    """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases.
+
+    Also gives what plans the steps anew where the machine becomes slower or faster on the way.
+    """
+    with teller.bar("Timing a few steps") as bar:
+        step = time_steps(learner, deadline - time.perf_counter(), lambda done: bar(done, TIMED + 2))
+        learner.recipe = learner.recipe.with_training(threads=step.threads)
+        learner.begin()
+        case_seconds = time_validation(learner)
+    training, left = learner.recipe.training, deadline - time.perf_counter()
     rounds, cases = share_out(
         SHARE * left,
-        validation,
-        rounds=learner.recipe.training.validations,
+        case_seconds,
+        rounds=training.validations,
         cases=len(learner.valid),
         fewest=FEWEST_CASES.get(learner.task.outputs.shape, 8),
     )
-    final = FINAL * validation * (len(learner.valid) + tests)
-    steps = int(max(20, (left - final - rounds * cases * validation) / step))
-    teller.say(f"A step takes {step:.2f} s on {threads} threads, so there is time for {steps} steps.")
-    return learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
+    final_cases = FINAL * (len(learner.valid) + tests)
+    possible = int((left - (final_cases + rounds * cases) * case_seconds) / step.seconds)
+    steps = max(training.min_steps, possible)
+    teller.say(f"A step takes {step.seconds:.2f} s on {step.threads} threads, so there is time for {max(0, possible)}.")
+    if steps > possible:
+        more = (steps - max(0, possible)) * step.seconds
+        teller.say(f"{steps} steps are taken all the same: less teaches nothing. That takes {more:.0f} s more.")
+        deadline += more
+    recipe = learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
+    pace = Pace(deadline, step.most, final_cases, case_seconds, usual=step.seconds)
+    return recipe, pace
 
 
 def share_out(seconds: float, each: float, *, rounds: int, cases: int, fewest: int = 4) -> tuple[int, int]:

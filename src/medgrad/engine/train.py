@@ -77,14 +77,17 @@ def train(
     gradients: Gradients,
     schedule: Callable[[float], float] = steady,
     steps: int = 100,
+    progress: Callable[[int], float] | None = None,
     first: int = 0,
     seed: int = 0,
     average: Average | None = None,
 ) -> Iterator[Step]:
     """Learn, and yield what happened at each step; stop iterating to stop learning.
 
-    ``batches`` begin with that of step ``first``. A step whose loss or gradient is not finite changes nothing and
-    says so; many in a row end the run. Whatever chance the network takes (dropout) comes from the seed and the step.
+    ``batches`` begin with that of step ``first``. ``progress`` tells where in the schedule a step stands, from 0 to 1;
+    by default the schedule runs evenly over the ``steps``. A step whose loss or gradient is not finite changes nothing
+    and says so; many in a row end the run. Whatever chance the network takes (dropout) comes from the seed and the
+    step.
     """
     for group in optimiser.param_groups:
         group.setdefault("base_rate", group["lr"])
@@ -93,7 +96,7 @@ def train(
     for number, batch in enumerate(batches, first):
         if number >= steps:
             return
-        factor = schedule(number / steps)
+        factor = schedule(progress(number) if progress else number / steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_rate"] * factor
         torch.manual_seed(hash((seed, number)) % 2**31)
