@@ -35,6 +35,33 @@ def test_a_demo_that_was_cut_off_is_gone_on_with(tmp_path):
     claim(journey(tmp_path / "d"))
 
 
+def test_a_slow_machine_makes_fewer_patients_and_says_so(tmp_path):
+    going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+    claim(going)
+    verb.make_fewer(going, seconds=5.0)
+    assert (going.phantom.patients, going.n_learn) == (14, 9)
+    assert "14 patients instead of 30" in going.told[-1]
+
+
+@pytest.mark.parametrize("seconds, patients", [(0.5, 30), (2.4, 30), (4.0, 18), (60.0, 12)])
+def test_there_are_as_many_patients_as_can_be_made_in_a_part_of_the_time(seconds, patients, tmp_path):
+    going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+    claim(going)
+    verb.make_fewer(going, seconds)
+    assert going.phantom.patients == patients
+
+
+@pytest.mark.parametrize("first, then", [(5.0, 0.1), (0.1, 5.0)])
+def test_a_demo_that_goes_on_keeps_its_patients_on_their_sides(first, then, tmp_path):
+    sides = []
+    for seconds in (first, then):
+        going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+        claim(going)
+        verb.make_fewer(going, seconds)
+        sides.append((going.n_learn, list(verb.numbers_held_out(going))))
+    assert sides[0] == sides[1]
+
+
 def test_a_demo_with_other_settings_is_not_mixed_in(tmp_path):
     claim(journey(tmp_path / "d"))
     with pytest.raises(SettingError, match="other settings"):
@@ -77,8 +104,10 @@ def test_the_page_shows_figures_with_intervals_and_leads_to_the_reports(tmp_path
     going.metrics["auroc"] = {"value": 0.931, "low": 0.888, "high": 0.97, "n": 10}
     going.pages.append(("The run", tmp_path / "classification" / "report.html"))
     going.tell("One <b>thing</b> happened.")
+    going.learned_seconds = 42.0
     page = write_page(going, 61.0).read_text(encoding="utf-8")
     assert "0.931" in page
+    assert "42 s" in page
     assert "0.888 to 0.970, 10 patients" in page
     assert 'href="classification/report.html"' in page
     assert "&lt;b&gt;" in page

@@ -24,6 +24,7 @@ def write_page(journey: Journey, seconds: float) -> Path:
     for name, found in journey.metrics.items():
         between = f"95 % {number(found['low'])} to {number(found['high'])}, {found['n']} patients"
         cards.append(card(NAMES.get(name, name), number(found["value"]), between))
+    cards.append(card("Learning", text(duration(journey.learned_seconds, rough=True)), "with judging on the way"))
     cards.append(card("Time", text(duration(seconds, rough=True)), "all in all"))
     links = "".join(
         f'<li><a href="{text(path.relative_to(journey.folder).as_posix())}">{text(what)}</a></li>'

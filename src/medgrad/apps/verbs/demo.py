@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import chain
@@ -34,18 +34,26 @@ SHARES = {"segmentation": 0.40, "classification": 0.18, "detection": 0.16}
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "segmentation": {
         "task": {"loss_settings": {"batch": True, "weights": (1.0, 1.0, 1.0, 6.0, 6.0)}},
-        "training": {"foreground": 0.66, "average": 0.98, "brief": 0},
+        "training": {"foreground": 0.66, "average": 0.98, "brief": 0, "min_steps": 120},
     },
-    "detection": {"training": {"batch": 1}},
+    "classification": {"training": {"min_steps": 60}},
+    "detection": {"training": {"batch": 1, "min_steps": 60}},
 }
 """What is laid over the plan: nodules and lesions are small, so that in a few hundred steps they must weigh more.
 
 As they weigh more, they are found at the planned rate too, and steps need not be longer.
 A detector has time for a few dozen steps on a slow machine, so that they must be short.
+With fewer than ``min_steps`` there would be nothing to show: a machine that others use too takes longer instead.
 """
 
 FEWEST = 8
+FEWEST_ON_A_SLOW_MACHINE = 12
+TIMED = 2
+"""After so many patients it is known how long making one takes here."""
+MAKING = 0.15
+"""The share of the minutes that making patients may take; where it would take more, fewer are made."""
 SHOWN_HU = (-500, 350)
+NOTE = "demo.json"
 BODY: Mapping[str, Any] = {
     "shape": (72, 72, 48), "spacing_mm": (3.0, 3.0, 3.0), "dates": (2, 2), "nodules": (4, 6), "lesions": (3, 4),
     "diameters_mm": (16.0, 28.0),
@@ -68,6 +76,7 @@ class Journey:
     answer: Path | None = None
     picture: Picture | None = None
     looked: dict[str, tuple[Cohort, Look]] = field(default_factory=dict)
+    learned_seconds: float = 0.0
 
     @property
     def n_learn(self) -> int:
@@ -82,25 +91,54 @@ class Journey:
 
 def make_patients(journey: Journey) -> None:
     """Write the patients as DICOM: who is learned from, who is held out, and one who comes later."""
-    from ...data.phantom import write_cohort, write_lesions, write_series
+    from ...data.phantom import make_patient, write_cohort, write_lesions, write_series
 
-    phantom, last = journey.phantom, journey.phantom.patients - 1
-    parts = {"learn": range(journey.n_learn), "held-out": range(journey.n_learn, last)}
+    parts = {"learn": numbers_to_learn(journey), "held-out": numbers_held_out(journey)}
     with journey.teller.bar("Making patients") as bar:
         for name, numbers in parts.items():
             made = []
-            for patient in write_cohort(journey.folder / "patients" / name, phantom, numbers=numbers, labels=DRAWN):
+            whole = journey.folder / "patients" / name
+            for patient in write_cohort(whole, journey.phantom, numbers=numbers, labels=DRAWN):
                 made.append(patient)
-                bar(int(patient.id[1:]), phantom.patients, "")
+                bar(int(patient.id[1:]), journey.phantom.patients, "")
             write_lesions(journey.folder / "lesions" / name, made)
-    from ...data.phantom import make_patient
-
-    new = make_patient(phantom, last)
-    write_series(journey.folder / "new" / new.id, phantom, new, new.studies[-1])
+        new = make_patient(journey.phantom, journey.phantom.patients - 1)
+        write_series(journey.folder / "new" / new.id, journey.phantom, new, new.studies[-1])
     journey.tell(
-        f"{len(parts['learn'])} synthetic patients to learn from, {len(parts['held-out'])} held out, 1 new; "
-        "each was scanned at several dates."
+        f"{journey.n_learn} synthetic patients to learn from, {journey.phantom.patients - 1 - journey.n_learn} "
+        "held out, 1 new; each was scanned at several dates."
     )
+
+
+def numbers_to_learn(journey: Journey) -> Iterator[int]:
+    """Give the numbers of the patients to learn from; on a slow or busy machine there are fewer."""
+    began, number = time.perf_counter(), 0
+    while number < journey.n_learn:
+        yield number
+        number += 1
+        if number == TIMED:
+            make_fewer(journey, (time.perf_counter() - began) / TIMED)
+
+
+def numbers_held_out(journey: Journey) -> Iterator[int]:
+    """Give the numbers of the patients held out, once it is known how many learn."""
+    yield from range(journey.n_learn, journey.phantom.patients - 1)
+
+
+def make_fewer(journey: Journey, seconds: float) -> None:
+    """Make the cohort smaller where each patient takes so many seconds that all would take too long.
+
+    It is decided once: who is held out must not be learned from when a demo that was cut off goes on.
+    """
+    if "patients" in noted(journey.folder):
+        return
+    asked = journey.phantom.patients
+    possible = int(60 * MAKING * journey.minutes / seconds)
+    kept = max(min(asked, FEWEST_ON_A_SLOW_MACHINE), min(asked, possible))
+    note(journey.folder, patients=kept)
+    if kept < asked:
+        journey.phantom = replace(journey.phantom, patients=kept)
+        journey.tell(f"This machine is slow or others use it too: there are {kept} patients instead of {asked}.")
 
 
 def look_at_them(journey: Journey) -> None:
@@ -200,6 +238,7 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
     from ...engine.assess import assess
     from ...engine.fit import fit
     from ...report import write
+    from ...report._html import duration
 
     folder, seed = journey.folder / data, journey.phantom.seed
     task = "detection" if name == "detection" else None
@@ -207,10 +246,13 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
     if task:
         cohort = narrowed(replace(cohort, task=task), [only] if only else cohort.labels)
     run = journey.folder / name
-    fit(
+    fitted = fit(
         cohort, run, minutes=journey.minutes * SHARES[name], seed=seed, look=look, teller=journey.teller,
         changes=laid_over(RECIPES.get(name, {}), journey.changes),
     )  # fmt: skip
+    if fitted:
+        journey.learned_seconds += fitted.seconds
+        journey.tell(f"The {name} run took {fitted.steps} steps in {duration(fitted.seconds, rough=True)}.")
     journey.pages.append((f"The {name} run", write(run)))
     judged = journey.folder / f"{name}-held-out"
     found = assess(run, recognise(folder / "held-out", Hints(task=task)), judged, teller=journey.teller)
@@ -321,17 +363,32 @@ def travel(journey: Journey) -> dict[str, Any]:
 def claim(journey: Journey) -> None:
     """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
     settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
-    note = journey.folder / "demo.json"
-    if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) == settings:
-            return
-        raise SettingError(
-            f"{str(journey.folder)!r} holds a demo with other settings. Remove it, or choose another -o."
-        )
+    known = noted(journey.folder)
+    if known:
+        if settings != {k: known.get(k) for k in settings}:
+            raise SettingError(
+                f"{str(journey.folder)!r} holds a demo with other settings. Remove it, or choose another -o."
+            )
+        journey.phantom = replace(journey.phantom, patients=known.get("patients", journey.phantom.patients))
+        return
     if journey.folder.exists() and any(chain(journey.folder.iterdir())):
         raise FormatError(f"{str(journey.folder)!r} is not empty and no demo. Choose another folder with -o.")
     journey.folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    note(journey.folder, **settings)
+
+
+def noted(folder: Path) -> dict[str, Any]:
+    """Read what a demo wrote down about itself; nothing where there is none."""
+    path = folder / NOTE
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Write down facts about a demo, so that it can be gone on with."""
+    from ...runtime.files import write_text
+
+    write_text(folder / NOTE, json.dumps(noted(folder) | facts) + "\n")
 
 
 THIS = demo
