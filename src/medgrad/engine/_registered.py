@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..data import Grid, Image
@@ -49,6 +50,7 @@ def save(
         "fixed": grid_table(fixed.grid),
         "moving": grid_table(moving.grid),
         "metrics": dict(figures),
+        "threads": torch.get_num_threads(),
     }
     (folder / FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return {name: str(path) for name, path in files.items()}

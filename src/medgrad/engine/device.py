@@ -111,10 +111,15 @@ def usable(device: str) -> str:
     return device
 
 
-def use_threads(count: int) -> None:
-    """Use so many of the processor's threads for one operation; 0 uses one a core that this process may run on."""
+def use_threads(count: int) -> int:
+    """Use so many of the processor's threads for one operation, and give how many they are.
+
+    0 uses one a core that this process may run on.
+    """
     cores = cores_allowed()
-    torch.set_num_threads(min(count, cores) if count else min(cores, torch.get_num_threads()))
+    threads = min(count, cores) if count else min(cores, torch.get_num_threads())
+    torch.set_num_threads(threads)
+    return threads
 
 
 @contextmanager

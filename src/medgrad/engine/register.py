@@ -95,19 +95,22 @@ def register(
     check(fixed, moving, kind, similarity)
     if begun is not None:
         return refined(fixed, moving, begun, similarity, settings or Settings())
-    how, say = settings or Settings(), (teller or Silent()).say
+    how, teller = settings or Settings(), teller or Silent()
     still, other = grey(fixed), grey(moving)
-    matrix, line, curve = rough(still, other, how, "similarity" if kind in ("similarity", "affine") else "rigid")
+    with teller.bar("Looking for the best start"):
+        matrix, line, curve = rough(still, other, how, "similarity" if kind in ("similarity", "affine") else "rigid")
     told = []
     if similarity == "auto":
         similarity, why = chosen(fixed.modality, moving.modality, line, curve)
         told.append(why)
-        say(why)
-    matrix = linear_part(still, other, matrix, kind, similarity, how)
+        teller.say(why)
+    with teller.bar("Lining up"):
+        matrix = linear_part(still, other, matrix, kind, similarity, how)
     bend = None
     if kind == "deformable":
         measure = "mind" if similarity == OTHER else similarity
-        bend = bent(still, other, matrix, measure, how, fixed.grid)
+        with teller.bar("Bending"):
+            bend = bent(still, other, matrix, measure, how, fixed.grid)
     return Registered(Transform(as_rows(matrix), fixed.grid, bend), similarity, tuple(told))
 
 

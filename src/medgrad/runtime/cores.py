@@ -57,11 +57,11 @@ def sample() -> Sample | None:
 
 
 class FreeCores:
-    """Tells how many cores other processes left free since it was last asked."""
+    """Tells how many cores other processes left free since it was last asked, the first time ``since`` a sample."""
 
-    def __init__(self, read: Callable[[], Sample | None] = sample) -> None:
+    def __init__(self, read: Callable[[], Sample | None] = sample, since: Sample | None = None) -> None:
         self.read = read
-        self.last = read()
+        self.last = since or read()
 
     def __call__(self) -> float | None:
         """Give the idle cores and those that this process kept busy itself; None where that is not known yet."""
@@ -71,6 +71,18 @@ class FreeCores:
         wall, idle, own = (b - a for a, b in zip(self.last, now, strict=True))
         self.last = now
         return (idle + own) / wall
+
+
+AT_START = sample()
+"""What there was when the command began: by the time that it computes, it is known what others do."""
+
+
+def fitting_threads(asked: int = 0, *, at_start: Sample | None = AT_START) -> int:
+    """Give the number of threads that is ``asked`` for; 0: one for each core that others have left free so far."""
+    if asked:
+        return min(asked, count())
+    free = FreeCores(since=at_start)() if at_start else None
+    return count() if free is None else threads_for(free, count())
 
 
 def threads_for(free: float, most: int) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import Device, Truth, Within
+from ._words import Device, Threads, Truth, Within
 
 
 def evaluate(
@@ -20,16 +20,20 @@ def evaluate(
     truth: Truth = None,
     within: Within = None,
     device: Device = None,
+    threads: Threads = 0,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""
     from ...data.layouts import Hints, recognise
     from ...engine.assess import assess
+    from ...engine.device import use_threads
     from ...report import write
+    from ...runtime.cores import fitting_threads
 
     cohort = recognise(folder, Hints(truth, within, None))
+    threads = use_threads(fitting_threads(threads))
     evaluation = assess(run, cohort, out, on=on, device=device, teller=teller)
-    return {"out": str(out), "metrics": evaluation.metrics, "report": str(write(out))}
+    return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 
 THIS = evaluate

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import Device
+from ._words import Device, Threads
 
 WAYS = ("nifti", "json", "coco", "dicomseg", "dicomseg-fractional", "labelmap", "sr", "map", "capture", "rtstruct")
 
@@ -25,6 +25,7 @@ def predict(
     ram: Annotated[
         str, typer.Option(help="The most memory to hold, such as 4G; what would take more is refused.")
     ] = "",
+    threads: Threads = 0,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
@@ -46,11 +47,11 @@ def predict(
     if engine and not by_artefact:
         raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
     if by_artefact:
-        channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine, ram=most)
+        channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine, ram=most, threads=threads)
     else:
-        channels, asked, taken = by_run(run, source, out, kind=kind, device=device, ram=most)
+        channels, asked, taken = by_run(run, source, out, kind=kind, device=device, ram=most, threads=threads)
     total = len(inputs_of(source, channels))
-    if taken:
+    if "engine" in taken:
         teller.say(f"Answering with {taken['engine']}.")
     answers, failed = [], []
     with teller.bar("Answering") as bar:
@@ -74,26 +75,31 @@ Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
 """The channels of a case, the answers as they are asked for, and what is to be said about who answers."""
 
 
-def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int) -> Ready:
+def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int, threads: int) -> Ready:
     """Make ready to answer with a run."""
+    from ...engine.device import use_threads
     from ...engine.predict import predict as ask
     from ...engine.run import open_run
+    from ...runtime.cores import fitting_threads
 
     trained = open_run(run, device=device)
-    return trained.task.channels, ask(trained, source, out, kind=kind, ram=ram), {}
+    used = use_threads(fitting_threads(threads))
+    return trained.task.channels, ask(trained, source, out, kind=kind, ram=ram), {"threads": used}
 
 
-def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int) -> Ready:
+def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int, threads: int) -> Ready:
     """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
     from ...data.formats._dicom_maker import Maker
     from ...runtime.answer import answer, in_parts
     from ...runtime.artefact import open_artefact
     from ...runtime.choose import choose
+    from ...runtime.cores import fitting_threads
     from ...runtime.flow import answered, whole
     from ...runtime.put_dicom import CHANCES
 
     artefact = open_artefact(folder)
-    ask, chosen, tried = choose(artefact, engine=engine)
+    used = fitting_threads(threads)
+    ask, chosen, tried = choose(artefact, engine=engine, threads=used)
     chances = whole(lambda case: answer(artefact, ask, case, chances=True))
     asked = answered(
         chances if kind in CHANCES else in_parts(artefact, ask, lean=bool(ram)),
@@ -107,7 +113,7 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, 
         ram=ram,
     )
     rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]
-    return artefact.channels, asked, {"engine": chosen.name, "tried": rows}
+    return artefact.channels, asked, {"engine": chosen.name, "threads": used, "tried": rows}
 
 
 THIS = predict

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._words import Device
+from ._words import Device, Threads
 
 if TYPE_CHECKING:
     from ...data import Deformation, Grid, Image
@@ -29,6 +29,7 @@ def register(
     smoothness: Annotated[float, typer.Option(help="What bending costs.")] = 0.3,
     run: Annotated[Path | None, typer.Option(help="A run of fit --task registration, to begin with.")] = None,
     device: Device = None,
+    threads: Threads = 0,
     labels: Annotated[Two | None, typer.Option(help="Label maps of both images, to judge by.")] = None,
     landmarks: Annotated[Two | None, typer.Option(help="Tables of landmarks of both images, to judge by.")] = None,
     teller: Teller | None = None,
@@ -36,13 +37,16 @@ def register(
     """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
     from ...data.formats import read
     from ...engine._registered import save
+    from ...engine.device import use_threads
     from ...engine.register import Settings
     from ...engine.register import register as line_up
     from ...engine.teller import Silent
+    from ...runtime.cores import fitting_threads
 
     still, other = read(fixed), read(moving)
     settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
     truths = known(labels, landmarks, still.grid, other.grid)
+    threads = use_threads(fitting_threads(threads))
     begun = asked(run, still, other, device) if run else None
     found = line_up(
         still,
@@ -59,6 +63,7 @@ def register(
         "out": str(out),
         "kind": kind,
         "similarity": found.similarity,
+        "threads": threads,
         "metrics": {name: {"value": value} for name, value in figures.items()},
         "files": files,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,11 +29,6 @@ class Engine(Protocol):
 def is_here(module: str) -> bool:
     """Tell whether a package is installed, without importing it."""
     return find_spec(module) is not None
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def without_telemetry() -> None:

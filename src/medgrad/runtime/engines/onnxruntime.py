@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import FormatError, need
 from ..answer import Ask
-from ._engine import cores, is_here
+from ..cores import count
+from ._engine import is_here
 
 
 class OnnxRuntime:
@@ -32,7 +33,8 @@ class OnnxRuntime:
         del way
         runtime: Any = need("onnxruntime", extra=self.extra)
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
+        options.intra_op_num_threads = threads or count()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait sleep
         options.log_severity_level = 3
         try:
             session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import FormatError, need
 from ..answer import Ask
-from ._engine import cores, is_here, without_telemetry
+from ..cores import count
+from ._engine import is_here, without_telemetry
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -41,7 +42,7 @@ class OpenVino:
         core = self.core()
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[way],
-            "INFERENCE_NUM_THREADS": str(threads or cores()),
+            "INFERENCE_NUM_THREADS": str(threads or count()),
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:

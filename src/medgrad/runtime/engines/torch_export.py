@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ...errors import FormatError, need
 from ..answer import Ask
-from ._engine import cores, is_here
+from ..cores import count
+from ._engine import is_here
 
 
 class TorchExport:
@@ -33,7 +34,7 @@ class TorchExport:
         del way
         torch: Any = need("torch", extra=self.extra)
         if threads:
-            torch.set_num_threads(min(threads, cores()))
+            torch.set_num_threads(min(threads, count()))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that TorchScript grows old is for whoever writes it
