@@ -1,20 +1,24 @@
 """A run that a neighbour on the machine disturbed, killed and resumed or repeated, comes to the same bits."""
 
 import json
+import tomllib
 from dataclasses import dataclass, field
 
 import pytest
 import torch
-from command_line import done
-from tiny_set import make_folder
+from tiny_set import RECIPE, make_folder
 
 from medgrad.data.layouts import recognise
 from medgrad.data.split import split
-from medgrad.engine import fit as module
+from medgrad.engine.cache import load_side
 from medgrad.engine.checkpoint import read_checkpoint
-from medgrad.engine.fit import fit
+from medgrad.engine.device import choose, threads_kept
+from medgrad.engine.fit import pace_of
+from medgrad.engine.learn import Learner, learn
 from medgrad.engine.pace import Pace
-from medgrad.engine.recipe import read_recipe, read_table
+from medgrad.engine.recipe import Recipe, merged, read_recipe
+from medgrad.engine.run import Run
+from medgrad.engine.teller import Silent
 
 DISTURBED = {5: (5, 2, 26), 12: (12, 1, 15), 14: (14, 2, 22)}
 """What the neighbour made of 24 steps on one thread."""
@@ -42,19 +46,17 @@ class Disturbed(Pace):
         return DISTURBED.get(done)
 
 
-def learned(data, folder, monkeypatch, *, kill_at=0):
-    """Fit as if minutes had been turned into 24 steps, on a disturbed machine."""
+def machinery(cases, folder, recipe):
+    """Make what trains a recipe in a folder, on cases that are prepared already."""
+    train, valid = cases
+    run = Run(folder)
+    run.write_recipe(recipe)
+    return Learner(run, recipe, recipe.build_task(), train, valid, choose("float32", "cpu"))
 
-    def decide(learner, deadline, tests, teller):
-        recipe = learner.recipe.with_training(steps=24, threads=1, validations=4, validation_cases=2)
-        learner.recipe = recipe
-        learner.begin()
-        return recipe, Disturbed(kill_at=kill_at, most=2)
 
-    monkeypatch.setattr(module, "decide_steps", decide)
-    monkeypatch.setattr(module, "resumed", lambda state: Disturbed(most=int(state["most_threads"])))
-    cohort = split(recognise(data), seed=0)
-    return fit(cohort, folder, minutes=1.0, changes=read_table(data / "recipe.toml"))
+def learned(cases, folder, recipe, pace=None):
+    with threads_kept():
+        learn(machinery(cases, folder, recipe), pace=pace)
 
 
 def weights(folder, name="last"):
@@ -73,34 +75,50 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def disturbed(tmp_path_factory):
+def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disturbed")
-    data = make_folder(folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        learned(data, folder / "whole", patch)
-    return data, folder / "whole"
+    cohort = split(recognise(make_folder(folder / "data", cases=6)), seed=0)
+    return [load_side(cohort, side, [], folder, Silent())[0] for side in ("train", "val")]
 
 
-def test_the_recipe_says_what_was_decided(disturbed):
-    training = read_recipe(disturbed[1] / "recipe.toml").training
+@pytest.fixture(scope="module")
+def recipe():
+    task = {"kind": "segmentation", "dims": 3, "labels": ("1",)}
+    planned = merged(Recipe(task=task), tomllib.loads(RECIPE))
+    return planned.with_training(steps=24, threads=1, validations=4, validation_cases=1)
+
+
+@pytest.fixture(scope="module")
+def whole(cases, recipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    learned(cases, folder, recipe, Disturbed(most=2))
+    return folder
+
+
+def test_the_recipe_says_what_was_decided(whole):
+    training = read_recipe(whole / "recipe.toml").training
     assert training.replanned == ((0, 1, 24), *DISTURBED.values())
     assert training.steps == 22
-    assert max(step for step, *_ in losses(disturbed[1])) == 21
+    assert max(step for step, *_ in losses(whole)) == 21
 
 
 @pytest.mark.parametrize("kill_at", [13, *(pytest.param(at, marks=pytest.mark.slow) for at in (8, 20))])
-def test_killed_and_started_again_it_comes_to_the_same_bits(disturbed, kill_at, tmp_path, monkeypatch):
-    data, whole = disturbed
+def test_killed_and_started_again_it_comes_to_the_same_bits(cases, recipe, whole, kill_at, tmp_path):
     with pytest.raises(KilledError):
-        learned(data, tmp_path / "run", monkeypatch, kill_at=kill_at)
-    learned(data, tmp_path / "run", monkeypatch)
-    assert losses(tmp_path / "run") == losses(whole)
-    assert same(weights(tmp_path / "run"), weights(whole))
-    assert same(weights(tmp_path / "run", "best"), weights(whole, "best"))
+        learned(cases, tmp_path, recipe, Disturbed(kill_at=kill_at, most=2))
+    learned(cases, tmp_path, read_recipe(tmp_path / "recipe.toml"), Disturbed(most=2))
+    assert losses(tmp_path) == losses(whole)
+    assert same(weights(tmp_path), weights(whole))
+    assert same(weights(tmp_path, "best"), weights(whole, "best"))
 
 
-def test_repeated_by_its_recipe_it_comes_to_the_same_bits(disturbed, tmp_path):
-    data, whole = disturbed
-    done("fit", data, "-o", tmp_path / "again", "--recipe", whole / "recipe.toml")
-    assert losses(tmp_path / "again") == losses(whole)
-    assert same(weights(tmp_path / "again"), weights(whole))
+def test_repeated_by_its_recipe_it_comes_to_the_same_bits(cases, whole, tmp_path):
+    learned(cases, tmp_path, read_recipe(whole / "recipe.toml"))
+    assert losses(tmp_path) == losses(whole)
+    assert same(weights(tmp_path), weights(whole))
+
+
+def test_a_run_that_goes_on_is_watched_with_the_time_that_it_had_left(whole):
+    again = pace_of(Run(whole))
+    assert again is not None
+    assert again.most == 2
