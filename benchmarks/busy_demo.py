@@ -71,7 +71,7 @@ def row_of(who: str, seen: Mapping[str, Any], out: Path) -> dict[str, Any]:
     metrics = seen["found"].get("metrics", {})
     runs = {name: json.loads((out / name / "run.json").read_text()) for name in ("segmentation", "detection")}
     return {
-        "disturbed by": who, "exit": seen["exit"], "minutes": seen["seconds"] / 60, "longest silence s": seen["silence"],
+        "disturbed by": who, "exit": seen["exit"], "minutes": seen["seconds"] / 60, "silence s": seen["silence"],
         "patients": json.loads((out / "demo.json").read_text()).get("patients"),
         "steps to segment": runs["segmentation"].get("steps"), "steps to detect": runs["detection"].get("steps"),
         **{name: metrics.get(name, {}).get("value") for name in FIGURES},
