@@ -9,7 +9,8 @@ import torch
 
 from medgrad.apps.verbs import demo as verb
 from medgrad.apps.verbs._demo_page import write_page
-from medgrad.apps.verbs.demo import BODY, FEWEST, Journey, claim, demo, lesion_dice
+from medgrad.apps.verbs._journey import Journey, claim, make_fewer, numbers_held_out
+from medgrad.apps.verbs.demo import BODY, FEWEST, demo, lesion_dice
 from medgrad.data.phantom import Phantom
 from medgrad.engine.teller import Silent
 from medgrad.errors import FormatError, SettingError
@@ -38,7 +39,7 @@ def test_a_demo_that_was_cut_off_is_gone_on_with(tmp_path):
 def test_a_slow_machine_makes_fewer_patients_and_says_so(tmp_path):
     going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
     claim(going)
-    verb.make_fewer(going, seconds=5.0)
+    make_fewer(going, seconds=5.0)
     assert (going.phantom.patients, going.n_learn) == (14, 9)
     assert "14 patients instead of 30" in going.told[-1]
 
@@ -47,7 +48,7 @@ def test_a_slow_machine_makes_fewer_patients_and_says_so(tmp_path):
 def test_there_are_as_many_patients_as_can_be_made_in_a_part_of_the_time(seconds, patients, tmp_path):
     going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
     claim(going)
-    verb.make_fewer(going, seconds)
+    make_fewer(going, seconds)
     assert going.phantom.patients == patients
 
 
@@ -57,8 +58,8 @@ def test_a_demo_that_goes_on_keeps_its_patients_on_their_sides(first, then, tmp_
     for seconds in (first, then):
         going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
         claim(going)
-        verb.make_fewer(going, seconds)
-        sides.append((going.n_learn, list(verb.numbers_held_out(going))))
+        make_fewer(going, seconds)
+        sides.append((going.n_learn, list(numbers_held_out(going))))
     assert sides[0] == sides[1]
 
 

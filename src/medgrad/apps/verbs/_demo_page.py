@@ -10,7 +10,7 @@ from ...report.contours import pictures
 from ...report.page import card, document
 
 if TYPE_CHECKING:
-    from .demo import Journey
+    from ._journey import Journey
 
 NAMES = {
     "lesion dice": "Dice of nodules and lesions", "auroc": "AUROC, benign or malignant",

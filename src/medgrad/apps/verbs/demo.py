@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...engine.teller import Silent, Teller
-from ...errors import FormatError, MedgradError, SettingError
+from ...errors import MedgradError, SettingError
+from ._journey import Journey, claim, numbers_held_out, numbers_to_learn
 from ._words import Seed
 
 if TYPE_CHECKING:
     from ...data import Cohort, LabelMap
-    from ...data.phantom import Phantom
     from ...engine.evaluate import Evaluation
     from ...engine.look import Look
     from ...report.read import Picture
@@ -34,10 +32,10 @@ SHARES = {"segmentation": 0.40, "classification": 0.18, "detection": 0.16}
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "segmentation": {
         "task": {"loss_settings": {"batch": True, "weights": (1.0, 1.0, 1.0, 6.0, 6.0)}},
-        "training": {"foreground": 0.66, "average": 0.98, "brief": 0, "min_steps": 120},
+        "training": {"foreground": 0.66, "average": 0.98, "brief": 0, "min_steps": 80},
     },
-    "classification": {"training": {"min_steps": 60}},
-    "detection": {"training": {"batch": 1, "min_steps": 60}},
+    "classification": {"training": {"min_steps": 40}},
+    "detection": {"training": {"batch": 1, "min_steps": 40}},
 }
 """What is laid over the plan: nodules and lesions are small, so that in a few hundred steps they must weigh more.
 
@@ -47,46 +45,13 @@ With fewer than ``min_steps`` there would be nothing to show: a machine that oth
 """
 
 FEWEST = 8
-FEWEST_ON_A_SLOW_MACHINE = 12
-TIMED = 2
-"""After so many patients it is known how long making one takes here."""
-MAKING = 0.15
-"""The share of the minutes that making patients may take; where it would take more, fewer are made."""
 SHOWN_HU = (-500, 350)
-NOTE = "demo.json"
+LATE = 1.25
 BODY: Mapping[str, Any] = {
     "shape": (72, 72, 48), "spacing_mm": (3.0, 3.0, 3.0), "dates": (2, 2), "nodules": (4, 6), "lesions": (3, 4),
     "diameters_mm": (16.0, 28.0),
 }  # fmt: skip
 """Small scans with many lesions, so that minutes of learning are enough."""
-
-
-@dataclass
-class Journey:
-    """Where the demo is: its settings, and what has been found and written so far."""
-
-    folder: Path
-    phantom: Phantom
-    minutes: float
-    teller: Teller
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-    pages: list[tuple[str, Path]] = field(default_factory=list)
-    answer: Path | None = None
-    picture: Picture | None = None
-    looked: dict[str, tuple[Cohort, Look]] = field(default_factory=dict)
-    learned_seconds: float = 0.0
-
-    @property
-    def n_learn(self) -> int:
-        """How many patients are learned from; a third, rounded down, is held out, and one more comes as new."""
-        return self.phantom.patients - self.phantom.patients // 3 - 1
-
-    def tell(self, sentence: str) -> None:
-        """Say a sentence, and keep it for the page."""
-        self.told.append(sentence)
-        self.teller.say(sentence)
 
 
 def make_patients(journey: Journey) -> None:
@@ -108,37 +73,6 @@ def make_patients(journey: Journey) -> None:
         f"{journey.n_learn} synthetic patients to learn from, {journey.phantom.patients - 1 - journey.n_learn} "
         "held out, 1 new; each was scanned at several dates."
     )
-
-
-def numbers_to_learn(journey: Journey) -> Iterator[int]:
-    """Give the numbers of the patients to learn from; on a slow or busy machine there are fewer."""
-    began, number = time.perf_counter(), 0
-    while number < journey.n_learn:
-        yield number
-        number += 1
-        if number == TIMED:
-            make_fewer(journey, (time.perf_counter() - began) / TIMED)
-
-
-def numbers_held_out(journey: Journey) -> Iterator[int]:
-    """Give the numbers of the patients held out, once it is known how many learn."""
-    yield from range(journey.n_learn, journey.phantom.patients - 1)
-
-
-def make_fewer(journey: Journey, seconds: float) -> None:
-    """Make the cohort smaller where each patient takes so many seconds that all would take too long.
-
-    It is decided once: who is held out must not be learned from when a demo that was cut off goes on.
-    """
-    if "patients" in noted(journey.folder):
-        return
-    asked = journey.phantom.patients
-    possible = int(60 * MAKING * journey.minutes / seconds)
-    kept = max(min(asked, FEWEST_ON_A_SLOW_MACHINE), min(asked, possible))
-    note(journey.folder, patients=kept)
-    if kept < asked:
-        journey.phantom = replace(journey.phantom, patients=kept)
-        journey.tell(f"This machine is slow or others use it too: there are {kept} patients instead of {asked}.")
 
 
 def look_at_them(journey: Journey) -> None:
@@ -238,7 +172,6 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
     from ...engine.assess import assess
     from ...engine.fit import fit
     from ...report import write
-    from ...report._html import duration
 
     folder, seed = journey.folder / data, journey.phantom.seed
     task = "detection" if name == "detection" else None
@@ -246,18 +179,31 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
     if task:
         cohort = narrowed(replace(cohort, task=task), [only] if only else cohort.labels)
     run = journey.folder / name
+    planned = 60 * journey.minutes * SHARES[name]
     fitted = fit(
-        cohort, run, minutes=journey.minutes * SHARES[name], seed=seed, look=look, teller=journey.teller,
+        cohort, run, minutes=planned / 60, seed=seed, look=look, teller=journey.teller,
         changes=laid_over(RECIPES.get(name, {}), journey.changes),
     )  # fmt: skip
     if fitted:
         journey.learned_seconds += fitted.seconds
-        journey.tell(f"The {name} run took {fitted.steps} steps in {duration(fitted.seconds, rough=True)}.")
+        journey.tell(f"The {name} run took {fitted.steps} steps in {told_time(fitted.seconds, planned)}.")
     journey.pages.append((f"The {name} run", write(run)))
     judged = journey.folder / f"{name}-held-out"
     found = assess(run, recognise(folder / "held-out", Hints(task=task)), judged, teller=journey.teller)
     journey.pages.append((f"The {name} run, judged on {found.patients} patients held out", write(judged)))
     return found
+
+
+def told_time(seconds: float, planned: float) -> str:
+    """Say how long a training took, and why, where it took longer than planned.
+
+    >>> told_time(60, 60)
+    '1 min'
+    """
+    from ...report._html import duration
+
+    longer = f" instead of {duration(planned, rough=True)}: this machine is slow, or others use it too"
+    return duration(seconds, rough=True) + (longer if seconds > LATE * planned else "")
 
 
 def answer_about_the_new(journey: Journey) -> None:
@@ -358,37 +304,6 @@ def travel(journey: Journey) -> dict[str, Any]:
         "metrics": journey.metrics,
         "report": str(page),
     }
-
-
-def claim(journey: Journey) -> None:
-    """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
-    settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
-    known = noted(journey.folder)
-    if known:
-        if settings != {k: known.get(k) for k in settings}:
-            raise SettingError(
-                f"{str(journey.folder)!r} holds a demo with other settings. Remove it, or choose another -o."
-            )
-        journey.phantom = replace(journey.phantom, patients=known.get("patients", journey.phantom.patients))
-        return
-    if journey.folder.exists() and any(chain(journey.folder.iterdir())):
-        raise FormatError(f"{str(journey.folder)!r} is not empty and no demo. Choose another folder with -o.")
-    journey.folder.mkdir(parents=True, exist_ok=True)
-    note(journey.folder, **settings)
-
-
-def noted(folder: Path) -> dict[str, Any]:
-    """Read what a demo wrote down about itself; nothing where there is none."""
-    path = folder / NOTE
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
-
-
-def note(folder: Path, **facts: Any) -> None:
-    """Write down facts about a demo, so that it can be gone on with."""
-    from ...runtime.files import write_text
-
-    write_text(folder / NOTE, json.dumps(noted(folder) | facts) + "\n")
 
 
 THIS = demo

@@ -1,0 +1,117 @@
+"""Where the demo is: its settings, its patients, and what has been found and written so far."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...engine.teller import Teller
+from ...errors import FormatError, SettingError
+
+if TYPE_CHECKING:
+    from ...data import Cohort
+    from ...data.phantom import Phantom
+    from ...engine.look import Look
+    from ...report.read import Picture
+
+NOTE = "demo.json"
+FEWEST_ON_A_SLOW_MACHINE = 12
+TIMED = 2
+"""After so many patients it is known how long making one takes here."""
+MAKING = 0.15
+"""The share of the minutes that making patients may take; where it would take more, fewer are made."""
+
+
+@dataclass
+class Journey:
+    """Where the demo is: its settings, and what has been found and written so far."""
+
+    folder: Path
+    phantom: Phantom
+    minutes: float
+    teller: Teller
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    pages: list[tuple[str, Path]] = field(default_factory=list)
+    answer: Path | None = None
+    picture: Picture | None = None
+    looked: dict[str, tuple[Cohort, Look]] = field(default_factory=dict)
+    learned_seconds: float = 0.0
+
+    @property
+    def n_learn(self) -> int:
+        """How many patients are learned from; a third, rounded down, is held out, and one more comes as new."""
+        return self.phantom.patients - self.phantom.patients // 3 - 1
+
+    def tell(self, sentence: str) -> None:
+        """Say a sentence, and keep it for the page."""
+        self.told.append(sentence)
+        self.teller.say(sentence)
+
+
+def numbers_to_learn(journey: Journey) -> Iterator[int]:
+    """Give the numbers of the patients to learn from; on a slow or busy machine there are fewer."""
+    began, number = time.perf_counter(), 0
+    while number < journey.n_learn:
+        yield number
+        number += 1
+        if number == TIMED:
+            make_fewer(journey, (time.perf_counter() - began) / TIMED)
+
+
+def numbers_held_out(journey: Journey) -> Iterator[int]:
+    """Give the numbers of the patients held out, once it is known how many learn."""
+    yield from range(journey.n_learn, journey.phantom.patients - 1)
+
+
+def make_fewer(journey: Journey, seconds: float) -> None:
+    """Make the cohort smaller where each patient takes so many seconds that all would take too long.
+
+    It is decided once: who is held out must not be learned from when a demo that was cut off goes on.
+    """
+    if "patients" in noted(journey.folder):
+        return
+    asked = journey.phantom.patients
+    possible = int(60 * MAKING * journey.minutes / seconds)
+    kept = max(min(asked, FEWEST_ON_A_SLOW_MACHINE), min(asked, possible))
+    note(journey.folder, patients=kept)
+    if kept < asked:
+        journey.phantom = replace(journey.phantom, patients=kept)
+        journey.tell(f"This machine is slow or others use it too: there are {kept} patients instead of {asked}.")
+
+
+def claim(journey: Journey) -> None:
+    """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
+    settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
+    known = noted(journey.folder)
+    if known:
+        if settings != {k: known.get(k) for k in settings}:
+            raise SettingError(
+                f"{str(journey.folder)!r} holds a demo with other settings. Remove it, or choose another -o."
+            )
+        journey.phantom = replace(journey.phantom, patients=known.get("patients", journey.phantom.patients))
+        return
+    if journey.folder.exists() and any(chain(journey.folder.iterdir())):
+        raise FormatError(f"{str(journey.folder)!r} is not empty and no demo. Choose another folder with -o.")
+    journey.folder.mkdir(parents=True, exist_ok=True)
+    note(journey.folder, **settings)
+
+
+def noted(folder: Path) -> dict[str, Any]:
+    """Read what a demo wrote down about itself; nothing where there is none."""
+    path = folder / NOTE
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Write down facts about a demo, so that it can be gone on with."""
+    from ...runtime.files import write_text
+
+    write_text(folder / NOTE, json.dumps(noted(folder) | facts) + "\n")
