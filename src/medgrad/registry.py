@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import Parameter, signature
 from math import isfinite
 from pkgutil import iter_modules
@@ -21,15 +22,21 @@ def names(room: str) -> list[str]:
 
 @cache
 def _listing(room: str) -> tuple[str, ...]:
-    folder = import_module(f"{__package__}.{room}").__path__
-    return tuple(sorted(m.name for m in iter_modules(folder) if not m.name.startswith("_")))
+    spec = find_spec(f"{__package__}.{room}")  # a room's own first lines may import torch
+    folder = spec.submodule_search_locations if spec is not None else None
+    return tuple(sorted(m.name for m in iter_modules(folder or []) if not m.name.startswith("_")))
+
+
+def check_name(room: str, name: str) -> None:
+    """Raise unless a room offers something of this name; none of it is imported."""
+    known = names(room)
+    if name not in known:
+        raise NameNotFound(f"No {name!r} in {room}.{nearest(str(name), known)} Known: {', '.join(known)}.")
 
 
 def find(room: str, name: str) -> Any:
     """Import one file of a room and return what it offers as ``THIS``."""
-    known = names(room)
-    if name not in known:
-        raise NameNotFound(f"No {name!r} in {room}.{nearest(name, known)} Known: {', '.join(known)}.")
+    check_name(room, name)
     return import_module(f"{__package__}.{room}.{name}").THIS
 
 
