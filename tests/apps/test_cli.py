@@ -83,21 +83,21 @@ class TestManners:
         assert bad.stdout == ""
         assert bad.stderr == "medgrad: 'nowhere' does not exist. Check the path.\n"
 
-    def test_what_was_not_foreseen_is_one_line_too(self, monkeypatch):
+    def test_what_was_not_foreseen_is_one_line_too(self, monkeypatch, tmp_path):
         def broken(*_):
             raise RuntimeError("two\nlines")
 
         monkeypatch.setattr("medgrad.apps.verbs._cohort.recognise", broken)
-        ended = medgrad("look", "x")
+        ended = medgrad("look", tmp_path)
         assert ended.code == 1
         assert ended.err.count("\n") == 1
         assert "not foreseen: RuntimeError: two lines" in ended.err
 
-    def test_the_place_of_what_was_not_foreseen_can_be_asked_for(self, monkeypatch):
+    def test_the_place_of_what_was_not_foreseen_can_be_asked_for(self, monkeypatch, tmp_path):
         monkeypatch.setattr("medgrad.apps.verbs._cohort.recognise", lambda *_: 1 / 0)
         monkeypatch.setenv("MEDGRAD_TRACEBACK", "1")
         with pytest.raises(ZeroDivisionError):
-            medgrad("look", "x")
+            medgrad("look", tmp_path)
 
 
 class TestErrors:
@@ -199,8 +199,13 @@ class TestErrors:
         ended = medgrad("evaluate", opinion[0], volumes, "-o", tmp_path)
         one_line(ended, "ill, well", "foreground")
 
-    def test_runs_on_different_cases_are_not_compared(self, run, opinion):
-        one_line(medgrad("compare", run[0], opinion[0]), "share 0 of")
+    def test_runs_of_two_tasks_are_not_compared(self, run, opinion):
+        one_line(medgrad("compare", run[0], opinion[0]), "segmentation", "classification", "one task")
+
+    def test_runs_on_different_cases_are_not_compared(self, run, tmp_path):
+        for name in ("recipe.toml", "cases.csv"):
+            (tmp_path / name).write_text((run[0] / name).read_text().replace("case_", "other_"))
+        one_line(medgrad("compare", run[0], tmp_path), "share 0 of")
 
     def test_a_bad_file_among_good_ones_stops_nothing_and_is_told(self, run, volumes, tmp_path):
         folder = tmp_path / "new"

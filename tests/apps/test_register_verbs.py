@@ -38,6 +38,42 @@ def pair(ground, name, ending, tail=""):
     return [ground / f"{name}-{which}{tail}.{ending}" for which in ("fixed", "moving")]
 
 
+@pytest.mark.parametrize("how", ["a comma", "a comma and a blank", "twice"])
+def test_both_landmarks_are_named_in_any_way_that_is_typed(ground, tmp_path, how):
+    one, other = map(str, pair(ground, "flat", "csv"))
+    said = {
+        "a comma": [f"{one},{other}"],
+        "a comma and a blank": [f"{one}, {other}"],
+        "twice": [one, "--landmarks", other],
+    }
+    words = ["--kind", "rigid", "--turns", 0, "--effort", 0.1, "--landmarks", *said[how]]
+    found = done("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *words)
+    assert found["metrics"]["tre_mm"]["value"] is not None
+
+
+def test_help_shows_how_two_files_are_named():
+    assert "FIXED.csv,MOVING.csv" in medgrad("register", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--landmarks", "a.csv"], ["FIXED,MOVING", "1 came", "'a.csv'"]),
+        (["--landmarks", "a.csv,b.csv,c.csv"], ["3 came"]),
+        (["--landmarks", "gone.csv,gone.csv"], ["'gone.csv' does not exist"]),
+        (["--landmarks", "{}/words.csv,{}/words.csv"], ["words.csv", "no column 'x'", "name,x,y,z"]),
+        (["--labels", "gone.png,gone.png"], ["'gone.png' does not exist"]),
+        (["--turns", "-4"], ["--turns", "at least 0"]),
+        (["--run", "{}"], ["not a run"]),
+    ],
+)
+def test_what_else_is_named_is_checked_before_an_image_is_read(ground, tmp_path, words, told, monkeypatch):
+    (tmp_path / "words.csv").write_text("name,where\na,left\n")
+    monkeypatch.setattr("medgrad.data.formats.read", lambda *_: pytest.fail("an image was read"))
+    words = [w.replace("{}", str(tmp_path)) for w in words]
+    one_line(medgrad("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *words), *told)
+
+
 @pytest.mark.parametrize(("name", "ending"), [("flat", "png"), ("deep", "nii.gz")])
 def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path, name, ending):
     known = ["--labels", *pair(ground, name, ending, "-labels"), "--landmarks", *pair(ground, name, "csv")]

@@ -99,7 +99,7 @@ def main() -> None:
     """Run the command line: 0 done, 1 a user's error told in one line, 2 wrong usage."""
     sleep_while_waiting()
     try:
-        build()(standalone_mode=True)
+        build()(args=each_alone(sys.argv[1:]), standalone_mode=True)
     except MedgradError as reason:
         fail(str(reason))
     except BrokenPipeError:
@@ -115,6 +115,27 @@ def main() -> None:
         if os.environ.get(TRACEBACK):
             raise
         fail(f"This was not foreseen: {type(reason).__name__}: {reason} (with {TRACEBACK}=1 the place is shown)")
+
+
+PAIRS = ("--labels", "--landmarks")
+"""The options of register that name two files."""
+
+
+def each_alone(words: list[str]) -> list[str]:
+    """Write an option again before the second of two files that stand behind it with a blank between.
+
+    >>> each_alone(["register", "--landmarks", "a.csv", "b.csv", "f.png"])
+    ['register', '--landmarks', 'a.csv', '--landmarks', 'b.csv', 'f.png']
+    """
+    if words[:1] != ["register"]:
+        return words
+    found: list[str] = []
+    for place, word in enumerate(words):
+        option = words[place - 2] if place >= 2 else ""
+        if option in PAIRS and "," not in words[place - 1] and words.count(option) == 1 and not word.startswith("-"):
+            found.append(option)
+        found.append(word)
+    return found
 
 
 def fail(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +28,13 @@ def find_cohort(
     only: str | None = None,
     allow_leak: bool = False,
     seed: int = 0,
+    check: Callable[[Cohort], None] | None = None,
     teller: Teller,
 ) -> tuple[Cohort, Look]:
     """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
 
-    Pictures that are the same, whoever they are said to be of, come to the same side.
+    Pictures that are the same, whoever they are said to be of, come to the same side. ``check`` may refuse what was
+    recognised before all of it is read.
     """
     cohort = recognise(folder, Hints(truth, within, task))
     for sentence in (f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients", *cohort.told):
@@ -40,11 +43,15 @@ def find_cohort(
         cohort = apply_split(cohort, read_split(split), where=str(split))
     if val:
         cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
+    wanted = [name.strip() for name in (only or "").split(",") if name.strip()]
+    narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
+    if check is not None:
+        check(cohort)
     with teller.bar("Looking") as bar:
         seen = look(cohort, progress=bar)
     check_leaks(seen, allow=allow_leak)
-    if only:
-        cohort = narrowed(cohort, [name.strip() for name in only.split(",") if name.strip()])
+    if wanted:
+        cohort = narrowed(cohort, wanted)
         teller.say(f"Looking for {', '.join(cohort.labels)} only.")
     cohort = make_split(cohort, seed=seed, together=seen.together)
     if cohort.task == "registration":
@@ -65,3 +72,28 @@ def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
     told = (*cohort.told, f"{len(matched)} cases judge, as was asked for; the others train.")
     sides = {e.id: "val" if e.id in matched else "train" for e in cohort.entries if e.truth is not None}
     return replace(with_split(cohort, sides), told=told)
+
+
+def check_model(cohort: Cohort, model: str | None) -> None:
+    """Raise if a network, where one was chosen, does not give what the task of a cohort asks for."""
+    if not model:
+        return
+    from ... import registry
+
+    task = registry.find("tasks", cohort.task)(dims=cohort.dims)
+    gives = {name: registry.find("models", name).gives for name in registry.names("models")}
+    if task.outputs.shape not in gives[model]:
+        fitting = [name for name, shapes in gives.items() if task.outputs.shape in shapes]
+        raise SettingError(
+            f"{cohort.task} needs a {task.outputs.shape} output, which --model {model} does not give. "
+            f"These do: {', '.join(fitting)}."
+        )
+
+
+def check_folds_of(cohort: Cohort, folds: int) -> None:
+    """Raise if a cohort has fewer patients than there are to be folds."""
+    if folds > 1 and cohort.task == "registration":
+        raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
+    known = {e.patient or e.id for e in cohort.entries if e.truth is not None and e.split != "test"}
+    if folds > len(known):
+        raise SettingError(f"{folds} folds need at least as many patients, but the set has fewer ({len(known)}).")

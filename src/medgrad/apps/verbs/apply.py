@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ._options import check_new_file, check_registration, check_there
+
 
 def apply(
     registration: Annotated[Path, typer.Argument(help="The folder that register wrote.")],
@@ -16,6 +18,10 @@ def apply(
     labels: Annotated[bool, typer.Option("--labels", help="INPUT is a label map: take the nearest label.")] = False,
 ) -> dict[str, Any]:
     """Move an image, a label map or landmarks of the moving image onto the fixed one."""
+    check_registration(registration)
+    check_there(thing)
+    check_new_file(out, thing, such_as="moved.nii.gz")
+
     from ...data.formats import read, read_labels, write
     from ...data.formats._landmarks import read_landmarks, write_landmarks
     from ...data.transform import moved_image, moved_labels, moved_landmarks

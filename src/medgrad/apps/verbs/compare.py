@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._options import check_judged, check_new_folder, check_number
 from ._words import Seed
 
 
@@ -19,6 +20,11 @@ def compare(
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """Compare two runs by patient: differences with intervals, corrected for many, and whether one is good enough."""
+    check_number("--margin", margin, least=0)
+    check_number("--seed", seed, least=0)
+    check_judged(first, second)
+    check_new_folder(out)
+
     from ...engine.compare import compare as pair
     from ...report import write_comparison
 

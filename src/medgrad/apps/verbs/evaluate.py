@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._options import check_choice, check_device, check_new_folder, check_number, check_run, check_set
 from ._words import Device, Threads, Truth, Within
 
 
@@ -24,6 +25,13 @@ def evaluate(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""
+    check_choice("--on", on, ("train", "val", "test", "all"))
+    check_device(device)
+    check_number("--threads", threads, least=0)
+    check_run(run, folder)
+    check_set(folder)
+    check_new_folder(out, folder, run)
+
     from ...data.layouts import Hints, recognise
     from ...engine.assess import assess
     from ...engine.device import use_threads

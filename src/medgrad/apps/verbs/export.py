@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ... import registry
 from ...engine.teller import Teller
+from ._options import check_choice, check_new_folder, check_number, check_run, check_set
 
 
 def export(
@@ -21,13 +23,15 @@ def export(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Write a run as an artefact that answers without torch; it fails unless both give the same answers."""
-    from ...errors import SettingError, nearest
-    from ...export._export import export as make
-    from ...registry import names
+    check_choice("--to", to, [n.replace("_", "-") for n in registry.names("export")])
+    check_number("--tolerance", tolerance, least=0)
+    check_run(run)
+    check_new_folder(out, run)
+    if calibrate is not None:
+        check_set(calibrate)
 
-    known = [n.replace("_", "-") for n in names("export")]
-    if to not in known:
-        raise SettingError(f"--to is one of {', '.join(known)}, not {to!r}.{nearest(to, known)}")
+    from ...export._export import export as make
+
     done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, teller=teller)
     text = (
         f"{done.folder}: {done.bytes / 1e6:.3g} MB, agrees with the run on {done.agreement.cases} {done.on}: "

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...engine.teller import Teller
+from ._options import (
+    check_budget,
+    check_folds,
+    check_learning,
+    check_new_folder,
+    check_part,
+    check_same_run,
+    check_start,
+    names_in,
+)
 from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
+
+if TYPE_CHECKING:
+    from ...data import Cohort
 
 
 def fit(
@@ -45,18 +59,36 @@ def fit(
 
     The same command on the same run goes on where it was.
     """
+    check_budget(minutes, steps, seed)
+    check_folds(folds)
+    check_part("--model", model, "models")
+    check_part("--track", track, "engine.trackers")
+    changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
+    check_start(start)
+    check_new_folder(out, folder)
+    named = names_in(changes, "task", "kind") or task, model or names_in(changes, "model", "name")
+    check_same_run(out, *named)
+
+    from ...engine.device import usable
     from ...engine.fit import fit as learn
-    from ...engine.recipe import read_table
+    from ...engine.recipe import check_parts
     from ...engine.start import like
     from ...engine.teller import Silent
-    from ._cohort import find_cohort
+    from ._cohort import check_folds_of, check_model, find_cohort
+
+    def check(cohort: Cohort) -> None:
+        cohort = replace(cohort, task=named[0] or cohort.task)
+        check_folds_of(cohort, folds)
+        check_model(cohort, named[1])
+        check_same_run(out, cohort.task, None)
 
     teller = teller or Silent()
-    changes = read_table(Path(recipe)) if recipe else {}
     if start:
         changes = like(Path(start), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
+    check_parts(changes)
+    usable(device or "cpu")
     cohort, look = find_cohort(
         folder,
         truth=truth,
@@ -67,6 +99,7 @@ def fit(
         val=val,
         allow_leak=allow_leak,
         seed=seed,
+        check=check,
         teller=teller,
     )
     fitted = learn(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._options import check_set, check_split
 from ._words import AllowLeak, Split, Truth, Within
 
 
@@ -21,6 +22,9 @@ def look(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Tell what a folder holds, how it looks in numbers, what is faulty, and whether its split leaks."""
+    check_set(folder)
+    check_split(split)
+
     from ...engine.teller import Silent
     from ._cohort import find_cohort
 

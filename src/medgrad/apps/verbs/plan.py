@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._options import check_budget, check_learning, check_new_file, check_part
 from ._words import Only, Seed, Task, Truth, UntilPlateau, Within
 
 
@@ -30,6 +31,11 @@ def plan(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Write the recipe that fit would use: a TOML file to read, change and give to fit with --recipe."""
+    check_budget(minutes, steps, seed)
+    check_part("--model", model, "models")
+    check_learning(folder, task=task)
+    check_new_file(out, folder, such_as="recipe.toml")
+
     import torch
 
     from ...engine.checkpoint import write_text
@@ -38,10 +44,18 @@ def plan(
     from ...engine.plan import plan as make
     from ...engine.recipe import merged, to_toml
     from ...engine.teller import Silent
-    from ._cohort import find_cohort
+    from ._cohort import check_model, find_cohort
 
     cohort, seen = find_cohort(
-        folder, truth=truth, within=within, task=task, only=only, allow_leak=True, seed=seed, teller=teller or Silent()
+        folder,
+        truth=truth,
+        within=within,
+        task=task,
+        only=only,
+        allow_leak=True,
+        seed=seed,
+        check=lambda cohort: check_model(cohort, model),
+        teller=teller or Silent(),
     )
     budget = Budget(minutes, steps, until_plateau)
     facts = gather(cohort, modality=seen.fingerprint.get("modality"))

@@ -9,6 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ...errors import MedgradError, SettingError
+from ._options import (
+    check_choice,
+    check_device,
+    check_new_folder,
+    check_number,
+    check_part,
+    check_run,
+    check_there,
+    is_run,
+)
 from ._words import Device, Threads
 
 WAYS = ("nifti", "json", "coco", "dicomseg", "dicomseg-fractional", "labelmap", "sr", "map", "capture", "rtstruct")
@@ -29,23 +40,32 @@ def predict(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
-    from ...engine.teller import Silent
-    from ...errors import MedgradError, SettingError
-    from ...runtime.artefact import is_artefact
-    from ...runtime.inputs import inputs_of
-    from ...runtime.put import in_short
-    from ...runtime.ram import parse
-
     source, out = Path(source), Path(out)
-    if kind not in ("", *WAYS):
-        raise SettingError(f"--as is one of {', '.join(WAYS)}, not {kind!r}.")
-    most = parse(ram) if ram else 0
-    teller = teller or Silent()
-    by_artefact = is_artefact(run)
+    check_choice("--as", kind, WAYS)
+    check_part("--engine", engine, "runtime.engines")
+    check_device(device)
+    check_number("--threads", threads, least=0)
+    by_artefact = (Path(run) / "artefact.json").is_file()
     if device and by_artefact:
         raise SettingError("An artefact answers on the processor. Leave --device out, or give the run itself.")
     if engine and not by_artefact:
         raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
+    if not by_artefact:
+        check_run(run, source)
+    check_there(source)
+    if is_run(source):
+        raise SettingError(
+            f"{str(source)!r} is a run. Name what is to be answered about: a file, a series or a folder."
+        )
+    check_new_folder(out, source if source.is_dir() else source.parent)
+
+    from ...engine.teller import Silent
+    from ...runtime.inputs import inputs_of
+    from ...runtime.put import in_short
+    from ...runtime.ram import parse
+
+    most = parse(ram) if ram else 0
+    teller = teller or Silent()
     if by_artefact:
         channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine, ram=most, threads=threads)
     else:

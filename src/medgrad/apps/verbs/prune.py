@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._options import check_budget, check_device, check_new_folder, check_number, check_part, check_run, check_set
 from ._words import Device, Seed
 
 
@@ -47,12 +48,24 @@ def prune(
 
     The smallest network that is not inferior to its parent within the margin becomes a run of its own.
     """
-    from ... import registry
+    check_budget(minutes, steps, seed)
+    check_part("--criterion", criterion, "compress.criteria")
+    check_number("--margin", margin, least=0)
+    check_number("--least", least, least=1)
+    check_number("--multiple", multiple, least=1)
+    check_number("--layers", layers, least=0)
+    check_number("--floor", floor, least=0, most=1)
+    check_number("--taught", taught, least=0, most=1)
+    check_device(device)
+    check_run(run)
+    check_new_folder(out, run)
+    if data is not None:
+        check_set(data)
+
     from ...compress.ladder import Choice
     from ...compress.prune import prune as search
     from ...report import write
 
-    registry.find("compress.criteria", criterion)
     told = search(
         run,
         out,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
+from ._options import check_budget, check_entrants, check_learning, check_new_folder, check_number
 from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
 
 
@@ -42,13 +43,23 @@ def race(
 
     The same command on the same folder goes on where it was.
     """
+    entrants = check_entrants(optimisers)
+    check_budget(minutes, seed=seed)
+    check_number("--seeds", seeds, least=1)
+    check_number("--search", search, least=0)
+    changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
+    check_new_folder(out, folder)
+
+    from ...engine.device import usable
     from ...engine.race import race as run
-    from ...engine.recipe import read_table
+    from ...engine.recipe import check_parts
     from ...engine.teller import Silent
     from ...report import write_race
     from ._cohort import find_cohort
 
     teller = teller or Silent()
+    check_parts(changes)
+    usable(device or "cpu")
     cohort, look = find_cohort(
         folder,
         truth=truth,
@@ -64,10 +75,10 @@ def race(
     found = run(
         cohort,
         out,
-        optimisers=[name.strip() for name in optimisers.split(",") if name.strip()],
+        optimisers=entrants,
         minutes=minutes,
         seeds=seeds,
-        changes=read_table(Path(recipe)) if recipe else {},
+        changes=changes,
         trials=search,
         seed=seed,
         device=device,

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ... import registry
 from ...engine.teller import Teller
+from ._options import (
+    check_choice,
+    check_device,
+    check_new_folder,
+    check_number,
+    check_run,
+    check_there,
+    pair_of,
+)
 from ._words import Device, Threads
 
 if TYPE_CHECKING:
     from ...data import Deformation, Grid, Image
     from ...data.transform import Transform
 
+KINDS = ("rigid", "similarity", "affine", "deformable")
 Two = tuple[Path, Path]
 
 
@@ -30,11 +41,32 @@ def register(
     run: Annotated[Path | None, typer.Option(help="A run of fit --task registration, to begin with.")] = None,
     device: Device = None,
     threads: Threads = 0,
-    labels: Annotated[Two | None, typer.Option(help="Label maps of both images, to judge by.")] = None,
-    landmarks: Annotated[Two | None, typer.Option(help="Tables of landmarks of both images, to judge by.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIXED,MOVING", help="Label maps of both images, with a comma, to judge by."),
+    ] = None,
+    landmarks: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIXED.csv,MOVING.csv", help="Landmarks of both images, with a comma, to judge by."),
+    ] = None,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
+    check_choice("--kind", kind, KINDS)
+    check_choice("--similarity", similarity, ["auto", *registry.names("similarity")])
+    check_number("--turns", turns, least=0, most=180)
+    check_number("--effort", effort, least=0)
+    check_number("--smoothness", smoothness, least=0)
+    check_device(device)
+    check_number("--threads", threads, least=0)
+    masks, tables = pair_of("--labels", labels), pair_of("--landmarks", landmarks)
+    for path in (fixed, moving):
+        check_there(path)
+    if run is not None:
+        check_run(run)
+    check_new_folder(out, fixed, moving)
+    check_tables_of_points(tables)
+
     from ...data.formats import read
     from ...engine._registered import save
     from ...engine.device import use_threads
@@ -45,7 +77,7 @@ def register(
 
     still, other = read(fixed), read(moving)
     settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
-    truths = known(labels, landmarks, still.grid, other.grid)
+    truths = known(masks, tables, still.grid, other.grid)
     threads = use_threads(fitting_threads(threads))
     begun = asked(run, still, other, device) if run else None
     found = line_up(
@@ -67,6 +99,14 @@ def register(
         "metrics": {name: {"value": value} for name, value in figures.items()},
         "files": files,
     }
+
+
+def check_tables_of_points(tables: Two | None) -> None:
+    """Raise unless tables of landmarks, where they were given, have columns of coordinates; no image is read."""
+    from ...data.formats._landmarks import check_landmarks
+
+    for path in tables or ():
+        check_landmarks(path)
 
 
 def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:

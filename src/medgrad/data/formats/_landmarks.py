@@ -16,6 +16,16 @@ from ._damage import damage_told
 NAMES = ("name", "label", "landmark", "id", "")
 
 
+def check_landmarks(path: Path) -> None:
+    """Raise unless the first line of a table of landmarks names coordinates."""
+    with damage_told(path, "a table of landmarks"), path.open(newline="", encoding="utf-8-sig") as file:
+        head = [cell.strip().lower() for cell in next(csv.reader(file), [])]
+    if missing := [axis for axis in ("x", "y") if axis not in head]:
+        raise FormatError(
+            f"{str(path)!r} has no column {missing[0]!r}. A table of landmarks has a first line such as name,x,y,z."
+        )
+
+
 def read_landmarks(path: Path, grid: Grid) -> Landmarks:
     """Read a CSV of points: in a volume in mm of our world, in a picture in pixels, x along the columns."""
     if not path.is_file():

@@ -1,0 +1,286 @@
+"""What a command was asked for, checked before any file of a set is listed or read; nothing here loads torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+from ... import registry
+from ...engine.recipe_tables import check_tables, read_table
+from ...errors import FormatError, LayoutError, SettingError, nearest
+
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+OF_A_RUN = ("weights", "run.json", "steps.jsonl", "fold-0")
+"""What lies in the folder of a run, beside its recipe."""
+
+
+def check_choice(option: str, value: str | None, known: Iterable[str]) -> None:
+    """Raise unless a word, where one was given, is one of those that an option takes."""
+    every = list(known)
+    if value and value not in every:
+        raise SettingError(f"{option} is one of {', '.join(every)}, not {value!r}.{nearest(str(value), every)}")
+
+
+def check_part(option: str, value: str | None, room: str) -> None:
+    """Raise unless a name, where one was given, is that of a file of a room."""
+    check_choice(option, value, registry.names(room))
+
+
+def check_number(
+    option: str, value: float | None, *, least: float = -inf, above: float = -inf, most: float = inf
+) -> None:
+    """Raise unless a number, where one was given, is finite and within its bounds."""
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or not isfinite(value) or value < least or value <= above or value > most:
+        said = [f"above {above:g}"] * isfinite(above) + [f"at least {least:g}"] * isfinite(least)
+        said += [f"at most {most:g}"] * isfinite(most)
+        raise SettingError(f"{option} is a number {' and '.join(said) or 'that is finite'}, not {value!r}.")
+
+
+def check_budget(minutes: float, steps: int = 0, seed: int = 0) -> None:
+    """Raise unless there is time to learn."""
+    check_number("--minutes", minutes, above=0)
+    check_number("--steps", steps, least=0)
+    check_number("--seed", seed, least=0)
+
+
+def check_folds(folds: int) -> None:
+    """Raise unless so many models can be judged by cross-validation."""
+    check_number("--folds", folds, least=0)
+    if folds == 1:
+        raise SettingError("--folds is 0 for one model, or at least 2: each is judged on what the others learn from.")
+
+
+def check_entrants(optimisers: str) -> list[str]:
+    """Give the names of what is to race, each an optimiser and perhaps ways of making gradients after a plus."""
+    names = list(dict.fromkeys(name.strip() for name in optimisers.split(",") if name.strip()))
+    for name in names:
+        first, *ways = name.split("+")
+        check_part("--optimisers", first or name, "descent.optimisers")
+        for way in ways:
+            check_part(f"What follows the plus in --optimisers {name}", way or "+", "descent.gradients")
+    if len(names) < 2:
+        raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
+    return names
+
+
+def check_device(device: str | None) -> None:
+    """Raise unless the name of a device, where one was given, is one that torch knows."""
+    if device and not DEVICE.fullmatch(device):
+        raise SettingError(f"The device {device!r} cannot be used here. Give cpu, or cuda where there is one.")
+
+
+def check_there(path: Path | str) -> Path:
+    """Give a path, or raise if nothing is there or it may not be read."""
+    path = Path(path)
+    if not path.exists():
+        raise FormatError(f"{str(path)!r} does not exist.{near(path)} Check the path.")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise FormatError(f"{str(path)!r} may not be read by you. Change its permissions, or ask who owns it.")
+    return path
+
+
+def near(path: Path) -> str:
+    """Give the hint that names what lies where a path leads and has nearly its name, or nothing."""
+    try:
+        found = nearest(path.name, os.listdir(path.parent))  # noqa: PTH208  (Path.iterdir would give paths)
+    except OSError:
+        return ""
+    return found
+
+
+def check_file(option: str, path: Path | str | None) -> None:
+    """Raise unless a file, where one was given, is there."""
+    if path is not None and check_there(path).is_dir():
+        raise FormatError(f"{option} names a file, but {str(path)!r} is a folder. Name the file itself.")
+
+
+def is_run(path: Path | str) -> bool:
+    """Tell whether a folder was written by fit."""
+    path = Path(path)
+    return (path / "recipe.toml").is_file() and any((path / name).exists() for name in OF_A_RUN)
+
+
+def check_set(folder: Path | str) -> None:
+    """Raise unless there is something that may be a set of cases; it is not listed."""
+    if is_run(check_there(folder)):
+        raise LayoutError(f"{str(folder)!r} is a run, not a set of cases. Name the folder of the images.")
+    if (Path(folder) / "artefact.json").is_file():
+        raise LayoutError(f"{str(folder)!r} is what export wrote, not a set of cases. Name the folder of the images.")
+
+
+def check_run(run: Path | str, other: Path | str | None = None) -> None:
+    """Raise unless a folder is a run that has learned; ``other`` is what else was named, perhaps in its place."""
+    run = check_there(run)
+    if other is not None and not is_run(run) and is_run(other):
+        raise FormatError(f"{str(run)!r} is not a run, but {str(other)!r} is one: name the run first.")
+    if (run / "recipe.toml").is_file():
+        folders = [p for p in (run, *sorted(run.glob("fold-*"))) if (p / "weights").is_dir()]
+        if not folders:
+            raise FormatError(f"{str(run)!r} has no weights yet. Let fit finish first.")
+        return
+    if (run / "artefact.json").is_file():
+        raise FormatError(f"{str(run)!r} is what export wrote, not a run. Give the folder that fit wrote.")
+    raise FormatError(f"{str(run)!r} is not a run: it has no recipe.toml. Give a folder that fit wrote.")
+
+
+def check_judged(first: Path | str, second: Path | str) -> None:
+    """Raise unless two folders hold judged cases, of one task."""
+    tasks = []
+    for folder in (check_there(first), check_there(second)):
+        if not (folder / "cases.csv").is_file():
+            todo = (
+                "Let fit finish, or judge it with evaluate." if is_run(folder) else "Give what fit or evaluate wrote."
+            )
+            raise FormatError(f"{str(folder)!r} has no cases.csv, so nothing was judged in it. {todo}")
+        tasks.append(task_of(folder))
+    if None not in tasks and tasks[0] != tasks[1]:
+        raise SettingError(
+            f"{str(first)!r} was judged for {tasks[0]}, but {str(second)!r} for {tasks[1]}. "
+            "Compare two runs of one task."
+        )
+
+
+def task_of(folder: Path) -> str | None:
+    """Give the task that a run's recipe names, or None where that is not known."""
+    try:
+        return names_in(read_table(folder / "recipe.toml"), "task", "kind")
+    except SettingError:
+        return None
+
+
+def check_registration(folder: Path | str) -> None:
+    """Raise unless a folder is what register wrote."""
+    if not (check_there(folder) / "registration.json").is_file():
+        raise FormatError(f"{str(folder)!r} holds no registration.json. Give the folder that 'medgrad register' wrote.")
+
+
+def check_start(path: Path | str | None) -> None:
+    """Raise unless there are weights to begin with, where some were named."""
+    if path is None or check_there(path).is_file():
+        return
+    if not any((Path(path) / name).exists() for name in ("weights", "fold-0")):
+        raise FormatError(f"--from names a run or a .safetensors file, but {str(path)!r} has no weights.")
+
+
+def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:
+    """Raise unless results can be written into a folder, which is none of the inputs."""
+    if out is None:
+        return
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"-o names a folder to write into, but {str(out)!r} is a file. Name another place.")
+    for path in map(Path, inputs):
+        if same(out, path):
+            raise SettingError(f"-o {str(out)!r} is the input itself, which is left as it is. Name another folder.")
+    check_writable(out)
+
+
+def check_new_file(out: Path | str, *inputs: Path | str, such_as: str) -> None:
+    """Raise unless a file can be written, which is none of the inputs."""
+    out = Path(out)
+    if out.is_dir():
+        raise SettingError(f"-o names a file to write, such as {such_as}, but {str(out)!r} is a folder.")
+    if any(same(out, Path(path)) for path in inputs):
+        raise SettingError(f"-o {str(out)!r} is the input itself, which is left as it is. Name another file.")
+    check_writable(out)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to the same place."""
+    return one.resolve() == other.resolve()
+
+
+def check_writable(out: Path) -> None:
+    """Raise unless there is, or can be made, a place for a file or folder."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    if place != out.absolute() and not place.is_dir():
+        raise SettingError(f"-o {str(out)!r} cannot be made, as {str(place)!r} is a file. Name another place.")
+    if not os.access(place, os.W_OK):
+        raise SettingError(f"-o {str(out)!r} cannot be written: {str(place)!r} is not yours. Name another place.")
+
+
+def check_recipe(path: Path | str | None) -> dict[str, Any]:
+    """Give the tables of a recipe's file, or raise if they are not what a recipe has."""
+    if path is None:
+        return {}
+    check_file("--recipe", path)
+    table = read_table(Path(path))
+    check_tables(table, repr(Path(path).name))
+    return table
+
+
+def check_split(path: Path | str | None) -> None:
+    """Raise unless a file, where one was given, lists the sides of a split."""
+    if path is None:
+        return
+    check_file("--split", path)
+    from ...data.split_files import read_split
+
+    read_split(path)
+
+
+def check_learning(
+    folder: Path | str,
+    *,
+    task: str | None = None,
+    split: Path | str | None = None,
+    recipe: Path | str | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Check what every verb that learns is asked, and give the tables of the recipe."""
+    check_part("--task", task, "tasks")
+    check_device(device)
+    changes = check_recipe(recipe)
+    check_set(folder)
+    check_split(split)
+    return changes
+
+
+def check_same_run(out: Path | str, task: str | None, model: str | None) -> None:
+    """Raise if a run that is to be gone on with has begun as something else."""
+    path = Path(out) / "recipe.toml"
+    if not path.is_file() or not any((Path(out) / n).exists() for n in ("steps.jsonl", "fold-0/steps.jsonl")):
+        return
+    begun = tomllib.loads(path.read_text(encoding="utf-8"))
+    for option, asked, table, key in (("--task", task, "task", "kind"), ("--model", model, "model", "name")):
+        known = begun.get(table, {}).get(key)
+        if asked and known and asked != known:
+            raise SettingError(
+                f"{str(out)!r} is a run that has begun with {option} {known}, not {asked}. Name another -o, or leave "
+                f"{option} out to go on with it."
+            )
+
+
+def names_in(changes: Mapping[str, Any], table: str, key: str) -> str | None:
+    """Give a name that a recipe's table holds, if it does."""
+    found = changes.get(table, {})
+    return str(found[key]) if isinstance(found, Mapping) and key in found else None
+
+
+def pair_of(option: str, given: Sequence[str | Path] | str | Path | None) -> tuple[Path, Path] | None:
+    """Give two paths: one with a comma between them, or two; both must be there.
+
+    A comma within a name is left alone where the whole is a path that is there.
+    """
+    if not given:
+        return None
+    words = [given] if isinstance(given, (str, Path)) else list(given)
+    paths = [p for w in words for p in ([str(w)] if Path(w).exists() else str(w).split(","))]
+    paths = [p.strip() for p in paths if p.strip()]
+    if len(paths) != 2:
+        raise SettingError(
+            f"{option} names two files with a comma between, FIXED,MOVING, but {len(paths)} came: "
+            f"{', '.join(map(repr, paths)) or 'none'}."
+        )
+    for path in paths:
+        check_file(option, path)
+    return Path(paths[0]), Path(paths[1])
