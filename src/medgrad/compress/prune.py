@@ -105,6 +105,7 @@ def finish(parents: Parents, best: Child, folder: Path, told: Mapping[str, Any],
             one, one.recipe(), ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller
         )
         one.note(parameters=part.cost.parameters, pruned_from=str(ground.folder))
+        one.note(inputs=Run(ground.folder).noted().get("inputs", {}))
         clear(ground.folder / "pruning")
     first = (run.folds or [run])[0].recipe()
     run.write_recipe(first)

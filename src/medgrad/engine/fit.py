@@ -21,6 +21,7 @@ from ..data.split import folds as make_folds
 from ..data.split import split as make_split
 from ..errors import LayoutError, SettingError
 from ..prepare._step import build_steps
+from ..runtime.takes import learned_from
 from ..tasks._task import Task
 from ..version import VERSION
 from .cache import Failure, Prepared, clear, load_side
@@ -254,6 +255,7 @@ def read(
         teller.say(f"Case {failure.id!r} failed: {failure.why}")
     if failed:
         run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
+    run.note(inputs=learned_from(p.original for p in ready))
     if not ready:
         raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
     return ready, valid, lost

@@ -44,6 +44,7 @@ def predict(trained: Trained, path: Path, out: Path, *, kind: str = "", ram: int
         dims=task.dims,
         maker=maker,
         ram=ram,
+        takes=trained.takes,
     )
 
 

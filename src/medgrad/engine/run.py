@@ -15,6 +15,7 @@ from .. import registry
 from ..errors import FormatError, SettingError
 from ..models._narrow import narrowed
 from ..prepare._step import Step, build_steps
+from ..runtime.takes import Takes, joined
 from ..tasks._task import Task
 from .checkpoint import read_learned, restore_order, write_text
 from .device import Mixed, Place, choose
@@ -72,9 +73,12 @@ class Run:
 
     def note(self, **facts: Any) -> None:
         """Add facts to ``run.json``."""
+        write_text(self.folder / "run.json", json.dumps(self.noted() | facts, indent=1) + "\n")
+
+    def noted(self) -> dict[str, Any]:
+        """Read the facts in ``run.json``; none where there is no such file."""
         path = self.folder / "run.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        write_text(path, json.dumps(known | facts, indent=1) + "\n")
+        return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Trained:
     recipe: Recipe
     place: Place
     weights: tuple[Path, ...] = ()
+    takes: Takes | None = None
 
 
 def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
@@ -113,7 +118,14 @@ def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
     place = choose(recipe.training.precision, device)
     runs = run.folds or [run]
     models = tuple(open_model(each, place) for each in runs)
-    return Trained(task, models, tuple(build_steps(recipe.prepare)), recipe, place, tuple(r.weights for r in runs))
+    steps, weights = tuple(build_steps(recipe.prepare)), tuple(r.weights for r in runs)
+    return Trained(task, models, steps, recipe, place, weights, taken_by(runs, recipe, task))
+
+
+def taken_by(runs: Sequence[Run], recipe: Recipe, task: Task) -> Takes:
+    """Say what the runs of a recipe take: as many axes as its task, and images such as they learned from."""
+    known = joined([run.noted().get("inputs", {}) for run in runs])
+    return Takes(task.dims, task.channels, known, any(step.get("name") == "planes" for step in recipe.prepare))
 
 
 def open_model(run: Run, place: Place) -> nn.Module:

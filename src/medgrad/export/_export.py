@@ -111,6 +111,7 @@ def facts(
         "coarse": recipe.answering.coarse,
         "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
         "planes": read_learned(weights[0])[1],
+        "inputs": dict(trained.takes.known) if trained.takes else {},
         "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},
         "tolerance": tolerance,
     }

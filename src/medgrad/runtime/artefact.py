@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError, SettingError
 from ..prepare._step import Step, build_steps
 from .sparing import COARSEST
+from .takes import Takes
 
 FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 1
 
@@ -94,6 +95,12 @@ class Artefact:
     def dims(self) -> int:
         """How many axes an image has."""
         return int(self.about["task"]["dims"])
+
+    @property
+    def takes(self) -> Takes:
+        """What it takes: images such as its run learned from, where that was written down."""
+        is_brought = any(step.get("name") == "planes" for step in self.about["prepare"])
+        return Takes(self.dims, self.channels, self.about.get("inputs", {}), is_brought)
 
     @property
     def patch(self) -> tuple[int, ...]:

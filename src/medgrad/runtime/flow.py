@@ -20,6 +20,7 @@ from .put import put
 from .put_dicom import told
 from .ram import held
 from .stages import Taken, room_for_sums
+from .takes import Takes, check_case, check_header
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,13 @@ def answered(
     kind: str = "",
     maker: Maker | None = None,
     ram: int = 0,
+    takes: Takes | None = None,
 ) -> Iterator[Answered]:
     """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
     The next input is read, and the last answer written, meanwhile. With a bound on memory, ``ram`` bytes, one follows
-    the other, and what would not keep it is refused, before it is read where its header tells enough.
+    the other, and what would not keep it is refused, before it is read where its header tells enough. So is an input
+    of another kind than whoever answers ``takes``.
     """
     if ram and asking.taken is None:
         raise SettingError("--ram cannot be kept for this kind of answer. Leave --ram or --as out.")
@@ -100,6 +103,8 @@ def answered(
 
     def fetch(entry: Entry) -> Ready:
         sums, box = 0, []
+        if takes:
+            check_header(takes, entry)
         if ram and taken:
             known, pictures = taken(), [extent_of(s) for s in entry.images.values()]
             seen = [p for p in pictures if p is not None]
@@ -111,6 +116,8 @@ def answered(
                 sums = room_for_sums(seen, known, ram, now=held() - sum(p.size for p in seen))
         else:
             box.append(cohort.load(entry))
+        if takes:
+            check_case(takes, box[0], entry)
         case = box[0] if task == "detection" else None  # boxes are drawn upon it
         shown, rest = asking.ready(box)
         return Ready(entry, [shown], rest, case, sums)

@@ -20,7 +20,7 @@ def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
     if rows.claims(path):
         name = channels[0] if channels else "features"
         return [Entry(one, {name: Source(path, item)}) for one, item in rows.named_rows(path)]
-    if path.is_file() or is_series(path):
+    if path.is_file() or (is_series(path) and len(series_below(path)) < 2):
         return [Entry(name_of(path), {channels[0] if channels else "image": Source(path)})]
     files = sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_file() or is_series(p)))
     files = [p for p in files if is_series(p) or is_image(p)]
@@ -38,6 +38,12 @@ def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
             )
         cases.setdefault(name, {})[channels[int(number)]] = Source(file)
     return [Entry(name, {c: found[c] for c in channels if c in found}) for name, found in cases.items()]
+
+
+def series_below(path: Path) -> list[Path]:
+    """List the folders in a folder that are a DICOM series each, where it holds several series that are no scouts."""
+    below = sorted(p for p in path.iterdir() if not p.name.startswith(".") and is_series(p))
+    return below if len(below) > 1 and len(format_of(path).items(path)) > 1 else []
 
 
 def is_series(path: Path) -> bool:

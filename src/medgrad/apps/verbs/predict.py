@@ -131,6 +131,7 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, 
         dims=artefact.dims,
         maker=Maker(f"{artefact.kind} by {chosen.name}", artefact.weights),
         ram=ram,
+        takes=artefact.takes,
     )
     rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]
     return artefact.channels, asked, {"engine": chosen.name, "threads": used, "tried": rows}
