@@ -14,7 +14,7 @@ from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
 from ...engine.look import Look, check_leaks, look
 from ...engine.teller import Teller
-from ...errors import SettingError
+from ...errors import LayoutError, SettingError
 
 
 def find_cohort(
@@ -29,12 +29,13 @@ def find_cohort(
     allow_leak: bool = False,
     seed: int = 0,
     check: Callable[[Cohort], None] | None = None,
+    needs_split: bool = True,
     teller: Teller,
 ) -> tuple[Cohort, Look]:
     """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
 
     Pictures that are the same, whoever they are said to be of, come to the same side. ``check`` may refuse what was
-    recognised before all of it is read.
+    recognised before all of it is read. Who only looks ``needs_split`` no more than the set allows.
     """
     cohort = recognise(folder, Hints(truth, within, task))
     for sentence in (f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients", *cohort.told):
@@ -53,7 +54,12 @@ def find_cohort(
     if wanted:
         cohort = narrowed(cohort, wanted)
         teller.say(f"Looking for {', '.join(cohort.labels)} only.")
-    cohort = make_split(cohort, seed=seed, together=seen.together)
+    try:
+        cohort = make_split(cohort, seed=seed, together=seen.together)
+    except (LayoutError, SettingError) as reason:  # of one patient there is no split, but something to look at
+        if needs_split:
+            raise
+        return replace(cohort, told=(*cohort.told, str(reason))), seen
     if cohort.task == "registration":
         cohort = paired(cohort, seed=seed)
         teller.say(cohort.told[-1])

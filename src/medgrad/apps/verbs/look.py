@@ -1,4 +1,4 @@
-"""``medgrad look``: what is in a folder, and what is wrong with it."""
+"""``medgrad look``: what is in a folder or a file, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._words import AllowLeak, Split, Truth, Within
 
 
 def look(
-    folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to look at.")],
+    folder: Annotated[Path, typer.Argument(help="The set to look at; or one file, or one DICOM series.")],
     *,
     truth: Truth = None,
     within: Within = None,
@@ -21,16 +21,33 @@ def look(
     allow_leak: AllowLeak = False,
     teller: Teller | None = None,
 ) -> dict[str, Any]:
-    """Tell what a folder holds, how it looks in numbers, what is faulty, and whether its split leaks."""
+    """Tell what a folder holds, how it looks in numbers, what is faulty, and whether its split leaks.
+
+    Of one image or one file of labels it tells what that is.
+    """
     check_set(folder)
     check_split(split)
 
+    from ...data.layouts import NotRecognisedError
     from ...engine.teller import Silent
     from ._cohort import find_cohort
 
-    cohort, seen = find_cohort(
-        folder, truth=truth, within=within, task=None, split=split, allow_leak=allow_leak, teller=teller or Silent()
-    )
+    try:
+        cohort, seen = find_cohort(
+            folder,
+            truth=truth,
+            within=within,
+            task=None,
+            split=split,
+            allow_leak=allow_leak,
+            needs_split=False,
+            teller=teller or Silent(),
+        )
+    except NotRecognisedError:
+        alone = look_at_one(Path(folder)) if not (truth or within or split) else None
+        if alone is None:
+            raise
+        return alone
     head = f"{cohort.layout}: {cohort.task}, {len(cohort.entries)} cases of {len(cohort.patients)} patients"
     faults = [f"  {fault.case}: {fault.sentence}" for fault in seen.faults]
     found = f"{len(faults)} faults" if faults else "no faults"
@@ -42,6 +59,31 @@ def look(
         "told": list(cohort.told),
         "look": seen.as_dict(),
     }
+
+
+def look_at_one(path: Path) -> dict[str, Any] | None:
+    """Tell what one file is, or one series, or which series a folder holds; None where it is none of these."""
+    from ...data.formats import format_of, rows
+    from ...data.layouts._files import images_in
+    from ...engine.look_at_file import look_at_file, look_at_series, sentences
+
+    files = images_in(path)
+    series = look_at_series(path) if path.is_dir() else []
+    if len(series) > 1:
+        lines = [
+            f"  {s['modality'] or '?'}, {s['description'] or 'no description'}: {s['pictures']} pictures, patient "
+            f"{s['patient'] or '?'}, {s['study_date'] or 'no date'}, in {s['folder']}"
+            for s in series
+        ]
+        return {"text": "\n".join([f"{path.name}: {len(series)} DICOM series, and no truth", *lines]), "series": series}
+    if path.is_dir() and not series and len(files) != 1:
+        return None
+    one = path if path.is_file() or series else files[0]
+    if rows.claims(one):
+        return None
+    format_of(one)
+    found = look_at_file(one)
+    return {"text": "\n".join(sentences(found)), "file": found}
 
 
 THIS = look

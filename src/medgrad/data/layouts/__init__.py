@@ -13,10 +13,14 @@ from ._files import NOT_FOLDERS, is_data
 from ._images import single_images
 from ._layout import Hints, Layout, Miss
 
-__all__ = ["Hints", "Layout", "Miss", "recognise"]
+__all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "recognise"]
 
 SERVED_BY_MASKS = ("detection", "registration")
 """The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
+
+
+class NotRecognisedError(LayoutError):
+    """No layout recognises a folder."""
 
 
 def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
@@ -50,7 +54,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
     nearest = max(misses, key=lambda n: misses[n].closeness, default=None)
     near = f" The nearest layout is {nearest!r}: {misses[nearest].why}" if nearest else ""
-    raise LayoutError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
+    raise NotRecognisedError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
 
 
 def only_folder_in(folder: Path) -> Path | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import FormatError
 from ..cohort import Cohort, Entry
+from ..formats._dicom_file import is_dicom, open_dicom, word
 from ..patients import WORDS
 from ..source import Source
 from ..types import Scores
@@ -44,10 +46,25 @@ def class_folders(folder: Path, hints: Hints) -> Cohort | Miss:
         return Miss(0.3, f"the folder {telling[0]!r} does not name a class.")
     if len(counts) > MOST_CLASSES or len(images) < 3 * len(counts):
         return Miss(0.3, f"{len(counts)} folders for {len(images)} images: these are hardly classes.")
+    if series := one_series([path for path, _, _ in images]):
+        return Miss(0.3, f"the folder {series.name!r} is one DICOM series, and its files are no single images.")
     told = [f"The classes are the folders: {', '.join(f'{c} ({counts[c]})' for c in sorted(counts, key=natural))}."]
     if masks:
         told.append(f"{len(masks)} files that are named as masks are not used, such as {masks[0].name!r}.")
     return _cohort(folder, images, tuple(sorted(counts, key=natural)), told)
+
+
+def one_series(images: Sequence[Path]) -> Path | None:
+    """Give the first folder if its first two files are DICOM slices of one series, else None."""
+    if not is_dicom(images[0]):
+        return None
+    both = [p for p in images if p.parent == images[0].parent][:2]
+    try:
+        heads = [open_dicom(p, pixels=False, only=["SeriesInstanceUID"]) for p in both]
+    except FormatError:
+        return None
+    uids = {word(head, "SeriesInstanceUID") for head in heads}
+    return images[0].parent if len(both) == 2 and len(uids) == 1 and uids != {""} else None
 
 
 def side_and_class(folders: Sequence[str]) -> tuple[str | None, str]:
