@@ -193,6 +193,13 @@ def yolo(root: Path) -> Path:
     return root
 
 
+def points(root: Path) -> Path:
+    for i in range(4):
+        picture(root / f"scan{i}.png", i)
+        (root / f"scan{i}.txt").write_text(f"{i + 3}.5 4 cell\n12 {i + 9} clot\n")
+    return root
+
+
 def boxes_table(root: Path) -> Path:
     for i in range(4):
         volume(root / "scans" / f"scan{i}.nii.gz", i)
@@ -216,6 +223,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
         voc,
         coco,
         yolo,
+        points,
         boxes_table,
     )
 }
