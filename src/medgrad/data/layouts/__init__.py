@@ -9,9 +9,11 @@ from pathlib import Path
 from ... import registry
 from ...errors import LayoutError
 from ..cohort import Cohort
+from ..formats import suffix_of
 from ._files import NOT_FOLDERS, is_data
 from ._images import single_images
 from ._layout import Hints, Layout, Miss
+from ._nearest import lacking
 
 __all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "recognise"]
 
@@ -32,6 +34,8 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     folder = Path(folder)
     if not folder.exists():
         raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise NotRecognisedError(f"{str(folder)!r} is empty. Name the folder of the images and of what they show.")
     while inner := only_folder_in(folder):
         folder = inner
     hints = hints or Hints()
@@ -52,9 +56,9 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             if isinstance(alone, Cohort):
                 return alone
             raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
-    nearest = max(misses, key=lambda n: misses[n].closeness, default=None)
-    near = f" The nearest layout is {nearest!r}: {misses[nearest].why}" if nearest else ""
-    raise NotRecognisedError(f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}.{near}")
+    raise NotRecognisedError(
+        f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}. {lacking(folder, misses)}"
+    )
 
 
 def only_folder_in(folder: Path) -> Path | None:
@@ -74,7 +78,8 @@ def contents(folder: Path) -> str:
     files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]
     kinds: dict[str, int] = {}
     for file in files:
-        kinds[file.suffix.lower() or "(none)"] = kinds.get(file.suffix.lower() or "(none)", 0) + 1
+        kind = suffix_of(file) or "(none)"
+        kinds[kind] = kinds.get(kind, 0) + 1
     folders = sorted(p.name for p in folder.iterdir() if p.is_dir())[:6]
     said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1])[:4]) or "no files"
     return f"it holds {said}" + (f" in folders {', '.join(folders)}" if folders else "")

@@ -59,9 +59,10 @@ def assemble(
     if lost:
         told.append(f"{len(lost)} case(s) lack an image and are left out: {some(lost)}.")
     if not any(roles.truth in d.files for d in kept):
-        return Miss(0.5, f"no image in it goes with a mask in {roles.truth!r}.")
+        return Miss(0.5, f"no image in it goes with a mask in {roles.truth!r}. Give both the same name.")
     if not _some_fit(kept, roles):
-        return Miss(0.5, f"what looks like masks, {roles.truth!r}, does not have the shape of {roles.images[0]!r}.")
+        said = f"what looks like masks, {roles.truth!r}, does not have the shape of {roles.images[0]!r}."
+        return Miss(0.5, f"{said} Save each mask with the size of its image, or name the masks with --truth.")
     bare = [d.id for d in kept if roles.truth not in d.files]
     if bare:
         told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
@@ -200,15 +201,17 @@ def settle(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], roo
     masks = [r for r in roles if r in (truth, region) or is_mask(r, drafts, likely)]
     images = [r for r in roles if r not in masks]
     if not images:
-        return Miss(0.3, f"{some(roles)} all look like masks." if roles else "it holds no images.")
+        said = f"{some(roles)} look like masks, and no images go with them. Put the images into a folder beside them."
+        return Miss(0.4, said) if roles else Miss(0.0, "it holds no images.")
     told: list[str] = []
     if truth is None:
         left = [m for m in masks if m != region]
         if not left:
-            return Miss(0.4, f"{some(images)} hold images, but nothing holds masks.")
+            return Miss(0.2, f"{some(images)} hold images, but nothing holds masks.")
         left = [m for m in left if any(m in d.files and set(images) & set(d.files) for d in drafts)]
         if not left:
-            return Miss(0.4, f"its masks, {some(masks)}, do not go with images by their names.")
+            said = f"its masks, {some(masks)}, do not go with images by their names."
+            return Miss(0.5, f"{said} Give an image and its mask the same name.")
         truth, region, told = _of_masks(left, region, drafts, root)
     main = max(images, key=lambda r: (sum(r in d.files and truth in d.files for d in drafts), -roles.index(r)))
     count = sum(main in d.files for d in drafts)

@@ -51,7 +51,7 @@ def beside(folder: Path, hints: Hints) -> Cohort | Miss:
     likely = likely_roles(list(roles))
     rare = [r for r, n in roles.items() if n < (0.1 * len(drafts) if r in likely else max(2, 0.1 * len(drafts)))]
     if len(roles) - len(rare) > MOST_ROLES or not drafts:
-        return Miss(0.2, "the names of its files do not repeat from case to case.")
+        return Miss(0.2 if drafts else 0.0, "the names of its files do not repeat from case to case.")
     kept = [replace(d, files={r: p for r, p in d.files.items() if r not in rare}) for d in drafts]
     cohort = assemble(folder, [d for d in kept if d.files], hints, layout="beside", likely=likely)
     if isinstance(cohort, Miss) or not rare:
@@ -94,7 +94,8 @@ def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -
             continue
         if (role or "image") in held:
             other = held[role or "image"].name
-            return Miss(0.4, f"{other!r} and {path.name!r} in {place or root.name!r} cannot be told apart.")
+            said = f"{other!r} and {path.name!r} in {place or root.name!r} cannot be told apart."
+            return Miss(0.4, f"{said} Name each file for what it is, such as image and mask.")
         held[role or "image"] = path
         if not role or name not in names:
             names[name] = stem_of(path) if not role else name

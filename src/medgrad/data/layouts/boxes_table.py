@@ -122,7 +122,9 @@ def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | N
     images = [c for w in IMAGE_WORDS if (c := column(rows[0], (w,))) and c not in ends]
     image = next((c for c in images if any(finder.find(r[c]) for r in rows[:50])), None)
     if image is None:
-        return Miss(0.5, f"{path.name} draws boxes, but no column of it names images that are here.")
+        return Miss(
+            0.5, f"{path.name} draws boxes, but no column of it names images that are here. Add one called file."
+        )
     label = next((c for w in KIND_WORDS if (c := column(rows[0], (w,))) and c not in (*ends, image)), None)
     split, told = split_column(rows), [f"The boxes are the rows of {path.name}. {kind.told}"]
     drawn: dict[Path, list[Object]] = {}

@@ -37,17 +37,18 @@ def class_folders(folder: Path, hints: Hints) -> Cohort | Miss:
     if len(counts) < 2:
         return Miss(0.2 if images else 0.0, "it has no folders of images, one a class.")
     if all(PATIENT.match(c) for c in counts):
-        return Miss(0.3, f"the folders are named for patients, such as {next(iter(counts))!r}, not for classes.")
+        return Miss(0.2, f"the folders are named for patients, such as {next(iter(counts))!r}, not for classes.")
     depths = {len(path.relative_to(folder).parts) - (side is not None) for path, side, _ in images}
     if max(depths) - min(depths) > 1 or max(depths) > 3:
-        return Miss(0.3, "its images do not lie equally deep, so its folders are hardly classes.")
+        return Miss(0.2, "its images do not lie equally deep, so its folders are hardly classes.")
     telling = [c for c in counts if set(words_of(c)) <= MASK_WORDS | IMAGE_WORDS]
     if telling:
-        return Miss(0.3, f"the folder {telling[0]!r} does not name a class.")
+        return Miss(0.1, f"the folder {telling[0]!r} does not name a class.")
     if len(counts) > MOST_CLASSES or len(images) < 3 * len(counts):
-        return Miss(0.3, f"{len(counts)} folders for {len(images)} images: these are hardly classes.")
+        said = f"{len(counts)} folders for {len(images)} images: these are hardly classes."
+        return Miss(0.3, f"{said} A class needs a folder with at least 3 images.")
     if series := one_series([path for path, _, _ in images]):
-        return Miss(0.3, f"the folder {series.name!r} is one DICOM series, and its files are no single images.")
+        return Miss(0.1, f"the folder {series.name!r} is one DICOM series, and its files are no single images.")
     told = [f"The classes are the folders: {', '.join(f'{c} ({counts[c]})' for c in sorted(counts, key=natural))}."]
     if masks:
         told.append(f"{len(masks)} files that are named as masks are not used, such as {masks[0].name!r}.")

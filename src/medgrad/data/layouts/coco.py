@@ -78,7 +78,9 @@ def read_list(
         Sheet(place, tuple(drawn.get(one, ())), side or side_in(place, root)) for one, place in places.items() if place
     ]
     if not sheets:
-        return Miss(0.5, f"no image that {path.name} lists is here, such as {some(absent[:1])}.")
+        return Miss(
+            0.5, f"no image that {path.name} lists is here, such as {some(absent[:1])}. Put the images beside it."
+        )
     parents = {one.get("supercategory") for one in content["categories"]}
     used = {label for objects in drawn.values() for label, _ in objects}
     labels = [n for n in names.values() if n in used or n not in parents]  # a name for several others is no class

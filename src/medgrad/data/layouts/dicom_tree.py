@@ -32,7 +32,10 @@ def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
     truths = [s for s in every if s.modality in TRUTHS]
     images = [s for s in every if s.modality not in TRUTHS and s.holds_pictures and not s.is_localizer]
     if not truths:
-        return Miss(0.3 if images else 0.0, "its DICOM series have no SEG or RTSTRUCT beside them.")
+        return Miss(
+            0.35 if images else 0.0,
+            "its DICOM series have no SEG or RTSTRUCT beside them. Add those that were drawn on them.",
+        )
     told: list[str] = []
     pairs = paired(images, truths, hints, told)
     if not pairs:

@@ -140,7 +140,7 @@ def columns_of(table: Table, hints: Hints, path: Path) -> Columns | Miss:
     free = [p for p, n in enumerate(names) if n not in taken | {label}]
     numbers = tuple(p for p in free if table.holds_numbers(p))
     if not numbers:
-        return Miss(0.3, f"{path.name} has no column of numbers beside {label!r}.")
+        return Miss(0.3, f"{path.name} has no column of numbers beside {label!r}. Add what is measured of each case.")
     unused = tuple(names[p] for p in free if p not in numbers) + tuple(sorted(counters - {name}))
     return Columns(label, numbers, name, patient, split, tuple(u or "(no name)" for u in unused))
 

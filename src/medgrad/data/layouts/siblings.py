@@ -108,7 +108,9 @@ def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | Miss, list[str]]:
     n, main, matches = best
     smallest = min(len(files) for files in kinds.values())
     if not n or n < 0.5 * max(smallest, 1):
-        return Miss(0.3, f"the files in the folders {some(kinds)} do not pair up by name."), []
+        has_both = set(likely.values()) == {"image", "mask"}
+        said = f"the files in the folders {some(kinds)} do not pair up by name."
+        return Miss(0.5 if has_both else 0.1, f"{said} Give an image and its mask the same name."), []
     told = []
     for kind, match in matches.items():
         loose = set(kinds[kind]) - set(match.values())

@@ -98,9 +98,10 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     finder = Finder(path.parent)
     columns = columns_of(rows, finder, hints)
     if columns is None:
-        return Miss(0.3, f"no column of {path.name} names files that are here ({', '.join(rows[0])}).")
+        return without_files(path, rows)
     if columns.mask is None and columns.label is None and not columns.flags:
-        return Miss(0.6, f"{path.name} names files, but has no column of classes or masks ({', '.join(rows[0])}).")
+        said = f"{path.name} names files, but has no column of classes or masks ({', '.join(rows[0])})."
+        return Miss(0.6, f"{said} Add one that is called class or mask, or name one with --truth.")
     told: list[str] = []
     kept = _kept(rows, columns, finder, path, told)
     cohort = _segmentation(path, kept, columns, told) if columns.mask else _classes(path, kept, columns, told)
@@ -120,6 +121,15 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     else:
         cohort = with_split_beside(cohort, path.parent)
     return without_unjudged_sides(cohort)
+
+
+def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> Miss:
+    """Say that a table names no files that are here; nearer if it has a column that should."""
+    file = next((c for w in FILE_WORDS if (c := column(list(rows[0]), (w,)))), None)
+    if file is None:
+        return Miss(0.3, f"{path.name} has no column of files ({', '.join(rows[0])}). Add one that is called file.")
+    said = f"no file that the column {file!r} of {path.name} names is here, such as {rows[0][file]!r}."
+    return Miss(0.5, f"{said} Correct the names, or put the table beside the images.")
 
 
 def columns_of(rows: Sequence[Mapping[str, str]], finder: Finder, hints: Hints) -> Columns | None:

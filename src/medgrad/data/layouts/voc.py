@@ -31,11 +31,14 @@ def voc(folder: Path, hints: Hints) -> Cohort | Miss:
     if not files:
         return Miss(0.0, "it has no XML files that draw boxes.")
     if not any(is_voc(files[i]) for i in spread(len(files), 8)):
-        return Miss(0.2, "its XML files do not draw boxes as Pascal VOC does.")
+        close = 0.4 if paired_up(pictures_in(folder), files, folder) else 0.1
+        return Miss(close, "its XML files do not draw boxes as Pascal VOC does. Write each object with a bndbox.")
     images = pictures_in(folder)
     found = paired_up(images, files, folder)
     if not found:
-        return Miss(0.4, f"its XML files, such as {files[0].name!r}, go with no image by their names.")
+        return Miss(
+            0.4, f"its XML files, such as {files[0].name!r}, go with no image by their names. Give both the same."
+        )
     told = []
     lost = sorted(set(files) - set(found.values()))
     if lost:

@@ -36,7 +36,7 @@ def yolo(folder: Path, hints: Hints) -> Cohort | Miss:
         return Miss(0.0, "it has no text files that go with images by their names.")
     pairs = list(found.values())
     if not any(lines_in(pairs[i]) for i in spread(len(pairs), 50)):
-        return Miss(0.2, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
+        return Miss(0.3, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
     names, told = names_in(every)
     drawn: dict[Path, tuple[Line, ...]] = {}
     for image, file in found.items():
