@@ -56,5 +56,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("diec", ["dice", "focal"])
     " Did you mean 'dice'?"
     """
-    close = get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    plain = {word.lower(): word for word in known}
+    close = get_close_matches(name.lower(), list(plain), n=1)
+    return f" Did you mean {plain[close[0]]!r}?" if close else ""

@@ -156,7 +156,7 @@ def test_a_hint_settles_which_mask_is_the_region(tmp_path):
 
 
 def test_a_hint_that_fits_nothing_names_what_there_is(tmp_path):
-    with pytest.raises(LayoutError, match=r"truth = 'cup' fits none of .*disc"):
+    with pytest.raises(LayoutError, match=r"--truth 'cup' fits none of .*disc"):
         recognise(two_masks(tmp_path), Hints(truth="cup"))
 
 

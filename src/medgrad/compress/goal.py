@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import SettingError
-from ._parents import Costly
+
+if TYPE_CHECKING:
+    from ._parents import Costly
 
 TIME: Final = "milliseconds"
 """What is measured; all else that a network costs is counted."""

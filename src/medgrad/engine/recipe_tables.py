@@ -195,4 +195,4 @@ def read_table(path: Path) -> dict[str, Any]:
     except OSError as reason:
         raise SettingError(f"{str(path)!r} cannot be read: {reason.strerror}.") from reason
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise SettingError(f"{str(path)!r} is not a TOML file: {reason}.") from reason
+        raise SettingError(f"{str(path)!r} is not a TOML file: {reason}. Write it as plan does.") from reason

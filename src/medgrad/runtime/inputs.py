@@ -25,7 +25,7 @@ def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
     files = sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_file() or is_series(p)))
     files = [p for p in files if is_series(p) or is_image(p)]
     if not files:
-        raise FormatError(f"{str(path)!r} holds no image that can be read.")
+        raise FormatError(f"{str(path)!r} holds no image that can be read. {said_of_folders(path)}")
     if len(channels) < 2:
         return [Entry(name_of(p), {channels[0] if channels else "image": Source(p)}) for p in files]
     cases: dict[str, dict[str, Source]] = {}
@@ -38,6 +38,14 @@ def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
             )
         cases.setdefault(name, {})[channels[int(number)]] = Source(file)
     return [Entry(name, {c: found[c] for c in channels if c in found}) for name, found in cases.items()]
+
+
+def said_of_folders(path: Path) -> str:
+    """Say what to name instead of a folder that holds no image itself."""
+    below = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))[:4]
+    if below:
+        return f"Name a folder in it, such as {below[0]!r}: images are looked for right in the folder that is named."
+    return "Name a file, a DICOM series, or the folder that the images lie in."
 
 
 def series_below(path: Path) -> list[Path]:

@@ -6,13 +6,15 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib.util import find_spec
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from ... import registry
 from ...engine.recipe_tables import check_tables, read_table
-from ...errors import FormatError, LayoutError, SettingError, nearest
+from ...errors import FormatError, LayoutError, Missing, SettingError, nearest
 
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 OF_A_RUN = ("weights", "run.json", "steps.jsonl", "fold-0")
@@ -70,6 +72,19 @@ def check_entrants(optimisers: str) -> list[str]:
     return names
 
 
+def check_tracker(track: str | None) -> None:
+    """Raise unless a tracker, where one was named, is there with the package that it needs."""
+    check_part("--track", track, "engine.trackers")
+    if track:
+        check_installed(*registry.find("engine.trackers", track).needs)
+
+
+def check_installed(module: str, extra: str) -> None:
+    """Raise unless an optional package is there; it is not loaded."""
+    if find_spec(module) is None:
+        raise Missing(f"{module!r} is not installed. Type: pip install 'medgrad[{extra}]'")
+
+
 def check_device(device: str | None) -> None:
     """Raise unless the name of a device, where one was given, is one that torch knows."""
     if device and not DEVICE.fullmatch(device):
@@ -89,10 +104,11 @@ def check_there(path: Path | str) -> Path:
 def near(path: Path) -> str:
     """Give the hint that names what lies where a path leads and has nearly its name, or nothing."""
     try:
-        found = nearest(path.name, os.listdir(path.parent))  # noqa: PTH208  (Path.iterdir would give paths)
+        names = {name.split(".")[0]: name for name in os.listdir(path.parent)}  # noqa: PTH208  (Path.iterdir gives paths)
     except OSError:
         return ""
-    return found
+    found = get_close_matches(path.name.split(".")[0], list(names), n=1, cutoff=0.7)
+    return f" Did you mean {names[found[0]]!r}?" if found else ""
 
 
 def check_file(option: str, path: Path | str | None) -> None:
@@ -180,6 +196,14 @@ def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:
         if same(out, path):
             raise SettingError(f"-o {str(out)!r} is the input itself, which is left as it is. Name another folder.")
     check_writable(out)
+
+
+def check_unused(out: Path | str | None, *marks: str, what: str) -> None:
+    """Raise if a folder that is to be written holds something else than what is named by its marks."""
+    if out is None or not Path(out).is_dir() or any((Path(out) / mark).exists() for mark in marks):
+        return
+    if any(Path(out).iterdir()):
+        raise SettingError(f"-o {str(out)!r} is not empty and holds no {what}, so it is left alone. Name a new folder.")
 
 
 def check_new_file(out: Path | str, *inputs: Path | str, such_as: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from ...engine.teller import Silent, Teller
 from ...errors import MedgradError, SettingError
 from ._journey import Journey, claim, numbers_held_out, numbers_to_learn
+from ._options import check_budget, check_new_folder
 from ._words import Seed
 
 if TYPE_CHECKING:
@@ -280,6 +281,8 @@ def demo(
     """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
     from ...data.phantom import Phantom
 
+    check_budget(minutes, seed=seed)
+    check_new_folder(out)
     if patients < FEWEST:
         raise SettingError(f"The demo needs at least {FEWEST} patients to learn, judge and answer, not {patients}.")
     phantom = Phantom(patients=patients, seed=seed, **BODY)

@@ -9,7 +9,7 @@ import typer
 
 from ... import registry
 from ...engine.teller import Teller
-from ._options import check_choice, check_new_folder, check_number, check_run, check_set
+from ._options import check_choice, check_new_folder, check_number, check_run, check_set, check_unused
 
 
 def export(
@@ -27,6 +27,7 @@ def export(
     check_number("--tolerance", tolerance, least=0)
     check_run(run)
     check_new_folder(out, run)
+    check_unused(out, "artefact.json", what="artefact")
     if calibrate is not None:
         check_set(calibrate)
 

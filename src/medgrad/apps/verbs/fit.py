@@ -17,6 +17,7 @@ from ._options import (
     check_part,
     check_same_run,
     check_start,
+    check_tracker,
     names_in,
 )
 from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
@@ -62,7 +63,7 @@ def fit(
     check_budget(minutes, steps, seed)
     check_folds(folds)
     check_part("--model", model, "models")
-    check_part("--track", track, "engine.trackers")
+    check_tracker(track)
     changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
     check_start(start)
     check_new_folder(out, folder)

@@ -7,8 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from ...compress.goal import Goal
 from ...engine.teller import Teller
-from ._options import check_budget, check_device, check_new_folder, check_number, check_part, check_run, check_set
+from ._options import (
+    check_budget,
+    check_device,
+    check_new_folder,
+    check_number,
+    check_part,
+    check_run,
+    check_set,
+    check_unused,
+)
 from ._words import Device, Seed
 
 
@@ -57,8 +67,10 @@ def prune(
     check_number("--floor", floor, least=0, most=1)
     check_number("--taught", taught, least=0, most=1)
     check_device(device)
+    Goal.of(target)
     check_run(run)
     check_new_folder(out, run)
+    check_unused(out, "rungs", what="pruning that was cut off")
     if data is not None:
         check_set(data)
 

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.teller import Teller
-from ._options import check_budget, check_entrants, check_learning, check_new_folder, check_number
+from ._options import (
+    check_budget,
+    check_entrants,
+    check_installed,
+    check_learning,
+    check_new_folder,
+    check_number,
+)
 from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
 
 
@@ -47,6 +54,10 @@ def race(
     check_budget(minutes, seed=seed)
     check_number("--seeds", seeds, least=1)
     check_number("--search", search, least=0)
+    if search:
+        check_installed("optuna", "tune")
+    if on_ray:
+        check_installed("ray", "cluster")
     changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
     check_new_folder(out, folder)
 

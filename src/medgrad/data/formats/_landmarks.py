@@ -35,7 +35,9 @@ def read_landmarks(path: Path, grid: Grid) -> Landmarks:
         head = [cell.strip().lower() for cell in rows[0]] if rows else []
         wanted = ("x", "y", "z")[: grid.dims]
         if missing := [w for w in wanted if w not in head]:
-            raise FormatError(f"{str(path)!r} has no column {missing[0]!r}. A table of landmarks has {wanted}.")
+            raise FormatError(
+                f"{str(path)!r} has no column {missing[0]!r}. A table of landmarks has the columns {', '.join(wanted)}."
+            )
         places = [head.index(w) for w in wanted]
         called = next((head.index(n) for n in NAMES if n in head), None)
         body = [row for row in rows[1:] if any(cell.strip() for cell in row)]

@@ -12,8 +12,8 @@ from ..cohort import Cohort
 from ..formats import suffix_of
 from ._files import NOT_FOLDERS, is_data
 from ._images import single_images
-from ._layout import Hints, Layout, Miss
-from ._nearest import lacking
+from ._layout import HintError, Hints, Layout, Miss
+from ._nearest import FAR, lacking
 
 __all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "recognise"]
 
@@ -42,7 +42,12 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     misses: dict[str, Miss] = {}
     offers: dict[str, Layout] = {name: registry.find("data.layouts", name) for name in registry.names("data.layouts")}
     for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
-        found = offers[name](folder, hints)
+        try:
+            found = offers[name](folder, hints)
+        except HintError:
+            if max((miss.closeness for miss in misses.values()), default=0.0) <= FAR:
+                raise
+            break  # an earlier layout, which has what was said, is nearer
         if isinstance(found, Cohort):
             return found
         misses[name] = found
@@ -51,13 +56,28 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
         except LayoutError as reason:
             if hints.task != "registration":
+                check_other_tasks(folder, hints)
                 raise
             alone = single_images(folder)
             if isinstance(alone, Cohort):
                 return alone
             raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
+    if hints.task is not None:
+        check_other_tasks(folder, hints)
     raise NotRecognisedError(
         f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}. {lacking(folder, misses)}"
+    )
+
+
+def check_other_tasks(folder: Path, hints: Hints) -> None:
+    """Raise a LayoutError that says what a folder is for, if it is for another task than the one asked for."""
+    try:
+        found = recognise(folder, replace(hints, task=None))
+    except LayoutError:
+        return
+    raise LayoutError(
+        f"{str(folder)!r} is laid out as {found.layout!r}, which is for {found.task} and does not serve {hints.task}. "
+        f"Leave --task out, or give a set for {hints.task}."
     )
 
 
@@ -74,7 +94,7 @@ def only_folder_in(folder: Path) -> Path | None:
 def contents(folder: Path) -> str:
     """Say in a few words what a folder holds."""
     if folder.is_file():
-        return f"one {folder.suffix or 'nameless'} file"
+        return f"one {suffix_of(folder) or 'nameless'} file"
     files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]
     kinds: dict[str, int] = {}
     for file in files:

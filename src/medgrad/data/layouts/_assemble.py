@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import LayoutError, MedgradError
+from ...errors import LayoutError, MedgradError, nearest
 from ..cohort import Cohort, Entry
 from ..formats import read, read_labels
 from ..patients import with_patients
@@ -18,7 +18,7 @@ from ..split_files import with_split_beside
 from ._beside import patients_by_tag, told_beside
 from ._files import MASK_WORDS, REGION_WORDS, modality_of, some, words_of
 from ._labels import Meaning, Seen, counted, meaning, seen_in
-from ._layout import Hints, Miss
+from ._layout import HintError, Hints, Miss
 
 MOST_MASK_VALUES = 64
 SAMPLE = 8
@@ -232,7 +232,8 @@ def _hinted(hint: str | None, roles: Sequence[str], setting: str, root: Path) ->
     found = [r for r in roles if r in (hint, wanted)] or [r for r in roles if hint.lower() in r.lower()]
     if len(found) != 1:
         which = "fits none" if not found else "fits several"
-        raise LayoutError(f"{setting} = {hint!r} {which} of {', '.join(roles)} in {str(root)!r}. Name one of them.")
+        near = nearest(wanted, roles)
+        raise HintError(f"--{setting} {hint!r} {which} of {some(roles, 8)} in {str(root)!r}.{near} Name one of them.")
     return found[0]
 
 

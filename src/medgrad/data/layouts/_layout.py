@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import LayoutError
 from ..cohort import Cohort
 
 
@@ -30,6 +31,10 @@ class Miss:
 
     closeness: float
     why: str
+
+
+class HintError(LayoutError):
+    """What a person said of a folder does not fit what is in it."""
 
 
 Layout = Callable[[Path, Hints], Cohort | Miss]

@@ -155,7 +155,7 @@ def boxed(
             "in the files gives other sizes."
         )
     labels = {p.kind: named(p.kind, names) for p in every}
-    known = [s for i in spread(len(images), 4) if (s := image_shape(Source(images[i])))]
+    known = [s for i in spread(len(images), 4) if len(s := image_shape(Source(images[i]))) == 2]
     least = np.array(known or [(0, 0)]).min(axis=0)
     sheets = []
     for image in images:

@@ -25,4 +25,5 @@ def mlflow(folder: Path) -> Track:
     return track
 
 
+mlflow.needs = ("mlflow", "mlflow")  # type: ignore[attr-defined]
 THIS = mlflow

@@ -25,4 +25,5 @@ def tensorboard(folder: Path) -> Track:
     return track
 
 
+tensorboard.needs = ("tensorboard", "track")  # type: ignore[attr-defined]
 THIS = tensorboard
