@@ -96,6 +96,15 @@ def test_a_run_that_was_not_judged_is_not_compared(run, volumes, tmp_path):
     one_line(medgrad("compare", run[0], volumes), "no cases.csv", "Give what fit or evaluate wrote")
 
 
+def test_a_run_that_registers_and_one_that_does_not_are_told_apart(run, volumes, tmp_path):
+    image = volumes / "images" / "case_00.nii.gz"
+    words = ("register", image, image, "-o", tmp_path / "r", "--run", run[0])
+    one_line(medgrad(*words), "was made for segmentation", "--task registration")
+    (tmp_path / "other" / "weights").mkdir(parents=True)
+    (tmp_path / "other" / "recipe.toml").write_text("[task]\nkind = 'registration'\n")
+    one_line(medgrad("predict", tmp_path / "other", image, "-o", tmp_path / "a"), "register FIXED MOVING --run")
+
+
 def test_names_are_near_whatever_their_case():
     assert nearest("UNet", ["unet", "vgg"]) == " Did you mean 'unet'?"
 

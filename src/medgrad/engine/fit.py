@@ -168,6 +168,8 @@ def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> t
     task = uncalibrated(recipe.build_task())
     place = choose(recipe.training.precision, how.device)
     train_cases, valid, failures = read(run, cohort, recipe, teller)
+    if team.leads:
+        run.note(inputs=learned_from(p.original for p in train_cases))
     if not is_solved(recipe):
         task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
     recipe = replace(recipe, task=task.settings())
@@ -255,7 +257,6 @@ def read(
         teller.say(f"Case {failure.id!r} failed: {failure.why}")
     if failed:
         run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
-    run.note(inputs=learned_from(p.original for p in ready))
     if not ready:
         raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
     return ready, valid, lost

@@ -177,6 +177,17 @@ def check_registration(folder: Path | str) -> None:
         raise FormatError(f"{str(folder)!r} holds no registration.json. Give the folder that 'medgrad register' wrote.")
 
 
+def check_registers(run: Path | str, *, wanted: bool) -> None:
+    """Raise unless a run was made to line images up, where that is wanted, or was not, where it is not."""
+    task = task_of(Path(run))
+    if wanted and task not in (None, "registration"):
+        raise SettingError(f"{str(run)!r} was made for {task}. Give a run that fit made with --task registration.")
+    if not wanted and task == "registration":
+        raise SettingError(
+            f"{str(run)!r} lines images up and answers about two: medgrad register FIXED MOVING --run {run}."
+        )
+
+
 def check_start(path: Path | str | None) -> None:
     """Raise unless there are weights to begin with, where some were named."""
     if path is None or check_there(path).is_file():

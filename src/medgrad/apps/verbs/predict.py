@@ -16,6 +16,7 @@ from ._options import (
     check_new_folder,
     check_number,
     check_part,
+    check_registers,
     check_run,
     check_there,
     is_run,
@@ -52,6 +53,7 @@ def predict(
         raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
     if not by_artefact:
         check_run(run, source)
+        check_registers(run, wanted=False)
     check_there(source)
     if is_run(source):
         raise SettingError(

@@ -14,6 +14,7 @@ from ._options import (
     check_device,
     check_new_folder,
     check_number,
+    check_registers,
     check_run,
     check_there,
     pair_of,
@@ -64,6 +65,7 @@ def register(
         check_there(path)
     if run is not None:
         check_run(run)
+        check_registers(run, wanted=True)
     check_new_folder(out, fixed, moving)
     check_tables_of_points(tables)
 
