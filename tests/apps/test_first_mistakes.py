@@ -2,6 +2,7 @@
 
 import pytest
 from command_line import make_pictures, medgrad, one_line
+from dicom_answers import make_series
 
 from medgrad.apps.verbs import _options
 from medgrad.errors import nearest
@@ -41,6 +42,14 @@ def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, vol
     monkeypatch.setattr("medgrad.data.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], volumes / "images" / "case_00.nii.gz", "-o", tmp_path, "--as", "dicomseg")
     one_line(ended, "did not come as DICOM", "leave --as out")
+
+
+def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path, monkeypatch):
+    make_series(tmp_path / "ct")
+    monkeypatch.setattr("medgrad.runtime.writable.find_spec", lambda _: None)
+    monkeypatch.setattr("medgrad.data.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
+    ended = medgrad("predict", run[0], tmp_path / "ct", "-o", tmp_path / "a")
+    one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--as nifti")
 
 
 def test_a_side_without_truth_says_what_to_leave_out(run, volumes, tmp_path):

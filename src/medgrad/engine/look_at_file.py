@@ -112,9 +112,9 @@ def label_counts(image: Image) -> dict[int, int]:
         return {}
     if flat.dtype.kind == "f" and not (np.isfinite(flat).all() and (flat == np.round(flat)).all()):
         return {}
-    if flat.dtype.kind == "b" or flat.min() < 0:
-        flat = flat.astype(np.uint8) if flat.dtype.kind == "b" else flat[:0]
-    values, counts = np.unique(flat, return_counts=True)
+    if flat.min() < 0 or flat.max() >= 1 << 16:
+        return {}
+    values, counts = np.unique(flat.astype(np.uint16), return_counts=True)  # 16 bits are sorted at once
     if not 2 <= len(values) <= MOST_LABELS:
         return {}
     return {int(v): int(n) for v, n in zip(values, counts, strict=True)}

@@ -17,10 +17,11 @@ from .inputs import inputs_of
 from .memory import giving_back
 from .pictures import write_overlay
 from .put import put
-from .put_dicom import CHANCES, LABELS, check, told
+from .put_dicom import told
 from .ram import held
 from .stages import Taken, room_for_sums
 from .takes import Takes, check_case, check_header
+from .writable import check_writable
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,7 @@ def answered(
         sums, box = 0, []
         if takes:
             check_header(takes, entry)
-        if kind in (*LABELS, *CHANCES) and not (task == "detection" and kind == "sr"):
-            check(next(iter(entry.images.values())), kind)
+        check_writable(kind, task, next(iter(entry.images.values())))
         if ram and taken:
             known, pictures = taken(), [extent_of(s) for s in entry.images.values()]
             seen = [p for p in pictures if p is not None]
