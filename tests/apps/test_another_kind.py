@@ -9,10 +9,11 @@ from dicom_answers import make_series
 from PIL import Image as Pillow
 from untrained import make_run
 
-from medgrad.data import Grid, Image
+from medgrad.data import Entry, Grid, Image, Source
 from medgrad.data.formats import write
 from medgrad.engine.run import Run, open_run
-from medgrad.runtime.takes import Takes, joined
+from medgrad.errors import FormatError
+from medgrad.runtime.takes import Takes, check_header, joined
 
 DEEP = [{"name": "reorient"}, {"name": "normalise"}]
 
@@ -106,6 +107,13 @@ def test_images_that_are_missing_from_a_case_are_named(inputs, tmp_path):
 def test_evaluate_refuses_a_set_of_another_kind(deep, inputs, tmp_path):
     make_flat(tmp_path / "set")
     one_line(medgrad("evaluate", deep, tmp_path / "set", "-o", tmp_path / "out"), "is a flat picture", "CT volumes")
+
+
+def test_one_of_several_series_in_a_folder_is_not_taken_for_the_first(inputs):
+    takes = Takes(3, (), {"image": {"channels": [1], "modalities": ["ct"]}})
+    with pytest.raises(FormatError, match="a volume of MR"):
+        check_header(takes, Entry("a", {"image": Source(inputs / "mr")}))
+    check_header(takes, Entry("a", {"image": Source(inputs / "mr", "1.2.3")}))
 
 
 def test_fit_writes_down_what_it_learned_from(run, opinion):

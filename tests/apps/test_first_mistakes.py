@@ -21,6 +21,12 @@ def test_images_named_as_the_truth_are_told_by_the_layout_that_has_them(volumes)
     one_line(medgrad("look", volumes, "--truth", "images"), "'siblings'", "look like masks", "Put the images")
 
 
+def test_a_label_or_a_case_that_is_misspelt_is_told_with_what_there_is(volumes, tmp_path):
+    fit = ("fit", volumes, "-o", tmp_path / "r")
+    one_line(medgrad(*fit, "--only", "foregruond"), "no label 'foregruond'", "Did you mean 'foreground'?")
+    one_line(medgrad(*fit, "--val", "0.2"), "'0.2'", "--val takes names or patterns", "case_00")
+
+
 def test_a_task_that_the_set_does_not_serve_says_what_it_is_for(volumes, pictures, tmp_path):
     for folder, asked, known in ((volumes, "classification", "segmentation"), (pictures, "detection", "class")):
         ended = medgrad("fit", folder, "-o", tmp_path / "r", "--task", asked)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError, SettingError
+from ..errors import FormatError, SettingError, nearest
 from .case import Case
 from .grid import Grid
 from .source import Both, Source
@@ -226,7 +226,8 @@ def narrowed(cohort: Cohort, names: Sequence[str]) -> Cohort:
     """Give the cohort in which only some of its labels count, or raise if it has no such label."""
     for name in names:
         if name not in cohort.labels:
-            raise SettingError(f"There is no label {name!r} in this set. It has {', '.join(cohort.labels)}.")
+            near = nearest(name, cohort.labels)
+            raise SettingError(f"There is no label {name!r} in this set.{near} It has {', '.join(cohort.labels)}.")
     if cohort.task == "classification" or set(names) == set(cohort.labels):
         return cohort
     chosen = tuple(n for n in cohort.labels if n in names)

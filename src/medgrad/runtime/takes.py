@@ -99,7 +99,8 @@ def check_header(takes: Takes, entry: Entry) -> None:
         )
     for name, source in entry.images.items():
         if is_of_dicom(source.path):
-            check_kind(takes, name, source, modality=modality_in(source.path))
+            if not source.item:  # of several series in a folder, the first file may be of another one
+                check_kind(takes, name, source, modality=modality_in(source.path))
         elif (seen := extent(source)) is not None:
             flat = takes.dims == 2 and 1 in seen.grid.shape
             check_kind(takes, name, source, dims=2 if flat else seen.grid.dims, channels=seen.channels)

@@ -74,7 +74,9 @@ def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
     for pattern in patterns:
         if not any(fnmatchcase(e.id, pattern) for e in cohort.entries):
             known = ", ".join(e.id for e in cohort.entries[:5])
-            raise SettingError(f"No case is called {pattern!r}. The first are: {known}.")
+            raise SettingError(
+                f"No case is called {pattern!r}. --val takes names or patterns of cases; the first are: {known}."
+            )
     told = (*cohort.told, f"{len(matched)} cases judge, as was asked for; the others train.")
     sides = {e.id: "val" if e.id in matched else "train" for e in cohort.entries if e.truth is not None}
     return replace(with_split(cohort, sides), told=told)
