@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import done, medgrad, one_line, recipe
+from command_line import done, make_pictures, medgrad, one_line, recipe
 from tiny_set import RECIPE
 
 from medgrad import registry
@@ -195,9 +195,11 @@ class TestErrors:
     def test_a_side_that_is_empty(self, run, volumes, tmp_path):
         one_line(medgrad("evaluate", run[0], volumes, "-o", tmp_path, "--on", "moon"), "'moon'")
 
-    def test_labels_that_the_run_does_not_know(self, opinion, volumes, tmp_path):
-        ended = medgrad("evaluate", opinion[0], volumes, "-o", tmp_path)
-        one_line(ended, "ill, well", "foreground")
+    def test_labels_that_the_run_does_not_know(self, opinion, tmp_path):
+        make_pictures(tmp_path / "data", cases=8)
+        (tmp_path / "data" / "ill").rename(tmp_path / "data" / "sick")
+        ended = medgrad("evaluate", opinion[0], tmp_path / "data", "-o", tmp_path / "out")
+        one_line(ended, "ill, well", "sick, well")
 
     def test_runs_of_two_tasks_are_not_compared(self, run, opinion):
         one_line(medgrad("compare", run[0], opinion[0]), "segmentation", "classification", "one task")
