@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Numbers = NDArray[np.float64]
 Row = Mapping[str, Any]
@@ -99,11 +99,11 @@ def interval(
     rounding = 1e-9 * max(abs(value), 1e-9)
     if known.max() - known.min() <= rounding:
         return all_alike(value, level=level, patients=patients, bounds=bounds)
-    reach = np.sqrt(patients / (patients - 1)) * stats.t.ppf((1 + level) / 2, patients - 1)
+    reach = np.sqrt(patients / (patients - 1)) * special.stdtrit(patients - 1, (1 + level) / 2)
     below = ((known < value - rounding).mean() + (known <= value + rounding).mean()) / 2
-    shift = stats.norm.ppf(np.clip(below, 1 / (2 * len(known)), 1 - 1 / (2 * len(known))))
+    shift = special.ndtri(np.clip(below, 1 / (2 * len(known)), 1 - 1 / (2 * len(known))))
     at = shift + np.array([-reach, reach])
-    low, high = np.quantile(known, stats.norm.cdf(shift + at / np.maximum(1 - acceleration(left_out) * at, 0.05)))
+    low, high = np.quantile(known, special.ndtr(shift + at / np.maximum(1 - acceleration(left_out) * at, 0.05)))
     return float(low), float(high)
 
 

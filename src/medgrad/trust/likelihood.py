@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 Numbers = NDArray[np.float64]
 EDGE = 1e-6
@@ -20,6 +20,8 @@ def fit(scores: Numbers, right: Numbers) -> tuple[float, float]:
     >>> float(applied(np.array([0.2]), slope, shift).round(1)[0])
     0.7
     """
+    from scipy import optimize  # half a second of the processor, for those alone who fit
+
     x, y = log_odds(scores), np.asarray(right, float)
     x, y = np.append(x, [0.0, 0.0]), np.append(y, [0.0, 1.0])
 

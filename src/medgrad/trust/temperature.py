@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 Numbers = NDArray[np.float64]
 COLDEST, HOTTEST = 0.25, 20.0
@@ -24,6 +24,8 @@ def fit(logits: Numbers, truth: Numbers, *, exclusive: bool = True) -> float:
         raise ValueError(f"Logits {logits.shape} and truth {truth.shape} must both be (cases, classes).")
     if not np.isfinite(logits).all():
         raise ValueError("Some logits are not finite numbers. Clip probabilities before taking their logarithm.")
+    from scipy import optimize  # half a second of the processor, for those alone who fit
+
     found = optimize.minimize_scalar(
         lambda log_t: surprise(logits / np.exp(log_t), truth, exclusive=exclusive),
         bounds=(np.log(COLDEST), np.log(HOTTEST)),

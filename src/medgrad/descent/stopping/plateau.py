@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from ._rule import Line, Rule, loss_in
 
@@ -43,8 +43,11 @@ def most_fall(losses: NDArray[np.float64], level: float) -> float:
     parts = np.array_split(np.arange(len(losses)), BLOCKS)
     at = np.array([p.mean() for p in parts])
     means = np.array([losses[p].mean() for p in parts])
-    line = stats.linregress(at, means)
-    return float(-line.slope + stats.t.ppf(level, BLOCKS - 2) * line.stderr)
+    x, y = at - at.mean(), means - means.mean()
+    slope = (x @ y) / (x @ x)
+    rest = y - slope * x
+    error = np.sqrt(rest @ rest / (BLOCKS - 2) / (x @ x))
+    return float(-slope + special.stdtrit(BLOCKS - 2, level) * error)
 
 
 THIS = plateau
