@@ -63,8 +63,9 @@ class Onnx:
         plain.unlink()
 
 
-def write_onnx(finished: Finished, path: Path) -> None:
-    """Write a network as ONNX."""
+def write_onnx(finished: Finished, path: Path, *, extra: str = "onnx") -> None:
+    """Write a network as ONNX; ``extra`` is what the caller's target is installed by."""
+    need("onnx", extra=extra)
     axes = {"inputs": {a: f"axis_{a - 2}" for a in finished.moving}} if finished.moving else None
     with quietly(), torch.inference_mode():
         torch.onnx.export(

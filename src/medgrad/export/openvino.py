@@ -28,7 +28,7 @@ class OpenVino:
         without_telemetry()
         runtime: Any = need("openvino", extra="openvino")
         passing = folder / "passing.onnx"
-        write_onnx(finished, passing)
+        write_onnx(finished, passing, extra="openvino")
         self.save(runtime, runtime.Core().read_model(str(passing)), folder)
         passing.unlink()
 

@@ -1,0 +1,71 @@
+"""What is imported is declared: the core by ``dependencies``, the rest by the extra that its error message names."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from medgrad import registry
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTION = {"PIL": "pillow", "gdcm": "python-gdcm", "mlflow": "mlflow-skinny"}
+"""Distributions that are not called as the module that they bring."""
+
+
+def named(wanted):
+    """Give the names of requirements, without versions, in small letters."""
+    return {re.split(r"[\[<>=]", w)[0].lower() for w in wanted}
+
+
+def distribution(module):
+    top = module.split(".")[0]
+    return DISTRIBUTION.get(top, top).lower()
+
+
+def imports_and_needs():
+    """Give what is imported from outside, and the module and extra of each ``need``, both with file and line."""
+    imports, needs = [], []
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        text = file.read_text()
+        for node in ast.walk(ast.parse(text)):
+            place = f"{file.name}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                imports += [(a.name, place) for a in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imports.append((node.module, place))
+        needs += [(*m.groups(), file.name) for m in re.finditer(r'\bneed\(\s*"([\w.]+)",\s*extra="(\w+)"', text)]
+    return imports, needs
+
+
+IMPORTS, NEEDS = imports_and_needs()
+
+
+def test_every_module_that_is_imported_outright_is_a_dependency():
+    core = named(PROJECT["dependencies"]) | {"medgrad"}
+    outside = [(m, at) for m, at in IMPORTS if m.split(".")[0] not in sys.stdlib_module_names]
+    assert len(outside) > 100
+    assert [(m, at) for m, at in outside if distribution(m) not in core] == []
+
+
+def test_every_dependency_is_imported_or_decodes_what_pydicom_asks_of_it():
+    used = {distribution(m) for m, _ in IMPORTS}
+    assert named(PROJECT["dependencies"]) - used == {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"}
+
+
+def test_every_optional_module_is_brought_by_the_extra_that_is_named():
+    # "json" is the example of the docstring of need
+    assert len(NEEDS) > 15
+    wrong = [(m, e, at) for m, e, at in NEEDS if m != "json" and distribution(m) not in named(EXTRAS.get(e, ()))]
+    assert wrong == []
+
+
+def test_every_extra_for_users_has_a_door_and_is_in_all():
+    offered = set(EXTRAS) - {"all", "test", "bench", "torch"}
+    assert EXTRAS["torch"] == []
+    engines = {registry.find("runtime.engines", name).extra for name in registry.names("runtime.engines")}
+    assert offered | {"torch"} == {extra for _, extra, _ in NEEDS} | engines
+    (whole,) = EXTRAS["all"]
+    assert set(whole.removeprefix("medgrad[").rstrip("]").split(",")) == offered
