@@ -14,7 +14,6 @@ from ._parents import Child, Parents
 from .channels import lowest
 from .cost import cost_of
 from .goal import TIME, Goal
-from .graph import graph_of
 from .ladder import Choice, Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
@@ -41,7 +40,7 @@ def control(
 
 def wide_enough(parents: Parents, goal: Goal, choice: Choice) -> Choice:
     """Let layers keep as many channels as they can, up to those of a choice, where no whole layer goes."""
-    graphs = [(graph_of(ground.network, ground.example), ground.network) for ground in parents.each]
+    graphs = [(ground.graph(ground.network), ground.network) for ground in parents.each]
     wanted = {what: share for what, share in goal.shares.items() if what != TIME}
 
     def is_within_reach() -> bool:

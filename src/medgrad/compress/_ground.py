@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +22,9 @@ from ..engine.recipe import Recipe
 from ..engine.run import Run, build_model, network_of, open_run
 from ..engine.teller import Teller
 from ..errors import SettingError
+from ._group import Graph
 from .cost import Cost, cost_of, in_turns, milliseconds
+from .graph import graph_of
 
 ROUNDS = 15
 """An answer is timed so many times."""
@@ -72,6 +75,15 @@ class Ground:
     def shown(self) -> Tensor:
         """The example, where and as networks are asked about it."""
         return in_order(self.example.to(self.place.device))
+
+    def graph(self, network: nn.Module) -> Graph:
+        """Give the graph of a network; that of the whole one, which is asked for at every turn, is traced once."""
+        return self.whole_graph if network is self.network else graph_of(network, self.example)
+
+    @cached_property
+    def whole_graph(self) -> Graph:
+        """The graph of the whole network."""
+        return graph_of(self.network, self.example)
 
     def quick(self, network: nn.Module) -> nn.Module:
         """Copy a network, and make it fast as for answering."""

@@ -27,7 +27,6 @@ from ._parents import Child, Parents
 from .channels import What, chosen, cut, importance, leasts, lowest
 from .criteria._criterion import loss_of_part, still
 from .goal import NOISY, TIME, Goal
-from .graph import graph_of
 from .layers import dispensable, merged_widths, without
 
 Cut = tuple[nn.Module, dict[str, list[int]]]
@@ -138,7 +137,7 @@ def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> 
     Where time is aimed at that is what a processor spends, counted: one narrow layer takes less time than two timings
     of the rest differ by.
     """
-    graph = graph_of(network, ground.example)
+    graph = ground.graph(network)
     least = choice.leasts(graph, ground.network)
     what: What = "lanes" if TIME in goal.shares else goal.first  # type: ignore[assignment]
     return lowest(graph, cost=what, least=least, multiple=choice.multiple) * graph.costs[what].whole
@@ -146,7 +145,7 @@ def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> 
 
 def refuse_what_cannot_be(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> None:
     """End with a word, before anything has learned for it, where no network of this kind is as small or as quick."""
-    graph, multiple = graph_of(network, ground.example), choice.multiple
+    graph, multiple = ground.graph(network), choice.multiple
     least, alike = choice.leasts(graph, ground.network), torch.ones(len(graph.groups))
     for what, share in counted(ground, graph, goal.shares).items():
         chosen(graph, alike, {what: share}, least=least, multiple=multiple)
@@ -185,7 +184,7 @@ def shrink(
 
 def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
-    graph, multiple = graph_of(network, ground.example), choice.multiple
+    graph, multiple = ground.graph(network), choice.multiple
     least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, shares)
     if TIME not in shares and all(share == 1 for share in wanted.values()):
         return network, {}
