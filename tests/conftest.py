@@ -1,5 +1,6 @@
 """What every test may ask for, and what the suite cost in CPU-seconds."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def cpu_seconds():
 
 def pytest_configure(config):
     config.stash[COST] = {PROCESSES: 0.0}
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what was imported: it would be walked through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

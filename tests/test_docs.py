@@ -7,7 +7,6 @@ import pkgutil
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -70,7 +69,8 @@ def ground(tmp_path_factory):
 def small(monkeypatch):
     """Plans as they are, but for small networks and a few steps: what is shown is what runs."""
     from medgrad.compress import prune
-    from medgrad.engine import fit, race
+    from medgrad.engine import find_rate, fit, race
+    from medgrad.engine import plan as planning
 
     plan, ladder = fit.plan, prune.Ladder
 
@@ -78,10 +78,12 @@ def small(monkeypatch):
         recipe = plan(*words, **settings)
         model = dict(recipe.model)
         model["channels"] = tuple(4 * 2**level for level in range(len(model["channels"])))
-        return replace(recipe, model=model).with_training(steps=4, validations=2, batch=2)
+        return replace(recipe, model=model).with_training(steps=4, validations=1, batch=2)
 
     monkeypatch.setattr(fit, "plan", tiny)
     monkeypatch.setattr(race, "plan", tiny)
+    monkeypatch.setattr(planning, "plan", tiny)
+    monkeypatch.setitem(find_rate.find_rate.__kwdefaults__, "steps", 12)
     monkeypatch.setattr(prune, "Ladder", lambda minutes, _, **settings: ladder(minutes, 6, **settings))
     monkeypatch.setattr(prune, "CONTROLS", ("narrow",))
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
@@ -189,9 +191,9 @@ def test_the_example_judges_masks_of_another_model(ground, capsys, tmp_path):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
-    command = [sys.executable, str(ROOT / "docs" / "make_reference.py"), str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
+        patch.setattr(sys, "argv", ["make_reference.py", str(folder)])
+        runpy.run_path(str(ROOT / "docs" / "make_reference.py"), run_name="__main__")
     return folder
 
 

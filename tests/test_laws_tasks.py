@@ -21,15 +21,21 @@ from medgrad.tasks._task import Task, finest, stack
 
 CPU = Place("cpu", torch.float32)
 DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).gives]
+SLOW = {("two_stage", 3), ("retina", 3), ("yolo", 2)}
+"""Each detector, and both numbers of axes, in little time; the slow tests look at all."""
 KINDS = [
-    (kind, dims, reader)
+    pytest.param(
+        (kind, dims, reader),
+        id=f"{kind}-{dims}D{'-' * bool(reader)}{reader}",
+        marks=[pytest.mark.slow] if (reader, dims) in SLOW else [],
+    )
     for kind in registry.names("tasks")
     for dims in (2, 3)
     for reader in (DETECTORS if registry.find("tasks", kind)().outputs.shape == "pyramid" else [""])
 ]
 
 
-@pytest.fixture(params=KINDS, ids=lambda p: f"{p[0]}-{p[1]}D{'-' * bool(p[2])}{p[2]}")
+@pytest.fixture(params=KINDS)
 def task(request):
     kind, dims, reader = request.param
     return registry.find("tasks", kind)(dims=dims).answered_by(reader)

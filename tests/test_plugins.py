@@ -18,6 +18,11 @@ ROOT = HERE.parent
 PAGE = ROOT / "docs" / "why" / "one-file.md"
 BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
+LAWS = [
+    f.name for f in sorted(HERE.glob("test_laws_*.py")) if re.search(r'"(tasks|descent\.optimisers)"', f.read_text())
+]
+"""The laws that are held over the listing of a room to which the page adds."""
+
 JOURNEY = """
 import contextlib, io, json, sys
 import medgrad
@@ -55,8 +60,8 @@ def house(tmp_path_factory):
     source = folder / "src" / "medgrad"
     shutil.copytree(ROOT / "src" / "medgrad", source, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
-    for test in [*HERE.glob("test_laws_*.py"), HERE / "test_floors.py", HERE / "tiny_set.py", HERE / "conftest.py"]:
-        shutil.copy(test, folder / "tests")
+    for name in (*LAWS, "test_floors.py", "tiny_set.py", "conftest.py"):
+        shutil.copy(HERE / name, folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
     for name, text in files_of_the_page().items():
         (source / name if name.endswith(".py") else folder / name).write_text(text)

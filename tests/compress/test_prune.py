@@ -16,15 +16,18 @@ from medgrad.errors import LayoutError, SettingError
 def parent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prune")
     data = make_folder(folder / "data")
-    (folder / "wide.toml").write_text((data / "recipe.toml").read_text().replace("[4, 8]", "[8, 16]"))
-    fit(str(data), out=folder / "run", steps=40, recipe=folder / "wide.toml")
+    recipe = (
+        (data / "recipe.toml").read_text().replace("[4, 8]", "[8, 16]").replace("validations = 6", "validations = 2")
+    )
+    (folder / "wide.toml").write_text(recipe)
+    fit(str(data), out=folder / "run", steps=24, recipe=folder / "wide.toml")
     return folder
 
 
 @pytest.fixture(scope="module")
 def pruned(parent):
     out = parent / "small"
-    said = prune(parent / "run", out=out, target="flops=0.3", steps=96, least=2, reach=True)
+    said = prune(parent / "run", out=out, target="flops=0.3", steps=32, least=2, reach=True)
     return out, said
 
 
@@ -60,7 +63,7 @@ def test_the_controls_cost_no_more_and_no_less(pruned):
     for control in told["controls"]:
         assert 0.4 * best["flops"] <= control["flops"] <= 1.05 * best["flops"]
     ways = [sum(r["steps"] for r in told["rungs"]), told["controls"][-1]["steps"]]
-    assert ways == [24, 24]
+    assert ways == [8, 8]
 
 
 def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned):
@@ -80,12 +83,12 @@ def test_a_bad_rung_ends_the_search_with_a_word(parent):
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
-    fit(str(parent / "data"), out=parent / "folds", folds=2, steps=12, recipe=parent / "wide.toml")
+    fit(str(parent / "data"), out=parent / "folds", folds=2, steps=4, recipe=parent / "wide.toml")
     out = parent / "small_folds"
-    said = prune(parent / "folds", out=out, target="flops=0.5", steps=8, least=2, controls=False, reach=True)
+    said = prune(parent / "folds", out=out, target="flops=0.5", steps=4, least=2, controls=False, reach=True)
     told, before = (json.loads((out / f).read_text()) for f in ("pruned.json", "cohort.json"))
     assert said["verdict"]["n"] == len(before["cases"]) == 8
-    assert [r["steps"] for r in told["rungs"]] == [8]
+    assert [r["steps"] for r in told["rungs"]] == [4]
     assert {name.split("/")[0] for name in told["widths"]} == {"fold-0", "fold-1"}
     assert before["cases"] == json.loads((parent / "folds" / "cohort.json").read_text())["cases"]
     assert len(open_run(out).models) == 2

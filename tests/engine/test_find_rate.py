@@ -9,7 +9,7 @@ from medgrad.report.rate import rate_curve
 
 def test_a_plan_takes_the_rate_that_was_found(tmp_path):
     data = make_pictures(tmp_path / "data")
-    found = done("plan", data, "-o", tmp_path / "plan.toml", "--find-rate")
+    found = done("plan", data, "-o", tmp_path / "plan.toml", "--find-rate", "--model", "cnn")
     recipe = tomllib.loads((tmp_path / "plan.toml").read_text())
     assert recipe["optimiser"]["rate"] == found["rate"]
     assert 1e-6 < found["rate"] < 1

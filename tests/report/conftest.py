@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -215,15 +216,21 @@ def write_classification(folder, seed=0, patients=118):
     return folder
 
 
-@pytest.fixture
-def segmentation_run(tmp_path):
-    folder = tmp_path / "first"
-    folder.mkdir()
-    return write_segmentation(folder)
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """Both runs, written once; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("written")
+    for name, write in (("first", write_segmentation), ("busi", write_classification)):
+        (folder / name).mkdir()
+        write(folder / name)
+    return folder
 
 
 @pytest.fixture
-def classification_run(tmp_path):
-    folder = tmp_path / "busi"
-    folder.mkdir()
-    return write_classification(folder)
+def segmentation_run(written, tmp_path):
+    return shutil.copytree(written / "first", tmp_path / "first")
+
+
+@pytest.fixture
+def classification_run(written, tmp_path):
+    return shutil.copytree(written / "busi", tmp_path / "busi")
