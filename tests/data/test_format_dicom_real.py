@@ -122,12 +122,12 @@ from medgrad.data.formats import read, read_labels
 from medgrad.errors import FormatError
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 for path in sys.stdin.read().splitlines():
-    start = time.monotonic()
+    start = time.process_time()
     try:
         read(path)
     except FormatError as told:
         assert path in str(told) and "\\n" not in str(told), told
-    assert time.monotonic() - start < 5, path
+    assert time.process_time() - start < 5, path
 (most,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(int(most) // 1024)  # ru_maxrss would count what the starting process held
 """

