@@ -4,7 +4,7 @@ BIN := .venv/bin
 TESTS ?=
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
-.PHONY: install demo test coverage test-all bench docs check clean
+.PHONY: install demo test coverage test-all bench docs check wheel clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -38,6 +38,13 @@ check: install
 	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
+
+# Built from what lies here now: an old build folder would lend it files that are gone.
+wheel: install
+	rm -rf build src/*.egg-info/SOURCES.txt
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build
 
 clean:
 	rm -rf .venv build dist demo
