@@ -89,3 +89,12 @@ def test_the_order_of_memory_stays():
 @pytest.mark.parametrize("voxels", [1, 7, 1024, 89_600, 89_601])
 def test_what_is_taken_together_divides_the_voxels(voxels):
     assert voxels % folding(3, voxels) == 0
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_can_be_traced_with_shapes_that_are_tensors():
+    """As a MONAI bundle is written."""
+    norm, x = InstanceNorm(4).eval(), torch.randn(1, 4, 6, 5)
+    with torch.inference_mode():
+        traced = torch.jit.trace(norm, (x,), check_trace=False)
+        torch.testing.assert_close(traced(x), F.instance_norm(x))

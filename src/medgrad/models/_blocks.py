@@ -92,7 +92,7 @@ def is_worth_folding(x: Tensor) -> bool:
     Only while answering: the statistics have no backward pass.
     """
     channels, voxels = x.shape[1], prod(x.shape[2:])
-    if 2 * channels > WIDE or channels * voxels < MANY[channels % EVEN == 0]:
+    if 2 * channels > WIDE or channels * voxels < MANY[bool(channels % EVEN == 0)]:
         return False
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return False
