@@ -6,7 +6,7 @@ import os
 import sys
 
 from ._codec_process import serve
-from ._dicom_pixels import decoded_here
+from ._dicom_unpack import unpacked
 
 
 def without_core_dumps() -> None:
@@ -22,4 +22,4 @@ if __name__ == "__main__":
     without_core_dumps()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    serve(decoded_here, sys.stdin.buffer, answers)
+    serve(unpacked, sys.stdin.buffer, answers)

@@ -10,7 +10,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,34 +26,70 @@ from ...errors import FormatError
 from ._damage import in_one_line
 
 LONGEST_S, LONGEST_S_PER_MB = 10.0, 5.0
+WATCHED_EVERY_S = 1.0
 COMPLAINTS = "Corrupt JPEG data", "premature end", "bad Huffman code"
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The packed pixels of a file, and what a decoder must know of it besides."""
+
+    path: Path
+    options: Mapping[str, Any]
+    data: bytes
+
+
+Unpacked = NDArray[Any] | FormatError
+
+
 class Helper:
-    """A process that decodes one file at a time for this process, started when it is first needed."""
+    """A process that decodes for this process, started when it is first needed."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
+        self.deadline = math.inf
 
-    def ask(self, path: Path) -> NDArray[Any]:
-        """Have a file decoded, or raise if the process dies or takes too long over it."""
+    def ask(self, batch: Sequence[Packed]) -> list[Unpacked]:
+        """Have files decoded; for one at which the process dies, or over which it takes too long, give why."""
         with self.lock:
-            process = self.process = self.process if self.process and self.process.poll() is None else started()
-            seconds = LONGEST_S + LONGEST_S_PER_MB * path.stat().st_size / 1e6
-            timer = threading.Timer(seconds, process.kill)
-            timer.start()
-            try:
-                return exchanged(process, path)
-            except FormatError:
-                raise
-            except (OSError, EOFError, ValueError) as reason:
-                self.close()
-                raise FormatError(
-                    f"{str(path)!r} makes its decoder break down. Its packed pixels are damaged: copy it again."
-                ) from reason
-            finally:
-                timer.cancel()
+            found: list[Unpacked] = []
+            while len(found) < len(batch):
+                try:
+                    self.answered(batch[len(found) :], found)
+                except (OSError, EOFError, ValueError):
+                    self.close()
+                    broken = FormatError(
+                        f"{str(batch[len(found)].path)!r} makes its decoder break down. Its packed pixels are damaged: "
+                        "copy it again."
+                    )
+                    found.append(broken)
+                finally:
+                    self.deadline = math.inf
+            return found
+
+    def answered(self, batch: Sequence[Packed], found: list[Unpacked]) -> None:
+        """Send files to the process, and add each answer to those that were found as it comes."""
+        process = self.running()
+        self.deadline = math.inf
+        send(process, batch)
+        for one in batch:
+            self.deadline = time.monotonic() + LONGEST_S + LONGEST_S_PER_MB * len(one.data) / 1e6
+            found.append(received(process))
+
+    def running(self) -> subprocess.Popen[bytes]:
+        """Give the process, a new one if the last has ended."""
+        if self.process is None or self.process.poll() is not None:
+            self.process = started()
+            threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
+        return self.process
+
+    def watch(self, process: subprocess.Popen[bytes]) -> None:
+        """End the process when it takes too long."""
+        while process.poll() is None:
+            if time.monotonic() > self.deadline:
+                process.kill()
+            time.sleep(WATCHED_EVERY_S)
 
     def close(self) -> None:
         """End the process."""
@@ -58,13 +99,62 @@ class Helper:
             self.process = None
 
 
-HELPERS: dict[int, Helper] = {}
+HELPERS: dict[tuple[int, int], Helper] = {}
+LARGE = 2**25
+"""Series of so many bytes of pixels are worth a second helper, which takes a while to start."""
+AT_ONCE = 2**23
+"""Files are sent together up to so many bytes of pixels."""
 
 
-def decoded_apart(path: Path) -> NDArray[Any]:
-    """Decode the pixels of a file in the helper of this process; a forked process has one of its own."""
-    helper = HELPERS.setdefault(os.getpid(), Helper())
-    return helper.ask(path.absolute())
+def decoded_apart(every: Iterable[Packed], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
+    """Decode packed pixels in helpers of this process, and yield them in order; ``sizes`` are those unpacked.
+
+    A forked process has helpers of its own.
+    """
+    batches, whole = batched(every, sizes)
+    if whole < LARGE or len(batches) < 2 or processors() < 2:
+        for batch in batches:
+            yield from checked(helper(0).ask(batch))
+        return
+    with ThreadPoolExecutor(2) as pool:
+        coming: deque[Future[list[Unpacked]]] = deque()
+        for number, batch in enumerate(batches):
+            coming.append(pool.submit(helper(number % 2).ask, batch))
+            if len(coming) > 2:
+                yield from checked(coming.popleft().result())
+        while coming:
+            yield from checked(coming.popleft().result())
+
+
+def batched(every: Iterable[Packed], sizes: Iterable[int]) -> tuple[list[list[Packed]], int]:
+    """Lay files together up to some size, and give the size of all."""
+    batches: list[list[Packed]] = []
+    whole = room = 0
+    for one, size in zip(every, sizes, strict=True):
+        if size > room:
+            batches.append([])
+            room = AT_ONCE
+        batches[-1].append(one)
+        room, whole = room - size, whole + size
+    return batches, whole
+
+
+def checked(found: Sequence[Unpacked]) -> Iterator[NDArray[Any]]:
+    """Yield what was decoded, and raise at the first file that could not be."""
+    for one in found:
+        if isinstance(one, FormatError):
+            raise one
+        yield one
+
+
+def helper(number: int) -> Helper:
+    """Give one of the helpers of this process."""
+    return HELPERS.setdefault((os.getpid(), number), Helper())
+
+
+def processors() -> int:
+    """Give how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def started() -> subprocess.Popen[bytes]:
@@ -87,18 +177,26 @@ def ended(process: subprocess.Popen[bytes], owner: int) -> None:
         process.communicate()
 
 
-def exchanged(process: subprocess.Popen[bytes], path: Path) -> NDArray[Any]:
-    """Send a path and receive an array."""
-    if process.stdin is None or process.stdout is None:
-        raise EOFError
-    process.stdin.write(json.dumps(os.fsdecode(path)).encode() + b"\n")
+def send(process: subprocess.Popen[bytes], batch: Sequence[Packed]) -> None:
+    """Send packed pixels."""
+    assert process.stdin is not None
+    question = [
+        {"path": str(one.path.absolute()), "options": dict(one.options), "bytes": len(one.data)} for one in batch
+    ]
+    process.stdin.write(json.dumps(question).encode() + b"\n")
+    process.stdin.writelines(one.data for one in batch)
     process.stdin.flush()
+
+
+def received(process: subprocess.Popen[bytes]) -> Unpacked:
+    """Receive an array, or why there is none."""
+    assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         raise EOFError
     answer = json.loads(line)
     if "error" in answer:
-        raise FormatError(answer["error"])
+        return FormatError(answer["error"])
     kind = np.dtype(answer["dtype"])
     raw = bytearray(math.prod(answer["shape"]) * kind.itemsize)
     view = memoryview(raw)
@@ -110,30 +208,42 @@ def exchanged(process: subprocess.Popen[bytes], path: Path) -> NDArray[Any]:
     return np.frombuffer(raw, kind).reshape(answer["shape"])
 
 
-def serve(decode: Callable[[Path], NDArray[Any]], questions: IO[bytes], answers: IO[bytes]) -> None:
-    """Decode one file after the other, until there are no more questions.
+def serve(
+    decode: Callable[[Path, dict[str, Any], bytes], NDArray[Any]], questions: IO[bytes], answers: IO[bytes]
+) -> None:
+    """Decode the pixels of one file after the other, until there are no more questions.
 
     What the C libraries print is read, since some of them fill damaged parts with greys and only print that they did.
     """
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         for line in questions:
-            path = Path(json.loads(line))
+            batch = json.loads(line)
+            data = [questions.read(one["bytes"]) for one in batch]  # all of them before the first answer
+            for one, pixels in zip(batch, data, strict=True):
+                answer(partial(decode, Path(one["path"]), one["options"], pixels), Path(one["path"]), said, answers)
+
+
+def answer(decode: Callable[[], NDArray[Any]], path: Path, said: IO[bytes], answers: IO[bytes]) -> None:
+    """Decode the pixels of a file and write them, or why they cannot be decoded."""
+    try:
+        array = np.ascontiguousarray(decode())
+        said.seek(0)
+        words = said.read(100_000).decode("utf-8", "replace")
+        if words:
             said.seek(0)
             said.truncate()
-            try:
-                array = np.ascontiguousarray(decode(path))
-                said.seek(0)
-                words = said.read(100_000).decode("utf-8", "replace")
-                if complaint := next((w for w in words.splitlines() if any(c in w for c in COMPLAINTS)), None):
-                    raise FormatError(f"{str(path)!r} has damaged packed pixels ({complaint[:80]}). Copy it again.")
-            except BaseException as reason:  # some decoders raise what is no Exception
-                answers.write(json.dumps({"error": told_of(path, reason)}).encode() + b"\n")
-            else:
-                head = {"dtype": array.dtype.str, "shape": array.shape}
-                answers.write(json.dumps(head).encode() + b"\n")
-                answers.write(array.reshape(-1).view(np.uint8).data)
-            answers.flush()
+        if complaint := next((w for w in words.splitlines() if any(c in w for c in COMPLAINTS)), None):
+            raise FormatError(f"{str(path)!r} has damaged packed pixels ({complaint[:80]}). Copy it again.")
+    except BaseException as reason:  # some decoders raise what is no Exception
+        said.seek(0)
+        said.truncate()
+        answers.write(json.dumps({"error": told_of(path, reason)}).encode() + b"\n")
+    else:
+        head = {"dtype": array.dtype.str, "shape": array.shape}
+        answers.write(json.dumps(head).encode() + b"\n")
+        answers.write(array.reshape(-1).view(np.uint8).data)
+    answers.flush()
 
 
 def told_of(path: Path, reason: BaseException) -> str:

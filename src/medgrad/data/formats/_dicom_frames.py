@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,12 @@ def turn_of(head: Dataset, groups: Groups) -> Vector:
     if not found:
         detector = first_item(head, "DetectorInformationSequence")
         found = numbers(detector, "ImageOrientationPatient", 6) if detector is not None else ()
-    if not found:
-        return ()
+    return upright(found) if found else ()
+
+
+@lru_cache(256)
+def upright(found: Vector) -> Vector:
+    """Give two directions made exactly of length 1 and at right angles; raise if they are far from it."""
     along, down = np.reshape(found, (2, 3))
     if min(np.linalg.norm(along), np.linalg.norm(down)) < 0.9 or abs(along @ down) > 0.02:
         raise ValueError(f"ImageOrientationPatient {list(found)} is no pair of directions at right angles")

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
-from ...errors import FormatError
 from ._damage import damage_told
-from ._dicom_file import every_item, has_pixels, is_dicom, number, open_dicom, word
+from ._dicom_head import Head, head_of
 
-ASKED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "ImageType",
-    "Modality",
-    "StudyDate",
-    "SeriesDescription",
-    "PatientID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "FrameOfReferenceUID",
-    "InstanceNumber",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "ReferencedSeriesSequence",
-    "ReferencedFrameOfReferenceSequence",
-)
 PICTURELESS = ("RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC", "FID")
 
 
@@ -69,71 +47,46 @@ def series_in(folder: Path | str) -> list[SeriesInfo]:
         return grouped(Path(folder))
 
 
-def grouped(folder: Path) -> list[SeriesInfo]:
-    """Gather the files of each series."""
-    found: dict[tuple[str, str], list[tuple[Path, Dataset]]] = {}
-    for path in dicom_files(folder):
-        try:
-            head = open_dicom(path, pixels=False, only=ASKED)
-        except FormatError:
-            continue
-        uid = word(head, "SeriesInstanceUID") or str(path)
-        if word(head, "SOPClassUID") != "1.2.840.10008.1.3.10":  # the table of contents of a disc
-            found.setdefault((word(head, "StudyInstanceUID"), uid), []).append((path, head))
+def grouped(folder: Path, ask: Callable[[Path], Head] = head_of) -> list[SeriesInfo]:
+    """Gather the files of each series; ``ask`` tells what a file says of itself."""
+    found: dict[tuple[str, str], list[tuple[Path, Head]]] = {}
+    for path in files_of(folder):
+        head = ask(path)
+        if head.is_dicom and not head.is_broken and head.kind != "1.2.840.10008.1.3.10":  # the contents of a disc
+            found.setdefault((head.study_uid, head.series_uid or str(path)), []).append((path, head))
     every = [gathered(uid, members) for (_, uid), members in found.items()]
     return sorted(every, key=lambda s: (s.patient, s.study_date, s.study_uid, s.modality, s.series_uid))
 
 
-def dicom_files(folder: Path) -> Iterator[Path]:
-    """Give the DICOM files of a folder and of those below it, in the order of their names; or the file itself."""
+def files_of(folder: Path) -> Iterator[Path]:
+    """Give the files of a folder and of those below it, in the order of their names; or the file itself."""
     if folder.is_file():
-        yield from [folder] if is_dicom(folder) else []
+        yield folder
         return
     for here, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
-            path = Path(here, name)
-            if not name.startswith(".") and is_dicom(path):
-                yield path
+            if not name.startswith("."):
+                yield Path(here, name)
 
 
-def gathered(uid: str, members: Sequence[tuple[Path, Dataset]]) -> SeriesInfo:
+def gathered(uid: str, members: Sequence[tuple[Path, Head]]) -> SeriesInfo:
     """Tell what the files of one series have in common."""
     head = members[0][1]
-    modality = word(head, "Modality")
+    for _, one in members:
+        if one.fault is not None:
+            raise one.fault
     return SeriesInfo(
-        patient=word(head, "PatientID"),
-        study_date=word(head, "StudyDate"),
-        study_uid=word(head, "StudyInstanceUID"),
+        patient=head.patient,
+        study_date=head.study_date,
+        study_uid=head.study_uid,
         series_uid=uid,
-        modality=modality,
-        description=word(head, "SeriesDescription"),
+        modality=head.modality,
+        description=head.description,
         files=tuple(path for path, _ in members),
-        n=sum(n_frames(h) for _, h in members),
-        references=tuple(dict.fromkeys(r for _, h in members for r in references_of(h))),
-        is_localizer=all(is_localizer(h) for _, h in members),
-        frame_of_reference=word(head, "FrameOfReferenceUID"),
-        holds_pictures=modality not in PICTURELESS and any(has_pixels(h) for _, h in members),
+        n=sum(h.n_frames for _, h in members),
+        references=tuple(dict.fromkeys(r for _, h in members for r in h.references)),
+        is_localizer=all(h.is_localizer for _, h in members),
+        frame_of_reference=head.frame_of_reference,
+        holds_pictures=head.modality not in PICTURELESS and any(h.has_rows for _, h in members),
     )
-
-
-def n_frames(head: Dataset) -> int:
-    """Give the number of frames that a header promises, at least one."""
-    try:
-        return max(int(number(head, "NumberOfFrames") or 1), 1)
-    except ValueError:
-        return 1
-
-
-def is_localizer(head: Dataset) -> bool:
-    """Tell whether a picture is a scout, which plans a scan and is no part of it."""
-    return "LOCALIZER" in word(head, "ImageType").upper().split("\\")
-
-
-def references_of(head: Dataset) -> list[str]:
-    """Give the series that labels (SEG) or contours (RTSTRUCT) were drawn on."""
-    found = [word(item, "SeriesInstanceUID") for item in every_item(head, "ReferencedSeriesSequence")]
-    for frame in every_item(head, "ReferencedFrameOfReferenceSequence"):
-        for study in every_item(frame, "RTReferencedStudySequence"):
-            found += [word(s, "SeriesInstanceUID") for s in every_item(study, "RTReferencedSeriesSequence")]
-    return [uid for uid in found if uid]

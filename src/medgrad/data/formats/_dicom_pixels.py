@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames, parse_fragments
+from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
 from ...errors import FormatError
-from ._codec_process import decoded_apart
+from ._codec_process import Packed, decoded_apart
 from ._damage import MOST_PIXELS, MOST_TIMES_SMALLER, damage_told
-from ._dicom_file import PIXELS, number, open_dicom, word
+from ._dicom_file import PIXELS, number, open_dicom, tag_of, word
+from ._dicom_native import Shape, is_simple, segments_of, stored, unpacked_runs
 
 GREY, COLOUR = (
     ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
 BITS = (1, 8, 16, 32, 64)
-JPEG_EXTENDED, RLE = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5"
+RLE = "1.2.840.10008.1.2.5"
 ITEM = b"\xfe\xff\x00\xe0"
 FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
 MOST_FRAMES = 20_000
@@ -47,43 +50,56 @@ CODECS = {
 }
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a header says about the pixels."""
-
-    frames: int
-    rows: int
-    columns: int
-    samples: int
-    bits: int
-    bits_stored: int
-    signed: bool
-    photometric: str
-
-    @property
-    def frame_bits(self) -> int:
-        return self.rows * self.columns * self.samples * self.bits
-
-
 def stored_pixels(path: Path | str) -> NDArray[Any]:
     """Give the decoded values as they are stored, before any rescaling: (frames, rows, columns, samples) less ones."""
     path = Path(path)
-    return pixels_of(path, open_dicom(path))
+    found = pixels_of(path, open_dicom(path))
+    return found if found.flags.writeable else found.copy()
 
 
-def pixels_of(path: Path, source: Dataset) -> NDArray[Any]:
-    """Decode the pixels of a file that has been read."""
+def pixels_of(path: Path, source: Dataset, shape: Shape | None = None) -> NDArray[Any]:
+    """Decode the pixels of a file that has been read; ``shape`` is what was found that it promises and has."""
     with damage_told(path, "DICOM pixels"):
-        shape = promised_by(path, source)
-        return decoded(path, source, shape, syntax_of(path, source))
+        shape = shape or promised_by(path, source)
+        return next(every_pixels([(path, source, shape)]))
+
+
+def every_pixels(files: Sequence[tuple[Path, Dataset, Shape]]) -> Iterator[NDArray[Any]]:
+    """Decode the pixels of files whose headers and lengths have been checked, and yield them in order.
+
+    What needs a decoder in C goes to a process of its own, many files at a time.
+    """
+    for is_packed, some in groupby(files, key=lambda f: codec_of(f[0], f[1]) not in ("", "RLE")):
+        group = list(some)
+        if not is_packed:
+            for path, source, shape in group:
+                with damage_told(path, "DICOM pixels"):
+                    array = decoded_here(source, shape, syntax_of(path, source))
+                    yield as_promised(path, array, shape)
+            continue
+        sizes = [shape.frames * shape.frame_bits // 8 for _, _, shape in group]
+        arrays = decoded_apart([packed(*one) for one in group], sizes)
+        for (path, _, shape), array in zip(group, arrays, strict=True):
+            yield as_promised(path, array, shape)
+
+
+def codec_of(path: Path, source: Dataset) -> str:
+    """Give what the pixels of a file are packed by, nothing where they are not."""
+    return CODECS.get(str(syntax_of(path, source)), "")
 
 
 def promised_by(path: Path, source: Dataset) -> Shape:
     """Give what a header says about the pixels, or raise unless the file has just that."""
     shape = shape_of(path, source)
+    check_pixels(path, source, shape)
+    return replace(shape, is_simple=is_simple(source, shape))
+
+
+def check_pixels(path: Path, source: Dataset, shape: Shape) -> None:
+    """Raise unless a file has the pixels that its header promises."""
     syntax = syntax_of(path, source)
-    if "PixelData" not in source:
-        return shape
+    if tag_of("PixelData") not in source:
+        return
     data = source.PixelData
     if not isinstance(data, bytes):
         raise FormatError(f"{str(path)!r} has no bytes of pixel data. Copy it again: it is cut off.")
@@ -91,12 +107,11 @@ def promised_by(path: Path, source: Dataset) -> Shape:
         check_packed(path, data, shape, syntax)
     else:
         check_plain(path, data, shape, source)
-    return shape
 
 
 def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
     """Give what the header says about the pixels, or raise if it cannot be; ``pixels`` says that they were read too."""
-    if pixels and not any(name in source for name in PIXELS):
+    if pixels and not any(tag_of(name) in source for name in PIXELS):
         raise FormatError(
             f"{str(path)!r} holds no pixels ({word(source, 'Modality') or 'no modality'}). Give an image."
         )
@@ -108,7 +123,7 @@ def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
             raise FormatError(f"{str(path)!r} gives {name} as {value}. Copy it again: its header is damaged.")
         return int(value)
 
-    is_float = pixels and "PixelData" not in source
+    is_float = pixels and tag_of("PixelData") not in source
     bits = whole("BitsAllocated", 64 if "DoubleFloatPixelData" in source else 32 if is_float else None)
     stored = whole("BitsStored", bits)
     found = Shape(
@@ -148,9 +163,10 @@ def syntax_of(path: Path, source: Dataset) -> UID:
     meta = getattr(source, "file_meta", None)
     said = meta.get("TransferSyntaxUID") if meta is not None else None
     if said:
-        syntax = UID(str(said).strip())
-        if syntax.is_private or not syntax.is_transfer_syntax:
-            raise FormatError(f"{str(path)!r} names a transfer syntax that is not known: {str(syntax)[:64]!r}.")
+        said = str(said).strip()
+        syntax = syntax_named(said)
+        if syntax is None:
+            raise FormatError(f"{str(path)!r} names a transfer syntax that is not known: {said[:64]!r}.")
         return syntax
     if meta is None:
         source.file_meta = meta = pydicom.dataset.FileMetaDataset()
@@ -158,6 +174,13 @@ def syntax_of(path: Path, source: Dataset) -> UID:
     plain = {(True, True): UID("1.2.840.10008.1.2"), (False, True): UID("1.2.840.10008.1.2.1")}
     meta.TransferSyntaxUID = plain.get((bool(implicit), bool(little)), UID("1.2.840.10008.1.2.2"))
     return UID(meta.TransferSyntaxUID)
+
+
+@cache
+def syntax_named(said: str) -> UID | None:
+    """Give a transfer syntax of the standard, None for another."""
+    found = UID(said)
+    return None if found.is_private or not found.is_transfer_syntax else found
 
 
 def check_plain(path: Path, data: bytes, shape: Shape, source: Dataset) -> None:
@@ -219,6 +242,8 @@ def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> N
 
 def check_runs(path: Path, i: int, frame: bytes, shape: Shape) -> None:
     """Raise unless each of the runs of an RLE frame unpacks to one byte for every pixel."""
+    if segments_of(frame, shape) is not None:
+        return
     n = int.from_bytes(frame[:4], "little")
     starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(4, 4 + 4 * min(n, 15), 4)]
     lengths = [unpacked_length(frame[a:b]) for a, b in pairwise([*starts, len(frame)])]
@@ -275,10 +300,21 @@ def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
     return "of no known kind", 0, 0, 0, 0
 
 
-def decoded(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
-    """Decode the pixels, and raise if what comes is not what was promised."""
-    codec = CODECS.get(str(syntax), "RLE")
-    array = decoded_apart(path) if codec != "RLE" else plain_pixels(path, source, shape, syntax)
+def decoded_here(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+    """Decode pixels for which no decoder in C is needed."""
+    array = unpacked_runs(source, shape) if syntax == RLE else stored(source, shape, syntax)
+    return plain_pixels(source, shape, syntax) if array is None else array
+
+
+def packed(path: Path, source: Dataset, shape: Shape) -> Packed:
+    """Give what a decoder is sent of a file."""
+    with damage_told(path, "DICOM pixels"):
+        options = {**options_of(source, shape), "transfer_syntax": str(syntax_of(path, source))}
+        return Packed(path, options, source.PixelData)
+
+
+def as_promised(path: Path, array: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """Give pixels, or raise if they are not what was promised."""
     wanted = (
         [n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns] + [n for n in (shape.samples,) if n > 1]
     )
@@ -287,33 +323,30 @@ def decoded(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[A
     return array
 
 
-def decoded_here(path: Path) -> NDArray[Any]:
-    """Decode a file whose header has been checked, in this process."""
-    source = open_dicom(path)
-    with damage_told(path, "DICOM pixels"):
-        return plain_pixels(path, source, shape_of(path, source), syntax_of(path, source))
+def options_of(source: Dataset, shape: Shape) -> dict[str, Any]:
+    """Give what a decoder must know of a file besides its packed pixels, as plain values."""
+    if shape.is_simple and tag_of("ExtendedOffsetTable") not in source:
+        return {
+            "samples_per_pixel": 1, "photometric_interpretation": shape.photometric, "rows": shape.rows,
+            "columns": shape.columns, "bits_allocated": shape.bits, "bits_stored": shape.bits_stored,
+            "pixel_representation": int(shape.signed), "number_of_frames": shape.frames,
+        }  # fmt: skip
+    if source.get("NumberOfFrames") is not None and shape.frames == 1:
+        source.NumberOfFrames = 1
+    found = as_pixel_options(source)
+    found = {name: value if isinstance(value, int | float) else str(value) for name, value in found.items()
+             if value is not None and name != "extended_offsets"}  # fmt: skip
+    if "ExtendedOffsetTable" in source:
+        tables = source.ExtendedOffsetTable, source.ExtendedOffsetTableLengths
+        found["extended_offsets"] = [t.hex() for t in tables]
+    return found
 
 
-def plain_pixels(path: Path, source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
-    """Decode the pixels with whichever decoder is right for them."""
+def plain_pixels(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+    """Decode pixels that are not packed, or are as runs, as pydicom does."""
     if source.get("NumberOfFrames") is not None and shape.frames == 1:
         source.NumberOfFrames = 1
     if syntax == RLE:  # the faster decoder panics at damaged data
         source.pixel_array_options(decoding_plugin="pydicom")
-    if syntax == JPEG_EXTENDED and shape.bits_stored > 8:
-        return by_gdcm(path, shape)
     array: NDArray[Any] = source.pixel_array
     return array
-
-
-def by_gdcm(path: Path, shape: Shape) -> NDArray[Any]:
-    """Decode JPEG of 12 bits, which pydicom asks none of its decoders to do."""
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if shape.bits != 16 or not reader.Read():
-        raise FormatError(f"{str(path)!r} cannot be unpacked as JPEG of {shape.bits_stored} bits. Ask for it unpacked.")
-    raw = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
-    array: NDArray[Any] = np.frombuffer(raw, np.int16 if shape.signed else np.uint16)
-    return array.reshape([n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns])

@@ -13,9 +13,10 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut
 
 from ._dicom_file import every_item, first_item, number, word
 from ._dicom_frames import Frame
-from ._dicom_pixels import Shape
+from ._dicom_native import Shape
 
 CALIBRATED = ("CT", "PT", "RTDOSE")
+FEW = 2**14  # times 16 bits it fits into 32
 LONGEST_WAIT = timedelta(hours=24)
 
 
@@ -72,6 +73,13 @@ def rescaled(values: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray
     """Apply a frame's slope and intercept."""
     if frame.slope == 1.0 and frame.intercept == 0.0:
         return values.astype(kind, copy=False)
+    if kind.kind == "i" and values.dtype.kind in "ui":
+        small = values.dtype.itemsize <= 2 and abs(frame.slope) < FEW and abs(frame.intercept) < FEW
+        if small and float(frame.slope).is_integer() and float(frame.intercept).is_integer():
+            whole = values.astype(np.int32)  # exact, as floating-point numbers would be
+            whole *= np.int32(frame.slope)
+            whole += np.int32(frame.intercept)
+            return whole.astype(kind)
     return (values * np.float64(frame.slope) + np.float64(frame.intercept)).astype(kind)
 
 

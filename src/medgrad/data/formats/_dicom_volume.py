@@ -36,7 +36,8 @@ def stacked(frames: Sequence[Frame], name: str, same_pixels: Same) -> Stack:
     """Order the frames along their normal and find the affine from (column, row, slice) to world RAS."""
     told: list[str] = []
     check_alike(frames, name)
-    heights = np.array([f.position @ frames[0].normal for f in frames])
+    normal = frames[0].normal
+    heights = np.array([f.position @ normal for f in frames])
     volumes = parted(frames, heights, name, same_pixels, told)
     first = volumes[0]
     step, places = stepped(first, name, told)
@@ -50,6 +51,8 @@ def check_alike(frames: Sequence[Frame], name: str) -> None:
     for frame in frames:
         if frame.shape != first.shape:
             difference = f"{first.shape} and {frame.shape} pixels"
+        elif frame.orientation == first.orientation and frame.spacing == first.spacing:
+            continue
         elif not np.allclose(frame.orientation, first.orientation, atol=2e-3):
             difference = "different orientations"
         elif not np.allclose(frame.spacing, first.spacing, rtol=2e-3):

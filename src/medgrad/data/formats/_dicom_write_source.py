@@ -16,6 +16,7 @@ from ..grid import Grid
 from ..source import Source
 from ._dicom_file import word
 from ._dicom_frames import Frame
+from ._dicom_open import opened_all
 from ._dicom_plane import Plane
 from ._dicom_volume import placing
 from ._dicom_write import uid_of
@@ -54,8 +55,6 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
 
     A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
     """
-    from .dicom import opened_all
-
     if grid.dims != 3:
         raise FormatError(
             f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "

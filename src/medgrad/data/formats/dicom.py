@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,12 @@ from ...errors import FormatError
 from ..grid import Grid, as_rows
 from ..types import Image
 from ._damage import damage_told, native
-from ._dicom_file import LOOKED_AT, kind_of, number, open_dicom, word
-from ._dicom_frames import Frame, frames_of
-from ._dicom_index import SeriesInfo, is_localizer, series_in
-from ._dicom_pixels import Shape, pixels_of, promised_by, shape_of
+from ._dicom_file import number, word
+from ._dicom_frames import Frame
+from ._dicom_head import LOOKED_AT, kind_of
+from ._dicom_index import series_in
+from ._dicom_open import Opened, offered, opened_all
+from ._dicom_pixels import every_pixels
 from ._dicom_values import kind_of_values, prepared, rescaled, tell, uptake_factor
 from ._dicom_volume import Stack, stacked
 from ._format import Extent, Format
@@ -48,16 +49,6 @@ TAGS = {
 MEASURES = {"weight_kg": "PatientWeight", "height_m": "PatientSize", "field_strength_t": "MagneticFieldStrength"}
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A file that has been read but not decoded: its header, what it promises, and its pictures."""
-
-    path: Path
-    source: Dataset
-    shape: Shape
-    frames: tuple[Frame, ...]
-
-
 def claims(path: Path) -> bool:
     """Tell whether a file is a DICOM image, or whether one lies among the first files of a folder."""
     if path.is_file():
@@ -80,15 +71,7 @@ def first_files(folder: Path) -> Iterator[Path]:
 def items(path: Path) -> list[str]:
     """List the series that hold pictures, scouts left out; one empty name for a single file."""
     with damage_told(path, "DICOM"):
-        return [""] if path.is_file() else [s.series_uid for s in offered(path)[0]]
-
-
-def offered(folder: Path) -> tuple[list[SeriesInfo], list[str]]:
-    """Give the series of a folder that can be read as images, and what was left out."""
-    every = [s for s in series_in(folder) if s.holds_pictures and s.modality != "SEG"]
-    kept = [s for s in every if not s.is_localizer] or every
-    told = [f"The scout {s} was left out." for s in every if s not in kept]
-    return kept, told
+        return [""] if path.is_file() else [s.series_uid for s in offered(series_in(path))[0]]
 
 
 def read(path: Path, item: str = "") -> Image:
@@ -109,59 +92,18 @@ def read_series(path: Path, uid: str, frame: str) -> Image:
     return flat(heads, name, frame, told)
 
 
-def opened_all(path: Path, uid: str, told: list[str], *, pixels: bool = True) -> tuple[list[Opened], str]:
-    """Read the headers of a file, or of one series of a folder, scouts left out; and name it."""
-    if path.is_file():
-        files, name = [path], repr(str(path))
-    else:
-        series = chosen(path, uid, told)
-        files, name = list(series.files), f"Series {series.series_uid} in {str(path)!r}"
-    return without_scouts([opened(p, pixels=pixels) for p in files], told), name
-
-
-def chosen(folder: Path, uid: str, told: list[str]) -> SeriesInfo:
-    """Give the series that is asked for, or the only one."""
-    every, left_out = offered(folder)
-    told += left_out
-    if uid:
-        every = [s for s in series_in(folder) if s.series_uid == uid]
-    if not every:
-        raise FormatError(
-            f"{str(folder)!r} holds no DICOM series{f' {uid!r}' if uid else ' of images'}. Check the path."
-        )
-    if len(every) > 1:
-        listed = "; ".join(str(s) for s in every[:8]) + ("; ..." if len(every) > 8 else "")
-        raise FormatError(f"{str(folder)!r} holds {len(every)} series. Name one of them by its UID: {listed}.")
-    return every[0]
-
-
-def opened(path: Path, *, pixels: bool = True) -> Opened:
-    """Read a file's header, and its pixels if so asked, and find its pictures."""
-    source = open_dicom(path, pixels=pixels)
-    with damage_told(path, "DICOM"):
-        if "MOSAIC" in word(source, "ImageType").upper():
-            raise FormatError(
-                f"{str(path)!r} is a mosaic of many slices in one picture. Turn it into NIfTI with dcm2niix."
-            )
-        shape = promised_by(path, source) if pixels else shape_of(path, source, pixels=False)
-        return Opened(path, source, shape, tuple(frames_of(path, source, shape.frames)))
-
-
-def without_scouts(heads: list[Opened], told: list[str]) -> list[Opened]:
-    """Leave the scouts of a series out if there are other pictures."""
-    kept = [h for h in heads if not is_localizer(h.source)]
-    if not kept or len(kept) == len(heads):
-        return heads
-    told.append(f"{len(heads) - len(kept)} scout pictures were left out.")
-    return kept
-
-
 def values_of(head: Opened, told: list[str]) -> NDArray[Any]:
     """Decode a file as (frames, rows, columns) or (frames, rows, columns, colours), not rescaled yet."""
-    array = native(pixels_of(head.path, head.source))
-    with damage_told(head.path, "DICOM"):
-        array = prepared(head.source, array, head.shape, told)
-    return array if head.shape.frames > 1 else array[None]
+    return next(every_values([head], told))
+
+
+def every_values(heads: Sequence[Opened], told: list[str]) -> Iterator[NDArray[Any]]:
+    """Decode files, each as ``values_of`` gives it."""
+    decoded = every_pixels([(h.path, h.source, h.shape) for h in heads])
+    for head, stored in zip(heads, decoded, strict=True):
+        with damage_told(head.path, "DICOM"):
+            array = prepared(head.source, native(stored), head.shape, told)
+        yield array if head.shape.frames > 1 else array[None]
 
 
 def volume(heads: Sequence[Opened], name: str, told: list[str]) -> Image:
@@ -191,8 +133,8 @@ def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArra
     at = {(f.path, f.number): (v, s) for v, slices in enumerate(stack.volumes) for s, f in enumerate(slices) if f}
     used = [f for slices in stack.volumes for f in slices if f]
     array: NDArray[Any] | None = None
-    for path in dict.fromkeys(f.path for f in used):
-        values = values_of(of_path[path], told)
+    paths = list(dict.fromkeys(f.path for f in used))
+    for path, values in zip(paths, every_values([of_path[p] for p in paths], told), strict=True):
         if array is None:
             kind = kind_of_values([h.shape for h in of_path.values()], used, values.dtype)
             colours = values.shape[3:] or (1,)

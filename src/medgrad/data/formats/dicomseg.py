@@ -17,9 +17,11 @@ from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
 from ._dicom_each import SEGMENT, Said, said_of_each
-from ._dicom_file import every_item, first_item, number, open_dicom, the_only, word
+from ._dicom_file import every_item, first_item, number, open_dicom, word
 from ._dicom_frames import Frame, frame_of, frames_of, place_of
-from ._dicom_pixels import Shape, pixels_of, promised_by, syntax_of
+from ._dicom_head import the_only
+from ._dicom_native import Shape
+from ._dicom_pixels import pixels_of, promised_by, syntax_of
 from ._dicom_plane import Plane
 from ._dicom_volume import affine_of, placing
 from ._format import Format

@@ -12,7 +12,8 @@ from ...errors import FormatError
 from ..grid import Grid
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
-from ._dicom_file import every_item, number, open_dicom, the_only, word
+from ._dicom_file import every_item, number, open_dicom, word
+from ._dicom_head import the_only
 from ._format import Format
 from .dicomseg import chosen
 

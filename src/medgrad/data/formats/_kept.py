@@ -1,0 +1,59 @@
+"""What was found out about files, kept as long as they stay as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Stamp = tuple[int, int]
+MOST = 1_000_000
+SETTLED_NS = 2_000_000_000
+"""A file that was changed less long ago may change again without a sign: clocks of file systems tick slowly."""
+
+
+def stamp_of(path: Path | str) -> Stamp | None:
+    """Give the size and the time of the last change (ns) of a file; None where it is gone or no file."""
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
+
+
+def key_of(path: Path | str) -> str:
+    """Give the whole name of a file."""
+    name = str(path)
+    return name if name.startswith("/") else str(Path(path).absolute())
+
+
+class Kept(Generic[T]):
+    """One finding a file, forgotten when the file's size or time changes."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[Stamp, T]] = {}
+
+    def ask(self, path: Path, find: Callable[[Path], T]) -> T:
+        """Give what is known of a file, or find it out."""
+        known = self.get(path)
+        if known is not None:
+            return known[0]
+        before = stamp_of(path)
+        found = find(path)
+        self.put(path, before, found)
+        return found
+
+    def get(self, path: Path) -> tuple[T] | None:
+        """Give what is known of a file, None where nothing is."""
+        known = self.found.get(key_of(path))
+        return (known[1],) if known is not None and known[0] == stamp_of(path) else None
+
+    def put(self, path: Path, before: Stamp | None, found: T) -> None:
+        """Keep what was found in a file that had a stamp before it was read."""
+        if before is None or before[1] > time.time_ns() - SETTLED_NS:
+            return
+        if len(self.found) >= MOST:
+            self.found.clear()
+        self.found[key_of(path)] = (before, found)
