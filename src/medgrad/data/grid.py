@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,7 +101,7 @@ class Grid:
     def index(self, world: ArrayLike) -> NDArray[np.float64]:
         """Turn (..., dims) world coordinates into indices, not rounded."""
         n = self.dims
-        inverse = np.linalg.inv(self.matrix)
+        inverse = inverse_of(self.affine)
         return np.asarray(world, float) @ inverse[:n, :n].T + inverse[:n, n]
 
     def crop(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
@@ -116,6 +117,14 @@ class Grid:
             return False
         corners = np.array(np.meshgrid(*[(0, s - 1) for s in self.shape], indexing="ij")).reshape(self.dims, -1).T
         return bool(np.abs(self.world(corners) - other.world(corners)).max() <= tolerance_mm)
+
+
+@lru_cache(256)
+def inverse_of(affine: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
+    """Give the inverse of an affine, not to be written to."""
+    found: NDArray[np.float64] = np.linalg.inv(np.array(affine))
+    found.flags.writeable = False
+    return found
 
 
 def as_rows(matrix: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..data import Case, Cohort, Drawn, Entry, Grid, LabelMap, Source
-from ..data.formats import read_labels
+from ..data.formats import holding, read_labels
 from ..errors import MedgradError
 from ..prepare._step import Step, prepare
+from .hashing import own_files
 from .sample import find_places
 from .teller import Teller
 
@@ -86,7 +87,8 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
 
     def one(entry: Any) -> Prepared | str:
         try:
-            case = cohort.load(entry)
+            with holding(own_files(entry)):
+                case = cohort.load(entry)
             ready, grids = prepare(case, steps)
             return Prepared(find_places(ready), tuple(grids), case)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:

@@ -95,7 +95,8 @@ def fit(
     if team.leads:
         asked = Budget(minutes, steps, until_plateau)
         recipe = begin(run, sides[0], look, asked, changes or {}, seed, teller)
-        write_cohort(run, sides, look.as_dict() if look else {}, allow_leak=allow_leak)
+        seen = look.as_dict() if look else {}
+        write_cohort(run, sides, seen, allow_leak=allow_leak, survey=look.survey if look else None)
         run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
         run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
     judged: list[Judged] = []
@@ -141,7 +142,8 @@ def begin(
     teller.say("Planning ...")
     task = changes.get("task", {}).get("kind")
     modality = look.fingerprint.get("modality") if look else None
-    facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality)
+    survey = look.survey if look else None
+    facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality, survey=survey)
     gpu = torch.cuda.is_available()
     chosen = changes.get("model")
     model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""

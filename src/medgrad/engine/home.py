@@ -12,8 +12,8 @@ from ..data.cohort import narrowed
 from ..data.layouts import Hints, recognise
 from ..data.pairs import paired
 from ..errors import LayoutError, MedgradError
-from .record import hash_of
 from .run import Run
+from .survey import read_survey
 
 
 def recorded(run: Path) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Co
     root = folder or Path(known.get("root", ""))
     if not known or not root.exists():
         raise LayoutError(f"The cases that {str(run)!r} learned from are not at {str(root)!r}. Say where with --data.")
+    survey = read_survey(run)
     cohort = recognise(root, Hints(None, None, known.get("task")))
     labels = known.get("labels", ())
     if labels and set(labels) < set(cohort.labels):
@@ -44,7 +45,7 @@ def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Co
     entries = []
     for entry in cohort.entries:
         row = rows.get(entry.id)
-        changed = row is not None and row["hash"] != hash_of(entry)
+        changed = row is not None and row["hash"] != survey.hash_of(entry)
         if row is None or (changed and not strict):
             continue
         if changed:

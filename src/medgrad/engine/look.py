@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,16 @@ import numpy as np
 from ..data.cohort import SPLITS, Cohort
 from ..data.grid import Grid
 from ..trust.leaks import Leak, leaks, refuse, twins
-from .fingerprint import Facts, Fault, Intensity, measure
+from .fingerprint import Facts, Fault, Intensity
 from .look_boxes import faults_of_boxes
+from .measuring import measure_all
+from .survey import Seen, Survey, about
 
 Progress = Callable[[int, int], None]
 
 ODD_SPACING = 2.0
+MOST_SAMPLED = 256
+"""Of larger sets, what a plan must know is read from the few cases that it asks for."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Look:
     faults: tuple[Fault, ...]
     leaks: tuple[Leak, ...]
     twins: tuple[Leak, ...]
+    survey: Survey | None = field(default=None, repr=False, compare=False)
 
     @property
     def together(self) -> tuple[tuple[str, str], ...]:
@@ -65,17 +69,22 @@ def _pairs(found: Sequence[Leak], most: int = 100) -> list[dict[str, Any]]:
     return [{**asdict(f), "similarity": round(f.similarity, 4), "sentence": str(f)} for f in found[:most]]
 
 
-def look(cohort: Cohort, *, progress: Progress | None = None, workers: int = 2) -> Look:
+def look(
+    cohort: Cohort,
+    *,
+    progress: Progress | None = None,
+    workers: int = 2,
+    known: Survey | None = None,
+    planned: Cohort | None = None,
+) -> Look:
     """Read every case of a cohort once and say what the set is and what is wrong with it.
 
-    A case that cannot be read is listed, not fatal. Only ``workers`` cases are in memory at a time.
+    A case that cannot be read is listed, not fatal. Large sets are read in ``workers`` processes. What ``known`` was
+    found about files that are as they were is not read again. ``planned`` is the set as it will be learned from, where
+    it differs: what a plan must know of its cases is kept in the survey.
     """
-    facts: list[Facts] = []
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        for one in pool.map(lambda entry: measure(cohort, entry), cohort.entries):
-            facts.append(one)
-            if progress:
-                progress(len(facts), len(cohort.entries))
+    survey = known or Survey()
+    facts = surveyed(cohort, planned or cohort, survey, workers, progress)
     records = [f.record for f in facts if f.record is not None]
     modality, how = modality_of(cohort, facts)
     told = [*cohort.told, *([how] if how else [])]
@@ -89,7 +98,26 @@ def look(cohort: Cohort, *, progress: Progress | None = None, workers: int = 2) 
         faults=(*(f for one in facts for f in one.faults), *faults_of_set(cohort, facts)),
         leaks=tuple(leaks(records)),
         twins=tuple(twins(records)),
+        survey=survey,
     )
+
+
+def surveyed(cohort: Cohort, planned: Cohort, survey: Survey, workers: int, progress: Progress | None) -> list[Facts]:
+    """Measure the cases that the survey does not know, add them to it, and give the facts of all."""
+    every = {e.id: survey.facts_of(cohort, e) for e in cohort.entries}
+    new = [e for e in cohort.entries if every[e.id] is None]
+    asked = planned if len(cohort.entries) <= MOST_SAMPLED and cohort.dims > 1 else None
+    for done, (entry, seen) in enumerate(
+        zip(new, measure_all(cohort, new, planned=asked, workers=workers), strict=True), 1
+    ):
+        every[entry.id] = seen.facts
+        if seen.hash:
+            survey.cases[entry.id] = Seen(seen.stamps, seen.hash, about(cohort, entry), seen.facts)
+        if seen.sample is not None:
+            survey.samples[entry.id] = (about(planned, entry), seen.sample)
+        if progress:
+            progress(len(cohort.entries) - len(new) + done, len(cohort.entries))
+    return [f for f in every.values() if f is not None]
 
 
 def check_leaks(found: Look, allow: bool = False) -> None:

@@ -13,6 +13,7 @@ from ...data.pairs import paired
 from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
 from ...engine.look import Look, check_leaks, look
+from ...engine.survey import read_survey
 from ...engine.teller import Teller
 from ...errors import LayoutError, SettingError
 
@@ -30,13 +31,16 @@ def find_cohort(
     seed: int = 0,
     check: Callable[[Cohort], None] | None = None,
     needs_split: bool = True,
+    run: Path | None = None,
     teller: Teller,
 ) -> tuple[Cohort, Look]:
     """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
 
     Pictures that are the same, whoever they are said to be of, come to the same side. ``check`` may refuse what was
-    recognised before all of it is read. Who only looks ``needs_split`` no more than the set allows.
+    recognised before all of it is read. Who only looks ``needs_split`` no more than the set allows. What the survey of
+    ``run`` knows of files that are as they were is not read again.
     """
+    known = read_survey(run)
     cohort = recognise(folder, Hints(truth, within, task))
     for sentence in (f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients", *cohort.told):
         teller.say(sentence)
@@ -49,7 +53,7 @@ def find_cohort(
     if check is not None:
         check(cohort)
     with teller.bar("Looking") as bar:
-        seen = look(cohort, progress=bar)
+        seen = look(cohort, progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
     check_leaks(seen, allow=allow_leak)
     if wanted:
         cohort = narrowed(cohort, wanted)

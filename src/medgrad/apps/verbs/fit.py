@@ -101,6 +101,7 @@ def fit(
         allow_leak=allow_leak,
         seed=seed,
         check=check,
+        run=out,
         teller=teller,
     )
     fitted = learn(

@@ -58,7 +58,7 @@ def plan(
         teller=teller or Silent(),
     )
     budget = Budget(minutes, steps, until_plateau)
-    facts = gather(cohort, modality=seen.fingerprint.get("modality"))
+    facts = gather(cohort, modality=seen.fingerprint.get("modality"), survey=seen.survey)
     recipe = make(facts, budget, gpu=torch.cuda.is_available(), seed=seed, model=model)
     recipe = merged(recipe, {"model": {"name": model}}) if model else recipe
     found: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from ..types import Image, LabelMap
 from ._dicom_index import SeriesInfo, series_in
 from ._dicom_pixels import stored_pixels
 from ._format import Extent, Format
+from ._held import holding, once
 
 __all__ = [
     "Extent",
@@ -22,6 +23,7 @@ __all__ = [
     "SeriesInfo",
     "extent_of",
     "format_of",
+    "holding",
     "read",
     "read_labels",
     "series_in",
@@ -63,6 +65,11 @@ def extent_of(source: Source) -> Extent | None:
 def read(source: Source | Path | str) -> Image:
     """Read an image, whatever its format."""
     source = source if isinstance(source, Source) else Source(Path(source))
+    return once(source, lambda: read_anew(source))
+
+
+def read_anew(source: Source) -> Image:
+    """Read an image that was not read before."""
     form = format_of(source.path)
     if form.read is None:
         raise FormatError(f"{str(source)!r} holds labels, not an image. Give it as the truth.")
@@ -72,6 +79,11 @@ def read(source: Source | Path | str) -> Image:
 def read_labels(source: Source | Path | str, *, like: Grid | None = None) -> LabelMap:
     """Read a label map, whatever its format; ``like`` is the grid of its image, which contours are drawn onto."""
     source = source if isinstance(source, Source) else Source(Path(source))
+    return once((source, like), lambda: read_labels_anew(source, like))
+
+
+def read_labels_anew(source: Source, like: Grid | None) -> LabelMap:
+    """Read a label map that was not read before."""
     form = format_of(source.path)
     if form.read_labels is not None:
         return form.read_labels(source.path, source.item, like)

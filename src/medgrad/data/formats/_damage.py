@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, MedgradError
+from ._held import opened
 
 MOST_PIXELS = 2**27
 MOST_TIMES_SMALLER = 1040
@@ -51,7 +52,7 @@ def in_one_line(reason: BaseException) -> str:
 def first_bytes(path: Path, n: int) -> bytes:
     """Give the first bytes of a file; none of a folder or of what cannot be opened."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(n)
     except OSError:
         return b""

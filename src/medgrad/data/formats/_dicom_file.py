@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from functools import cache
@@ -22,6 +21,7 @@ from pydicom.tag import BaseTag
 from ...errors import FormatError
 from ._damage import damage_told, first_bytes
 from ._dicom_parse import parsed
+from ._held import opened
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_UNPACKED, MOST_TIMES = 2**24, 100  # bytes that any deflated file may become, or else so many times its size
@@ -56,7 +56,7 @@ def begins_as_dicom(start: bytes) -> bool:
 def open_dicom(path: Path, *, pixels: bool = True, only: Sequence[str] | None = None) -> Dataset:
     """Read a DICOM file in one opening, without its pixels or only some elements if so asked."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return read_from(file, path, pixels=pixels, only=only)
     except OSError:
         raise no_dicom(path) from None
@@ -67,8 +67,8 @@ def read_from(file: BinaryIO, path: Path, *, pixels: bool = True, only: Sequence
     start = file.read(LONGEST_START)
     if not begins_as_dicom(start):
         raise no_dicom(path)
+    size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    size = os.fstat(file.fileno()).st_size
     with damage_told(path, "DICOM"):
         if size <= MOST_AT_ONCE and (pixels or size <= FEW):
             return from_bytes(file.read(), path, pixels=pixels, only=only)

@@ -75,6 +75,7 @@ def frames_of(path: Path, head: Dataset, n: int) -> list[Frame]:
 
 
 Groups = tuple[Dataset | None, Dataset | None]
+NOTHING = Dataset()
 
 
 def frame_of(path: Path, i: int, head: Dataset, groups: Groups, position: Vector) -> Frame:
@@ -106,7 +107,7 @@ def asked(head: Dataset, groups: Groups, sequence: str, name: str, n: int) -> Ve
 
 def place_of(head: Dataset, groups: Groups, n: int) -> Vector:
     """Give the position of a frame; one position for several frames places none of them."""
-    own = asked(Dataset(), groups, "PlanePositionSequence", "ImagePositionPatient", 3)
+    own = asked(NOTHING, groups, "PlanePositionSequence", "ImagePositionPatient", 3)
     return own or (numbers(head, "ImagePositionPatient", 3) if n == 1 else ())
 
 

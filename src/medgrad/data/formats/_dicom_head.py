@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from ._dicom_file import (
     tag_of,
     word,
 )
+from ._held import opened
 from ._kept import Kept, stamp_of
 
 ASKED = (
@@ -82,7 +84,7 @@ def head_of(path: Path) -> Head:
 def read_head(path: Path) -> Head:
     """Read what a file says of itself, in one opening."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             if not begins_as_dicom(file.read(LONGEST_START)):
                 return NO_DICOM
             file.seek(0)
@@ -98,7 +100,7 @@ def read_whole(path: Path) -> tuple[Head, Dataset | FormatError | None]:
     """Read what a file says of itself and all its elements, or why they cannot be read, in one opening."""
     before = stamp_of(path)
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             if not begins_as_dicom(file.read(LONGEST_START)):
                 head, source = NO_DICOM, None
             else:
@@ -186,7 +188,8 @@ def kind_of(path: Path) -> str:
 def the_only(path: Path, kind: str) -> Path | None:
     """Give the file itself, or the one DICOM file of a folder, if it is of a kind that ``kind_of`` tells."""
     if path.is_dir():
-        files = [p for p in sorted(path.iterdir())[:LOOKED_AT] if p.is_file() and head_of(p).is_dicom]
+        first = sorted(path.iterdir())[:LOOKED_AT]
+        files = list(islice((p for p in first if p.is_file() and head_of(p).is_dicom), 2))
         if len(files) != 1:
             return None
         path = files[0]

@@ -18,7 +18,8 @@ GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"
 SYNTAX = 0x00020010
 IMPLICIT, NOT_SO = "1.2.840.10008.1.2", ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 FIRST, SHORTEST = 132, 160
-PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+PIXEL_GROUP = 0x7FE0
+PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
 def parsed(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> Dataset | None:
@@ -84,4 +85,4 @@ def tags_of(only: tuple[str, ...]) -> list[BaseTag | int] | None:
 def at_pixels(tag: BaseTag, kind: str | None, length: int) -> bool:
     """Tell whether the pixels begin."""
     del kind, length
-    return tag in PIXELS
+    return tag >> 16 == PIXEL_GROUP and int(tag) in PIXELS

@@ -20,6 +20,8 @@ OFF_GRID = 0.3  # the share of a voxel by which a segment may lie off the image'
 ROUNDING_MM = 0.06  # what positions written with one decimal may be off
 MOST_MISSING = 0.1  # the share of slices that may be filled in between their neighbours
 
+FLAT = 1e-12
+
 Same = Callable[[Frame, Frame], bool]
 
 
@@ -165,17 +167,24 @@ def affine_of(first: Frame, step: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def placing(path: Path, frame: Frame, grid: Grid) -> Any:
     """Give the function from (row, column) to voxels of a grid, or raise if the frame lies off that grid."""
-    plane = Grid((1, 1, 1), as_rows(affine_of(frame, frame.normal)))
+    matrix = affine_of(frame, frame.normal)
+    if not abs(np.linalg.det(matrix[:3, :3])) >= FLAT:
+        Grid((1, 1, 1), as_rows(matrix))  # which says why it is no place
     rows, columns = frame.shape
     corners = np.array([[0, 0], [rows - 1, 0], [0, columns - 1], [rows - 1, columns - 1]])
 
     def at(row_column: NDArray[Any]) -> NDArray[np.int64]:
-        place = grid.index(plane.world(np.insert(row_column[:, ::-1], 2, 0, axis=1)))
-        return np.round(place).astype(np.int64)
+        return np.round(voxels(row_column)).astype(np.int64)
 
-    place = grid.index(plane.world(np.insert(corners[:, ::-1], 2, 0, axis=1)))
+    def voxels(row_column: NDArray[Any]) -> NDArray[np.float64]:
+        inside = np.zeros((len(row_column), 3))
+        inside[:, :2] = row_column[:, ::-1]
+        return grid.index(inside @ matrix[:3, :3].T + matrix[:3, 3])
+
+    place = voxels(corners)
     off = float(np.abs(place - np.round(place)).max())
-    alike = np.allclose(np.abs(place[1:3] - place[0]).max(axis=1), [rows - 1, columns - 1], atol=OFF_GRID)
+    wanted = np.array([rows - 1, columns - 1])
+    alike = (np.abs(np.abs(place[1:3] - place[0]).max(axis=1) - wanted) <= OFF_GRID + 1e-5 * wanted).all()
     if off > OFF_GRID or not alike:
         raise FormatError(
             f"{str(path)!r} was drawn on another grid than that of its image (off by {off:.2f} voxels). "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ SETTLED_NS = 2_000_000_000
 def stamp_of(path: Path | str) -> Stamp | None:
     """Give the size and the time of the last change (ns) of a file; None where it is gone or no file."""
     try:
-        about = Path(path).stat()
+        about = os.stat(path)  # noqa: PTH116  (asked of every file of a set)
     except OSError:
         return None
     return about.st_size, about.st_mtime_ns
@@ -25,8 +26,7 @@ def stamp_of(path: Path | str) -> Stamp | None:
 
 def key_of(path: Path | str) -> str:
     """Give the whole name of a file."""
-    name = str(path)
-    return name if name.startswith("/") else str(Path(path).absolute())
+    return os.path.abspath(path)  # noqa: PTH100  (asked of every file of a set)
 
 
 class Kept(Generic[T]):

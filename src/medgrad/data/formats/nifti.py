@@ -17,6 +17,8 @@ from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
 from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Extent, Format
+from ._held import held_or
+from ._held import opened as open_plain
 
 GZIP = b"\x1f\x8b"
 PIECE = 1 << 22  # so much is read or scaled at a time
@@ -32,7 +34,7 @@ def claims(path: Path) -> bool:
     start = first_bytes(path, 4096)
     if start[:2] == GZIP:
         try:
-            with gzip.open(path) as file:
+            with gzip.open(held_or(path)) as file:
                 start = file.read(540)
         except (OSError, EOFError, zlib.error):
             return False
@@ -88,7 +90,7 @@ def extent(path: Path, item: str = "") -> Extent | None:
 
 def opened(path: Path) -> IO[bytes]:
     """Open a file for reading, unpacking on the way where it is packed."""
-    return cast(IO[bytes], gzip.open(path)) if first_bytes(path, 2) == GZIP else path.open("rb")
+    return cast(IO[bytes], gzip.open(held_or(path))) if first_bytes(path, 2) == GZIP else open_plain(path)
 
 
 def read_header(path: Path, file: IO[bytes]) -> Any:

@@ -16,6 +16,7 @@ from ..source import Source
 from ..types import Image, LabelMap
 from ._damage import MOST_PIXELS, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format
+from ._held import held_or
 
 STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
 KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -61,7 +62,7 @@ def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMa
 
 def opened(path: Path) -> Pillow.Image:
     """Open a picture of a known kind, unless it is too large to be one."""
-    picture = Pillow.open(path, formats=KINDS)
+    picture = Pillow.open(held_or(path), formats=KINDS)
     if picture.width * picture.height > MOST_PIXELS:
         raise FormatError(
             f"{str(path)!r} says that it is {picture.width} x {picture.height} pixels, more than {MOST_PIXELS:,}. "

@@ -20,6 +20,7 @@ from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
 from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format
+from ._held import held_or
 
 MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6}
 MM |= {"\\u00b5m": 1e-3, "μm": 1e-3, "micrometer": 1e-3, "m": 1e3}
@@ -79,7 +80,7 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
     complaints, logger = Complaints(), logging.getLogger("tifffile")
     logger.addHandler(complaints)
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(held_or(path)) as file:
             yield file
         if complaints.said:
             raise ValueError(complaints.said.replace("<", "").replace(">", ""))
@@ -116,7 +117,7 @@ def values_of(path: Path, series: Any) -> NDArray[Any]:
         if "imagecodecs" not in str(reason):
             raise
     pages = []
-    with Pillow.open(path, formats=("TIFF",)) as picture:
+    with Pillow.open(held_or(path), formats=("TIFF",)) as picture:
         for page in series.pages:
             picture.seek(page.index)
             if picture.mode not in PILLOW_KEEPS or page.bitspersample not in (8, 16, 32):

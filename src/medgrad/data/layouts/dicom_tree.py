@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ...errors import FormatError, LayoutError
 from ..cohort import Cohort, Entry
-from ..formats import format_of
-from ..formats._dicom_file import is_dicom
+from ..formats import format_of, holding
+from ..formats._dicom_head import head_of
 from ..formats._dicom_index import SeriesInfo, series_in
+from ..formats._kept import Kept
 from ..formats.dicom import MODALITY, first_files
 from ..source import Source
 from ._assemble import finished
@@ -19,12 +20,13 @@ from ._files import MODALITY_WORDS, some
 from ._layout import Hints, Miss
 
 TRUTHS = ("SEG", "RTSTRUCT")
+REGIONS: Kept[tuple[str, ...]] = Kept()
 Pair = tuple[SeriesInfo, tuple[Path, ...]]
 
 
 def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
     """Recognise DICOM series with labels or contours that name them, each pair a case, wherever the files lie."""
-    if folder.is_file() or not any(is_dicom(p) for p in first_files(folder)):
+    if folder.is_file() or not any(head_of(p).is_dicom for p in first_files(folder)):
         return Miss(0.0, "it begins with no DICOM files.")
     if hints.task not in (None, "segmentation"):
         return Miss(0.1, f"labels and contours do not serve {hints.task}.")
@@ -118,10 +120,16 @@ def _cohort(folder: Path, pairs: Sequence[Pair], hints: Hints, told: list[str]) 
 
 def regions_in(path: Path) -> list[str]:
     """Name the regions in a SEG or RTSTRUCT; none if it cannot be read, which comes up again when it is loaded."""
+    return list(REGIONS.ask(path, read_regions))
+
+
+def read_regions(path: Path) -> tuple[str, ...]:
+    """Read the names of the regions, in one opening."""
     try:
-        return format_of(path).items(path)
+        with holding([path]):
+            return tuple(format_of(path).items(path))
     except FormatError:
-        return []
+        return ()
 
 
 def truth_source(files: Sequence[Path], item: str) -> Source:
