@@ -94,7 +94,7 @@ def test_headers_tell_what_a_series_will_be_without_a_pixel(tmp_path, monkeypatc
         head.RescaleSlope, head.RescaleIntercept = slope, intercept
         head.save_as(path)
     image = read(source)
-    monkeypatch.setattr("medgrad.data.formats.dicom.pixels_of", None)
+    monkeypatch.setattr("medgrad.data.formats.dicom.every_pixels", None)
     told = extent_of(source)
     assert told.grid.is_close(image.grid)
     assert (told.channels, told.bytes, told.beside) == (image.channels, image.array.itemsize, 2)

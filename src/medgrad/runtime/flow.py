@@ -17,7 +17,7 @@ from .inputs import inputs_of
 from .memory import giving_back
 from .pictures import write_overlay
 from .put import put
-from .put_dicom import told
+from .put_dicom import SHOWN, told
 from .ram import held
 from .stages import Taken, room_for_sums
 from .takes import Takes, check_case, check_header
@@ -120,7 +120,8 @@ def answered(
             box.append(cohort.load(entry))
         if takes:
             check_case(takes, box[0], entry)
-        case = box[0] if task == "detection" else None  # boxes are drawn upon it
+        is_needed = task == "detection" or (kind in SHOWN and not ram)  # boxes are drawn upon it
+        case = box[0] if is_needed else None
         shown, rest = asking.ready(box)
         return Ready(entry, [shown], rest, case, sums)
 
@@ -133,7 +134,8 @@ def answered(
             held()
         entry, said = heard.entry, asking.back(heard.said.pop(), heard.rest)
         source = next(iter(entry.images.values()))
-        written = put(said, entry, source, out, kind, maker=maker)
+        image = next(iter(heard.case.images.values())) if heard.case is not None and dims == 3 else None
+        written = put(said, entry, source, out, kind, maker=maker, image=image)
         if isinstance(said, Boxes) and not kind and heard.case is not None:
             written.append(write_overlay(out / f"{entry.id}.png", heard.case, said))
         notes = told(written, said) if isinstance(said, (LabelMap, Image)) else ()

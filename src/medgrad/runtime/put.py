@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Boxes, Deformation, Entry, Image, LabelMap, Scores, Source
-from ..data.formats import read, suffix_of, write
+from ..data.formats import holding, read, suffix_of, write
 from ..data.formats._boxes_write import Kind, write_boxes
 from ..data.formats._dicom_maker import Maker
 from ..errors import MedgradError
@@ -20,9 +20,28 @@ from .put_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels
 WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
 
 
-def put(said: Any, entry: Entry, source: Source, out: Path, kind: str, *, maker: Maker | None = None) -> list[Path]:
-    """Write one answer: labels in the input's format (or in ``kind``), probabilities as JSON."""
-    maker = maker or Maker()
+def put(
+    said: Any,
+    entry: Entry,
+    source: Source,
+    out: Path,
+    kind: str,
+    *,
+    maker: Maker | None = None,
+    image: Image | None = None,
+) -> list[Path]:
+    """Write one answer: labels in the input's format (or in ``kind``), probabilities as JSON.
+
+    ``image`` is what was read from the source, where it is still at hand; else it is read again where it is needed.
+    """
+    with holding([]):  # the headers of a series are read once, however often an object refers to them
+        return put_one(said, entry, source, out, kind, maker or Maker(), image)
+
+
+def put_one(
+    said: Any, entry: Entry, source: Source, out: Path, kind: str, maker: Maker, image: Image | None
+) -> list[Path]:
+    """Write one answer."""
     if kind in CHANCES:
         if not isinstance(said, Image):
             raise MedgradError(f"--as {kind} is for the chances of labels, which this answer is not. Leave --as out.")
@@ -37,16 +56,16 @@ def put(said: Any, entry: Entry, source: Source, out: Path, kind: str, *, maker:
             ending = ".dcm" if is_dicom(source.path) else (".nii.gz" if said.grid.dims == 3 else ".png")
         path = out / f"{entry.id}{ending}"
         if ending == ".dcm":
-            return put_labels(path, said, source, kind or "dicomseg", maker)
+            return put_labels(path, said, source, kind or "dicomseg", maker, image=image)
         return [write(path, said)]
     if isinstance(said, Boxes):
         if kind == "sr":
             from ..data.formats._boxes_write_sr import write_report
 
-            return [write_report(out / f"{entry.id}.dcm", said, read(source).grid, source, maker=maker)]
+            return [write_report(out / f"{entry.id}.dcm", said, (image or read(source)).grid, source, maker=maker)]
         way: Kind = "coco" if kind == "coco" else "json" if kind == "json" else "csv"
         path = out / f"{entry.id}{'.coco.json' if way == 'coco' else f'.{way}'}"
-        return [write_boxes(path, said, read(source).grid, kind=way, image_name=source.path.name)]
+        return [write_boxes(path, said, (image or read(source)).grid, kind=way, image_name=source.path.name)]
     if isinstance(said, Scores):
         path = out / f"{entry.id}.json"
         write_text(path, json.dumps(scores(said), indent=1) + "\n")

@@ -11,6 +11,8 @@ from ..data.formats._dicom_write_codes import uncoded
 from ..errors import FormatError
 
 LABELS = ("dicomseg", "labelmap", "sr", "capture", "rtstruct")
+SHOWN = ("sr", "capture")
+"""Those of the labels for which the image itself is needed."""
 CHANCES = ("dicomseg-fractional", "map")
 
 
@@ -19,8 +21,13 @@ def is_dicom(path: Path) -> bool:
     return ".dcm" in format_of(path).suffixes
 
 
-def put_labels(path: Path, said: LabelMap, source: Source, kind: str, maker: Maker) -> list[Path]:
-    """Write labels as ``kind``, one of ``LABELS``, at a path that ends in ``.dcm``, and give what was written."""
+def put_labels(
+    path: Path, said: LabelMap, source: Source, kind: str, maker: Maker, *, image: Image | None = None
+) -> list[Path]:
+    """Write labels as ``kind``, one of ``LABELS``, at a path that ends in ``.dcm``, and give what was written.
+
+    ``image`` is what was read from the source, where it is still at hand.
+    """
     from ..data.formats._dicom_write_capture import write_captures
     from ..data.formats._dicom_write_measurements import write_measurements
     from ..data.formats._dicom_write_rtstruct import write_structures
@@ -28,9 +35,9 @@ def put_labels(path: Path, said: LabelMap, source: Source, kind: str, maker: Mak
 
     check(source, kind)
     if kind == "sr":
-        return write_measurements(path, said, read(source), source, maker=maker)
+        return write_measurements(path, said, image or read(source), source, maker=maker)
     if kind == "capture":
-        return write_captures(path.with_suffix(""), said, read(source), source, maker=maker)
+        return write_captures(path.with_suffix(""), said, image or read(source), source, maker=maker)
     if kind == "rtstruct":
         return [write_structures(path, said, source, maker=maker)]
     return [write_seg(path, said, source, kind="LABELMAP" if kind == "labelmap" else "BINARY", maker=maker)]

@@ -16,10 +16,11 @@ from ..grid import Grid
 from ..source import Source
 from ._dicom_file import word
 from ._dicom_frames import Frame
-from ._dicom_open import opened_all
+from ._dicom_open import Opened, opened_all
 from ._dicom_plane import Plane
 from ._dicom_volume import placing
 from ._dicom_write import uid_of
+from ._held import once
 
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 MAY_BE_EMPTY = (
@@ -55,12 +56,17 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
 
     A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
     """
+    return once(("slices", grid, source), lambda: read_slices(grid, source))
+
+
+def read_slices(grid: Grid, source: Source) -> list[Slice]:
+    """Read the headers of a series, and give each of its slices."""
     if grid.dims != 3:
         raise FormatError(
             f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "
             "Write the answer in another format, such as --as json."
         )
-    heads, _ = opened_all(source.path, source.item.partition(":")[0], [])
+    heads = headers_of(source)
     found: dict[tuple[int, ...], Slice] = {}
     for head in heads:
         plain = without_pixels(head.path, head.source)
@@ -73,6 +79,14 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
             at = placing(head.path, frame, grid)
             found.setdefault(tuple(at(np.zeros((1, 2), int))[0].tolist()), Slice(plain, Plane(frame, at)))
     return sorted(found.values(), key=lambda s: float(s.frame.position @ s.frame.normal))
+
+
+def headers_of(source: Source) -> list[Opened]:
+    """Read the headers of a series, with its pixels only where they tell what the header does not."""
+    try:
+        return opened_all(source.path, source.item.partition(":")[0], [], pixels=False)[0]
+    except FormatError:
+        return opened_all(source.path, source.item.partition(":")[0], [])[0]
 
 
 def heads_of(slices: Sequence[Slice]) -> list[Dataset]:
