@@ -114,8 +114,9 @@ def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry
                 raise answer
             yield answer
     finally:
-        while not waiting.empty():
-            waiting.get()
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()
         for worker in list(running):
             worker.kill()
         pool.shutdown()
