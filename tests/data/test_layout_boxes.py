@@ -249,7 +249,7 @@ def test_a_row_that_is_no_box_is_named(tmp_path):
 def test_other_tasks_are_not_served_by_boxes(tmp_path):
     picture(tmp_path / "0.png")
     xml(tmp_path / "0.xml", ("cell", 1, 1, 5, 5))
-    with pytest.raises(LayoutError, match="not laid out"):
+    with pytest.raises(LayoutError, match="for detection and does not serve classification"):
         recognise(tmp_path, Hints(task="classification"))
 
 
