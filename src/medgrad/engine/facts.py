@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import Cohort, Entry, Scores
 from ..errors import FormatError, LayoutError
+from .recipe_tables import frozen
 from .sampling import Sample, sample_of
 from .survey import Survey, about
 
@@ -97,11 +98,6 @@ def sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> Sample:
 def facts_from(known: Mapping[str, Any]) -> Facts:
     """Read facts from plain values."""
     return Facts(**{name: frozen(value) for name, value in known.items()})
-
-
-def frozen(value: Any) -> Any:
-    """Turn lists into tuples, all the way down."""
-    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def summed_up(every: Sequence[Sample], cohort: Cohort, modality: str | None, count: int) -> Facts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 import time
@@ -227,8 +226,7 @@ def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
 
 def pace_of(run: Run) -> Pace | None:
     """Give what watches a run that goes on in the time that it had left; None where its steps were not planned so."""
-    path = run.folder / "run.json"
-    state = json.loads(path.read_text(encoding="utf-8")).get("pace") if path.exists() and run.has_begun else None
+    state = run.noted().get("pace") if run.has_begun else None
     return resumed(state) if state else None
 
 
@@ -287,7 +285,7 @@ def conclude_run(
         )
     if not judged:
         raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
-    calibration = json.loads((run.folder / "run.json").read_text()).get("calibration")
+    calibration = run.noted().get("calibration")
     evaluation = conclude(trained.task, judged, split=split, told=told, calibration=calibration)
     write_evaluation(run.folder, evaluation)
     return evaluation

@@ -18,6 +18,11 @@ def sources_of(entry: Entry) -> list[Source]:
     return [*entry.images.values(), *([entry.truth] if isinstance(entry.truth, Source) else [])]
 
 
+def every_source(entry: Entry) -> list[Source]:
+    """List where the images, the truth and the region of a case lie."""
+    return [*sources_of(entry), *([entry.region] if entry.region else [])]
+
+
 def files_of(source: Source) -> Iterator[tuple[Path, bool]]:
     """Give the files of an image or truth, and whether each is a set of which only an item belongs to it."""
     for path in (source.path, *source.also):
@@ -30,8 +35,7 @@ def files_of(source: Source) -> Iterator[tuple[Path, bool]]:
 
 def own_files(entry: Entry) -> list[Path]:
     """List the files that belong to one case alone."""
-    every = [*sources_of(entry), *([entry.region] if entry.region else [])]
-    return [file for source in every for file, is_set in files_of(source) if not is_set]
+    return [file for source in every_source(entry) for file, is_set in files_of(source) if not is_set]
 
 
 def hash_of(entry: Entry) -> str:

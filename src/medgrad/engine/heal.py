@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,9 +77,7 @@ def learn_well(
 
 def told_before(run: Run) -> list[dict[str, Any]]:
     """Give the remedies that a run has had already."""
-    path = run.folder / "run.json"
-    found: list[dict[str, Any]] = json.loads(path.read_text()).get("healed", []) if path.exists() else []
-    return found
+    return list(run.noted().get("healed", []))
 
 
 def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[[Finding], None]:

@@ -34,15 +34,17 @@ ABOUT = ("patient", "study_date", "series", "body_part", "sex", "age", "manufact
 def look_at_file(path: Path, item: str = "") -> dict[str, Any]:
     """Tell in plain values what one file, or one folder that is a DICOM series, holds and what is wrong with it."""
     form = format_of(path)
-    found = {"path": str(path), "format": name_of(form), "items": items_of(form, path)}
-    source = Source(path, item)
+    items = items_of(form, path)
+    found: dict[str, Any] = {"path": str(path), "format": name_of(form), "items": items}
     if form.read is None:
-        return found | labels_alone(source, found["items"])
-    if not item and len(found["items"]) > 1 and needs_item(source):
-        item = found["items"][0]
-        source = Source(path, item)
-        found["item"] = item
-    image = read(source)
+        return found | labels_alone(Source(path, item), items)
+    try:
+        image = read(Source(path, item))
+    except FormatError:
+        if item or len(items) < 2:
+            raise
+        found["item"] = items[0]  # a file of several things may be read only thing by thing
+        image = read(Source(path, items[0]))
     counts = label_counts(image)
     return {
         **found,
@@ -67,15 +69,6 @@ def name_of(form: Format) -> str:
 def items_of(form: Format, path: Path) -> list[str]:
     """List what a file holds, if it names several things."""
     return [item for item in form.items(path) if item]
-
-
-def needs_item(source: Source) -> bool:
-    """Tell whether a file of several things is read only thing by thing."""
-    try:
-        read(source)
-    except FormatError:
-        return True
-    return False
 
 
 def placed(grid: Grid) -> dict[str, Any]:

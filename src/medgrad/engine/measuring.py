@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from ..data import Cohort, Entry
 from ..data.formats import holding
+from ..runtime.cores import count
 from .fingerprint import Facts, Fault, measure
 from .hashing import hash_of, own_files
 from .sampling import Sample, sample_of
@@ -71,8 +72,7 @@ def measure_all(
 
 def processes(workers: int) -> int:
     """Give how many processes can work side by side."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(workers, usable))
+    return max(1, min(workers, count()))
 
 
 def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry], workers: int) -> Iterator[Measured]:

@@ -75,8 +75,9 @@ class Pace:
 
     def replan(self, training: Training, done: int) -> Replan | None:
         """Give what holds from the next step on, where that is not what was planned."""
-        threads = self.threads(threads_at(training, done) or self.most)
-        if threads != (threads_at(training, done) or self.most):
+        now = threads_at(training, done) or self.most
+        threads = self.threads(now)
+        if threads != now:
             return done, threads, training.steps
         total = self.steps(training, done)
         return None if total == training.steps else (done, threads, total)

@@ -5,7 +5,7 @@ All of it follows from the recipe alone, so that a run that is repeated or resum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from .recipe import Replan, Training
@@ -13,8 +13,6 @@ from .recipe import Replan, Training
 
 def with_replan(training: Training, replan: Replan) -> Training:
     """Give the settings in which, from one step on, another number of threads and of steps is planned."""
-    from dataclasses import replace
-
     earlier = training.replanned or ((0, training.threads, training.steps),)
     kept = tuple(r for r in earlier if r[0] < replan[0] or r[0] == 0)
     return replace(training, replanned=(*kept, replan), steps=replan[2])
@@ -57,7 +55,7 @@ def validates(training: Training, done: int) -> bool:
     """Tell whether the weights are validated after so many steps: in equal parts of the schedule, and at its end."""
     if done == total_at(training, done - 1) or done == training.steps:
         return True
-    later: Sequence[Replan] = training.replanned[1:]
+    later = training.replanned[1:]
     if not later or done <= later[0][0]:
         first = training.replanned[0][2] if training.replanned else training.steps
         return done % max(1, -(-first // max(1, training.validations))) == 0

@@ -18,7 +18,7 @@ from ..data.formats._kept import SETTLED_NS, Stamp, key_of, stamp_of
 from ..runtime.files import write_text
 from ..trust.leaks import Record
 from .fingerprint import Facts, Fault, Intensity, LabelFacts
-from .hashing import files_of, hash_of, sources_of
+from .hashing import every_source, files_of, hash_of
 
 FILE, VERSION = "survey.json", 1
 Stamps = dict[str, Stamp]
@@ -69,8 +69,7 @@ class Survey:
 
 def stamps_of(entry: Entry) -> Stamps:
     """Give the size and the time of each file of a case."""
-    every = [*sources_of(entry), *([entry.region] if entry.region else [])]
-    found = {key_of(file): stamp_of(file) for source in every for file, _ in files_of(source)}
+    found = {key_of(file): stamp_of(file) for source in every_source(entry) for file, _ in files_of(source)}
     return {name: stamp for name, stamp in found.items() if stamp is not None}
 
 

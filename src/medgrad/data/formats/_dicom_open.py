@@ -73,6 +73,7 @@ class Gathered:
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
+        self.first = ""
         self.sources: dict[Path, Dataset | FormatError] = {}
 
     def ask(self, path: Path) -> Head:
@@ -92,8 +93,8 @@ class Gathered:
             return uid == self.uid
         if not head.has_rows or head.is_localizer or head.modality in (*PICTURELESS, "SEG"):
             return False
-        first = self.first = getattr(self, "first", uid)
-        return uid == first
+        self.first = self.first or uid
+        return uid == self.first
 
 
 def chosen(folder: Path, series: Sequence[SeriesInfo], uid: str, told: list[str]) -> SeriesInfo:
