@@ -296,6 +296,19 @@ def test_files_that_are_not_data_disturb_nothing(name, tmp_path):
     assert after.told == before.told
 
 
+@pytest.mark.parametrize("setting", ["truth", "within"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_hint_that_names_nothing_is_refused_by_its_name(name, setting, cohorts):
+    with pytest.raises(LayoutError, match=rf"--{setting} 'nowhere'") as reason:
+        recognise(cohorts[name].root, Hints(**{setting: "nowhere"}))
+    assert "\n" not in str(reason.value)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("nnunet", "labelsTr"), ("siblings", "masks"), ("dicom_tree", "GTV")])
+def test_a_hint_that_names_what_is_found_without_it_changes_no_layout(name, hint, cohorts):
+    assert recognise(cohorts[name].root, Hints(truth=hint)).layout == name
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
     layout = registry.find("data.layouts", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from ... import registry
 from ...errors import LayoutError
 from ..cohort import Cohort
 from ..formats import suffix_of
+from ..source import Source
 from ._files import NOT_FOLDERS, is_data
 from ._images import single_images
 from ._layout import HintError, Hints, Layout, Miss
@@ -40,6 +42,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
         folder = inner
     hints = hints or Hints()
     misses: dict[str, Miss] = {}
+    ignored: list[str] = []
     offers: dict[str, Layout] = {name: registry.find("data.layouts", name) for name in registry.names("data.layouts")}
     for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
         try:
@@ -48,9 +51,16 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             if max((miss.closeness for miss in misses.values()), default=0.0) <= FAR:
                 raise
             break  # an earlier layout, which has what was said, is nearer
-        if isinstance(found, Cohort):
+        if isinstance(found, Miss):
+            misses[name] = found
+        elif idle := idle_hints(found, offers[name], hints):
+            ignored.append(
+                f"{str(folder)!r} is laid out as {name!r}, in which {' and '.join(idle)} names nothing. Leave it out."
+            )
+        else:
             return found
-        misses[name] = found
+    if ignored:
+        raise HintError(ignored[0])
     if hints.task in SERVED_BY_MASKS:
         try:
             return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
@@ -67,6 +77,19 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     raise NotRecognisedError(
         f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}. {lacking(folder, misses)}"
     )
+
+
+def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
+    """List the options that a layout did not look at, and that do not name what it found without them either."""
+    idle = []
+    for setting, of in (("truth", "truth"), ("within", "region")):
+        hint = getattr(hints, setting)
+        if hint and setting not in getattr(layout, "hints", ()):
+            sources = [s for e in cohort.entries if isinstance(s := getattr(e, of), Source)]
+            names = [f"{os.path.relpath(s.path, cohort.root)} {s.item}".lower() for s in sources]
+            if not any(Path(hint).name.lower() in name for name in names):
+                idle.append(f"--{setting} {hint!r}")
+    return idle
 
 
 def check_other_tasks(folder: Path, hints: Hints) -> None:

@@ -1,4 +1,8 @@
-"""What a layout offers; each file of this folder ends in ``THIS = <a function of the kind Layout>``."""
+"""What a layout offers; each file of this folder ends in ``THIS = <a function of the kind Layout>``.
+
+``THIS.order`` says when it is asked, the strictest first. ``THIS.hints`` names which of ``truth`` and ``within`` it
+looks at (none, where it does not say): a hint that nobody looks at is refused.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

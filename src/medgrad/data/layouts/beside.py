@@ -143,4 +143,5 @@ def _date_and_role(parts: Sequence[str], own: set[str], side: str | None) -> tup
 
 
 beside.order = 50  # type: ignore[attr-defined]
+beside.hints = ("truth", "within")  # type: ignore[attr-defined]
 THIS = beside

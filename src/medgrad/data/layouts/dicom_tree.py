@@ -42,6 +42,9 @@ def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
     pairs = paired(images, truths, hints, told)
     if not pairs:
         return Miss(0.5, "no SEG or RTSTRUCT in it was drawn on a series that is there.")
+    names = names_of(truths) if hints.truth else []
+    if hints.truth and not any(hints.truth.lower() in name.lower() for name in names):
+        return Miss(0.7, f"--truth {hints.truth!r} is in no name of a SEG, RTSTRUCT or region: {some(names)}.")
     loose = len(images) - len({image.series_uid for image, _ in pairs})
     if loose:
         told.append(f"{loose} image series have no labels or contours and are not used.")
@@ -65,6 +68,13 @@ def paired(images: Sequence[SeriesInfo], truths: Sequence[SeriesInfo], hints: Hi
     if lost:
         told.append(f"{len(lost)} SEG or RTSTRUCT files were drawn on no single series that is here: {some(lost)}.")
     return [(by_uid[uid], _chosen(by_uid[uid], several, hints)) for uid, several in found.items()]
+
+
+def names_of(truths: Sequence[SeriesInfo]) -> list[str]:
+    """List what a hint may name: files and descriptions of labels and contours, and the regions in them."""
+    files = [f for t in truths for f in t.files]
+    words = [*(r for f in files for r in regions_in(f)), *(t.description for t in truths), *map(str, files)]
+    return [w for w in dict.fromkeys(words) if w]
 
 
 def _chosen(image: SeriesInfo, truths: Sequence[SeriesInfo], hints: Hints) -> tuple[Path, ...]:
@@ -203,4 +213,5 @@ def plain_names(names: Sequence[str], told: list[str]) -> dict[str, str]:
 
 
 dicom_tree.order = 15  # type: ignore[attr-defined]
+dicom_tree.hints = ("truth",)  # type: ignore[attr-defined]
 THIS = dicom_tree

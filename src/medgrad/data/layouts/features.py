@@ -124,6 +124,8 @@ def columns_of(table: Table, hints: Hints, path: Path) -> Columns | Miss:
         return Miss(0.3, f"the column {files[0]!r} of {path.name} {said}")
     words = (hints.truth.lower(), *LABEL_WORDS) if hints.truth else LABEL_WORDS
     label = hints.truth if hints.truth in names else column(names, words)
+    if hints.truth and hints.truth not in names and column(names, words[:1]) is None:
+        return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
     patient, split, name = column(names, PATIENT_WORDS), split_column(rows), column(names, NAME_WORDS)
     counters = {n for n in names if column([n], COUNTER_WORDS) is not None and counts_up(table.column(n))}
     taken = {patient, split, name} | counters
@@ -212,4 +214,5 @@ def placed(cohort: Cohort, table: Table, columns: Columns, kept: Sequence[int], 
 
 
 features.order = 90  # type: ignore[attr-defined]
+features.hints = ("truth",)  # type: ignore[attr-defined]
 THIS = features

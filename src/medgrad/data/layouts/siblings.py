@@ -162,4 +162,5 @@ def _trimmed(runs: list[str]) -> list[str]:
 
 
 siblings.order = 40  # type: ignore[attr-defined]
+siblings.hints = ("truth", "within")  # type: ignore[attr-defined]
 THIS = siblings

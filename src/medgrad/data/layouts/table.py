@@ -99,6 +99,8 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     columns = columns_of(rows, finder, hints)
     if columns is None:
         return without_files(path, rows)
+    if hints.truth and column(list(rows[0]), (hints.truth.lower(),)) is None:
+        return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(rows[0], 12)}.")
     if columns.mask is None and columns.label is None and not columns.flags:
         said = f"{path.name} names files, but has no column of classes or masks ({', '.join(rows[0])})."
         return Miss(0.6, f"{said} Add one that is called class or mask, or name one with --truth.")
@@ -311,4 +313,5 @@ def _counts(cells: Sequence[str], classes: Sequence[str]) -> str:
 
 
 table.order = 45  # type: ignore[attr-defined]
+table.hints = ("truth",)  # type: ignore[attr-defined]
 THIS = table
