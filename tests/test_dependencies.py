@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from medgrad import registry
 
 ROOT = Path(__file__).parents[1]
@@ -27,12 +29,21 @@ def distribution(module):
     return DISTRIBUTION.get(top, top).lower()
 
 
-def imports_and_needs():
+def statements(tree):
+    """Give the statements of a module, those within others too, without the expressions that they hold."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield node
+            yield from statements(node)
+
+
+@pytest.fixture(scope="module")
+def found():
     """Give what is imported from outside, and the module and extra of each ``need``, both with file and line."""
     imports, needs = [], []
     for file in sorted((ROOT / "src").rglob("*.py")):
         text = file.read_text()
-        for node in ast.walk(ast.parse(text)):
+        for node in statements(ast.parse(text)):
             place = f"{file.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import):
                 imports += [(a.name, place) for a in node.names]
@@ -42,32 +53,33 @@ def imports_and_needs():
     return imports, needs
 
 
-IMPORTS, NEEDS = imports_and_needs()
-
-
-def test_every_module_that_is_imported_outright_is_a_dependency():
+def test_every_module_that_is_imported_outright_is_a_dependency(found):
+    imports, _ = found
     core = named(PROJECT["dependencies"]) | {"medgrad"}
-    outside = [(m, at) for m, at in IMPORTS if m.split(".")[0] not in sys.stdlib_module_names]
+    outside = [(m, at) for m, at in imports if m.split(".")[0] not in sys.stdlib_module_names]
     assert len(outside) > 100
     assert [(m, at) for m, at in outside if distribution(m) not in core] == []
 
 
-def test_every_dependency_is_imported_or_decodes_what_pydicom_asks_of_it():
-    used = {distribution(m) for m, _ in IMPORTS}
+def test_every_dependency_is_imported_or_decodes_what_pydicom_asks_of_it(found):
+    imports, _ = found
+    used = {distribution(m) for m, _ in imports}
     assert named(PROJECT["dependencies"]) - used == {"pylibjpeg", "pylibjpeg-openjpeg"}
 
 
-def test_every_optional_module_is_brought_by_the_extra_that_is_named():
+def test_every_optional_module_is_brought_by_the_extra_that_is_named(found):
+    _, needs = found
     # "json" is the example of the docstring of need
-    assert len(NEEDS) > 15
-    wrong = [(m, e, at) for m, e, at in NEEDS if m != "json" and distribution(m) not in named(EXTRAS.get(e, ()))]
+    assert len(needs) > 15
+    wrong = [(m, e, at) for m, e, at in needs if m != "json" and distribution(m) not in named(EXTRAS.get(e, ()))]
     assert wrong == []
 
 
-def test_every_extra_for_users_has_a_door_and_is_in_all():
+def test_every_extra_for_users_has_a_door_and_is_in_all(found):
+    _, needs = found
     offered = set(EXTRAS) - {"all", "test", "bench", "torch"}
     assert EXTRAS["torch"] == []
     engines = {registry.find("runtime.engines", name).extra for name in registry.names("runtime.engines")}
-    assert offered | {"torch"} == {extra for _, extra, _ in NEEDS} | engines
+    assert offered | {"torch"} == {extra for _, extra, _ in needs} | engines
     (whole,) = EXTRAS["all"]
     assert set(whole.removeprefix("medgrad[").rstrip("]").split(",")) == offered
