@@ -16,6 +16,7 @@ from medgrad.engine.checkpoint import read_checkpoint
 PARTED = """
 import os, sys
 import medgrad.engine.fit
+import torch._dynamo
 from medgrad.apps.cli import main
 
 child = os.fork()

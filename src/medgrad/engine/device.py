@@ -20,6 +20,14 @@ from .sound import Sound
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
 
+def seed_generators(seed: int) -> None:
+    """Seed torch's generators: as ``torch.manual_seed``, which takes a stack trace a call where there is no device."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 @dataclass(frozen=True)
 class Place:
     """A device, the type that its convolutions run in, and whether channels come last."""

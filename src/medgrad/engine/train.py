@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..descent.gradients import Gradients, loss_of
 from ..errors import Diverged
 from ..tasks._task import Batch, Task
+from .device import seed_generators
 
 MOST_SKIPPED = 20
 
@@ -99,7 +100,7 @@ def train(
         factor = schedule(progress(number) if progress else number / steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_rate"] * factor
-        torch.manual_seed(hash((seed, number)) % 2**31)
+        seed_generators(hash((seed, number)) % 2**31)
         model.train()
         told: dict[str, float] = {}
         try:
