@@ -40,6 +40,9 @@ def find(room: str, name: str) -> Any:
     return import_module(f"{__package__}.{room}.{name}").THIS
 
 
+signature_of = cache(signature)
+
+
 def settings(thing: Any) -> dict[str, Any]:
     """Map each keyword that ``thing`` takes to its default.
 
@@ -48,7 +51,7 @@ def settings(thing: Any) -> dict[str, Any]:
     """
     return {
         p.name: p.default
-        for p in signature(thing).parameters.values()
+        for p in signature_of(thing).parameters.values()
         if p.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD) and p.default is not Parameter.empty
     }
 
@@ -56,7 +59,7 @@ def settings(thing: Any) -> dict[str, Any]:
 def check_settings(room: str, name: str, given: dict[str, Any]) -> None:
     """Raise unless every given setting is one that the named thing takes, and of the kind that its default has."""
     thing = find(room, name)
-    if any(p.kind is Parameter.VAR_KEYWORD for p in signature(thing).parameters.values()):
+    if any(p.kind is Parameter.VAR_KEYWORD for p in signature_of(thing).parameters.values()):
         return
     known = settings(thing)
     for key, value in given.items():
