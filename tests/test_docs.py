@@ -67,9 +67,9 @@ def ground(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Plans as they are, but for small networks and a few steps: what is shown is what runs."""
+    """Plans as they are, but for small networks, a few steps and few timings: what is shown is what runs."""
     from medgrad.compress import prune
-    from medgrad.engine import find_rate, fit, race
+    from medgrad.engine import find_rate, fit, race, timing
     from medgrad.engine import plan as planning
 
     plan, ladder = fit.plan, prune.Ladder
@@ -77,7 +77,10 @@ def small(monkeypatch):
     def tiny(*words, **settings):
         recipe = plan(*words, **settings)
         model = dict(recipe.model)
-        model["channels"] = tuple(4 * 2**level for level in range(len(model["channels"])))
+        levels = 2 if model["name"] == "unet" else len(model["channels"])
+        model["channels"] = tuple(4 * 2**level for level in range(levels))
+        if "strides" in model:
+            model["strides"] = model["strides"][: levels - 1]
         return replace(recipe, model=model).with_training(steps=4, validations=1, batch=2)
 
     monkeypatch.setattr(fit, "plan", tiny)
@@ -86,6 +89,8 @@ def small(monkeypatch):
     monkeypatch.setitem(find_rate.find_rate.__kwdefaults__, "steps", 12)
     monkeypatch.setattr(prune, "Ladder", lambda minutes, _, **settings: ladder(minutes, 6, **settings))
     monkeypatch.setattr(prune, "CONTROLS", ("narrow",))
+    monkeypatch.setattr(timing, "TIMED", 1)
+    monkeypatch.setattr(race, "TURNS", 1)
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
