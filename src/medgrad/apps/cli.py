@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -23,8 +23,8 @@ TRACEBACK = "MEDGRAD_TRACEBACK"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-def build() -> typer.Typer:
-    """Make the command line out of the folder of verbs."""
+def build(words: Sequence[str] = ()) -> typer.Typer:
+    """Make the command line out of the folder of verbs, or of the one verb alone that the first of the words names."""
     app = typer.Typer(
         name="medgrad",
         help=ABOUT,
@@ -41,7 +41,8 @@ def build() -> typer.Typer:
             raise typer.Exit
 
     root.__doc__ = ABOUT
-    for name in registry.names("apps.verbs"):
+    every = registry.names("apps.verbs")
+    for name in [n for n in every if n.rstrip("_") in words[:1]] or every:
         app.command(name.rstrip("_"))(command(registry.find("apps.verbs", name)))
     return app
 
@@ -98,8 +99,9 @@ def figure(name: str, found: dict[str, Any]) -> str:
 def main() -> None:
     """Run the command line: 0 done, 1 a user's error told in one line, 2 wrong usage."""
     sleep_while_waiting()
+    words = each_alone(sys.argv[1:])
     try:
-        build()(args=each_alone(sys.argv[1:]), standalone_mode=True)
+        build(words)(args=words, standalone_mode=True)
     except MedgradError as reason:
         fail(str(reason))
     except BrokenPipeError:
