@@ -40,5 +40,5 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="package")
 def opinion(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("opinion")
-    found = done("fit", pictures, "-o", folder / "run", "--steps", 60, "--recipe", recipe(folder, CLASSES))
+    found = done("fit", pictures, "-o", folder / "run", "--steps", 40, "--recipe", recipe(folder, CLASSES))
     return folder / "run", found

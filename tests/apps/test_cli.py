@@ -19,28 +19,28 @@ def in_a_shell(*words, **variables):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
-def seconds_of(*words):
-    """Give the least seconds of the processor that a command takes, of which neighbours on the machine take none.
+def takes_below(limit, *words):
+    """Tell whether a command takes less than so many seconds of the processor, in the best of a few tries.
 
     Without the coverage that the suite measures in its children.
     """
     plain = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
-    taken = []
     for _ in range(5):
         child = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, env=plain)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         assert child.returncode == 0
-        taken.append(used.ru_utime + used.ru_stime)
-    return min(taken)
+        if used.ru_utime + used.ru_stime < limit:
+            return True
+    return False
 
 
 class TestManners:
     def test_help_comes_at_once(self):
-        assert seconds_of("-m", "medgrad", "--help") < 0.5
+        assert takes_below(0.5, "-m", "medgrad", "--help")
 
     def test_importing_medgrad_is_quick(self):
-        assert seconds_of("-c", "import medgrad") < 0.2
+        assert takes_below(0.2, "-c", "import medgrad")
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_every_verb_has_help_that_says_what_it_does(self, verb):

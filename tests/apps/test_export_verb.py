@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import done, medgrad, one_line
+from command_line import Ended, done, medgrad, one_line
 from untrained import make_run, smooth
 
 from medgrad.data import Grid, Image
@@ -16,7 +16,7 @@ from medgrad.data.formats import read_labels, write
 pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
 
 WITHOUT_TORCH = """
-import sys
+import json, sys
 
 class Forbidden:
     def find_spec(self, name, path=None, target=None):
@@ -24,8 +24,11 @@ class Forbidden:
             raise ImportError("there is no torch")
 
 sys.meta_path.insert(0, Forbidden())
-from medgrad.apps.cli import main
-main()
+sys.path.insert(0, sys.argv[1])
+from command_line import medgrad
+
+ended = [medgrad(*words) for words in json.loads(sys.argv[2])]
+print(json.dumps([vars(one) for one in ended]))
 """
 
 
@@ -47,6 +50,22 @@ def scans(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def without_torch(exported, scans, tmp_path_factory):
+    """How ``predict`` ends without torch, of a run and of an artefact, and where the latter's answers lie."""
+    run, artefact, _ = exported
+    folder = tmp_path_factory.mktemp("without") / "a"
+    words = [
+        ["predict", str(run), str(scans), "-o", str(folder.with_name("none"))],
+        ["predict", str(artefact), str(scans), "-o", str(folder), "--engine", "onnxruntime", "--json"],
+    ]
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(Path(__file__).parents[1]), json.dumps(words)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    of_run, of_artefact = (Ended(**one) for one in json.loads(ended.stdout))
+    return of_run, of_artefact, folder
+
+
 def test_the_command_tells_how_far_both_agree(exported):
     _, folder, found = exported
     assert found["agreement"]["off"] == 0
@@ -55,28 +74,24 @@ def test_the_command_tells_how_far_both_agree(exported):
     assert {p.name for p in folder.iterdir()} == {"artefact.json", "network.onnx", "example.npz"}
 
 
-def test_without_torch_the_answers_are_those_of_the_run(exported, scans, tmp_path):
-    run, folder, _ = exported
-    words = ["predict", str(folder), str(scans), "-o", str(tmp_path / "a"), "--engine", "onnxruntime", "--json"]
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert found["engine"] == "onnxruntime, float32"
-    assert "Answering with onnxruntime, float32." in ended.stderr
-    done("predict", run, scans, "-o", tmp_path / "b", "--device", "cpu")
+def test_without_torch_the_answers_are_those_of_the_run(exported, scans, without_torch, tmp_path):
+    _, ended, answers = without_torch
+    assert ended.code == 0, ended.err
+    assert ended.found["engine"] == "onnxruntime, float32"
+    assert "Answering with onnxruntime, float32." in ended.err
+    done("predict", exported[0], scans, "-o", tmp_path, "--device", "cpu")
     for number in range(2):
-        ours, theirs = (read_labels(tmp_path / side / f"s{number}.nii.gz") for side in "ab")
+        ours, theirs = (read_labels(side / f"s{number}.nii.gz") for side in (answers, tmp_path))
         assert ours.grid == theirs.grid
         assert np.mean(ours.array == theirs.array) >= 0.99  # the run may answer in bfloat16
         assert 0 < ours.array.mean() < 1
 
 
-def test_a_run_needs_torch_and_says_so_in_one_line(exported, scans, tmp_path):
-    words = ["predict", str(exported[0]), str(scans), "-o", str(tmp_path)]
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1
-    assert "torch" in ended.stderr
+def test_a_run_needs_torch_and_says_so_in_one_line(without_torch):
+    ended, _, _ = without_torch
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "torch" in ended.err
 
 
 def test_what_does_not_belong_together_is_told(exported, scans, tmp_path):
