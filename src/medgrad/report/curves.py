@@ -30,10 +30,12 @@ def lines_of(steps: Sequence[Mapping[str, Any]], part: str) -> dict[str, Line]:
 
 def thinned(line: Line) -> tuple[Line, Line, Line]:
     """Give the mean, the lowest and the highest of each of at most ``POINTS`` stretches of a line."""
-    parts = [np.array(p) for p in np.array_split(np.array(line), min(POINTS, len(line))) if len(p)]
+    if len(line) <= POINTS:
+        return line, line, line
+    parts = np.array_split(np.array(line), POINTS)
     mean = [(float(p[:, 0].mean()), float(p[:, 1].mean())) for p in parts]
-    low = [(x, float(np.quantile(p[:, 1], 0.1))) for (x, _), p in zip(mean, parts, strict=True)]
-    high = [(x, float(np.quantile(p[:, 1], 0.9))) for (x, _), p in zip(mean, parts, strict=True)]
+    spread = [np.quantile(p[:, 1], (0.1, 0.9)) for p in parts]
+    low, high = ([(x, float(s[side])) for (x, _), s in zip(mean, spread, strict=True)] for side in (0, 1))
     return mean, low, high
 
 
