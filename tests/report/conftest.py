@@ -16,7 +16,7 @@ name = "unet"
 features = [32, 64, 128, 256]
 
 [training]
-steps = 2400
+steps = 800
 batch = 4
 patch = [40, 56, 40]
 rate = 0.001
@@ -28,7 +28,7 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=1))
 
 
-def write_steps(folder, terms, valid, seed=0, n=2400):
+def write_steps(folder, terms, valid, seed=0, n=800):
     rng = np.random.default_rng(seed)
     with (folder / "steps.jsonl").open("w") as file:
         for step in range(1, n + 1):
@@ -36,7 +36,7 @@ def write_steps(folder, terms, valid, seed=0, n=2400):
             loss = {t: float(low + high * fall + 0.06 * rng.normal() * (0.3 + fall)) for t, low, high in terms}
             row = {"step": step, "seconds": 0.25 * step, "rate": 1e-3, "loss": loss, "gradient/norm": 1.0}
             file.write(json.dumps(row) + "\n")
-            if step % 100 == 0:
+            if step % 40 == 0:
                 value = {k: float(v * (1 - 0.7 * fall) + 0.008 * rng.normal()) for k, v in valid.items()}
                 file.write(json.dumps({"step": step, "seconds": 0.25 * step, "valid": value}) + "\n")
 
@@ -55,7 +55,7 @@ def write_shared(folder, task, labels, cases, look):
             "finished": "2026-11-21T09:22:15",
             "seconds": 612.4,
             "ended_by": "the budget of 10 minutes",
-            "steps": 2400,
+            "steps": 800,
             "parameters": 5749411,
             "seed": 7,
             "command": "medgrad fit hippocampus -o runs/first --minutes 10",
