@@ -71,7 +71,7 @@ def small(monkeypatch):
     from medgrad.engine import find_rate, fit, race, timing
     from medgrad.engine import plan as planning
 
-    plan, ladder = fit.plan, prune.Ladder
+    plan, ladder, field = fit.plan, prune.Ladder, race.prepare_field
 
     def tiny(*words, **settings):
         recipe = plan(*words, **settings)
@@ -80,7 +80,7 @@ def small(monkeypatch):
         model["channels"] = tuple(4 * 2**level for level in range(levels))
         if "strides" in model:
             model["strides"] = model["strides"][: levels - 1]
-        return replace(recipe, model=model).with_training(steps=4, validations=1, batch=2)
+        return replace(recipe, model=model).with_training(steps=2, validations=1, batch=2)
 
     monkeypatch.setattr(fit, "plan", tiny)
     monkeypatch.setattr(race, "plan", tiny)
@@ -90,6 +90,8 @@ def small(monkeypatch):
     monkeypatch.setattr(prune, "CONTROLS", ("narrow",))
     monkeypatch.setattr(timing, "TIMED", 1)
     monkeypatch.setattr(race, "TURNS", 1)
+    monkeypatch.setattr(race, "ROUNDS", 2)
+    monkeypatch.setattr(race, "prepare_field", lambda *words: replace(field(*words), seconds=0.0))  # the fewest steps
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
     before = torch.get_num_threads()
     torch.set_num_threads(1)

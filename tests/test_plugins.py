@@ -41,7 +41,7 @@ def verb(*words):
 
 found = {
     "where": medgrad.__file__,
-    "fit": verb("fit", "data", "-o", "run", "--steps", "40", "--recipe", "burden.toml"),
+    "fit": verb("fit", "data", "-o", "run", "--steps", "20", "--recipe", "burden.toml"),
     "evaluate": verb("evaluate", "run", "data", "-o", "judged"),
     "predict": verb("predict", "run", "data/images/case_00.nii.gz", "-o", "answers"),
     "compare": verb("compare", "judged", "judged", "-o", "compared"),
