@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import done, make_pictures, medgrad, one_line, recipe
-from tiny_set import RECIPE
+from tiny_set import RECIPE, make_folder
 
 from medgrad import registry
 
@@ -100,6 +100,12 @@ class TestManners:
             medgrad("look", tmp_path)
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A set of the fewest volumes, for what is refused once they were looked at."""
+    return make_folder(tmp_path_factory.mktemp("few") / "data", cases=4)
+
+
 class TestErrors:
     """What a user gets wrong is one line that names it and ends with 1."""
 
@@ -143,10 +149,10 @@ class TestErrors:
             ("[training]\nprecision = 'half'", ("float32", "'half'")),
         ],
     )
-    def test_a_broken_recipe(self, text, said, volumes, tmp_path):
+    def test_a_broken_recipe(self, text, said, few, tmp_path):
         bad = tmp_path / "bad.toml"
         bad.write_text(text)
-        one_line(medgrad("fit", volumes, "-o", tmp_path / "r", "--steps", 2, "--recipe", bad), *said)
+        one_line(medgrad("fit", few, "-o", tmp_path / "r", "--steps", 2, "--recipe", bad), *said)
 
     def test_a_recipe_that_is_no_text(self, volumes, tmp_path):
         picture = volumes / "images" / "case_00.nii.gz"
@@ -220,8 +226,8 @@ class TestErrors:
         assert [Path(a["input"]).name for a in found["answers"]] == ["case_00.nii.gz"]
         assert [Path(f["input"]).name for f in found["failed"]] == ["case_01.nii.gz"]
 
-    def test_a_recipe_that_failed_can_be_mended(self, volumes, tmp_path):
+    def test_a_recipe_that_failed_can_be_mended(self, few, tmp_path):
         """What never took a step does not tie the folder to its recipe."""
-        words = ("fit", volumes, "-o", tmp_path / "run", "--steps", 2, "--recipe")
+        words = ("fit", few, "-o", tmp_path / "run", "--steps", 2, "--recipe")
         one_line(medgrad(*words, recipe(tmp_path, RECIPE.replace("1e-2", "-1.0"))), "-1")
         assert medgrad(*words, recipe(tmp_path)).code == 0
