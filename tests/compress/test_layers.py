@@ -129,6 +129,9 @@ def test_a_network_within_time_is_found_where_little_can_go():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
+    """A run that lost a layer, and how; its outer layers are as narrow as they may become, so they can go whatever it
+    learned: a layer that takes other channels than it gives cannot.
+    """
     from tiny_set import make_folder
 
     folder = tmp_path_factory.mktemp("layers")
@@ -136,7 +139,7 @@ def small(tmp_path_factory):
     recipe = (
         (data / "recipe.toml")
         .read_text()
-        .replace("[4, 8]", "[4, 8, 16]")
+        .replace("[4, 8]", "[2, 8, 8]")
         .replace("[[2, 2, 2]]", "[[2, 2, 2], [2, 2, 2]]")
     )
     recipe = recipe.replace("validations = 6", "validations = 1")
@@ -163,6 +166,10 @@ def test_a_run_without_a_layer_stands_by_itself(small):
 
 def test_it_can_be_pruned_again(small):
     folder, words = small
-    prune(folder / "small", out=folder / "smaller", layers=1, **words)
-    left = Run(folder / "smaller").recipe().widths
-    assert sum(not numbers for numbers in left.values()) == 2
+    prune(folder / "small", out=folder / "smaller", layers=1, **{**words, "target": "flops=0.95"})
+    before, after = (
+        {part for part, numbers in Run(folder / name).recipe().widths.items() if not numbers}
+        for name in ("small", "smaller")
+    )
+    (new,) = after - before
+    assert after == {new} | {part for part in before if not part.startswith(f"{new}.")}
