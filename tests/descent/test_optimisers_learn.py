@@ -19,7 +19,7 @@ from medgrad.errors import NameNotFound, SettingError
 from medgrad.tasks._task import stack
 from medgrad.tasks.classification import Classification
 
-STEPS = 100
+STEPS = 70
 
 
 def layer(inputs, outputs):
