@@ -17,6 +17,8 @@ from medgrad.tasks._task import finest
 
 TRACED = [("unet", 3), ("mlp none", 2)]
 NOTHING = ("logistic", "svm", "svm rbf")
+DIFFERENT = [("unet", 3), ("unet group", 2), ("resnet", 2), ("mlp none", 2)]
+"""Norms and groups of channels, sums of layers, linear layers."""
 PRUNED = [each for each in EVERY if each.values[0] not in NOTHING]
 
 
@@ -288,7 +290,10 @@ def test_every_model_of_the_house_is_looked_at():
     assert {kind.split()[0] for kind, _ in QUICK} == set(registry.names("models")) - {"monai"}
 
 
-@pytest.mark.parametrize(("kind", "dims"), PRUNED)
+@pytest.mark.parametrize(
+    ("kind", "dims"),
+    [p if p.marks or p.values in DIFFERENT else pytest.param(*p.values, marks=pytest.mark.slow) for p in PRUNED],
+)
 def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
     (model, known_graph), shown = known(kind, dims), example(kind, dims)
     before, whole = widths(model), model.state_dict()

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Node, config
 from torch.fx.node import map_arg
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -91,9 +91,20 @@ def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def without_stack_traces() -> Iterator[None]:
+    """Keep torch from writing down for each traced operation where it was called, which nothing here reads."""
+    before = getattr(config, "do_not_emit_stack_traces", False)
+    config.do_not_emit_stack_traces = True  # torch before 2.9 does not look
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
+
+
 def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
     """Trace a copy of a model on an example, in one of its two modes: some networks keep what they see."""
-    with in_mode(model := deepcopy(model), learns=learns):
+    with in_mode(model := deepcopy(model), learns=learns), without_stack_traces():
         try:
             return torch.export.export(model, (example,), strict=False)
         except Exception as reason:  # whatever the code of a foreign network raises
