@@ -128,7 +128,7 @@ def test_a_network_within_time_is_found_where_little_can_go():
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(tmp_path_factory, brief_searches):
     """A run that lost a layer, and how; its outer layers are as narrow as they may become, so they can go whatever it
     learned: a layer that takes other channels than it gives cannot.
     """

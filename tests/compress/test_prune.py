@@ -13,7 +13,7 @@ from medgrad.errors import LayoutError, SettingError
 
 
 @pytest.fixture(scope="module")
-def parent(tmp_path_factory):
+def parent(tmp_path_factory, brief_searches):
     folder = tmp_path_factory.mktemp("prune")
     data = make_folder(folder / "data")
     recipe = (
