@@ -201,6 +201,8 @@ def changes_nothing_in_a_step_that_fails(make):
         for _ in range(20):
             stepper.step(again)
         assert float(banana(w.detach())) < float(banana(before))
+        if calls < failing:  # a step makes no more calls than this
+            return
 
 
 def plain_order(state):
