@@ -9,7 +9,7 @@ from torch import nn
 from medgrad import registry
 from medgrad.compress.graph import graph_of
 
-PYRAMID = {"channels": (4, 8, 8), "first": 1, "width": 8}
+PYRAMID = {"channels": (4, 8, 8), "first": 1, "width": 8, "blocks": 1}
 KINDS = {
     "unet": {"channels": (4, 8), "blocks": 1},
     "unet deep": {"channels": (4, 6, 8, 8), "deep": True, "blocks": 1, "decoder_blocks": 1},
@@ -22,7 +22,7 @@ KINDS = {
     },
     "unet group": {"channels": (16, 32), "normalise": "group", "blocks": 1},
     "unet none": {"channels": (4, 8), "normalise": "none"},
-    "resnet": {"channels": (4, 8, 8), "blocks": (2, 1, 1), "stem": 4},
+    "resnet": {"channels": (4, 8), "blocks": (2, 1), "stem": 4},
     "vgg": {"channels": (4, 8, 8), "layers": (1, 1, 2)},
     "cnn": {"channels": (4, 6, 8)},
     "mlp": {"widths": (12, 8)},
@@ -32,7 +32,7 @@ KINDS = {
     "svm rbf": {"kernel": "rbf", "supports": 5},
     "yolo": PYRAMID | {"normalise": "batch", "bins": 4, "encoder": "residual"},
     "retina": PYRAMID | {"width": 16},
-    "two_stage": {"channels": (4, 8), "first": 1, "width": 8, "hidden": 8, "proposals": 4, "size": 2},
+    "two_stage": {"channels": (4, 8), "first": 1, "width": 8, "blocks": 1, "hidden": 8, "proposals": 4, "size": 2},
     "two_stage levels": PYRAMID | {"hidden": 8, "proposals": 4, "size": 2, "normalise": "batch"},
     "monai": {"network": "BasicUNet", "features": (4, 4, 6, 6, 6, 4)},
     "monai unet": {"network": "UNet", "channels": (4, 6, 8), "strides": (2, 2), "num_res_units": 1},

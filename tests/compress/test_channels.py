@@ -292,7 +292,10 @@ def test_every_model_of_the_house_is_looked_at():
 
 @pytest.mark.parametrize(
     ("kind", "dims"),
-    [p if p.marks or p.values in DIFFERENT else pytest.param(*p.values, marks=pytest.mark.slow) for p in PRUNED],
+    [
+        p if p.marks or p.values in DIFFERENT else pytest.param(*p.values, id=p.id, marks=pytest.mark.slow)
+        for p in PRUNED
+    ],
 )
 def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
     (model, known_graph), shown = known(kind, dims), example(kind, dims)
