@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ...errors import FormatError, MedgradError
 from ._held import opened
 
+HERE = threading.local()
 MOST_PIXELS = 2**27
 MOST_TIMES_SMALLER = 1040
 
@@ -28,8 +30,7 @@ def damage_told(path: Path, kind: str) -> Iterator[None]:
     medgrad.errors.FormatError: 'x.png' cannot be read as PNG: division by zero. Is it whole and undamaged?
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silent():
             yield
     except MedgradError:
         raise
@@ -40,6 +41,21 @@ def damage_told(path: Path, kind: str) -> Iterator[None]:
     except Exception as reason:
         said = in_one_line(reason)
         raise FormatError(f"{str(path)!r} cannot be read as {kind}: {said}. Is it whole and undamaged?") from reason
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep libraries from warning; within a block that does so already there is nothing to do."""
+    if getattr(HERE, "is_silent", False):
+        yield
+        return
+    HERE.is_silent = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        HERE.is_silent = False
 
 
 def in_one_line(reason: BaseException) -> str:

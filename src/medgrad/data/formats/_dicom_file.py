@@ -20,6 +20,7 @@ from pydicom.tag import BaseTag
 
 from ...errors import FormatError
 from ._damage import damage_told, first_bytes
+from ._dicom_elements import tag_like
 from ._dicom_parse import parsed
 from ._held import opened
 
@@ -130,7 +131,7 @@ def tag_of(name: str) -> BaseTag:
     """Give the tag of an element that is asked for by its name."""
     found = tag_for_keyword(name)
     assert found is not None
-    return BaseTag(found)
+    return tag_like(found)
 
 
 Said = tuple[str, str | None, bytes, bool, str]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames, parse_fragments
 from pydicom.pixels.utils import as_pixel_options
@@ -20,7 +21,8 @@ from pydicom.uid import UID
 from ...errors import FormatError
 from ._codec_process import Packed, decoded_apart
 from ._damage import MOST_PIXELS, MOST_TIMES_SMALLER, damage_told
-from ._dicom_file import PIXELS, number, open_dicom, tag_of, word
+from ._dicom_elements import UNDEFINED
+from ._dicom_file import PIXELS, Meanings, as_stored, number, open_dicom, tag_of, word
 from ._dicom_native import Shape, is_simple, segments_of, stored, unpacked_runs
 
 GREY, COLOUR = (
@@ -29,6 +31,7 @@ GREY, COLOUR = (
 )
 BITS = (1, 8, 16, 32, 64)
 RLE = "1.2.840.10008.1.2.5"
+SYNTAXES = Meanings()
 ITEM = b"\xfe\xff\x00\xe0"
 FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
 MOST_FRAMES = 20_000
@@ -100,13 +103,13 @@ def check_pixels(path: Path, source: Dataset, shape: Shape) -> None:
     syntax = syntax_of(path, source)
     if tag_of("PixelData") not in source:
         return
-    data = source.PixelData
+    data, has_length = pixel_bytes(source)
     if not isinstance(data, bytes):
         raise FormatError(f"{str(path)!r} has no bytes of pixel data. Copy it again: it is cut off.")
     if syntax.is_encapsulated:
         check_packed(path, data, shape, syntax)
     else:
-        check_plain(path, data, shape, source)
+        check_plain(path, data, shape, has_length=has_length)
 
 
 def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
@@ -161,9 +164,8 @@ def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
 def syntax_of(path: Path, source: Dataset) -> UID:
     """Give the transfer syntax; a file without one gets the plain one that it was read by."""
     meta = getattr(source, "file_meta", None)
-    said = meta.get("TransferSyntaxUID") if meta is not None else None
+    said = syntax_said(meta) if meta is not None else ""
     if said:
-        said = str(said).strip()
         syntax = syntax_named(said)
         if syntax is None:
             raise FormatError(f"{str(path)!r} names a transfer syntax that is not known: {said[:64]!r}.")
@@ -176,6 +178,17 @@ def syntax_of(path: Path, source: Dataset) -> UID:
     return UID(meta.TransferSyntaxUID)
 
 
+def syntax_said(meta: Dataset) -> str:
+    """Give the words by which a file names its transfer syntax, none where it names none."""
+    stored = as_stored(meta, "TransferSyntaxUID")
+    found = SYNTAXES.get(stored) if stored is not None else None
+    if found is None:
+        found = str(meta.get("TransferSyntaxUID") or "").strip()
+        if stored is not None:
+            SYNTAXES.keep(stored, found)
+    return str(found)
+
+
 @cache
 def syntax_named(said: str) -> UID | None:
     """Give a transfer syntax of the standard, None for another."""
@@ -183,9 +196,17 @@ def syntax_named(said: str) -> UID | None:
     return None if found.is_private or not found.is_transfer_syntax else found
 
 
-def check_plain(path: Path, data: bytes, shape: Shape, source: Dataset) -> None:
+def pixel_bytes(source: Dataset) -> tuple[Any, bool]:
+    """Give the pixels as they lie in the file, and whether it tells how many bytes they are."""
+    element = source.get_item(tag_of("PixelData"))
+    if isinstance(element, RawDataElement) and element.VR in (None, "OB", "OW"):
+        return element.value, element.length != UNDEFINED
+    return source.PixelData, not source["PixelData"].is_undefined_length
+
+
+def check_plain(path: Path, data: bytes, shape: Shape, *, has_length: bool) -> None:
     """Raise unless there are just as many bytes as the header says, but for some padding."""
-    if source["PixelData"].is_undefined_length:
+    if not has_length:
         raise FormatError(f"{str(path)!r} packs its pixels, but its transfer syntax says that they are plain.")
     bits = shape.frame_bits * 2 // 3 if shape.photometric == "YBR_FULL_422" else shape.frame_bits
     wanted = math.ceil(bits * shape.frames / 8)
