@@ -9,7 +9,6 @@ from pathlib import Path
 from ...data import Cohort
 from ...data.cohort import narrowed, with_split
 from ...data.layouts import Hints, recognise
-from ...data.pairs import paired
 from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
 from ...engine.look import Look, check_leaks, look
@@ -65,6 +64,8 @@ def find_cohort(
             raise
         return replace(cohort, told=(*cohort.told, str(reason))), seen
     if cohort.task == "registration":
+        from ...data.pairs import paired
+
         cohort = paired(cohort, seed=seed)
         teller.say(cohort.told[-1])
     return cohort, seen

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -185,6 +184,8 @@ def write_field(path: Path, deformation: Deformation) -> Path:
         values = field[:, :, None, None, :]
     else:
         matrix, values = space, field[:, :, :, None, :]
+    import nibabel
+
     image = nibabel.Nifti1Image(np.ascontiguousarray(values, np.float32), matrix)
     image.header.set_intent(VECTOR, name="")
     image.header.set_xyzt_units("mm")
@@ -197,6 +198,8 @@ def write_field(path: Path, deformation: Deformation) -> Path:
 def read_field(path: Path) -> Deformation:
     """Read what ``write_field`` wrote, or what ITK and ANTs write."""
     with damage_told(path, "a displacement field"):
+        import nibabel
+
         image: Any = nibabel.load(path)
         shape = image.shape
         if len(shape) != 5 or shape[3] != 1 or shape[4] not in (2, 3):

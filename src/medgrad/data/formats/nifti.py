@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,6 +100,8 @@ def read_header(path: Path, file: IO[bytes]) -> Any:
         raise FormatError(f"{str(path)!r} does not begin as a NIfTI file does. Was it copied whole?")
     if len(start) < size:
         raise FormatError(f"{str(path)!r} ends within its header. Copy it again: it is cut off.")
+    import nibabel  # a tenth of a second of the processor, which those who read other files save
+
     kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
     return kind(start[:size], check=True)
 
@@ -226,6 +227,8 @@ def write(path: Path, thing: Image | LabelMap) -> None:
     """Write an image, or labels as the smallest unsigned whole numbers that hold them."""
     array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else storable(thing.array)
     grid = thing.grid
+    import nibabel
+
     header = nibabel.Nifti1Header()
     matrix = grid.matrix
     if grid.dims == 2:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from ...errors import LayoutError
 from ..cohort import Cohort
@@ -204,6 +203,8 @@ def usual_size(held: Sequence[Sequence[Point]], shape: Sequence[int]) -> tuple[f
 
 def nearest_of(places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the distance of each place to the nearest other."""
+    from scipy.spatial import KDTree  # a fifth of a second of the processor, for tables of points alone
+
     return np.asarray(KDTree(places).query(places, k=2)[0][:, 1], float)
 
 
