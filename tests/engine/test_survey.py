@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,7 +151,22 @@ def side_by_side(cohort, monkeypatch):
     monkeypatch.setattr(measuring, "TRIED_S", -1.0)
     monkeypatch.setattr(measuring, "WORTH_S", -1.0)
     monkeypatch.setattr(measuring, "processes", lambda workers: workers)
-    return look(cohort)
+    asked, ask, measured = threading.Event(), measuring.Worker.ask, measuring.measured
+
+    def told(worker, *question):
+        asked.set()
+        return ask(worker, *question)
+
+    def patient(*given):
+        if threading.active_count() > 1:  # the first case comes before there is another process
+            asked.wait(60)
+        return measured(*given)
+
+    monkeypatch.setattr(measuring.Worker, "ask", told)
+    monkeypatch.setattr(measuring, "measured", patient)
+    found = look(cohort)
+    assert asked.is_set()
+    return found
 
 
 @pytest.mark.slow
@@ -162,16 +178,17 @@ def test_processes_find_what_one_finds(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_process_that_dies_is_a_fault_of_its_case(tmp_path, monkeypatch):
     cohort = recognise(volumes(tmp_path, 4))
-    ask = measuring.Worker.ask
+    ask, asked = measuring.Worker.ask, []
 
-    def dying(worker, entry):
-        if entry.id == cohort.entries[2].id:
+    def dying(worker, what, entry, *more):
+        asked.append(entry.id)
+        if len(asked) == 1:
             worker.process.kill()
-        return ask(worker, entry)
+        return ask(worker, what, entry, *more)
 
     monkeypatch.setattr(measuring.Worker, "ask", dying)
     found = side_by_side(cohort, monkeypatch)
     (fault,) = [f for f in found.faults if f.kind == "unreadable"]
-    assert fault.case == cohort.entries[2].id
+    assert fault.case == asked[0]
     assert "SIGKILL" in fault.sentence
     assert found.fingerprint["cases"] == 4

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
-import struct
-import subprocess
-import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import IO, Any
 
 from ..data import Cohort, Entry
 from ..data.formats import holding
+from ..data.formats._held import collecting, collector
 from ..runtime.cores import count
+from .dicom_heads import Said, known_of, learned, said_of
 from .fingerprint import Facts, Fault, measure
 from .hashing import hash_of, own_files
 from .sampling import Sample, sample_of
 from .survey import Stamps, settled, stamps_of
+from .workers import IDLE, Worker, idle_or_new, receive, send
 
 TRIED_S = 0.5
 WORTH_S = 2.0
-"""So many seconds of work left, by the first cases, are worth processes, which take a second to start."""
-LENGTH = struct.Struct("<Q")
+"""So many seconds of work left, by the first cases, are worth a process that has not been started yet."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def measured(cohort: Cohort, planned: Cohort | None, entry: Entry) -> Measured:
 
     ``planned`` is the set as it will be learned from, where a plan is to be made.
     """
-    stamps = settled(stamps_of(entry), time.time_ns())
     with holding(own_files(entry)):
+        stamps = settled(stamps_of(entry), time.time_ns())
         try:
             hashed = hash_of(entry)
         except OSError:
@@ -62,12 +60,13 @@ def measure_all(
     began, done = time.perf_counter(), 0
     while done < len(entries):
         spent = time.perf_counter() - began
-        if done and spent > TRIED_S and spent / done * (len(entries) - done) > WORTH_S and processes(workers) > 1:
+        is_worth_one = done and spent > TRIED_S and spent / done * (len(entries) - done) > WORTH_S
+        if (IDLE or is_worth_one) and processes(workers) > 1:
             break
         yield measured(cohort, planned, entries[done])
         done += 1
     if done < len(entries):
-        yield from side_by_side(cohort, planned, entries[done:], processes(workers))
+        yield from side_by_side(cohort, planned, entries[done:], processes(workers) - 1)
 
 
 def processes(workers: int) -> int:
@@ -75,53 +74,60 @@ def processes(workers: int) -> int:
     return max(1, min(workers, count()))
 
 
-def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry], workers: int) -> Iterator[Measured]:
-    """Measure cases in processes that know no torch; one that dies is a fault of the case that it was at."""
-    waiting: SimpleQueue[int] = SimpleQueue()
-    for number in range(len(entries)):
-        waiting.put(number)
+def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry], helpers: int) -> Iterator[Measured]:
+    """Measure cases here and in other processes; one of those that dies is a fault of the case that it was at."""
+    left: deque[int] = deque(range(len(entries)))
     found: list[SimpleQueue[Any]] = [SimpleQueue() for _ in entries]
     running: set[Worker] = set()
+    kept = collector()
 
-    def work() -> None:
+    def help_along() -> None:
         worker: Worker | None = None
-        while True:
-            try:
-                number = waiting.get_nowait()
-            except Empty:
-                break
-            try:
-                if worker is None:
-                    worker = Worker(cohort, planned)
-                    running.add(worker)
-                found[number].put(worker.ask(entries[number]))
-            except (OSError, EOFError, pickle.UnpicklingError):
-                found[number].put(lost(entries[number], worker))
-                worker = None
-            except BaseException as reason:
-                found[number].put(reason)
-                break
-        if worker is not None:
-            worker.close()
+        with suppress(IndexError):
+            while True:
+                number = left.popleft()
+                try:
+                    worker = worker or introduced(cohort, planned, running)
+                    known = known_of(own_files(entries[number]), kept)
+                    found[number].put(worker.ask("case", entries[number], known))
+                except (OSError, EOFError, pickle.UnpicklingError):
+                    found[number].put(lost(entries[number], worker))
+                    worker = None
+                except BaseException as reason:
+                    found[number].put(reason)
+                    break
 
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(helpers)
     try:
-        for _ in range(workers):
-            pool.submit(work)
-        for one in found:
-            answer = one.get()
+        for _ in range(helpers):
+            pool.submit(help_along)
+        given = 0
+        while given < len(entries):
+            if left and found[given].empty():
+                with suppress(IndexError):  # the last may have been taken meanwhile
+                    number = left.popleft()
+                    found[number].put(measured(cohort, planned, entries[number]))
+                continue
+            answer = found[given].get()
             if isinstance(answer, BaseException):
                 raise answer
+            given += 1
             yield answer
     finally:
-        with suppress(Empty):
-            while True:
-                waiting.get_nowait()
+        left.clear()
         for worker in list(running):
             worker.kill()
         pool.shutdown()
         for worker in running:
             worker.close()
+
+
+def introduced(cohort: Cohort, planned: Cohort | None, running: set[Worker]) -> Worker:
+    """Give a process that knows what will be asked of the cases of a set."""
+    worker = idle_or_new()
+    running.add(worker)
+    worker.tell("set", *(c and Cohort(**{**vars(c), "entries": ()}) for c in (cohort, planned)))
+    return worker
 
 
 def lost(entry: Entry, worker: Worker | None) -> Measured:
@@ -132,83 +138,27 @@ def lost(entry: Entry, worker: Worker | None) -> Measured:
     return Measured(Facts(entry.id, entry.patient or entry.id, entry.split, faults=(fault,)), "", {})
 
 
-class Worker:
-    """A process that measures one case after another."""
-
-    def __init__(self, cohort: Cohort, planned: Cohort | None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}._measuring_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
-        )
-        bare = [c and Cohort(**{**vars(c), "entries": ()}) for c in (cohort, planned)]
-        self.send(bare)
-
-    def send(self, thing: Any) -> None:
-        """Send something."""
-        assert self.process.stdin is not None
-        send(self.process.stdin, thing)
-
-    def ask(self, entry: Entry) -> Measured:
-        """Have a case measured."""
-        assert self.process.stdout is not None
-        self.send(entry)
-        answer = receive(self.process.stdout)
-        if isinstance(answer, BaseException):
-            raise answer
-        assert isinstance(answer, Measured)
-        return answer
-
-    def ended(self) -> str:
-        """Say how the process ended."""
-        self.kill()
-        code = self.process.wait()
-        self.close()
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-    def kill(self) -> None:
-        """End the process at once."""
-        if self.process.poll() is None:
-            self.process.kill()
-
-    def close(self) -> None:
-        """Let the process end, and wait until it has."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with suppress(OSError):  # what was not sent is lost with a process that has died
-                pipe.close()
-        self.process.wait()
-
-
-def send(to: IO[bytes], thing: Any) -> None:
-    """Send something to another process of ours."""
-    raw = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
-    to.write(LENGTH.pack(len(raw)) + raw)
-    to.flush()
-
-
-def receive(file: IO[bytes]) -> Any:
-    """Receive what another process of ours has sent."""
-    head = file.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    raw = file.read(LENGTH.unpack(head)[0])
-    if len(raw) < LENGTH.unpack(head)[0]:
-        raise EOFError
-    return pickle.loads(raw)  # from a process that this one has started
-
-
 def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
-    """Measure one case after another, until there are no more questions."""
-    cohort, planned = receive(questions)
+    """Read headers and measure cases, until there are no more questions."""
+    cohort, planned = None, None
     while True:
         try:
-            entry = receive(questions)
+            what, *given = receive(questions)
         except EOFError:
             return
         try:
-            answer: Any = measured(cohort, planned, entry)
+            if what == "set":
+                cohort, planned = given
+                continue
+            answer: Any = said_of(*given) if what == "heads" else measured_of(cohort, planned, *given)
         except Exception as reason:
             answer = reason
         send(answers, answer)
+
+
+def measured_of(cohort: Cohort | None, planned: Cohort | None, entry: Entry, known: Said) -> Measured:
+    """Measure a case of whose files something is known."""
+    assert cohort is not None
+    with collecting():
+        learned(known)
+        return measured(cohort, planned, entry)

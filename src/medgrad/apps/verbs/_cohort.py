@@ -8,12 +8,15 @@ from pathlib import Path
 
 from ...data import Cohort
 from ...data.cohort import narrowed, with_split
+from ...data.formats import collecting, reading_ahead
 from ...data.layouts import Hints, recognise
 from ...data.split import apply_split, read_split
 from ...data.split import split as make_split
+from ...engine.dicom_heads import read_ahead
 from ...engine.look import Look, check_leaks, look
 from ...engine.survey import read_survey
 from ...engine.teller import Teller
+from ...engine.workers import ended_after, start_early
 from ...errors import LayoutError, SettingError
 
 
@@ -40,19 +43,25 @@ def find_cohort(
     ``run`` knows of files that are as they were is not read again.
     """
     known = read_survey(run)
-    cohort = recognise(folder, Hints(truth, within, task))
-    for sentence in (f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients", *cohort.told):
-        teller.say(sentence)
-    if split is not None:
-        cohort = apply_split(cohort, read_split(split), where=str(split))
-    if val:
-        cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
-    wanted = [name.strip() for name in (only or "").split(",") if name.strip()]
-    narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
-    if check is not None:
-        check(cohort)
-    with teller.bar("Looking") as bar:
-        seen = look(cohort, progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
+    if not known.cases:
+        start_early(folder)
+    with ended_after(), collecting(), reading_ahead(read_ahead):
+        cohort = recognise(folder, Hints(truth, within, task))
+        for sentence in (
+            f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients",
+            *cohort.told,
+        ):
+            teller.say(sentence)
+        if split is not None:
+            cohort = apply_split(cohort, read_split(split), where=str(split))
+        if val:
+            cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
+        wanted = [name.strip() for name in (only or "").split(",") if name.strip()]
+        narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
+        if check is not None:
+            check(cohort)
+        with teller.bar("Looking") as bar:
+            seen = look(cohort, progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
     check_leaks(seen, allow=allow_leak)
     if wanted:
         cohort = narrowed(cohort, wanted)

@@ -28,6 +28,9 @@ def look(
     check_set(folder)
     check_split(split)
 
+    from ...engine.workers import start_early
+
+    start_early(folder)  # it loads what it needs while this process does
     from ...data.layouts import NotRecognisedError
     from ...engine.teller import Silent
     from ._cohort import find_cohort

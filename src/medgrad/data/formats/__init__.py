@@ -12,20 +12,22 @@ from ...errors import FormatError
 from ..grid import Grid
 from ..source import Source
 from ..types import Image, LabelMap
-from ._dicom_index import SeriesInfo, series_in
+from ._dicom_index import SeriesInfo, reading_ahead, series_in
 from ._dicom_pixels import stored_pixels
 from ._format import Extent, Format
-from ._held import holding, once
+from ._held import collecting, holding, once
 
 __all__ = [
     "Extent",
     "Format",
     "SeriesInfo",
+    "collecting",
     "extent_of",
     "format_of",
     "holding",
     "read",
     "read_labels",
+    "reading_ahead",
     "series_in",
     "stored_pixels",
     "suffix_of",

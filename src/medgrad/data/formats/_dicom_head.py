@@ -13,16 +13,18 @@ from ...errors import FormatError
 from ._damage import damage_told
 from ._dicom_file import (
     LONGEST_START,
+    MOST_AT_ONCE,
     SEGMENTATION,
     STRUCTURES,
     begins_as_dicom,
     every_item,
+    from_bytes,
     number,
     read_from,
     tag_of,
     word,
 )
-from ._held import opened
+from ._held import collect, opened
 from ._kept import Kept, stamp_of
 
 ASKED = (
@@ -83,12 +85,16 @@ def head_of(path: Path) -> Head:
 
 def read_head(path: Path) -> Head:
     """Read what a file says of itself, in one opening."""
+    before = stamp_of(path)
     try:
         with opened(path) as file:
             if not begins_as_dicom(file.read(LONGEST_START)):
                 return NO_DICOM
+            raw = collect(path, file, before)
             file.seek(0)
             with damage_told(path, "DICOM"):
+                if raw is not None and len(raw) <= MOST_AT_ONCE:
+                    return said_by(from_bytes(raw, path, pixels=False, only=ASKED))
                 return said_by(read_from(file, path, pixels=False, only=ASKED))
     except FormatError:
         return BROKEN

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ._damage import damage_told
-from ._dicom_head import Head, head_of
+from ._dicom_head import HEADS, Head, head_of
+from ._held import HERE
 
 PICTURELESS = ("RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC", "FID")
 
@@ -44,13 +46,31 @@ def series_in(folder: Path | str) -> list[SeriesInfo]:
     Files that are not DICOM are passed over, and so are DICOM files whose header cannot be read.
     """
     with damage_told(Path(folder), "DICOM"):
-        return grouped(Path(folder))
+        files = list(files_of(Path(folder)))
+        ahead: Ahead | None = getattr(HERE, "ahead", None)
+        if ahead is not None:
+            ahead([path for path in files if HEADS.get(path) is None])
+        return grouped(files)
 
 
-def grouped(folder: Path, ask: Callable[[Path], Head] = head_of) -> list[SeriesInfo]:
+Ahead = Callable[[Sequence[Path]], None]
+
+
+@contextmanager
+def reading_ahead(read: Ahead) -> Iterator[None]:
+    """Let ``read`` know, within the block and in this thread, of which files the headers will be asked for."""
+    before = getattr(HERE, "ahead", None)
+    HERE.ahead = read
+    try:
+        yield
+    finally:
+        HERE.ahead = before
+
+
+def grouped(files: Iterable[Path], ask: Callable[[Path], Head] = head_of) -> list[SeriesInfo]:
     """Gather the files of each series; ``ask`` tells what a file says of itself."""
     found: dict[tuple[str, str], list[tuple[Path, Head]]] = {}
-    for path in files_of(folder):
+    for path in files:
         head = ask(path)
         if head.is_dicom and not head.is_broken and head.kind != "1.2.840.10008.1.3.10":  # the contents of a disc
             found.setdefault((head.study_uid, head.series_uid or str(path)), []).append((path, head))

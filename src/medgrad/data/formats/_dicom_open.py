@@ -15,7 +15,7 @@ from ._damage import damage_told
 from ._dicom_file import numbers, open_dicom, tag_of, word
 from ._dicom_frames import PHASES, Frame, frames_of, phase_of
 from ._dicom_head import HEADS, Head, head_of, is_localizer, read_whole
-from ._dicom_index import PICTURELESS, SeriesInfo, grouped
+from ._dicom_index import PICTURELESS, SeriesInfo, files_of, grouped
 from ._dicom_native import Shape
 from ._dicom_pixels import check_pixels, promised_by, shape_of
 
@@ -57,7 +57,7 @@ def opened_all(path: Path, uid: str, told: list[str], *, pixels: bool = True) ->
         return without_scouts([Alike().opened(path, pixels=pixels)], told), repr(str(path))
     read_on_the_way = Gathered(uid)
     with damage_told(path, "DICOM"):
-        every = grouped(path, read_on_the_way.ask if pixels else head_of)
+        every = grouped(files_of(path), read_on_the_way.ask if pixels else head_of)
     series = chosen(path, every, uid, told)
     alike = Alike()
     heads = [alike.opened(p, read_on_the_way.sources.pop(p, None), pixels=pixels) for p in series.files]
