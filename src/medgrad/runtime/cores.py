@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,16 @@ def sleep_while_waiting() -> None:
     user has set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def multiply_on_one_thread() -> None:
+    """Let numpy multiply matrices on one thread, where it has not been imported yet.
+
+    For a command whose matrices are small, and which has a process for each core: the threads of OpenBLAS spin until
+    the next product. A value that the user has set stays.
+    """
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def allowed() -> set[int] | None:

@@ -29,7 +29,9 @@ def look(
     check_split(split)
 
     from ...engine.workers import start_early
+    from ...runtime.cores import multiply_on_one_thread
 
+    multiply_on_one_thread()
     start_early(folder)  # it loads what it needs while this process does
     from ...data.layouts import NotRecognisedError
     from ...engine.teller import Silent
