@@ -14,12 +14,12 @@ from typing import TypeVar
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
 
-from ._dicom_file import every_item
+from ._dicom_elements import tag_like
+from ._dicom_file import every_item, numbers, tag_of
 
 FRAMES, CONTENT = "PerFrameFunctionalGroupsSequence", "FrameContentSequence"
-SEGMENT = "SegmentIdentificationSequence"
+SEGMENT, PLACE = "SegmentIdentificationSequence", "PlanePositionSequence"
 ITEM = 0xFFFE, 0xE000
 UNDEFINED = 0xFFFF_FFFF
 LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
@@ -101,6 +101,26 @@ def elements(raw: bytes) -> Iterator[Element]:
         yield group << 16 | element, kind, raw[begin:at]
 
 
+def as_they_stand(source: Dataset, names: Sequence[str]) -> tuple[Element, ...] | None:
+    """Give some elements as they are stored, None where one of them has been read."""
+    every = [source.get_item(tag_of(name)) for name in names if tag_of(name) in source]
+    if not all(isinstance(e, RawDataElement) for e in every):
+        return None
+    return tuple((int(e.tag), (e.VR or "").encode(), e.value) for e in every if e is not None)
+
+
+def position_in(source: Dataset) -> tuple[float, ...]:
+    """Give the position that is said of a frame, none where it is not plain to see."""
+    whole = source.get_item(tag_of(PLACE)) if tag_of(PLACE) in source else None
+    if not isinstance(whole, RawDataElement) or whole.is_implicit_VR or not whole.is_little_endian:
+        return ()
+    try:
+        first = dataset(list(elements(next(pieces(whole.value or b"")))))
+    except (StopIteration, ValueError, struct.error):
+        return ()  # whoever reads all of it will say what is wrong
+    return numbers(first, "ImagePositionPatient", 3)
+
+
 def dataset(said: Sequence[Element]) -> Dataset:
     """Give elements as pydicom reads them."""
-    return Dataset({t: RawDataElement(BaseTag(t), k.decode(), len(v), v, 0, False, True) for t, k, v in said})
+    return Dataset({t: RawDataElement(tag_like(t), k.decode(), len(v), v, 0, False, True) for t, k, v in said})

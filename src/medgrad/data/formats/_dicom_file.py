@@ -240,7 +240,9 @@ def first_item(source: Dataset | None, name: str) -> Dataset | None:
 
 def every_item(source: Dataset | None, name: str) -> list[Dataset]:
     """Give the items of a sequence, none where it is absent or is no sequence."""
-    value = source.get(name) if source is not None and tag_of(name) in source else None
+    if source is None or tag_of(name) not in source:
+        return []
+    value = source.get(name)
     if not isinstance(value, pydicom.Sequence):
         return []
     return list(value)

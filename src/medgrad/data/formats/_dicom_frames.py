@@ -30,6 +30,14 @@ IN_GROUPS = {
     "TriggerTime": ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
 }
 
+READ = (
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+    *(sequence for sequence, _ in IN_GROUPS.values()),
+)
+"""Where what is said of a frame, but its position, stands."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -53,8 +61,7 @@ class Frame:
 
     @property
     def normal(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        along, down = np.reshape(self.orientation, (2, 3))
-        return np.cross(along, down)
+        return normal_to(self.orientation)
 
     def __str__(self) -> str:
         return f"{self.path.name!r}" + (f" (frame {self.number + 1})" if self.number else "")
@@ -118,6 +125,15 @@ def turn_of(head: Dataset, groups: Groups) -> Vector:
         detector = first_item(head, "DetectorInformationSequence")
         found = numbers(detector, "ImageOrientationPatient", 6) if detector is not None else ()
     return upright(found) if found else ()
+
+
+@lru_cache(256)
+def normal_to(orientation: Vector) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Give the direction at right angles to rows and columns."""
+    along, down = np.reshape(orientation, (2, 3))
+    found = np.cross(along, down)
+    found.setflags(write=False)
+    return found
 
 
 @lru_cache(256)

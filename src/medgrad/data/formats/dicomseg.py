@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from ..grid import Grid, as_rows
 from ..source import Source
 from ..types import LabelMap
 from ._damage import damage_told, smallest_unsigned
-from ._dicom_each import SEGMENT, Said, said_of_each
+from ._dicom_each import SEGMENT, Said, as_they_stand, position_in, said_of_each
 from ._dicom_file import every_item, first_item, number, open_dicom, word
-from ._dicom_frames import Frame, frame_of, frames_of, place_of
+from ._dicom_frames import READ, Frame, frame_of, frames_of, place_of
 from ._dicom_head import the_only
 from ._dicom_native import Shape
 from ._dicom_pixels import pixels_of, promised_by, syntax_of
@@ -102,10 +103,19 @@ def placed(path: Path, source: Dataset, said: Said, n: int) -> list[Frame]:
         raise ValueError(f"it describes {len(said.place)} frames but holds {n}")
     shared = first_item(source, "SharedFunctionalGroupsSequence")
     first = {i: at for at, i in reversed([*enumerate(said.place)])}
-    return [
-        frame_of(path, first[i], source, (one, shared), place_of(source, (one, shared), n))
-        for i, one in enumerate(said.places)
-    ]
+    found: list[Frame] = []
+    alike: dict[Any, Frame] = {}
+    for i, one in enumerate(said.places):
+        rest = as_they_stand(one, READ)
+        position = position_in(one) or place_of(source, (one, shared), n)
+        known = alike.get(rest) if position and rest is not None else None
+        if known is not None:
+            found.append(replace(known, number=first[i], position=position))
+            continue
+        found.append(frame_of(path, first[i], source, (one, shared), position))
+        if rest is not None and found[-1].position:
+            alike[rest] = found[-1]
+    return found
 
 
 def drawn(path: Path, source: Dataset, shape: Shape, said: Said, names: Mapping[int, str]) -> Iterator[Piece]:
