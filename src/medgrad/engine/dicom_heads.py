@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -55,7 +54,7 @@ def asked_of(worker: Worker, take: Callable[[], tuple[Path, ...]], give: Callabl
             give(worker.ask("heads", take()))
     except IndexError:
         return
-    except (OSError, EOFError, pickle.UnpicklingError):
+    except Exception:  # whoever asks for these headers reads them, and says what is wrong
         IDLE.remove(worker)
         worker.kill()
         worker.close()
