@@ -7,11 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError
 from ._damage import damage_told
 from ._dicom_file import (
+    DEFLATED,
+    FEW,
     LONGEST_START,
     MOST_AT_ONCE,
     SEGMENTATION,
@@ -24,6 +27,7 @@ from ._dicom_file import (
     tag_of,
     word,
 )
+from ._dicom_parse import cut_all
 from ._held import collect, opened
 from ._kept import Kept, stamp_of
 
@@ -75,6 +79,11 @@ class Head:
 
 
 HEADS: Kept[Head] = Kept()
+Asked = tuple[tuple[int, str | None, bytes | None], ...]
+ALIKE: dict[Asked, Head] = {}
+MOST_ALIKE, LONGEST_ASKED = 4096, 1024
+OWN = frozenset(map(tag_of, ("SOPInstanceUID", "InstanceNumber", "SeriesNumber")))
+"""What nothing here depends on."""
 NO_DICOM, BROKEN = Head(is_dicom=False), Head(is_broken=True)
 
 
@@ -93,13 +102,46 @@ def read_head(path: Path) -> Head:
             raw = collect(path, file, before)
             file.seek(0)
             with damage_told(path, "DICOM"):
+                if raw is None and before is not None and before[0] <= FEW:
+                    raw = file.read()
                 if raw is not None and len(raw) <= MOST_AT_ONCE:
-                    return said_by(from_bytes(raw, path, pixels=False, only=ASKED))
+                    return said_in(raw, path)
                 return said_by(read_from(file, path, pixels=False, only=ASKED))
     except FormatError:
         return BROKEN
     except OSError:
         return NO_DICOM
+
+
+def said_in(raw: bytes, path: Path) -> Head:
+    """Give what a file says of itself, from its bytes; most slices of a series say the same."""
+    asked = as_asked(raw)
+    known = ALIKE.get(asked) if asked is not None else None
+    if known is not None:
+        return known
+    head = said_by(from_bytes(raw, path, pixels=False, only=ASKED))
+    if asked is not None and head.fault is None:
+        if len(ALIKE) >= MOST_ALIKE:
+            ALIKE.clear()
+        ALIKE[asked] = head
+    return head
+
+
+def as_asked(raw: bytes) -> Asked | None:
+    """Give all that is asked of a file as it is stored, None where that is not plain to see, or much."""
+    try:
+        cuts = cut_all(raw, pixels=False, only=ASKED) if DEFLATED.encode() not in raw else None
+    except Exception:  # whoever reads it anew will say what is wrong
+        return None
+    if not cuts or not cuts[1]:
+        return None
+    said = []
+    for tag, element in cuts[1].items():
+        if not isinstance(element, RawDataElement) or len(element.value or b"") > LONGEST_ASKED:
+            return None
+        if tag not in OWN:
+            said.append((int(tag), element.VR, element.value))
+    return tuple(said)
 
 
 def read_whole(path: Path) -> tuple[Head, Dataset | FormatError | None]:

@@ -26,22 +26,28 @@ def parsed(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> Dataset |
     Such a file has a preamble, a group of file elements that is as long as it says and names a transfer syntax of the
     standard, and little-endian elements that are not deflated. All others are for ``dcmread``.
     """
-    meta = file_elements(raw)
-    syntax = known(meta[0][SYNTAX].value) if meta else None
-    if meta is None or syntax is None:
-        return None
-    elements, begin = meta
-    implicit = syntax == IMPLICIT
     try:
-        found = cut(raw, begin, implicit=implicit, pixels=pixels, only=tags_of(tuple(only or ())))
-        if found is None:
+        cuts = cut_all(raw, pixels=pixels, only=only)
+        if cuts is None:
             return None
+        meta, found, implicit = cuts
         whole = Dataset(found)
-        whole.file_meta = FileMetaDataset(elements)
+        whole.file_meta = FileMetaDataset(meta)
         whole.set_original_encoding(implicit, True, encoding_of(found))
     except Exception:  # whoever reads it anew will say what is wrong
         return None
     return whole
+
+
+def cut_all(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> tuple[Elements, Elements, bool] | None:
+    """Give the elements about the file itself, the others, and whether these leave out their kinds; None as above."""
+    meta = file_elements(raw)
+    syntax = known(meta[0][SYNTAX].value) if meta else None
+    if meta is None or syntax is None:
+        return None
+    implicit = syntax == IMPLICIT
+    found = cut(raw, meta[1], implicit=implicit, pixels=pixels, only=tags_of(tuple(only or ())))
+    return (meta[0], found, implicit) if found is not None else None
 
 
 def file_elements(raw: bytes) -> tuple[Elements, int] | None:
