@@ -81,5 +81,5 @@ def test_sarcoma_series_with_their_contours(real_data):
 
 
 def test_boxes_are_not_taken_for_anything_else(real_data):
-    with pytest.raises(LayoutError, match="not laid out"):
+    with pytest.raises(LayoutError, match="is for detection and does not serve segmentation"):
         recognise(real_data("det2d_bccd"), Hints(task="segmentation"))
