@@ -137,7 +137,7 @@ def settings(about: str) -> argparse.Namespace:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Lay rows out in columns, numbers to the right."""
-    names = list(rows[0])
+    names = list(dict.fromkeys(n for row in rows for n in row))
     cells = [names, *[[shown(row.get(n)) for n in names] for row in rows]]
     widths = [max(len(c[i]) for c in cells) for i in range(len(names))]
     lines = [

@@ -40,7 +40,7 @@ def found_by(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """Write what was found as a page, with the machine that it was found on."""
-    columns = list(found["rows"][0])
+    columns = list(dict.fromkeys(c for row in found["rows"] for c in row))
     lines = [f"# {found['name'].replace('_', ' ').capitalize()}", "", found["about"], ""]
     lines += ["| " + " | ".join(c.strip() for c in columns) + " |", "| --- " + "| ---: " * (len(columns) - 1) + "|"]
     lines += ["| " + " | ".join(shown(row.get(c)) for c in columns) + " |" for row in found["rows"]]
