@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from test_floors import statements
 
 from medgrad import registry
 
@@ -27,14 +28,6 @@ def named(wanted):
 def distribution(module):
     top = module.split(".")[0]
     return DISTRIBUTION.get(top, top).lower()
-
-
-def statements(tree):
-    """Give the statements of a module, those within others too, without the expressions that they hold."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case)):
-            yield node
-            yield from statements(node)
 
 
 @pytest.fixture(scope="module")

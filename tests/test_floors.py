@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,18 @@ NO_TORCH = {"version", "errors", "registry", "data", "prepare", "metrics", "quan
 ROOT = Path(__file__).parents[1] / "src" / "medgrad"
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Give the statements of a module, those within others too, without the expressions that they hold."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield node
+            yield from statements(node)
+
+
 def imported_rooms(tree: ast.AST, depth: int) -> list[tuple[int, str]]:
     """Give line and room of each import that leaves a file's own room; ``depth`` is the file's depth below the root."""
     found = []
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
             found += [(node.lineno, name) for name in names]
