@@ -19,10 +19,19 @@ TASK = Classification(dims=2, labels=("a", "b"))
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory):
+def brief():
+    """Judge each run twice on its way, and time its steps once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medgrad.engine.race.ROUNDS", 2)
+        patch.setattr("medgrad.engine.race.TURNS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory, brief):
     folder = tmp_path_factory.mktemp("race")
     data = make_pictures(folder / "data", cases=24)
-    (folder / "changes.toml").write_text(CLASSES.partition("[optimiser]")[0])
+    (folder / "changes.toml").write_text(CLASSES.partition("[optimiser]")[0].replace("batch = 8", "batch = 4"))
     words = ("race", data, "-o", folder / "out", "--optimisers", "sgd,adamw", "--minutes", 0.01, "--seeds", 2)
     return words, folder, done(*words, "--recipe", folder / "changes.toml")
 
