@@ -15,13 +15,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from ._dicom_elements import tag_like
+from ._dicom_elements import UNDEFINED, tag_like
 from ._dicom_file import every_item, numbers, tag_of
 
 FRAMES, CONTENT = "PerFrameFunctionalGroupsSequence", "FrameContentSequence"
 SEGMENT, PLACE = "SegmentIdentificationSequence", "PlanePositionSequence"
 ITEM = 0xFFFE, 0xE000
-UNDEFINED = 0xFFFF_FFFF
 LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 Element = tuple[int, bytes, bytes]
 T = TypeVar("T")

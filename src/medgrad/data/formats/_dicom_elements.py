@@ -31,7 +31,7 @@ def tag_like(number: int) -> BaseTag:
     return BaseTag(number)
 
 
-STARTS: dict[bytes, Start | None] = {}
+STARTS: dict[bytes, Start] = {}
 
 
 def start_of(first: bytes) -> Start | None:
@@ -42,12 +42,13 @@ def start_of(first: bytes) -> Start | None:
     """
     kind, is_long = KINDS.get(first[4:], ("", False)) if len(first) > 4 else (None, True)
     number = int.from_bytes(first[:2], "little") << 16 | int.from_bytes(first[2:4], "little")
+    if kind == "" or number == END:
+        return None
     if len(STARTS) >= MOST_KNOWN:
         STARTS.clear()
-    usual = kind != "" and number != END
-    empty = empty_value_for_VR(kind, raw=True) if usual else None
-    found = STARTS[first] = (tag_like(number), kind, is_long, empty, number in PIXELS) if usual else None
-    return found
+    empty = empty_value_for_VR(kind, raw=True)
+    STARTS[first] = tag_like(number), kind, is_long, empty, number in PIXELS
+    return STARTS[first]
 
 
 def cut(

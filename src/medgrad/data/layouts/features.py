@@ -19,7 +19,7 @@ from ._assemble import without_unjudged_sides
 from ._beside import PATIENT_WORDS, tables_in
 from ._files import files_in, image_suffixes, natural, some
 from ._layout import Hints, Miss
-from .table import LABEL_WORDS, MOST_CLASSES, _joined
+from .table import LABEL_WORDS, MOST_CLASSES, _joined, without_column
 
 TEXTS = (*SUFFIXES, ".txt", ".md", ".json", ".toml", ".yaml", ".yml", ".pdf", ".html", ".xlsx", ".xls")
 PATH_WORDS = (
@@ -124,8 +124,8 @@ def columns_of(table: Table, hints: Hints, path: Path) -> Columns | Miss:
         return Miss(0.3, f"the column {files[0]!r} of {path.name} {said}")
     words = (hints.truth.lower(), *LABEL_WORDS) if hints.truth else LABEL_WORDS
     label = hints.truth if hints.truth in names else column(names, words)
-    if hints.truth and hints.truth not in names and column(names, words[:1]) is None:
-        return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
+    if hints.truth not in names and (missing := without_column(path, names, hints)):
+        return missing
     patient, split, name = column(names, PATIENT_WORDS), split_column(rows), column(names, NAME_WORDS)
     counters = {n for n in names if column([n], COUNTER_WORDS) is not None and counts_up(table.column(n))}
     taken = {patient, split, name} | counters

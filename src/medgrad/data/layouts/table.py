@@ -99,8 +99,8 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     columns = columns_of(rows, finder, hints)
     if columns is None:
         return without_files(path, rows)
-    if hints.truth and column(list(rows[0]), (hints.truth.lower(),)) is None:
-        return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(rows[0], 12)}.")
+    if missing := without_column(path, list(rows[0]), hints):
+        return missing
     if columns.mask is None and columns.label is None and not columns.flags:
         said = f"{path.name} names files, but has no column of classes or masks ({', '.join(rows[0])})."
         return Miss(0.6, f"{said} Add one that is called class or mask, or name one with --truth.")
@@ -123,6 +123,13 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     else:
         cohort = with_split_beside(cohort, path.parent)
     return without_unjudged_sides(cohort)
+
+
+def without_column(path: Path, names: Sequence[str], hints: Hints) -> Miss | None:
+    """Say that a table lacks the column that was named as the truth, None where it has it or none was named."""
+    if not hints.truth or column(names, (hints.truth.lower(),)) is not None:
+        return None
+    return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
 
 
 def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> Miss:
