@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from _race import settings, timed, told
 from _registration_pairs import DATA, KINDS, Array, jacobian, pair
-from _registration_peers import Syn, version_in
+from _registration_peers import Peer, version_in
 
 __all__ = ["KINDS", "pair"]
 
@@ -57,10 +57,10 @@ def theirs(python: str, folder: Path) -> Side:
     """Give SyN."""
     from medgrad.data import Deformation
 
-    asked = Syn(python, folder)
+    peer = Peer(python, folder, "SyN")
 
     def side(fixed: Any, moving: Any) -> tuple[Any, float]:
-        way, cpu = asked.way(fixed.array, moving.array, fixed.grid.spacing)
+        way, cpu = peer.ask(fixed=fixed.array, moving=moving.array, spacing=fixed.grid.spacing)
         return Deformation((way @ fixed.grid.directions.T).astype(np.float32), fixed.grid), cpu
 
     return side
