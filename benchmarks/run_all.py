@@ -75,6 +75,8 @@ def main() -> int:
     parser.add_argument("--peers", default=os.environ.get("MEDGRAD_PEERS", ""), help="a Python with batchgeneratorsv2")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--fireants", default="", help="of registration: a Python with fireants")
+    parser.add_argument("--kept", default="", help="of registration_kinds: a folder for what SyN has answered")
     parser.add_argument("--slices", default="", help="of whole_study: 300,1000")
     parser.add_argument("--sets", default="", help="of pruning: breast,...")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -84,7 +86,8 @@ def main() -> int:
     if given.here:
         return one(given.names[0], given)
     numbers = ["--threads", str(given.threads), "--rounds", str(given.rounds)]
-    settings = ["--peers", given.peers, *numbers, "--slices", given.slices, "--sets", given.sets]
+    passed = ("peers", "fireants", "kept", "slices", "sets")
+    settings = [*numbers, *(word for name in passed for word in (f"--{name}", getattr(given, name)))]
     ended = {}
     for name in given.names or names():
         print(f"\n== {name}", flush=True)
