@@ -45,7 +45,7 @@ def version_in(python: str) -> str:
 def by_ants(path: Path, way: str) -> float:
     """Register by one of ANTs' ways, and keep the displacement (*shape, dims) in mm along the axes.
 
-    Its affine part looks at voxels drawn by chance, so a pair may come with a seed for that.
+    Its affine part looks at voxels drawn by chance, so a pair may come with a seed for that, else 1.
     """
     import ants
 
@@ -53,7 +53,8 @@ def by_ants(path: Path, way: str) -> float:
     spacing = tuple(map(float, given["spacing"]))
     fixed, moving = (ants.from_numpy(given[name].astype("float32"), spacing=spacing) for name in ("fixed", "moving"))
     seed = int(given["seed"]) if "seed" in given else 1
-    _, cpu, found = timed(lambda: ants.registration(fixed, moving, type_of_transform=way, random_seed=seed))
+    ants.config.set_ants_deterministic(on=True, seed_value=seed)
+    _, cpu, found = timed(lambda: ants.registration(fixed, moving, type_of_transform=way))
     whole = ants.apply_transforms(fixed, moving, found["fwdtransforms"], compose=str(path.with_suffix("")) + "-")
     np.save(path.with_suffix(".npy"), ants.image_read(whole).numpy().astype(np.float32))
     for file in {*found["fwdtransforms"], *found["invtransforms"], whole}:
