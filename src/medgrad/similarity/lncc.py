@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -19,40 +20,49 @@ class LNCC:
     It holds for images whose brightness differs slowly from place to place, and for inverted contrast. A window in
     which an image hardly varies (its sum of squares below ``least``) counts as unlike.
 
+    With a ``stride``, windows lie about every so many elements along each axis, and are as many whole blocks of these
+    wide as come nearest to ``width``: nearly the same measure, at a part of the work on a fine grid.
+
     Avants and others 2008, Medical Image Analysis 12(1), equation 5. The gradient is written out: it is three more sums
     over windows instead of the graph of fifteen.
     """
 
     width: int = 9
     least: float = 1e-5
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.width % 2 == 0:
             raise ValueError(f"A window has a middle, so its width is odd, but it is {self.width}.")
+        if not 1 <= self.stride <= self.width:
+            raise ValueError(f"Windows of {self.width} lie 1 to {self.width} elements apart, not {self.stride}.")
 
     def __call__(self, moved: Tensor, fixed: Tensor, weight: Tensor | None = None) -> Tensor:
-        squared = Correlation.apply(moved, fixed, self.width, self.least)[0]
+        squared = Correlation.apply(moved, fixed, self.width, self.least, self.stride)[0]
+        if weight is not None and self.stride > 1:
+            weight = block_sum(weight, self.stride)
         return 1 - weighted_mean(squared, weight) if weight is None else weighted_mean(1 - squared, weight)
 
 
 class Correlation(Function):
-    """The squared correlation about every element, and what its gradient needs."""
+    """The squared correlation about every element, or every block, and what its gradient needs."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(moved: Tensor, fixed: Tensor, width: int, least: float) -> tuple[Tensor, ...]:
-        n, dims = width ** (moved.ndim - 2), moved.ndim - 2
-        mean_m, mean_f = box_sum(moved, width, dims) / n, box_sum(fixed, width, dims) / n
-        cross = box_sum(moved * fixed, width, dims).sub_(n * mean_m * mean_f)
-        vary_m = box_sum(moved * moved, width, dims).sub_(n * mean_m * mean_m)
-        vary_f = box_sum(fixed * fixed, width, dims).sub_(n * mean_f * mean_f)
+    def forward(moved: Tensor, fixed: Tensor, width: int, least: float, stride: int) -> tuple[Tensor, ...]:
+        n = (stride * blocks_in(width, stride)) ** (moved.ndim - 2)
+        windows = lambda x: window_sum(x, width, stride)  # noqa: E731
+        mean_m, mean_f = windows(moved) / n, windows(fixed) / n
+        cross = windows(moved * fixed).sub_(n * mean_m * mean_f)
+        vary_m = windows(moved * moved).sub_(n * mean_m * mean_m)
+        vary_f = windows(fixed * fixed).sub_(n * mean_f * mean_f)
         slope = cross / (vary_m.clamp_min(least) * vary_f.clamp_min(least))
         return cross * slope, slope, mean_m, mean_f, cross, vary_m, vary_f
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        moved, fixed, ctx.width, ctx.least = inputs
+        moved, fixed, ctx.width, ctx.least, ctx.stride = inputs
         _, *rest = output
         ctx.mark_non_differentiable(*rest)
         ctx.save_for_backward(moved, fixed, *rest)
@@ -61,7 +71,7 @@ class Correlation(Function):
     def backward(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         moved, fixed, slope, mean_m, mean_f, cross, vary_m, vary_f = ctx.saved_tensors
         first = 2 * upstream * slope
-        settings = (ctx.width, ctx.least)
+        settings = (ctx.width, ctx.least, ctx.stride)
         to_moved = (
             one_side(first, cross, moved, fixed, (mean_m, mean_f, vary_m), *settings)
             if ctx.needs_input_grad[0]
@@ -72,7 +82,7 @@ class Correlation(Function):
             if ctx.needs_input_grad[1]
             else None
         )
-        return to_moved, to_fixed, None, None
+        return to_moved, to_fixed, None, None, None
 
 
 def one_side(
@@ -83,6 +93,7 @@ def one_side(
     about: tuple[Tensor, Tensor, Tensor],
     width: int,
     least: float,
+    stride: int,
 ) -> Tensor:
     """Give the gradient at one of both images; ``first`` is that by the cross term.
 
@@ -90,11 +101,47 @@ def one_side(
     other_j sum(A) - mine_j sum(B) + sum(B mean - A other_mean), the sums over the windows that hold j.
     """
     mean, mean_other, vary = about
-    dims = mine.ndim - 2
+    dims, blocks = mine.ndim - 2, blocks_in(width, stride)
     second = torch.where(vary > least, first * cross / vary.clamp_min(least), torch.zeros_like(first))
     shift = second * mean - first * mean_other
-    pulled = box_sum(first, width, dims) * other
-    return pulled - box_sum(second, width, dims) * mine + box_sum(shift, width, dims)
+    pulled, pushed, shifted = (
+        in_elements(box_sum(x, blocks, dims), stride, mine.shape[2:]) for x in (first, second, shift)
+    )
+    return pulled * other - pushed * mine + shifted
+
+
+def blocks_in(width: int, stride: int) -> int:
+    """Give the odd number of blocks of ``stride`` elements that comes nearest to a ``width``.
+
+    >>> blocks_in(9, 1), blocks_in(9, 2), blocks_in(9, 4)
+    (9, 5, 3)
+    """
+    return 2 * round((width / stride - 1) / 2) + 1
+
+
+def window_sum(x: Tensor, width: int, stride: int) -> Tensor:
+    """Sum over the window about every block."""
+    return box_sum(block_sum(x, stride), blocks_in(width, stride), x.ndim - 2)
+
+
+def block_sum(x: Tensor, stride: int) -> Tensor:
+    """Sum over blocks of ``stride`` elements along each axis; the last ones may be cut off by the edge."""
+    if stride == 1:
+        return x
+    dims = x.ndim - 2
+    spare = [-s % stride for s in x.shape[2:]]
+    padded = F.pad(x, [p for s in reversed(spare) for p in (0, s)])
+    pool = F.avg_pool3d if dims == 3 else F.avg_pool2d
+    return pool(padded, stride) * float(stride**dims)
+
+
+def in_elements(x: Tensor, stride: int, shape: torch.Size) -> Tensor:
+    """Give each element what its block has."""
+    if stride == 1:
+        return x
+    for axis, length in enumerate(shape, 2):
+        x = x.repeat_interleave(stride, dim=axis).narrow(axis, 0, length)
+    return x
 
 
 THIS = LNCC
