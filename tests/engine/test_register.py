@@ -7,13 +7,14 @@ import pytest
 import torch
 from scipy import ndimage
 
+from medgrad import registry
 from medgrad.data import Grid, Image, LabelMap, Pair
 from medgrad.data.formats import read
 from medgrad.data.formats._transform_itk import read_matrix
 from medgrad.data.transform import Transform, linear, moved_image, voxels
 from medgrad.engine._scene import coarser, grey
 from medgrad.engine.register import Settings, register
-from medgrad.metrics import folding, moved_dice, tre_mm
+from medgrad.metrics import folding, log_jacobian, moved_dice, tre_mm
 
 QUICK = Settings(turns=0)
 
@@ -102,6 +103,119 @@ def test_what_was_bent_is_bent_back_without_folds(shape):
     left = tre_mm.compute(truth.deformation(), found, region=inside)
     assert left["tre_mm"] < 0.5 * left["tre_before_mm"]
     assert folding.compute(None, found)["folding"] == 0
+
+
+def swung(shape, size):
+    """Give a smooth transform that moves the middle by so many elements and the edges not at all."""
+    lines = np.meshgrid(*[np.sin(np.pi * (np.arange(s) + 0.5) / s) for s in shape], indexing="ij")
+    n = len(shape)
+    bend = np.stack([size / n**0.5 * np.prod(lines, axis=0) * (-1) ** k for k in range(n)], -1)
+    return Transform(tuple(map(tuple, np.eye(n + 1))), Grid.of(shape), bend.astype(np.float32))
+
+
+def bent_pair(shape, size):
+    """Give an image, what it looks like through a smooth bend, and that bend: the pair is (seen, image)."""
+    image = scan(shape)
+    truth = swung(shape, size)
+    return moved_image(image, truth, order=3), image, truth
+
+
+def left(found, truth, seen):
+    inside = LabelMap((seen.array > 0).astype(np.uint8), seen.grid)
+    return tre_mm.compute(truth.deformation(), found.transform.deformation(), region=inside)["tre_mm"]
+
+
+@pytest.mark.parametrize("shape", [(60, 64), (26, 30, 28)])
+def test_both_directions_are_the_inverse_of_each_other(shape):
+    seen, image, _ = bent_pair(shape, 4)
+    there, back = (register(*pair, settings=QUICK).transform for pair in ((seen, image), (image, seen)))
+    assert there.bend is not None
+    points = voxels(seen.grid)[seen.array > 0]
+    apart = np.linalg.norm(back.to_moving(there.to_moving(points)) - points, axis=-1)
+    assert apart.mean() < 0.1
+    assert np.quantile(apart, 0.95) < 0.5
+
+
+def test_a_stiff_bend_is_the_affine_transform():
+    seen, image, truth = bent_pair((60, 64), 6)
+    affine = left(register(seen, image, kind="affine", settings=QUICK), truth, seen)
+    errors = [
+        left(register(seen, image, settings=Settings(turns=0, smoothness=s)), truth, seen) for s in (1.0, 30.0, 1000.0)
+    ]
+    assert errors[0] < 0.6 * affine
+    assert max(errors) < 1.1 * affine
+    assert errors[-1] == pytest.approx(affine, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [10, 20])
+def test_large_bends_are_found_from_coarse_to_fine(size):
+    seen, image, truth = bent_pair((96, 100), size)
+    found = register(seen, image, settings=QUICK)
+    assert left(found, truth, seen) < 0.2 * size
+    assert folding.compute(None, found.transform.deformation())["folding"] == 0
+
+
+@pytest.mark.parametrize("noisy", ["one", "both"])
+def test_what_cannot_be_registered_is_told_and_not_bent(noisy):
+    rng = np.random.default_rng(0)
+    noise = [Image(rng.normal(size=(60, 64)).astype(np.float32), Grid.of((60, 64))) for _ in range(2)]
+    fixed = scan((60, 64)) if noisy == "one" else noise[0]
+    found = register(fixed, noise[1])
+    assert found.kind == "rigid"
+    assert found.transform.bend is None
+    assert "may not show the same" in found.told[-1]
+
+
+def test_bending_that_explains_nothing_new_is_left_out():
+    seen, image, _ = bent_pair((60, 64), 0.01)
+    rng = np.random.default_rng(3)
+    noisy = [
+        Image(i.array + ndimage.gaussian_filter(rng.normal(size=i.array.shape), 2) * 6, i.grid) for i in (seen, image)
+    ]
+    found = register(*noisy, settings=QUICK)
+    spread = log_jacobian.compute(None, found.transform.deformation())["log_jacobian"]
+    assert spread < 0.1
+
+
+def test_a_folded_contrast_is_undone_before_bending():
+    seen, image, truth = bent_pair((60, 64), 5)
+    folded = Image(np.abs(image.array - np.median(image.array[image.array > 0])).astype(np.float32), image.grid)
+    found = register(seen, folded, settings=QUICK)
+    assert left(found, truth, seen) < 0.2 * 5
+
+
+def test_only_what_lies_in_the_regions_counts():
+    fixed = scan((60, 64))
+    matrix = matrix_about_middle(fixed.grid, 0, (3, -2))
+    moving = moved_by(fixed, matrix)
+    at, region = moving.array.copy(), np.zeros(fixed.grid.shape, np.uint8)
+    at[:, 34:] = fixed.array[:, 34:]  # this half has not moved
+    region[:, :32] = 1
+    regions = LabelMap(region, fixed.grid), LabelMap(region, fixed.grid)
+    apart = [
+        error(register(fixed, Image(at, fixed.grid), kind="rigid", settings=QUICK, regions=r), matrix, fixed.grid)
+        for r in (None, regions)
+    ]
+    assert apart[1] < 0.3 < apart[0]
+    with pytest.raises(ValueError, match="region holds nothing"):
+        register(fixed, moving, regions=(LabelMap(0 * region, fixed.grid), regions[1]))
+
+
+def test_a_strided_correlation_is_nearly_the_whole_one():
+    rng = np.random.default_rng(0)
+    one, other = (
+        torch.from_numpy(ndimage.gaussian_filter(rng.normal(size=(1, 1, 30, 33)), (0, 0, 2, 2)).astype(np.float32))
+        for _ in range(2)
+    )
+    lncc = registry.find("similarity", "lncc")
+    assert float(lncc(stride=2)(one, other)) == pytest.approx(float(lncc()(one, other)), abs=0.03)
+    weight = torch.rand(1, 1, 30, 33)
+    numbers = (
+        one.detach().double()[..., :9, :11].requires_grad_(),
+        other.double()[..., :9, :11],
+        weight.double()[..., :9, :11],
+    )
+    assert torch.autograd.gradcheck(lambda *a: lncc(width=5, stride=2)(*a), numbers)
 
 
 def test_the_same_pair_gives_the_same_transform():

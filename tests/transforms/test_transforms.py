@@ -7,9 +7,9 @@ from medgrad import registry
 from medgrad.regularity.gaussian import smoothed
 from medgrad.transforms._linear import rotations
 from medgrad.transforms._warp import compose, exponentiate, invert, jacobians, resized, warp
+from medgrad.transforms.velocity import along, cosines
 
 NAMES = registry.names("transforms")
-LINEAR = [n for n in NAMES if n != "velocity"]
 SHAPES = {2: (12, 15), 3: (10, 12, 9)}
 
 
@@ -29,14 +29,14 @@ def model(request):
 
 
 def test_fresh_weights_move_nothing(model):
-    shape = SHAPES[len(model.velocity.shape) - 2] if hasattr(model, "velocity") else model.shape
+    shape = model.shape
     said = model(torch.rand(2, 1, *shape)).detach()
     assert said.shape == (2, len(shape), *shape)
     assert float(said.abs().max()) == 0
 
 
 def test_every_weight_has_a_gradient(model):
-    shape = SHAPES[len(model.velocity.shape) - 2] if hasattr(model, "velocity") else model.shape
+    shape = model.shape
     image = torch.rand(2, 1, *shape)
     warp(image, model(image)).square().mean().backward()
     assert all(p.grad.abs().max() > 0 for p in model.parameters())
@@ -47,8 +47,8 @@ def test_a_rigid_map_keeps_lengths_where_elements_are_no_cubes(dims):
     spacing = torch.tensor((1.0, 2.0, 1.5)[:dims])
     model = registry.find("transforms", "rigid")(SHAPES[dims], spacing=spacing.tolist())
     with torch.no_grad():
-        model.angles += 0.4
-        model.shift += 0.1
+        model.angles += 2.0
+        model.shift += 0.5
     corner = [(0,) * dims, *[tuple(5 * (a == b) for b in range(dims)) for a in range(dims)]]
     said = model(torch.empty(1, 1, *SHAPES[dims]))[0].detach()
     ends = torch.stack([(torch.tensor(c) + said[(slice(None), *c)]) * spacing for c in corner])
@@ -82,16 +82,68 @@ def test_the_inverse_leads_back(dims):
     assert float(compose(invert(way), way).abs().max()) < 1e-3
 
 
-def test_small_steps_put_together_do_not_fold():
-    model = registry.find("transforms", "velocity")((16, 16), every=1.0)
+def filled(**settings):
+    """Give a velocity of some waves, alike in mm whatever the settings."""
+    model = registry.find("transforms", "velocity")((24, 28, 20), spacing=(1.0, 2.0, 1.5), **settings)
+    waves = torch.zeros(1, 3, 4, 4, 4)
     made = torch.Generator().manual_seed(0)
-    for _ in range(30):
-        with torch.no_grad():
-            model.velocity.copy_(0.5 * torch.randn(model.velocity.shape, generator=made) + 0.1)
-        model.settle()
-    way = model(torch.empty(1, 1, 16, 16)).detach()
-    assert float(way.abs().max()) > 1
-    assert float(jacobians(way).min()) > 0
+    waves[..., 1:3, 1:3, 1:3] = 0.5 * torch.randn((1, 3, 2, 2, 2), generator=made)
+    model.begin(waves)
+    return model
+
+
+def test_the_flow_back_along_a_velocity_is_the_inverse():
+    model = filled(every=1.0)
+    there, back = (model.flow(back=b).detach() / model.knot_mm for b in (False, True))
+    inner = (..., *[slice(4, -4)] * 3)
+    assert float(there.abs().max()) > 1
+    assert float(compose(there, back)[inner].abs().mean()) < 0.05 * float(there[inner].abs().mean())
+    assert float(jacobians(there).min()) > 0
+
+
+def test_more_knots_and_squarings_come_to_the_same_flow():
+    model = filled(every=1.0)
+    rough, fine = model.flow().detach(), model.flow(knots=[2 * k for k in model.knots], squarings=7).detach()
+    averaged = torch.nn.functional.avg_pool3d(fine, 2)
+    inner = (..., *[slice(3, -3)] * 3)
+    assert float((averaged - rough)[inner].abs().mean()) < 0.05 * float(rough[inner].abs().mean())
+
+
+@pytest.mark.parametrize("stiffness", [0.1, 10.0, 1000.0])
+def test_a_velocity_made_stiffer_is_the_same_velocity(stiffness):
+    model = filled()
+    before = model.coefficients()
+    model.stiffen(stiffness)
+    torch.testing.assert_close(model.coefficients(), before)
+
+
+def test_roughness_is_the_mean_square_of_the_slope():
+    model = filled(every=1.0, stiffness=3.0)
+    samples = model.knots
+    velocity = along(model.coefficients(), [cosines(k, 4 * k) for k in samples])
+    step = [float(mm) / 4 for mm in model.knot_mm.flatten()]
+    slopes = [velocity.diff(dim=a + 2).div(step[a]).square().sum(1).mean() for a in range(3)]
+    assert float(model.roughness().detach()) == pytest.approx(3.0 * float(sum(slopes)) / 3, rel=0.05)
+
+
+def test_a_linear_map_after_a_displacement_goes_where_both_lead():
+    linear = registry.find("transforms", "affine")(SHAPES[2])
+    with torch.no_grad():
+        linear.logarithm += torch.tensor([[0.3, -0.2], [0.1, 0.4]])
+        linear.shift += 0.3
+    first = smooth(2, 0.3)
+    whole = linear(torch.empty(1, 1, *SHAPES[2]))
+    inner = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(linear.after(first)[inner], compose(first, whole)[inner], atol=1e-4, rtol=1e-4)
+
+
+def test_only_a_map_that_stretches_has_a_stretch():
+    rigid, affine = (registry.find("transforms", n)(SHAPES[3]) for n in ("rigid", "affine"))
+    with torch.no_grad():
+        rigid.angles += 1.0
+        affine.logarithm[0, 0, 0] = 0.2 / affine.per_reach
+    assert float(rigid.stretch().detach()) == pytest.approx(0, abs=1e-5)
+    assert float(affine.stretch().detach()) == pytest.approx(0.04, rel=1e-4)
 
 
 def test_a_displacement_counts_in_the_elements_that_it_is_brought_to():

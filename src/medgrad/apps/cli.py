@@ -119,7 +119,7 @@ def main() -> None:
         fail(f"This was not foreseen: {type(reason).__name__}: {reason} (with {TRACEBACK}=1 the place is shown)")
 
 
-PAIRS = ("--labels", "--landmarks")
+PAIRS = ("--labels", "--landmarks", "--roi")
 """The options of register that name two files."""
 
 

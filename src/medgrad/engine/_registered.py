@@ -25,7 +25,7 @@ SQUARES = 8
 
 
 def save(
-    folder: Path, found: Registered, fixed: Image, moving: Image, *, kind: str, figures: Mapping[str, Any]
+    folder: Path, found: Registered, fixed: Image, moving: Image, *, asked: str, figures: Mapping[str, Any]
 ) -> dict[str, str]:
     """Write the moved image, the transform for ITK, pictures and figures, and name the files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,10 @@ def save(
         flat = Image(picture, Grid.of(picture.shape, measured=False))
         files[name] = write(folder / f"{name}.png", flat)
     told = {
-        "kind": kind,
+        "kind": found.kind,
+        "asked": asked,
         "similarity": found.similarity,
+        "smoothness": found.smoothness,
         "told": list(found.told),
         "matrix": found.transform.matrix,
         "fixed": grid_table(fixed.grid),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from ..data import Grid, Image
+from ..data import Grid, Image, LabelMap
 from ..prepare.resample import scaled
 from ..regularity.gaussian import smoothed
 from ..tasks._task import Batch
@@ -27,14 +27,16 @@ class Grey:
     """Intensities between 0 and 1 on the part of a grid that shows anything.
 
     What lies outside is unknown (``goes_on`` false), or more of the plain background that the edges already show.
+    Only a ``region`` counts, 1 there and 0 elsewhere, where there is one.
     """
 
     array: Array
     grid: Grid
     goes_on: bool
+    region: Array | None = None
 
 
-def grey(image: Image) -> Grey:
+def grey(image: Image, region: LabelMap | None = None) -> Grey:
     """Give the mean of an image's channels, without borders of one value, from its 0.5th to its 99.5th percentile."""
     array = np.nan_to_num(image.planes.astype(np.float32).mean(axis=0))
     if min(array.shape) < 4:
@@ -52,12 +54,16 @@ def grey(image: Image) -> Grey:
         margin = [max(4, round(MARGIN * (b - a))) for a, b in zip(low, high, strict=True)]
         low = [max(0, a - m) for a, m in zip(low, margin, strict=True)]
         high = [min(n, b + m) for b, m, n in zip(high, margin, shown.shape, strict=True)]
-    kept = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    at = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    kept = array[at]
     bottom, top = np.percentile(kept, [0.5, 99.5])
     if top <= bottom:
         bottom, top = float(kept.min()), float(kept.max())
     flat = np.clip((kept - bottom) / (top - bottom), 0, 1).astype(np.float32)
-    return Grey(flat, image.grid.crop(low, kept.shape), goes_on)
+    within = None if region is None else (region.array[at] != 0).astype(np.float32)
+    if within is not None and not within.any():
+        raise ValueError("The region holds nothing of what its image shows. Give a mask that is not 0 there.")
+    return Grey(flat, image.grid.crop(low, kept.shape), goes_on, within)
 
 
 def others(array: NDArray[np.bool_], axis: int) -> tuple[int, ...]:
@@ -102,10 +108,13 @@ def seen_on(
         seen = torch.from_numpy(np.stack([splined(smooth, picture.grid, grid, m, order) for m in matrices]))
     else:
         seen = looked_up(torch.from_numpy(smooth)[None], where)[:, 0]
-    if picture.goes_on:
-        return seen, torch.ones_like(seen)
-    edge = 1 + 1 / (torch.tensor(picture.grid.shape[::-1]) - 1).clamp_min(1)
-    return seen, (where.abs() <= edge).all(-1).float()
+    counts = torch.ones_like(seen)
+    if not picture.goes_on:
+        edge = 1 + 1 / (torch.tensor(picture.grid.shape[::-1]) - 1).clamp_min(1)
+        counts = (where.abs() <= edge).all(-1).float()
+    if picture.region is not None:
+        counts = counts * looked_up(torch.from_numpy(picture.region)[None], where)[:, 0]
+    return seen, counts
 
 
 def places(source: Grid, grid: Grid, matrices: Sequence[NDArray[np.float64]]) -> Tensor:

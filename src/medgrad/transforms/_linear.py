@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Linear(nn.Module):
     """A linear map about the middle of a grid of ``shape`` and ``spacing``.
 
-    Weights of the same size move the edge of the grid equally far: shifts are counted in half its mean length.
+    Weights of the same size move the edge of the grid equally far: a weight of 1 by about one element.
     """
 
     def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
@@ -20,33 +20,55 @@ class Linear(nn.Module):
         self.shape = tuple(shape)
         self.dims = len(self.shape)
         self.spacing = tuple(spacing or (1.0,) * self.dims)
-        self.reach = sum(n * s for n, s in zip(self.shape, self.spacing, strict=True)) / self.dims / 2
+        self.element = sum(self.spacing) / self.dims
+        self.per_reach = 2 * sum(self.spacing) / sum(n * s for n, s in zip(self.shape, self.spacing, strict=True))
         self.shift = nn.Parameter(torch.zeros(count, self.dims))
 
     @abstractmethod
     def turn(self) -> Tensor:
         """Give the matrices (count, dims, dims) about the middle, in mm along the axes."""
 
+    def stretch(self) -> Tensor:
+        """Give the sum of squares of the logarithms by which lengths change along the principal axes."""
+        turn = self.turn()
+        return torch.linalg.eigvalsh(turn.mT @ turn).clamp_min(1e-6).log().square().sum() / 4
+
     def matrices(self) -> Tensor:
         """Give the maps as (count, dims + 1, dims + 1), in mm along the axes from the middle of the grid."""
-        upper = torch.cat([self.turn(), (self.shift * self.reach).unsqueeze(-1)], dim=-1)
+        upper = torch.cat([self.turn(), (self.shift * self.element).unsqueeze(-1)], dim=-1)
         last = upper.new_zeros(len(upper), 1, self.dims + 1)
         last[..., -1] = 1.0
         return torch.cat([upper, last], dim=1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Give the displacement (b, dims, *shape), in elements of a grid of the inputs' shape that covers the same."""
-        shape, n = inputs.shape[2:], self.dims
+        return self.along_axes(inputs.shape[2:]).expand(len(inputs), -1, *inputs.shape[2:])
+
+    def along_axes(self, shape: Sequence[int]) -> Tensor:
+        """Give the displacement (count, dims, *shape) in elements of a grid that covers the same."""
+        n = self.dims
+        matrix, shift = self.in_elements(shape)
+        moved = shift.view(-1, n, *[1] * n)
+        for axis, length in enumerate(shape):
+            line = torch.arange(length, device=moved.device, dtype=moved.dtype) - (length - 1) / 2
+            along = line.view(*[-1 if a == axis else 1 for a in range(n)])
+            moved = moved + matrix[:, :, axis].view(-1, n, *[1] * n) * along
+        return moved
+
+    def after(self, displacement: Tensor) -> Tensor:
+        """Give the displacement (count, dims, *shape) that first goes along another, in elements, and then this way."""
+        matrix, _ = self.in_elements(displacement.shape[2:])
+        carried = torch.einsum("bij,bj...->bi...", matrix, displacement)
+        return displacement + carried + self.along_axes(displacement.shape[2:])
+
+    def in_elements(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give what each matrix adds to where an element lies, and its shift, in elements of a grid of this shape."""
+        n = self.dims
         spacing = [s * a / b for s, a, b in zip(self.spacing, self.shape, shape, strict=True)]
         space = self.shift.new_tensor(spacing)
         whole = self.matrices()
         matrix = whole[:, :n, :n] * space / space.unsqueeze(-1) - torch.eye(n, device=space.device, dtype=space.dtype)
-        moved = (whole[:, :n, n] / space).view(-1, n, *[1] * n)
-        for axis, length in enumerate(shape):
-            line = torch.arange(length, device=space.device, dtype=space.dtype) - (length - 1) / 2
-            along = line.view(*[-1 if a == axis else 1 for a in range(n)])
-            moved = moved + matrix[:, :, axis].view(-1, n, *[1] * n) * along
-        return moved.expand(len(inputs), -1, *shape)
+        return matrix, whole[:, :n, n] / space
 
 
 def rotations(vectors: Tensor) -> Tensor:

@@ -17,8 +17,14 @@ class Affine(Linear):
         super().__init__(shape, spacing=spacing, count=count)
         self.logarithm = nn.Parameter(torch.zeros(count, self.dims, self.dims))
 
+    @torch.no_grad()
+    def begin(self, other: Affine) -> None:
+        """Begin with the map of another one over the same place, which counts in other elements."""
+        self.shift.copy_(other.shift * other.element / self.element)
+        self.logarithm.copy_(other.logarithm * other.per_reach / self.per_reach)
+
     def turn(self) -> Tensor:
-        return torch.linalg.matrix_exp(self.logarithm)
+        return torch.linalg.matrix_exp(self.logarithm * self.per_reach)
 
 
 THIS = Affine

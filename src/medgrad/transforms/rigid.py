@@ -11,14 +11,14 @@ from ._linear import Linear, rotations
 
 
 class Rigid(Linear):
-    """A rotation vector about the middle, in radians, and a shift: 3 weights in 2D, 6 in 3D."""
+    """A rotation vector about the middle, and a shift: 3 weights in 2D, 6 in 3D."""
 
     def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
         super().__init__(shape, spacing=spacing, count=count)
         self.angles = nn.Parameter(torch.zeros(count, 3 if self.dims == 3 else 1))
 
     def turn(self) -> Tensor:
-        return rotations(self.angles)
+        return rotations(self.angles * self.per_reach)
 
 
 THIS = Rigid

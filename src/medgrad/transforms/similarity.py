@@ -19,7 +19,7 @@ class Similarity(Linear):
         self.size = nn.Parameter(torch.zeros(count, 1))
 
     def turn(self) -> Tensor:
-        return rotations(self.angles) * self.size.exp().unsqueeze(-1)
+        return rotations(self.angles * self.per_reach) * (self.size * self.per_reach).exp().unsqueeze(-1)
 
 
 THIS = Similarity

@@ -1,26 +1,28 @@
-"""Velocity: a smooth way that can be undone, put together out of small steps."""
+"""A stationary velocity field: flowing along it for one unit of time bends space, and flowing back undoes that."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from ..regularity.gaussian import smoothed
-from ._warp import compose, resized
+from ._warp import exponentiate
+
+FREE = 0.001
+"""How much the images themselves hold a shift of one element back, about: it keeps the scale of smooth cosines low."""
 
 
 class Velocity(nn.Module):
-    """A displacement at knots ``every`` so many elements, and the velocity with which it goes on.
+    """A velocity in mm as a sum of cosines along each axis, sampled at knots ``every`` so many elements.
 
-    The weights are the velocity: smoothed by a Gaussian of ``smooth`` knots, it is one small step, which comes before
-    the way gone so far. ``settle`` takes that step and begins anew, as greedy diffeomorphic registration does
-    (Yushkevich and others 2016). Steps well below the distance of the knots leave no folds. ``firm`` is a Gaussian, in
-    knots, that smooths the whole way after each step: none for fluids, some for what springs back.
+    Its roughness is ``stiffness`` times the mean square of its slope. The weights are scaled so that the roughness is
+    nearly the sum of their squares: then a descent that learns curvature takes as many steps whatever the stiffness.
+    A shift counts as the longest wave, for it is up to a linear map. Flowing is by ``squarings`` (Arsigny and others
+    2006, MICCAI); that of the negative velocity is the inverse.
     """
-
-    way: Tensor
 
     def __init__(
         self,
@@ -28,35 +30,121 @@ class Velocity(nn.Module):
         *,
         spacing: Sequence[float] | None = None,
         count: int = 1,
-        every: float = 2.0,
-        smooth: float = 1.0,
-        firm: float = 0.0,
+        every: float = 1.5,
+        stiffness: float = 0.3,
+        squarings: int = 4,
     ) -> None:
         super().__init__()
-        del spacing
-        self.smooth, self.firm = smooth, firm
-        self.knots = tuple(min(n, max(3, round((n - 1) / every) + 1)) for n in shape)
-        self.velocity = nn.Parameter(torch.zeros(count, len(self.knots), *self.knots))
-        self.register_buffer("way", torch.zeros(count, len(self.knots), *self.knots))
+        n = len(shape)
+        self.shape = tuple(shape)
+        self.spacing = tuple(spacing or (1.0,) * n)
+        self.squarings = squarings
+        self.knots = tuple(min(s, max(4, round(s / every))) for s in shape)
+        mm = [s * e / k for s, e, k in zip(shape, self.spacing, self.knots, strict=True)]
+        self.knot_mm: Tensor
+        self.register_buffer("knot_mm", torch.tensor(mm).view(1, n, *[1] * n), persistent=False)
+        self.waves = [cosines(k, k) for k in self.knots]
+        self.slope: Tensor
+        self.register_buffer("slope", self.slopes(), persistent=False)
+        self.weights = nn.Parameter(torch.zeros(count, n, *self.knots))
+        self.stiffen(stiffness)
 
-    def whole(self) -> Tensor:
-        """Give the displacement at the knots (count, dims, *knots), in knots, with the step that is being taken."""
-        return compose(smoothed(self.velocity, self.smooth), self.way)
+    def slopes(self) -> Tensor:
+        """Give the mean square of each cosine's slope at a root mean square of one mm, averaged over the axes."""
+        n = len(self.shape)
+        total = torch.zeros(self.knots)
+        for axis, (k, s, e) in enumerate(zip(self.knots, self.shape, self.spacing, strict=True)):
+            line = (math.pi * torch.arange(k) / (s * e)).square()
+            total = total + line.view(*[-1 if a == axis else 1 for a in range(n)])
+        total[(0,) * n] = total.flatten()[1:].min()
+        return total / n
+
+    @torch.no_grad()
+    def stiffen(self, stiffness: float) -> None:
+        """Give bending another cost; the velocity stays as it is."""
+        kept = self.coefficients()
+        whole = stiffness * self.slope + FREE / (sum(self.spacing) / len(self.spacing)) ** 2
+        self.share = stiffness * self.slope / whole
+        self.scale = whole.rsqrt()
+        self.begin(kept)
+
+    def coefficients(self) -> Tensor:
+        """Give how much there is of each cosine, in mm (count, dims, *knots)."""
+        scale: Tensor | None = getattr(self, "scale", None)
+        return self.weights.detach() * (1.0 if scale is None else scale)
+
+    @torch.no_grad()
+    def begin(self, coefficients: Tensor) -> None:
+        """Begin with the cosines of another field over the same place, as many of them as there is room for."""
+        both = [slice(0, min(a, b)) for a, b in zip(coefficients.shape[2:], self.knots, strict=True)]
+        at = (slice(None), slice(None), *both)
+        self.weights.zero_()
+        self.weights[at] = coefficients[at] / self.scale[tuple(both)]
+
+    def roughness(self) -> Tensor:
+        """Give what the bend costs."""
+        return (self.weights.square() * self.share).sum()
+
+    def flow(self, *, back: bool = False, knots: Sequence[int] | None = None, squarings: int | None = None) -> Tensor:
+        """Give the displacement at the knots (count, dims, *knots) in mm, or that which leads back.
+
+        More ``knots`` and ``squarings`` than while learning bring both nearer to the flow.
+        """
+        waves, mm = self.waves, self.knot_mm
+        if knots is not None:
+            waves = [cosines(k, n) for k, n in zip(self.knots, knots, strict=True)]
+            mm = mm * mm.new_tensor([k / n for k, n in zip(self.knots, knots, strict=True)]).view_as(mm)
+        velocity = along(self.weights * self.scale, waves) / mm
+        return exponentiate(-velocity if back else velocity, squarings=squarings or self.squarings) * mm
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Give the displacement (b, dims, *shape), in elements of the inputs."""
-        return resized(self.whole(), inputs.shape[2:]).expand(len(inputs), -1, *inputs.shape[2:])
+        """Give the displacement (b, dims, *shape), in elements of a grid of the inputs' shape that covers the same."""
+        return self.spread(self.flow(), inputs)
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Take the step, and let the velocity begin at nothing again."""
-        self.way.copy_(smoothed(self.whole(), self.firm))
-        self.velocity.zero_()
+    def spread(self, knots: Tensor, inputs: Tensor) -> Tensor:
+        """Bring a displacement in mm at the knots to the elements of inputs, and count it in those."""
+        shape = inputs.shape[2:]
+        there = along(knots, [between(k, s) for k, s in zip(self.knots, shape, strict=True)])
+        spacing = [s * e / n for s, e, n in zip(self.shape, self.spacing, shape, strict=True)]
+        element = there.new_tensor(spacing).view(1, -1, *[1] * len(shape))
+        return (there / element).expand(len(inputs), -1, *shape)
 
-    @torch.no_grad()
-    def begin(self, displacement: Tensor) -> None:
-        """Begin with a displacement (count, dims, *shape) that is known, in its own elements."""
-        self.way.copy_(resized(displacement, self.knots))
+
+def along(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Multiply each axis of (b, channels, *shape) by the matrix (old length, new length) that is meant for it."""
+    for axis, matrix in enumerate(matrices, 2):
+        values = torch.movedim(torch.movedim(values, axis, -1) @ matrix.to(values), -1, axis)
+    return values
+
+
+@lru_cache(maxsize=64)
+def cosines(count: int, length: int) -> Tensor:
+    """Give the first cosines (count, length) of no slope at the ends of a line, each of root mean square 1."""
+    wave = torch.arange(count, dtype=torch.float64).unsqueeze(1)
+    place = (torch.arange(length, dtype=torch.float64) + 0.5) / length
+    values = torch.cos(math.pi * wave * place) * math.sqrt(2)
+    values[0] = 1.0
+    return values.float()
+
+
+@lru_cache(maxsize=64)
+def between(old: int, new: int) -> Tensor:
+    """Give the matrix (old, new) that interpolates a line of samples at another number of places over the same length.
+
+    What lies beyond the outermost samples goes on as straight as between the last two.
+
+    >>> between(2, 4).T.tolist()
+    [[1.25, -0.25], [0.75, 0.25], [0.25, 0.75], [-0.25, 1.25]]
+    """
+    place = (torch.arange(new, dtype=torch.float64) + 0.5) / new * old - 0.5
+    left = place.floor().clamp(0, max(old - 2, 0))
+    matrix = torch.zeros(old, new, dtype=torch.float64)
+    column = torch.arange(new)
+    matrix[left.long(), column] = 1.0
+    if old > 1:
+        matrix[left.long() + 1, column] = place - left
+        matrix[left.long(), column] -= place - left
+    return matrix.float()
 
 
 THIS = Velocity

@@ -22,7 +22,7 @@ from ._options import (
 from ._words import Device, Threads
 
 if TYPE_CHECKING:
-    from ...data import Deformation, Grid, Image
+    from ...data import Deformation, Grid, Image, LabelMap
     from ...data.transform import Transform
 
 KINDS = ("rigid", "similarity", "affine", "deformable")
@@ -37,8 +37,14 @@ def register(
     kind: Annotated[str, typer.Option(help="rigid, similarity, affine or deformable.")] = "deformable",
     similarity: Annotated[str, typer.Option(help="How alike is measured; auto looks at the images.")] = "auto",
     turns: Annotated[float, typer.Option(help="The largest turn to look for, in degrees; 0 for none.")] = 60.0,
-    effort: Annotated[float, typer.Option(help="How many times as many steps.")] = 1.0,
-    smoothness: Annotated[float, typer.Option(help="What bending costs.")] = 0.3,
+    effort: Annotated[float, typer.Option(help="How many times as many steps a stage may take.")] = 1.0,
+    smoothness: Annotated[
+        float | None, typer.Option(help="What bending costs, from 0.03 to 1000; without it, the pair itself is asked.")
+    ] = None,
+    roi: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIXED,MOVING", help="Masks of both images, with a comma: only what is not 0 counts."),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="A run of fit --task registration, to begin with.")] = None,
     device: Device = None,
     threads: Threads = 0,
@@ -57,10 +63,11 @@ def register(
     check_choice("--similarity", similarity, ["auto", *registry.names("similarity")])
     check_number("--turns", turns, least=0, most=180)
     check_number("--effort", effort, least=0)
-    check_number("--smoothness", smoothness, least=0)
+    if smoothness is not None:
+        check_number("--smoothness", smoothness, least=0)
     check_device(device)
     check_number("--threads", threads, least=0)
-    masks, tables = pair_of("--labels", labels), pair_of("--landmarks", landmarks)
+    masks, tables, rois = pair_of("--labels", labels), pair_of("--landmarks", landmarks), pair_of("--roi", roi)
     for path in (fixed, moving):
         check_there(path)
     if run is not None:
@@ -79,6 +86,7 @@ def register(
 
     still, other = read(fixed), read(moving)
     settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
+    regions = within(rois, still.grid, other.grid) if rois else None
     truths = known(masks, tables, still.grid, other.grid)
     threads = use_threads(fitting_threads(threads))
     begun = asked(run, still, other, device) if run else None
@@ -89,14 +97,17 @@ def register(
         similarity=similarity,
         settings=settings,
         begun=begun,
+        regions=regions,
         teller=teller or Silent(),
     )
     figures = judged(truths, found.transform.deformation())
-    files = save(out, found, still, other, kind=kind, figures=figures)
+    files = save(out, found, still, other, asked=kind, figures=figures)
     return {
         "out": str(out),
-        "kind": kind,
+        "kind": found.kind,
         "similarity": found.similarity,
+        "smoothness": found.smoothness,
+        "told": list(found.told),
         "threads": threads,
         "metrics": {name: {"value": value} for name, value in figures.items()},
         "files": files,
@@ -117,6 +128,13 @@ def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transfo
     from ...engine.run import open_run
 
     return register_by(open_run(run, device=device), fixed, moving)
+
+
+def within(rois: Two, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:
+    """Read the regions within which the images are compared."""
+    from ...data.formats import read_labels
+
+    return read_labels(rois[0], like=fixed), read_labels(rois[1], like=moving)
 
 
 def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:

@@ -1,0 +1,287 @@
+"""The bend of a registration: learned from coarse to fine, and as free as the pair itself is shown to support."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .. import registry
+from ..data import Grid
+from ..data.grid import as_rows
+from ..data.transform import Transform
+from ..prepare.resample import scaled
+from ..tasks._task import Batch
+from ..tasks.registration import Registration
+from ..transforms._warp import jacobians, warp
+from ..transforms.affine import Affine
+from ..transforms.velocity import Velocity
+from ._descend import converge
+from ._linear_part import in_world
+from ._scene import Grey, coarser, looked_up, places, scene
+
+Matrix = NDArray[np.float64]
+JUDGE = "mind"
+"""What was learned by one measure on some elements is judged by this one on the others."""
+STIFFNESSES = (10.0, 3.0, 1.0, 0.3, 0.1)
+SOFTEST = (1.0, 0.1)
+ENOUGH = 0.6
+"""A bend that leaves less than this share of what there was is taken at once."""
+BELIEVED = 1 / 3
+"""Of what bending gains where it has learned, it must gain this share where it has not."""
+SURE = 1.65
+"""Bending helps where its gain, block by block, is above nothing by so many standard errors."""
+HELD_OUT, BLOCK = 0.25, 8
+FINEST = {2: 90_000, 3: 200_000}
+SQUARINGS = 6
+"""When all is learned: more than while learning, so that the flow back is the inverse."""
+BRIEF = 2
+STRIDED = 30_000
+"""Elements above which local correlation looks at every second window."""
+COARSEST = {2: 250, 3: 500}
+JUDGED = {2: 4_000, 3: 4_000}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """When a level has converged: the least share by which a step lowers the loss, and the most steps."""
+
+    share: float = 0.03
+    most: int = 4
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A matrix in world mm after a velocity on a grid, how stiff it was taken to be, and why."""
+
+    matrix: Matrix
+    velocity: Velocity
+    grid: Grid
+    stiffness: float
+
+    def transform(self, grid: Grid) -> Transform:
+        """Give the way from the fixed image to the moving one, on the grid of the fixed one."""
+        return Transform(as_rows(self.matrix), grid, self.on(grid, np.eye(grid.dims + 1)))
+
+    def inverse(self, grid: Grid) -> Transform:
+        """Give the way from the moving image to the fixed one, on the grid of the moving one."""
+        back, n = np.linalg.inv(self.matrix).astype(float), grid.dims
+        bend = self.on(grid, back, back=True) @ self.matrix[:n, :n].T
+        return Transform(as_rows(back), grid, bend.astype(np.float32))
+
+    @torch.no_grad()
+    def on(self, grid: Grid, matrix: Matrix, *, back: bool = False) -> NDArray[np.float32]:
+        """Give the bend, in mm of the world, where a matrix takes the elements of a grid."""
+        knots = tuple(max(k, -(-s // 2)) for k, s in zip(self.velocity.knots, self.grid.shape, strict=True))
+        there = self.velocity.flow(back=back, knots=knots, squarings=SQUARINGS)[0]
+        seen = looked_up(there, places(scaled(self.grid, knots), grid, [matrix]))[0]
+        return (np.moveaxis(seen.numpy(), 0, -1) @ self.grid.directions.T).astype(np.float32)
+
+
+class Bent(nn.Module):
+    """A velocity, and after it an affine map that is free to follow, or stays."""
+
+    def __init__(self, grid: Grid, *, every: float, stiffness: float, follows: bool) -> None:
+        super().__init__()
+        self.velocity = Velocity(grid.shape, spacing=grid.spacing, every=every, stiffness=stiffness)
+        self.linear = Affine(grid.shape, spacing=grid.spacing).requires_grad_(follows)
+
+    def begin(self, other: Bent) -> None:
+        """Begin where another one has come to, on another grid over the same place."""
+        self.velocity.begin(other.velocity.coefficients())
+        self.linear.begin(other.linear)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Give the displacement (b, dims, *shape), in elements."""
+        knots = self.velocity.knot_mm
+        return self.velocity.spread(self.linear.after(self.velocity.flow() / knots) * knots, inputs)
+
+
+def levels(grid: Grid) -> list[Grid]:
+    """List grids over the same place, each twice as fine as the one before along each axis."""
+    dims = grid.dims
+    sizes = [min(float(np.prod(grid.shape)), FINEST[dims])]
+    while sizes[-1] / 2**dims >= COARSEST[dims]:
+        sizes.append(sizes[-1] / 2**dims)
+    return [coarser(grid, int(s)) for s in reversed(sizes)]
+
+
+class Search:
+    """A bend that is learned level by level: on the coarse ones from stiff to soft, so that large ones come first."""
+
+    def __init__(
+        self, fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, effort: Effort, *, follows: bool
+    ) -> None:
+        self.pair, self.matrix, self.similarity, self.effort = (fixed, moving), matrix, similarity, effort
+        self.follows = follows
+        self.scenes: dict[Grid, Batch] = {}
+        self.every = levels(fixed.grid)
+        big = [i for i, g in enumerate(self.every) if np.prod(g.shape) >= JUDGED[g.dims]]
+        self.judged = big[0] if big else len(self.every) - 1
+
+    def scene(self, grid: Grid, left_out: Tensor | None = None) -> Batch:
+        """Give the pair on a grid, without the blocks that are left out."""
+        if grid not in self.scenes:
+            self.scenes[grid] = scene(*self.pair, grid, [self.matrix])
+        batch = self.scenes[grid]
+        if left_out is None:
+            return batch
+        there = nn.functional.interpolate(left_out.float(), size=grid.shape, mode="nearest")
+        return Batch(batch.inputs, {**batch.target, "weight": batch.target["weight"] * (1 - there)}, batch.grids)
+
+    def model(self, grid: Grid, stiffness: float) -> Bent:
+        """Make a bend for a level."""
+        last = grid is self.every[-1] and len(self.every) > 1
+        return Bent(grid, every=3.0 if last else 1.5, stiffness=stiffness, follows=self.follows)
+
+    def go_on(self, model: Bent, batch: Batch, *, brief: bool = False) -> None:
+        """Go down on a level until it has converged."""
+        shape = batch.target["fixed"].shape[2:]
+        settings = {"stride": 2} if self.similarity == "lncc" and math.prod(shape) > STRIDED else {}
+        task = Registration(dims=len(shape), similarity=self.similarity, similarity_settings=settings, smoothness=0.0)
+        share, most = (3 * self.effort.share, BRIEF) if brief else (self.effort.share, self.effort.most)
+        converge(model, task, batch, share=share, most=most, penalty=model.velocity.roughness)
+
+    def softened(self, grids: Sequence[Grid], stiffnesses: Sequence[float], left_out: Tensor | None) -> list[Bent]:
+        """Give where each stiffness comes to on the last of some grids, from stiff to soft."""
+        steps = [(self.model(g, stiffnesses[0]), self.scene(g, left_out)) for g in grids]
+        found = []
+        for stiffness in stiffnesses:
+            before: Bent | None = None
+            for model, batch in steps:
+                model.velocity.stiffen(stiffness)
+                if before is not None:
+                    model.begin(before)
+                self.go_on(model, batch, brief=True)
+                before = model
+            kept = self.model(grids[-1], stiffness)
+            kept.begin(steps[-1][0])
+            found.append(kept)
+        return found
+
+    def candidates(self, left_out: Tensor) -> Iterator[tuple[float, Bent]]:
+        """Give bends of the level that is judged, the likeliest first: the softest, then those by coarser levels."""
+        grid = self.every[self.judged]
+        yield SOFTEST[-1], self.softened([grid], SOFTEST, left_out)[-1]
+        if self.judged == 0:
+            pairs = zip(STIFFNESSES, self.softened([grid], STIFFNESSES, left_out), strict=True)
+            yield from reversed([*pairs])
+            return
+        coarse = self.softened(self.every[: self.judged], STIFFNESSES, left_out)
+        for stiffness, model in reversed([*zip(STIFFNESSES, coarse, strict=True)]):
+            yield stiffness, self.finer(model, self.judged, stiffness, left_out)
+
+    def finer(self, before: Bent, level: int, stiffness: float, left_out: Tensor | None = None) -> Bent:
+        """Go on from a coarser level."""
+        model = self.model(self.every[level], stiffness)
+        model.begin(before)
+        self.go_on(model, self.scene(self.every[level], left_out), brief=left_out is not None)
+        return model
+
+
+def bent(
+    fixed: Grey,
+    moving: Grey,
+    matrix: Matrix,
+    similarity: str,
+    *,
+    stiffness: float | None,
+    spread: float,
+    effort: Effort,
+) -> Bend | None:
+    """Learn the bend from coarse to fine; None where none is shown to help.
+
+    Without a ``stiffness``, one is chosen on the first grid that is not too coarse to tell, with a log Jacobian that
+    has at most so much ``spread``. With one, the linear part stays as it is.
+    """
+    search = Search(fixed, moving, matrix, similarity, effort, follows=stiffness is None)
+    if stiffness is None:
+        found = chosen(search, spread)
+        if found is None:
+            return None
+        model, stiffness = found
+        first = min(search.judged + 1, len(search.every) - 1)
+    else:
+        ladder = [*[s for s in STIFFNESSES if s > stiffness], stiffness]
+        model = search.softened(search.every[: max(search.judged, 1)], ladder, None)[-1]
+        first = search.judged
+    for level in range(first, len(search.every)):
+        model = search.finer(model, level, stiffness)
+    grid = search.every[-1]
+    return Bend(in_world(model.linear, grid, [matrix])[0], model.velocity, grid, stiffness)
+
+
+def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
+    """Give the bend that is best where it was not learned, of the softest that are believed; None where none is.
+
+    Where the first explains most of what there was to explain, the others are not asked.
+    """
+    grid = search.every[search.judged]
+    left_out = blocks(torch.Size(grid.shape))
+    judge = Judge(search.scene(grid), left_out)
+    before = judge(search.model(grid, STIFFNESSES[0]))
+    best: tuple[Bent, float] | None = None
+    least = float(before[1].mean()) if len(before[1]) else 0.0
+    enough = ENOUGH * least
+    for stiffness, model in search.candidates(left_out):
+        if best is not None and stiffness > best[1]:
+            break
+        after = judge(model)
+        if judge.believes(before, after) and after[1].mean() < least and judge.spread(model) <= spread:
+            best, least = (model, stiffness), float(after[1].mean())
+            if least < enough:
+                break
+    return best
+
+
+def blocks(shape: torch.Size) -> Tensor:
+    """Draw the blocks that are left out: True there; the same ones each time."""
+    chance = np.random.default_rng(0)
+    drawn = chance.random([-(-s // BLOCK) for s in shape]) < HELD_OUT
+    for axis in range(len(shape)):
+        drawn = np.repeat(drawn, BLOCK, axis=axis)
+    return torch.from_numpy(drawn[tuple(slice(0, s) for s in shape)].copy())[None, None]
+
+
+class Judge:
+    """Tells how alike both images are within each block, by a measure that was not learned by."""
+
+    def __init__(self, batch: Batch, left_out: Tensor) -> None:
+        self.measure = registry.find("similarity", JUDGE)()
+        self.batch, self.left_out = batch, left_out
+        self.fixed = self.measure.describe(batch.target["fixed"])
+        self.weight = batch.target["weight"]
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> tuple[float, NDArray[np.float64]]:
+        """Give the mean where was learned, and that of each block where was not."""
+        moved = warp(self.batch.target["moving"], model(self.batch.inputs))
+        unlike = (self.measure.describe(moved) - self.fixed).square().mean(1, keepdim=True) * self.weight
+        seen = float((unlike * ~self.left_out).sum() / (self.weight * ~self.left_out).sum().clamp_min(1e-6))
+        pool = nn.functional.avg_pool2d if unlike.ndim == 4 else nn.functional.avg_pool3d
+        each, share = (
+            pool(x * self.left_out, BLOCK, ceil_mode=True, count_include_pad=False).flatten()
+            for x in (unlike, self.weight)
+        )
+        there = share > 0.1
+        return seen, (each[there] / share[there]).double().numpy()
+
+    @torch.no_grad()
+    def spread(self, model: nn.Module) -> float:
+        """Give the standard deviation of the log Jacobian where both images are known."""
+        grown = jacobians(model(self.batch.inputs))[self.weight[:, 0] > 0]
+        return float(grown.clamp_min(1e-3).log().std())
+
+    @staticmethod
+    def believes(before: tuple[float, NDArray[np.float64]], after: tuple[float, NDArray[np.float64]]) -> bool:
+        """Tell whether what was gained where was learned was gained elsewhere too, surely and in good part."""
+        gain, seen = before[1] - after[1], before[0] - after[0]
+        if len(gain) < 2:
+            return False
+        error = float(gain.std(ddof=1)) / len(gain) ** 0.5
+        return bool(gain.mean() > SURE * error and gain.mean() / before[1].mean() > BELIEVED * seen / before[0])
