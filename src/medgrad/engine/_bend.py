@@ -30,8 +30,10 @@ JUDGE = "mind"
 """What was learned by one measure on some elements is judged by this one on the others."""
 STIFFNESSES = (10.0, 3.0, 1.0, 0.3, 0.1)
 SOFTEST = (1.0, 0.1)
-ENOUGH = 0.6
-"""A bend that leaves less than this share of what there was is taken at once."""
+WIDTH = {2: 9, 3: 7}
+"""Of the windows of local correlation, in elements."""
+NEAR = 2.2
+"""A bend of fewer elements than this, but for the longest twentieth, lies within reach of such windows."""
 BELIEVED = 1 / 3
 """Of what bending gains where it has learned, it must gain this share where it has not."""
 SURE = 1.65
@@ -40,7 +42,6 @@ HELD_OUT, BLOCK = 0.25, 8
 FINEST = {2: 90_000, 3: 200_000}
 SQUARINGS = 6
 """When all is learned: more than while learning, so that the flow back is the inverse."""
-BRIEF = 2
 STRIDED = 30_000
 """Elements above which local correlation looks at every second window."""
 COARSEST = {2: 250, 3: 500}
@@ -49,10 +50,14 @@ JUDGED = {2: 4_000, 3: 4_000}
 
 @dataclass(frozen=True)
 class Effort:
-    """When a level has converged: the least share by which a step lowers the loss, and the most steps."""
+    """When a level has converged: the least share by which a step lowers the loss, and the most steps.
+
+    Steps on the way, which are gone on from, are fewer.
+    """
 
     share: float = 0.03
     most: int = 4
+    brief: int = 2
 
 
 @dataclass(frozen=True)
@@ -142,9 +147,10 @@ class Search:
     def go_on(self, model: Bent, batch: Batch, *, brief: bool = False) -> None:
         """Go down on a level until it has converged."""
         shape = batch.target["fixed"].shape[2:]
-        settings = {"stride": 2} if self.similarity == "lncc" and math.prod(shape) > STRIDED else {}
+        stride = 2 if math.prod(shape) > STRIDED else 1
+        settings = {"width": WIDTH[len(shape)], "stride": stride} if self.similarity == "lncc" else {}
         task = Registration(dims=len(shape), similarity=self.similarity, similarity_settings=settings, smoothness=0.0)
-        share, most = (3 * self.effort.share, BRIEF) if brief else (self.effort.share, self.effort.most)
+        share, most = (3 * self.effort.share, self.effort.brief) if brief else (self.effort.share, self.effort.most)
         converge(model, task, batch, share=share, most=most, penalty=model.velocity.roughness)
 
     def softened(self, grids: Sequence[Grid], stiffnesses: Sequence[float], left_out: Tensor | None) -> list[Bent]:
@@ -217,9 +223,9 @@ def bent(
 
 
 def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
-    """Give the bend that is best where it was not learned, of the softest that are believed; None where none is.
+    """Give the bend that is best where it was not learned, of those that are believed; None where none is.
 
-    Where the first explains most of what there was to explain, the others are not asked.
+    Where the first is believed, and no farther than windows reach, no coarser levels are asked.
     """
     grid = search.every[search.judged]
     left_out = blocks(torch.Size(grid.shape))
@@ -227,14 +233,11 @@ def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
     before = judge(search.model(grid, STIFFNESSES[0]))
     best: tuple[Bent, float] | None = None
     least = float(before[1].mean()) if len(before[1]) else 0.0
-    enough = ENOUGH * least
     for stiffness, model in search.candidates(left_out):
-        if best is not None and stiffness > best[1]:
-            break
         after = judge(model)
         if judge.believes(before, after) and after[1].mean() < least and judge.spread(model) <= spread:
             best, least = (model, stiffness), float(after[1].mean())
-            if least < enough:
+            if judge.reach(model) < NEAR:
                 break
     return best
 
@@ -276,6 +279,12 @@ class Judge:
         """Give the standard deviation of the log Jacobian where both images are known."""
         grown = jacobians(model(self.batch.inputs))[self.weight[:, 0] > 0]
         return float(grown.clamp_min(1e-3).log().std())
+
+    @torch.no_grad()
+    def reach(self, model: Bent) -> float:
+        """Give how many elements the velocity moves all but the longest twentieth by."""
+        moved = model.velocity(self.batch.inputs)
+        return float(moved.norm(dim=1).quantile(0.95))
 
     @staticmethod
     def believes(before: tuple[float, NDArray[np.float64]], after: tuple[float, NDArray[np.float64]]) -> bool:

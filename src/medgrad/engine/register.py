@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -26,6 +26,9 @@ SAME, OTHER = "lncc", "mutual_information"
 BENT = 0.1
 """Where a curve explains so much more of one image by the other than a straight line does, their contrast differs."""
 
+EFFORTS = {2: Effort(0.01, 8, 3), 3: Effort(0.03, 4, 1)}
+ASKED = Effort(0.003, 8, 2)
+"""Where a smoothness was asked for, it is gone on until that alone decides."""
 DOUBTFUL = 0.8
 """Images that are more than so much as unlike as when they are shifted may bend calmly, others more."""
 CALM, WILD = 0.22, 0.45
@@ -169,7 +172,8 @@ def bend_of(fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, how: Set
     if similarity in ("auto", OTHER):
         fixed, moving = in_one_contrast(fixed, moving, matrix)
         measure = SAME
-    effort = Effort(most=round(4 * how.effort)) if how.smoothness is None else Effort(0.003, round(8 * how.effort))
+    effort = EFFORTS[fixed.grid.dims] if how.smoothness is None else ASKED
+    effort = replace(effort, most=round(effort.most * how.effort))
     return bent(fixed, moving, matrix, measure, stiffness=how.smoothness, spread=spread, effort=effort)
 
 
