@@ -219,11 +219,18 @@ def test_a_strided_correlation_is_nearly_the_whole_one():
 
 
 def test_the_same_pair_gives_the_same_transform():
-    fixed = scan((40, 44))
-    moving = moved_by(fixed, matrix_about_middle(fixed.grid, 10, (2, 1)))
-    one, other = (register(fixed, moving).transform for _ in range(2))
+    seen, image, _ = bent_pair((60, 64), 5)
+    one, other = (register(seen, image, settings=QUICK).transform for _ in range(2))
     assert one.matrix == other.matrix
+    assert one.bend is not None
     assert (one.bend == other.bend).all()
+
+
+def test_what_was_only_moved_is_not_bent():
+    fixed = scan((48, 52))
+    found = register(fixed, moved_by(fixed, matrix_about_middle(fixed.grid, 8, (3, -2))))
+    assert found.kind == "affine"
+    assert "Bending was not shown to help" in found.told[-1]
 
 
 def test_padding_is_no_picture():

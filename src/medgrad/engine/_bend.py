@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,16 +29,20 @@ Matrix = NDArray[np.float64]
 JUDGE = "mind"
 """What was learned by one measure on some elements is judged by this one on the others."""
 STIFFNESSES = (10.0, 3.0, 1.0, 0.3, 0.1)
-SOFTEST = (1.0, 0.1)
+SOFTEST = {2: (1.0, 0.3), 3: (1.0, 0.1)}
+"""A stiff bend and the soft one that is tried first."""
 WIDTH = {2: 9, 3: 7}
 """Of the windows of local correlation, in elements."""
 NEAR = 2.2
 """A bend of fewer elements than this, but for the longest twentieth, lies within reach of such windows."""
 BELIEVED = 1 / 3
 """Of what bending gains where it has learned, it must gain this share where it has not."""
+WORTH = 0.2
+"""Where a stiff bend gains less than this share of what there is, what softer ones gain is mostly noise."""
 SURE = 1.65
 """Bending helps where its gain, block by block, is above nothing by so many standard errors."""
-HELD_OUT, BLOCK = 0.25, 8
+HELD_OUT, BLOCKS, FEWEST = 0.25, (8, 6, 5, 4), 12
+"""The share of blocks that are left out, and their widths in elements: the largest of which there are enough."""
 FINEST = {2: 90_000, 3: 200_000}
 SQUARINGS = 6
 """When all is learned: more than while learning, so that the flow back is the inverse."""
@@ -170,18 +174,6 @@ class Search:
             found.append(kept)
         return found
 
-    def candidates(self, left_out: Tensor) -> Iterator[tuple[float, Bent]]:
-        """Give bends of the level that is judged, the likeliest first: the softest, then those by coarser levels."""
-        grid = self.every[self.judged]
-        yield SOFTEST[-1], self.softened([grid], SOFTEST, left_out)[-1]
-        if self.judged == 0:
-            pairs = zip(STIFFNESSES, self.softened([grid], STIFFNESSES, left_out), strict=True)
-            yield from reversed([*pairs])
-            return
-        coarse = self.softened(self.every[: self.judged], STIFFNESSES, left_out)
-        for stiffness, model in reversed([*zip(STIFFNESSES, coarse, strict=True)]):
-            yield stiffness, self.finer(model, self.judged, stiffness, left_out)
-
     def finer(self, before: Bent, level: int, stiffness: float, left_out: Tensor | None = None) -> Bent:
         """Go on from a coarser level."""
         model = self.model(self.every[level], stiffness)
@@ -225,54 +217,82 @@ def bent(
 def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
     """Give the bend that is best where it was not learned, of those that are believed; None where none is.
 
-    Where the first is believed, and no farther than windows reach, no coarser levels are asked.
+    The softest come in question where a stiff one has shown that bending helps. Where the first is no farther than
+    windows reach, no coarser levels are asked.
     """
     grid = search.every[search.judged]
-    left_out = blocks(torch.Size(grid.shape))
-    judge = Judge(search.scene(grid), left_out)
-    before = judge(search.model(grid, STIFFNESSES[0]))
-    best: tuple[Bent, float] | None = None
-    least = float(before[1].mean()) if len(before[1]) else 0.0
-    for stiffness, model in search.candidates(left_out):
-        after = judge(model)
-        if judge.believes(before, after) and after[1].mean() < least and judge.spread(model) <= spread:
-            best, least = (model, stiffness), float(after[1].mean())
-            if judge.reach(model) < NEAR:
-                break
-    return best
+    left_out, width = blocks(grid.shape)
+    judge = Judge(search.scene(grid), left_out, width)
+    first, last = SOFTEST[grid.dims]
+    stiff, soft = search.softened([grid], (first, last), left_out)
+    shown = judge.believes(stiff, WORTH)
+    if shown and judge.believes(soft) and judge.spread(soft) <= spread and judge.reach(soft) < NEAR:
+        return soft, last
+    coarse = search.softened(search.every[: max(search.judged, 1)], STIFFNESSES, left_out)
+    models = [search.finer(m, search.judged, s, left_out) for m, s in zip(coarse, STIFFNESSES, strict=True)]
+    shown = shown or any(judge.believes(m, WORTH) for m, s in zip(models, STIFFNESSES, strict=True) if s >= first)
+    if not shown:
+        return None
+    found = [(soft, last), *zip(models, STIFFNESSES, strict=True)]
+    believed = [(m, s) for m, s in found if judge.believes(m) and judge.spread(m) <= spread]
+    return min(believed, key=lambda found: judge.left(found[0]), default=None)
 
 
-def blocks(shape: torch.Size) -> Tensor:
-    """Draw the blocks that are left out: True there; the same ones each time."""
-    chance = np.random.default_rng(0)
-    drawn = chance.random([-(-s // BLOCK) for s in shape]) < HELD_OUT
+def blocks(shape: Sequence[int]) -> tuple[Tensor, int]:
+    """Draw the blocks that are left out, True there and the same ones each time, and give how wide they are."""
+    many = [w for w in BLOCKS if HELD_OUT * math.prod(-(-s // w) for s in shape) >= FEWEST]
+    width = (many or BLOCKS[-1:])[0]
+    drawn = np.random.default_rng(0).random([-(-s // width) for s in shape]) < HELD_OUT
     for axis in range(len(shape)):
-        drawn = np.repeat(drawn, BLOCK, axis=axis)
-    return torch.from_numpy(drawn[tuple(slice(0, s) for s in shape)].copy())[None, None]
+        drawn = np.repeat(drawn, width, axis=axis)
+    return torch.from_numpy(drawn[tuple(slice(0, s) for s in shape)].copy())[None, None], width
 
 
 class Judge:
     """Tells how alike both images are within each block, by a measure that was not learned by."""
 
-    def __init__(self, batch: Batch, left_out: Tensor) -> None:
+    def __init__(self, batch: Batch, left_out: Tensor, width: int) -> None:
+        self.width = width
         self.measure = registry.find("similarity", JUDGE)()
         self.batch, self.left_out = batch, left_out
         self.fixed = self.measure.describe(batch.target["fixed"])
         self.weight = batch.target["weight"]
+        self.before = self.seen(batch.target["moving"])
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> tuple[float, NDArray[np.float64]]:
-        """Give the mean where was learned, and that of each block where was not."""
-        moved = warp(self.batch.target["moving"], model(self.batch.inputs))
+        """Give how unlike both are: the mean where was learned, and that of each block where was not."""
+        return self.seen(warp(self.batch.target["moving"], model(self.batch.inputs)))
+
+    def seen(self, moved: Tensor) -> tuple[float, NDArray[np.float64]]:
+        """Give how unlike the fixed image and a moved one are."""
         unlike = (self.measure.describe(moved) - self.fixed).square().mean(1, keepdim=True) * self.weight
-        seen = float((unlike * ~self.left_out).sum() / (self.weight * ~self.left_out).sum().clamp_min(1e-6))
+        learned = float((unlike * ~self.left_out).sum() / (self.weight * ~self.left_out).sum().clamp_min(1e-6))
         pool = nn.functional.avg_pool2d if unlike.ndim == 4 else nn.functional.avg_pool3d
         each, share = (
-            pool(x * self.left_out, BLOCK, ceil_mode=True, count_include_pad=False).flatten()
+            pool(x * self.left_out, self.width, ceil_mode=True, count_include_pad=False).flatten()
             for x in (unlike, self.weight)
         )
         there = share > 0.1
-        return seen, (each[there] / share[there]).double().numpy()
+        return learned, (each[there] / share[there]).double().numpy()
+
+    def left(self, model: nn.Module) -> float:
+        """Give how unlike both are where was not learned."""
+        return float(self(model)[1].mean())
+
+    def believes(self, model: nn.Module, worth: float = 0.0) -> bool:
+        """Tell whether what was gained where was learned was gained elsewhere too: surely, and in good part.
+
+        Where was learned, it must be ``worth`` so much of what there was to gain.
+        """
+        learned, blocks = self(model)
+        learned_share = 1 - learned / max(self.before[0], 1e-9)
+        gain, there_was = self.before[1] - blocks, float(self.before[1].mean())
+        if len(gain) < 2 or there_was <= 0:
+            return False
+        error = float(gain.std(ddof=1)) / len(gain) ** 0.5
+        share = float(gain.mean()) / there_was
+        return bool(gain.mean() > SURE * error and share > BELIEVED * learned_share and learned_share >= worth)
 
     @torch.no_grad()
     def spread(self, model: nn.Module) -> float:
@@ -285,12 +305,3 @@ class Judge:
         """Give how many elements the velocity moves all but the longest twentieth by."""
         moved = model.velocity(self.batch.inputs)
         return float(moved.norm(dim=1).quantile(0.95))
-
-    @staticmethod
-    def believes(before: tuple[float, NDArray[np.float64]], after: tuple[float, NDArray[np.float64]]) -> bool:
-        """Tell whether what was gained where was learned was gained elsewhere too, surely and in good part."""
-        gain, seen = before[1] - after[1], before[0] - after[0]
-        if len(gain) < 2:
-            return False
-        error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-        return bool(gain.mean() > SURE * error and gain.mean() / before[1].mean() > BELIEVED * seen / before[0])

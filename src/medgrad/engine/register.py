@@ -162,7 +162,7 @@ def searched(
     )
     teller.say(told[-1])
     with teller.bar("Lining up"):
-        matrix = linear_part(still, other, matrix, "affine", similarity, effort=how.effort)
+        matrix = linear_part(still, other, start, "affine", similarity, effort=how.effort)
     return Found(matrix, None, similarity, tuple(told), "affine")
 
 
