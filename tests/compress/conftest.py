@@ -19,5 +19,5 @@ def brief_searches():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("medgrad.compress._ground.graph_of", traced_once)
         patch.setattr("medgrad.compress._ground.ROUNDS", 3)
-        patch.setattr("medgrad.compress.ladder.SHOWN", 6)
+        patch.setattr("medgrad.compress.shrinking.SHOWN", 6)
         yield

@@ -123,7 +123,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
         patch.setattr("medgrad.compress.prune.finish", cut_off)
         with pytest.raises(KeyboardInterrupt):
             prune(parent / "run", out=tmp_path / "small", **asked)
-    monkeypatch.setattr("medgrad.compress.ladder.refuse_what_cannot_be", refused)
+    monkeypatch.setattr("medgrad.compress.stages.refuse_what_cannot_be", refused)
     prune(parent / "run", out=tmp_path / "small", **asked)
     assert flops(tmp_path / "small") <= 0.5 * flops(parent / "run")
 

@@ -12,9 +12,10 @@ from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
 from .channels import lowest
+from .choice import Choice
 from .cost import cost_of
 from .goal import TIME, Goal
-from .ladder import Choice, Ladder, climb, learned
+from .stages import Ladder, climb, learned
 
 CONTROLS = ("magnitude", "random", "narrow")
 HALVINGS = 12

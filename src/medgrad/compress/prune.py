@@ -26,8 +26,9 @@ from ..version import VERSION
 from ._controls import CONTROLS, control
 from ._ground import Part
 from ._parents import Child, Parents, named
+from .choice import Choice
 from .goal import Goal, cost
-from .ladder import Choice, Ladder, climb
+from .stages import Ladder, climb
 
 
 @threads_kept()

@@ -74,7 +74,7 @@ def prune(
     if data is not None:
         check_set(data)
 
-    from ...compress.ladder import Choice
+    from ...compress.choice import Choice
     from ...compress.prune import prune as search
     from ...report import write
 
