@@ -71,7 +71,7 @@ def small(monkeypatch):
     from medgrad.engine import find_rate, fit, race, timing
     from medgrad.engine import plan as planning
 
-    plan, ladder, field = fit.plan, prune.Ladder, race.prepare_field
+    plan, effort, field = fit.plan, prune.Effort, race.prepare_field
 
     def tiny(*words, **settings):
         recipe = plan(*words, **settings)
@@ -86,8 +86,7 @@ def small(monkeypatch):
     monkeypatch.setattr(race, "plan", tiny)
     monkeypatch.setattr(planning, "plan", tiny)
     monkeypatch.setitem(find_rate.find_rate.__kwdefaults__, "steps", 12)
-    monkeypatch.setattr(prune, "Ladder", lambda minutes, _, **settings: ladder(minutes, 6, **settings))
-    monkeypatch.setattr(prune, "CONTROLS", ("narrow",))
+    monkeypatch.setattr(prune, "Effort", lambda _, *words: effort(6, *words))
     monkeypatch.setattr(timing, "TIMED", 1)
     monkeypatch.setattr(race, "TURNS", 1)
     monkeypatch.setattr(race, "ROUNDS", 2)

@@ -7,7 +7,10 @@ import torch
 from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
+from medgrad.compress import stages
 from medgrad.compress.cost import cost_of
+from medgrad.engine.checkpoint import read_learned
+from medgrad.engine.compare import read_cases
 from medgrad.engine.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
 
@@ -27,7 +30,7 @@ def parent(tmp_path_factory, brief_searches):
 @pytest.fixture(scope="module")
 def pruned(parent):
     out = parent / "small"
-    said = prune(parent / "run", out=out, target="flops=0.3", steps=32, least=2, reach=True)
+    said = prune(parent / "run", out=out, target="flops=0.3", steps=8, least=2, layers=0, reach=True, all_controls=True)
     return out, said
 
 
@@ -56,13 +59,34 @@ def test_it_stands_by_itself(parent, pruned):
     assert len(open_run(out).models) == 1
 
 
+def test_the_patients_that_choose_are_not_those_that_are_reported(pruned):
+    told, found = (json.loads((pruned[0] / f).read_text()) for f in ("pruned.json", "evaluation.json"))
+    chose, reported = told["patients"]["chose"], told["patients"]["reported"]
+    assert chose
+    assert not set(chose) & set(reported)
+    assert read_cases(pruned[0])[1] == reported
+    assert found["metrics"]["dice/mean"]["n"] == found["patients"] == told["best"]["verdict"]["n"] == len(reported)
+    assert all(rung["verdict"]["n"] == len(chose) for rung in told["rungs"])
+    assert f"{len(chose)} validation patient chose" in found["told"][0]
+
+
+def test_a_narrow_network_stands_in_the_first_table(pruned):
+    table = (pruned[0] / "report.html").read_text().split("What pruning did</h2>")[1].split("<table>")[1]
+    assert "a narrow network from nothing, in the same time" in table
+    assert "This run is better by" in table
+    assert "by taylor" not in table
+    told = json.loads((pruned[0] / "pruned.json").read_text())
+    narrow = told["controls"][0]
+    assert narrow["paired"]["difference"] == pytest.approx(told["best"]["score"] - narrow["score"])
+
+
 def test_the_controls_cost_no_more_and_no_less(pruned):
     told = json.loads((pruned[0] / "pruned.json").read_text())
     best = told["rungs"][told["chosen"]]
-    assert [c["made"] for c in told["controls"]] == ["magnitude", "random", "narrow"]
+    assert [c["made"] for c in told["controls"]] == ["narrow", "magnitude", "random"]
     for control in told["controls"]:
         assert 0.4 * best["flops"] <= control["flops"] <= 1.05 * best["flops"]
-    ways = [sum(r["steps"] for r in told["rungs"]), told["controls"][-1]["steps"]]
+    ways = [sum(r["steps"] for r in told["rungs"]), told["controls"][0]["steps"]]
     assert ways == [8, 8]
 
 
@@ -77,17 +101,22 @@ def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned)
     )
 
 
-def test_a_bad_rung_ends_the_search_with_a_word(parent):
-    with pytest.raises(SettingError, match="No smaller network was shown to be as good"):
-        prune(parent / "run", out=parent / "bad", target="flops=0.2", steps=2, least=1, controls=False, margin=1e-6)
+def test_a_search_in_which_nothing_is_good_ends_with_a_word(parent):
+    asked = {"target": "flops=0.2", "least": 1, "floor": 0.0, "controls": False, "criterion": "random", "seed": 1}
+    with pytest.raises(SettingError, match=r"No smaller network was shown to be as good.* it goes on"):
+        prune(parent / "run", out=parent / "bad", steps=2, margin=1e-6, **asked)
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     fit(str(parent / "data"), out=parent / "folds", folds=2, steps=4, recipe=parent / "wide.toml")
     out = parent / "small_folds"
-    said = prune(parent / "folds", out=out, target="flops=0.5", steps=4, least=2, controls=False, reach=True)
+    words = {"target": "flops=0.5", "steps": 4, "least": 2, "controls": False, "reach": True, "taught": 0.5}
+    said = prune(parent / "folds", out=out, **words)
     told, before = (json.loads((out / f).read_text()) for f in ("pruned.json", "cohort.json"))
-    assert said["verdict"]["n"] == len(before["cases"]) == 8
+    chose, reported = told["patients"]["chose"], told["patients"]["reported"]
+    assert sorted(chose + reported) == sorted(c["patient"] for c in before["cases"])
+    assert len(before["cases"]) == 8
+    assert said["verdict"]["n"] == len(reported) == told["rungs"][0]["verdict"]["n"] == len(chose) == 4
     assert [r["steps"] for r in told["rungs"]] == [4]
     assert {name.split("/")[0] for name in told["widths"]} == {"fold-0", "fold-1"}
     assert before["cases"] == json.loads((parent / "folds" / "cohort.json").read_text())["cases"]
@@ -126,6 +155,32 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
     monkeypatch.setattr("medgrad.compress.stages.refuse_what_cannot_be", refused)
     prune(parent / "run", out=tmp_path / "small", **asked)
     assert flops(tmp_path / "small") <= 0.5 * flops(parent / "run")
+
+
+def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(parent, tmp_path, monkeypatch):
+    asked = {"target": "flops=0.3", "steps": 5, "least": 2, "layers": 0, "margin": 0.9, "taught": 0.0}
+    prune(parent / "run", out=tmp_path / "whole", **asked)
+    learned, calls = stages.descend, []
+
+    def killed(*words):
+        calls.append(words)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return learned(*words)
+
+    monkeypatch.setattr(stages, "descend", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune(parent / "run", out=tmp_path / "killed", controls=False, **asked)
+    with pytest.raises(SettingError, match="has begun for"):
+        prune(parent / "run", out=tmp_path / "killed", controls=False, **{**asked, "target": "flops=0.4"})
+    prune(parent / "run", out=tmp_path / "killed", controls=False, **asked)
+    whole, again = (json.loads((tmp_path / n / "pruned.json").read_text()) for n in ("whole", "killed"))
+    told = [[(r["down"], r["begin"], r["time"], r["flops"], r["score"]) for r in t["rungs"]] for t in (whole, again)]
+    assert told[0] == told[1]
+    assert len(told[0]) == 3
+    one, other = (read_learned(tmp_path / n / "weights" / "best.safetensors")[0] for n in ("whole", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert [c["made"] for c in whole["controls"]] == ["narrow"]
 
 
 @pytest.mark.parametrize("taught", [0.0, 0.25])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Cohort
-from ..engine.cache import load_side
+from ..data.split import split
+from ..engine.cache import Failure, Prepared, load_side
 from ..engine.calibrate import drawn_more, uncalibrated
 from ..engine.device import Mixed, Place, in_order
 from ..engine.evaluate import Judged
@@ -32,14 +34,50 @@ ROUNDS = 15
 
 @dataclass(frozen=True)
 class Part:
-    """A smaller network: where it lies, what it costs, and how it answered about the validation cases."""
+    """A smaller network: where it lies, what it costs, and how long it learned."""
 
     folder: Path
     cost: Cost
     milliseconds: float
-    judged: Sequence[Judged]
     steps: int
     widths: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Validation cases of some patients, those that could not be read, and how the parent answered about them."""
+
+    cases: Sequence[Prepared]
+    lost: Sequence[Failure]
+    judged: Sequence[Judged]
+
+    @classmethod
+    def of(cls, patients: Collection[str], all_of_them: Side) -> Side:
+        """Give the part of a side that is about some patients."""
+        return cls(
+            [c for c in all_of_them.cases if patient_of(c) in patients],
+            [f for f in all_of_them.lost if f.patient in patients],
+            [j for j in all_of_them.judged if j.patient in patients],
+        )
+
+
+def patient_of(ready: Prepared) -> str:
+    """Name the patient of a case."""
+    return ready.original.patient or ready.original.id
+
+
+def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
+    """Part the validation patients into those that choose and those whose figures are reported, like over like.
+
+    One alone does both.
+    """
+    valid = cohort.of("val")
+    valid = replace(valid, entries=tuple(replace(e, split=None) for e in valid.entries))
+    if len(valid.patients) < 2:
+        return set(valid.patients), set(valid.patients)
+    parted = split(valid, val=0.5, seed=seed)
+    chooses, reported = set(parted.of("val").patients), set(parted.of("train").patients)
+    return chooses, reported - chooses
 
 
 class Ground:
@@ -52,8 +90,8 @@ class Ground:
         self.recipe = run.recipe()
         cache = self.folder / "pruning"
         self.train, _ = load_side(cohort, "train", self.trained.steps, cache, teller)
-        self.valid, self.lost = load_side(cohort, "val", self.trained.steps, cache, teller)
-        if not self.train or not self.valid:
+        valid, lost = load_side(cohort, "val", self.trained.steps, cache, teller)
+        if not self.train or not valid:
             raise SettingError(
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."
             )
@@ -65,7 +103,10 @@ class Ground:
         self.cost = cost_of(self.network, self.example)
         self.answering = self.quick(self.network)
         self.milliseconds = milliseconds(self.answering, self.shown, rounds=ROUNDS)
-        self.judged = judge_all(self.trained, self.valid, self.lost, teller=teller)
+        began = time.perf_counter()
+        judged = judge_all(self.trained, valid, lost, teller=teller)
+        self.judging_seconds = time.perf_counter() - began
+        self.chooses = self.reported = Side(valid, lost, judged)
 
     def built(self, recipe: Recipe) -> nn.Module:
         """Make the network of a recipe, its weights by chance."""
@@ -94,11 +135,24 @@ class Ground:
         rounds = in_turns([self.answering, self.quick(network)], self.shown, rounds=ROUNDS)
         return self.milliseconds * median(one / whole for whole, one in rounds)
 
-    def part(self, run: Run) -> tuple[Part, nn.Module]:
-        """Open what has learned, and tell what it costs and how it does."""
-        judged = judge_all(open_run(run.folder, device=self.device), self.valid, self.lost, teller=self.teller)
+    @property
+    def valid(self) -> Sequence[Prepared]:
+        """The cases by which checkpoints are chosen."""
+        return self.chooses.cases
+
+    def part_patients(self, seed: int) -> tuple[Side, Side]:
+        """Part the validation patients into those that choose and those whose figures are reported."""
+        chooses, reported = halves(self.cohort, seed)
+        return Side.of(chooses, self.chooses), Side.of(reported, self.reported)
+
+    def judge(self, folder: Path, side: Side) -> list[Judged]:
+        """Judge what has learned by the patients of a side."""
+        return judge_all(open_run(folder, device=self.device), side.cases, side.lost, teller=self.teller)
+
+    def part(self, run: Run) -> Part:
+        """Open what has learned, and tell what it costs."""
         recipe = run.recipe()
         network, _ = network_of(run)
         widths = {k: list(v) for k, v in recipe.widths.items()}
         cost, taken = cost_of(network, self.example), self.timed(network)
-        return Part(run.folder, cost, taken, judged, recipe.training.steps, widths), network
+        return Part(run.folder, cost, taken, recipe.training.steps, widths)

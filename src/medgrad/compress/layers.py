@@ -60,17 +60,22 @@ def dispensable(
     """
     gone: list[str] = []
     for _ in range(count):
-        network = without(model, gone)
-        before, whole = damage(network), cost(network)
-        found: Mapping[str, float] = {
-            name: max(damage(smaller) - before, 1e-6 * abs(before)) / max(whole - cost(smaller), 1e-12)
-            for name in leavable(network, example)
-            for smaller in [without(network, [name])]
-        }
+        found = ranked(without(model, gone), example, damage=damage, cost=cost)
         if not found:
             break
-        gone.append(min(found, key=lambda name: found[name]))
+        gone.append(found[0])
     return gone
+
+
+def ranked(model: nn.Module, example: Tensor, *, damage: Damage, cost: Callable[[nn.Module], float]) -> list[str]:
+    """Name the parts of a network that can be left out, first that by which least is lost for its cost."""
+    before, whole = damage(model), cost(model)
+    found: Mapping[str, float] = {
+        name: max(damage(smaller) - before, 1e-6 * abs(before)) / max(whole - cost(smaller), 1e-12)
+        for name in leavable(model, example)
+        for smaller in [without(model, [name])]
+    }
+    return sorted(found, key=lambda name: found[name])
 
 
 def without(model: nn.Module, gone: Sequence[str]) -> nn.Module:

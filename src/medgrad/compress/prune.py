@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +15,30 @@ import torch
 
 from ..engine.cache import clear
 from ..engine.checkpoint import write_text
+from ..engine.compare import pooling
 from ..engine.device import threads_kept
 from ..engine.evaluate import Judged
-from ..engine.fit import conclude_run, now, settle
+from ..engine.fit import SPARE, conclude_run, now, settle
 from ..engine.home import recorded
+from ..engine.judge import judge_all
 from ..engine.record import machine, write_cohort
-from ..engine.run import Run
+from ..engine.run import Run, open_run
 from ..engine.teller import Silent, Teller
 from ..errors import SettingError
 from ..models._narrow import widths
+from ..tasks._task import Task
+from ..trust.paired import compare
 from ..version import VERSION
-from ._controls import CONTROLS, control
+from ._controls import NARROW, control, controls_of
 from ._ground import Part
 from ._parents import Child, Parents, named
-from .choice import Choice
-from .goal import Goal, cost
-from .stages import Ladder, climb
+from .choice import FREE, Choice
+from .goal import Goal
+from .stage_plan import best, more_time
+from .stages import Effort, Search, search
+
+FINISHING = 1.5
+"""Calibrating and judging what was chosen takes so many times as long as judging its parent did."""
 
 
 @threads_kept()
@@ -42,8 +52,9 @@ def prune(
     steps: int = 0,
     choice: Choice | None = None,
     controls: bool = True,
+    all_controls: bool = False,
     reach: bool = False,
-    taught: float = 0.5,
+    taught: float | None = None,
     data: Path | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -51,43 +62,96 @@ def prune(
 ) -> dict[str, Any]:
     """Make a run that costs as little as the ``target`` says, or as little as it can while no worse than by ``margin``.
 
-    The way down goes in rungs. At each the channels that matter least are removed, and what is left learns again, also
-    from its parent, whose answers make so much of the loss as is ``taught``. A rung whose score is not shown to be
-    within the margin (paired by patient, one-sided 95 %) ends the search, unless it is to ``reach`` the target whatever
-    it costs. The ``minutes`` (or the ``steps``) are parted equally between the search and each of the ``controls``: the
-    same way down by magnitude and by chance, and a narrow network that learns from nothing.
+    Half of the validation patients choose, which checkpoint and which stage; the figures that are reported are those of
+    the others. The way down goes in stages. At each the channels that matter least are removed, and what is left learns
+    again. A network that is not shown to be within the margin (paired by patient, one-sided 95 %) learns on while the
+    ``minutes`` (or the ``steps``) last, or makes way for one between it and the last that was; with ``reach`` the
+    target is reached whatever it costs. ``taught`` is the weight of what the parent says in the loss; by default it is
+    tried where it may pay. Of the ``controls`` a narrow network learns from nothing, after the search and for as long;
+    with ``all_controls`` others go the same way down by magnitude and by chance, each as long again.
 
     The folds of a run are pruned side by side, each judged by the patients that it did not learn from and taught by its
-    own parent; a rung counts by all of them together, so that no few patients decide how small is too small.
+    own parent; a stage counts by all of them together, so that no few patients decide how small is too small.
     """
-    began, teller, folder, goal = now(), teller or Silent(), Path(out), Goal.of(target)
+    clock, began, teller, folder = time.perf_counter(), now(), teller or Silent(), Path(out)
+    goal, asked = Goal.of(target).quick(), Goal.of(target)
     if folder.exists() and any(folder.iterdir()) and not (folder / "rungs").exists():
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
-    parents = Parents(Path(run), data, margin, device, teller)
-    ways = 1 + len(CONTROLS) if controls else 1
-    ladder = Ladder(minutes / ways, steps // ways, taught=taught, stops=not reach, seed=seed)
-    choice = choice or Choice()
-    rungs = climb(parents, goal, choice, ladder, folder / "rungs" / "search")
-    good = [c for c in rungs if c.verdict.holds or reach]
-    if not good:
-        raise SettingError(
-            f"No smaller network was shown to be as good: {rungs[0].verdict}. Give more minutes or a wider --margin, "
-            "or --reach the target whatever it costs."
-        )
-    best = min(good, key=lambda child: cost(child, goal.first))
-    made = [
-        control(name, parents, goal, best, ladder, choice, folder / "rungs" / name) for name in CONTROLS if controls
-    ]
+    parents = Parents(Path(run), data, margin, device, seed, teller)
+    teller.say(told_patients(parents))
+    choice = choice or Choice(free=FREE)
+    deadline = clock + 60 * minutes * SPARE - FINISHING * parents.judging_seconds
+    effort = Effort(steps, deadline, minutes, taught, reach, seed)
+    kept = search(parents, goal, choice, effort, folder / "rungs" / "search")
+    number = kept.best(reach=reach)
+    if number is None:
+        raise none_good(kept)
+    chosen, weight = kept.children[number], kept.weight if kept.stages[number].taught else 0.0
+    made, settled = list[Child](), replace(choice, **kept.choice, free=())
+    for name in controls_of(parents) if controls else ():
+        if name in NARROW or all_controls:
+            same = replace(effort, taught=weight, deadline=time.perf_counter() + kept.time)
+            made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
-        "minutes": minutes, "aim": parents.task.aim,
-        "chosen": rungs.index(best), "reached": goal.reached(best, parents),
-        "whole": {**vars(parents.cost), "milliseconds": parents.milliseconds, "score": parents.score},
-        "rungs": [c.as_dict() for c in rungs], "controls": [c.as_dict() for c in made],
-        "widths": best.widths, "before": widths_before(parents, best),
+        "minutes": minutes, "aim": parents.task.aim, "chosen": number, "reached": asked.reached(chosen, parents),
+        "rungs": [c.as_dict() | asdict(s) for c, s in zip(kept.children, kept.stages, strict=True)],
+        "decided": {**kept.choice, "layers": kept.gone, "taught": weight},
+        "missed": missed(kept, chosen, asked, parents),
+        "patients": {"chose": parents.patients("chooses"), "reported": parents.patients("reported")},
+        "widths": chosen.widths, "before": widths_before(parents, chosen),
     }  # fmt: skip
-    finish(parents, best, folder, told, began)
-    return told
+    return finish(parents, chosen, made, folder, told, began)
+
+
+def told_patients(parents: Parents) -> str:
+    """Say how many patients choose, and how many are reported."""
+    chose, reported = (set(parents.patients(which)) for which in ("chooses", "reported"))
+    if chose & reported:
+        return f"The validation patients ({len(chose)}) are too few to be parted: the same choose and are reported."
+    return f"{patients(len(chose))} choose, and {len(reported)} others are reported."
+
+
+def patients(count: int) -> str:
+    """Count validation patients in words."""
+    return f"{count} validation patient{'s' if count != 1 else ''}"
+
+
+def none_good(kept: Search) -> SettingError:
+    """Say that no network was good enough, what the nearest lost, and what it would take."""
+    ended = kept.ended
+    near = min(range(len(ended)), key=lambda n: ended[n].loss - ended[n].room)
+    child, more = kept.children[near], more_time(ended, ended[near].stage.down)
+    return SettingError(
+        f"No smaller network was shown to be as good: {child.verdict}. {told_more(kept, more)} Give the same command "
+        "more --minutes and it goes on, or a wider --margin, or --reach the target whatever it costs."
+    )
+
+
+def told_more(kept: Search, more: float) -> str:
+    """Say how much more learning it would take, by the course of the score."""
+    if not isfinite(more):
+        return "By the course of its score more learning would not do: more patients would have to choose."
+    if not kept.counts_steps:
+        return f"By the course of its score about {max(1.0, more / 60):.0f} more minutes of learning would do."
+    return f"By the course of its score about {max(1.0, more):.0f} more steps would do."
+
+
+def missed(kept: Search, chosen: Child, goal: Goal, parents: Parents) -> dict[str, Any] | None:
+    """Tell what a search lost at the smallest size that it came to, where that was not good enough, and what it takes.
+
+    None where the target was reached.
+    """
+    ended = kept.ended
+    lowest = max(e.stage.down for e in ended)
+    if goal.reached(chosen, parents) or best(ended, lowest).is_good:
+        return None
+    child = kept.children[ended.index(best(ended, lowest))]
+    more = more_time(ended, lowest)
+    says = f"At {child.cost.flops / parents.cost.flops:.1%} of the work {child.verdict}. {told_more(kept, more)}"
+    unit = "steps" if kept.counts_steps else "minutes"
+    return {"loss": child.verdict.loss, "says": says,
+            "more": (more / 60 if unit == "minutes" else more) if isfinite(more) else None, "unit": unit}  # fmt: skip
 
 
 def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
@@ -96,15 +160,18 @@ def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
     return {name: whole.get(name, []) for name in child.widths}
 
 
-def finish(parents: Parents, best: Child, folder: Path, told: Mapping[str, Any], began: str) -> None:
-    """Make what was chosen a run of its own: calibrated, judged, with its cases and with what was told."""
+def finish(
+    parents: Parents, best: Child, made: Sequence[Child], folder: Path, told: Mapping[str, Any], began: str
+) -> dict[str, Any]:
+    """Make what was chosen a run of its own: calibrated, judged, with its cases; give all that is told of it."""
     run, known = Run(folder), recorded(parents.folder)
-    judged: list[Judged] = []
+    judged: list[list[Judged]] = []
     for ground, part, place in zip(parents.each, best.each, parents.places(folder), strict=True):
-        one = copied(part, place)
-        judged += settle(
-            one, one.recipe(), ground.task, ground.valid, ground.lost, device=ground.device, teller=ground.teller
-        )
+        one, chooses, reported = copied(part, place), ground.chooses, ground.reported
+        settle(one, one.recipe(), ground.task, chooses.cases, chooses.lost, device=ground.device, teller=ground.teller)
+        clear(one.folder / "pictures")
+        trained = open_run(one.folder, device=ground.device)
+        judged.append(judge_all(trained, reported.cases, reported.lost, teller=ground.teller, pictures=one.folder))
         one.note(parameters=part.cost.parameters, pruned_from=str(ground.folder))
         one.note(inputs=Run(ground.folder).noted().get("inputs", {}))
         clear(ground.folder / "pruning")
@@ -113,10 +180,41 @@ def finish(parents: Parents, best: Child, folder: Path, told: Mapping[str, Any],
     write_cohort(run, parents.cohorts, known.get("look", {}), allow_leak=bool(known.get("allow_leak")))
     run.note(medgrad=VERSION, torch=torch.__version__, machine=machine(), started=began)
     run.note(parameters=best.cost.parameters, pruned_from=str(parents.folder))
-    conclude_run(run, parents.cohorts[0], judged, device=parents.device, teller=parents.teller)
-    write_text(folder / "pruned.json", json.dumps(told, indent=1) + "\n")
+    every = [j for each in judged for j in each]
+    words = told_of(parents)
+    conclude_run(run, parents.cohorts[0], every, device=parents.device, teller=parents.teller, told=words)
+    child = parents.beside(best.made, best.each, "reported", judged)
+    told = {
+        **told,
+        "whole": {**asdict(parents.cost), "milliseconds": parents.milliseconds, "score": parents.score("reported"),
+                  "chose": parents.score("chooses")},
+        "best": child.as_dict(),
+        "controls": [c.as_dict() | {"paired": paired(child, c, parents.task)} for c in made],
+    }  # fmt: skip
+    write_text(folder / "pruned.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     run.note(finished=now(), ended_by="it was pruned and had learned again", steps=first.training.steps)
     clear(folder / "rungs")
+    return told
+
+
+def paired(best: Child, other: Child, task: Task) -> dict[str, Any]:
+    """Tell by how much what was chosen is better than something else, with the 95 % interval, paired by patient."""
+    rows = [[j.row for j in child.judged] for child in (other, best)]
+    (found,) = compare(
+        *rows, patients=[j.patient for j in best.judged], names=[task.aim], pool_many=pooling(task, rows[0])
+    )
+    return {name: getattr(found, name) for name in ("difference", "low", "high", "n")}
+
+
+def told_of(parents: Parents) -> list[str]:
+    """Say who chose what is reported."""
+    chose, reported = parents.patients("chooses"), parents.patients("reported")
+    if set(chose) & set(reported):
+        return []
+    return [
+        f"{patients(len(chose))} chose the size, the weights and the calibration; the figures are of {len(reported)} "
+        "others. All of them chose the weights of the parent, so its figure may be a little too good."
+    ]
 
 
 def copied(part: Part, folder: Path) -> Run:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from itertools import islice
+from math import inf
 from pathlib import Path
 
 import torch
@@ -14,34 +14,39 @@ from torch import nn
 
 from .. import registry
 from ..engine.learn import Learner
-from ..engine.recipe import Recipe
 from ..engine.run import Run
 from ..errors import SettingError
 from ._ground import Ground
 from ._group import Graph
 from .channels import What, chosen, cut, importance, lowest
 from .choice import Choice
+from .cost import cost_of
 from .criteria._criterion import loss_of_part, still
 from .goal import NOISY, TIME, Goal
-from .layers import dispensable, merged_widths, without
+from .layers import dispensable, leavable, ranked, without
 
 Cut = tuple[nn.Module, dict[str, list[int]]]
 """A smaller network, and the widths that changed."""
 SHOWN = 24
 """So many batches tell a criterion what matters."""
-TRIED = 6
+TRIED = 4
 """So many batches tell what the loss is without a layer."""
+SPARED = 0.75
+"""For the time that is wished for a network may keep at least this share of the multiply-adds that it could."""
+QUICKER = 0.9
+"""A network is quicker where it takes at most this share of the time of another: timings differ by less."""
 HALVINGS = 7
 """So often is the interval halved in which the share of the work lies that takes so much of the time."""
 
 
-def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple[nn.Module, Recipe]:
-    """Leave whole layers out of the parent: those without which its loss grows least for what they cost.
+def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> list[str]:
+    """Name the whole layers that go before any channel: those without which the loss grows least for what they cost.
 
-    That is what they cost when all layers are as narrow as they may become.
+    That is what they cost when all layers are as narrow as they may become. Where their number is free, they are as
+    many as make an evenly narrow network as quick as is aimed at.
     """
-    learner = Learner(Run(folder / "seen"), ground.recipe, ground.task, ground.train, ground.valid, ground.place)
-    batches = list(islice(learner.batches(0), TRIED))
+    seen = Learner(Run(folder / "seen"), ground.recipe, ground.task, ground.train, ground.valid, ground.place)
+    batches = list(islice(seen.batches(0), TRIED))
 
     def damage(network: nn.Module) -> float:
         network = deepcopy(network).to(ground.place.device)
@@ -49,10 +54,43 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> tuple
             return sum(float(loss_of_part(network, ground.task, batch)) for batch in batches) / len(batches)
 
     cost = partial(slimmest, ground, goal=goal, choice=choice)
-    gone = dispensable(ground.network, ground.example, choice.layers, damage=damage, cost=cost)
-    ground.teller.say(f"Left out whole: {', '.join(gone) or 'nothing, for no layer can be'}.")
-    recipe = replace(ground.recipe, widths=merged_widths(ground.recipe.widths, dict.fromkeys(gone, ())))
-    return without(ground.network, gone), recipe
+    if "layers" not in choice.free:
+        return dispensable(ground.network, ground.example, choice.layers, damage=damage, cost=cost)
+    return quick_without(ground, goal, choice, lambda: ranked(ground.network, ground.example, damage=damage, cost=cost))
+
+
+def quick_without(ground: Ground, goal: Goal, choice: Choice, ranked: Callable[[], list[str]]) -> list[str]:
+    """Leave layers out, those that are ``ranked`` first, until an evenly narrow network is as quick as is aimed at.
+
+    At most half of them go, and none where that makes it no quicker.
+    """
+    times, limit = [evenly_narrow(ground, ground.network, goal, choice)], share_of_time(goal) * ground.milliseconds
+    every = ranked() if times[0] > limit else []
+    gone: list[str] = []
+    for name in every:
+        network = without(ground.network, gone)
+        if min(times) <= limit or len(gone) >= len(every) // 2 or name not in leavable(network, ground.example):
+            break
+        gone.append(name)
+        times.append(evenly_narrow(ground, without(ground.network, gone), goal, choice))
+    return gone[: times.index(min(times))] if min(times) < QUICKER * times[0] else []
+
+
+def share_of_time(goal: Goal) -> float:
+    """Give the share of the parent's time that is aimed at, asked for or wished for; 1 where any will do."""
+    return goal.shares.get(TIME, goal.wished)
+
+
+def evenly_narrow(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
+    """Give the milliseconds of a network as small as is asked for, its channels chosen as if all mattered alike."""
+    graph = ground.graph(network)
+    shares = counted(ground, graph, goal.shares)
+    try:
+        gone = chosen(graph, torch.ones(len(graph.groups)), shares, least=choice.leasts(graph, ground.network),
+                      multiple=choice.multiple)  # fmt: skip
+    except SettingError:  # smaller than it can be
+        return inf
+    return ground.timed(cut(network, gone)[0])
 
 
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
@@ -63,7 +101,7 @@ def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> 
     """
     graph = ground.graph(network)
     least = choice.leasts(graph, ground.network)
-    what: What = "lanes" if TIME in goal.shares else goal.first  # type: ignore[assignment]
+    what: What = "lanes" if share_of_time(goal) < 1 else goal.first  # type: ignore[assignment]
     return lowest(graph, cost=what, least=least, multiple=choice.multiple) * graph.costs[what].whole
 
 
@@ -95,11 +133,11 @@ def too_slow(limit: float) -> SettingError:
     return SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
 
 
-def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], choice: Choice, learner: Learner) -> Cut:
+def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, learner: Learner) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, multiple = ground.graph(network), choice.multiple
-    least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, shares)
-    if TIME not in shares and all(share == 1 for share in wanted.values()):
+    least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, goal.shares)
+    if share_of_time(goal) == 1 and all(share == 1 for share in wanted.values()):
         return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
@@ -110,10 +148,13 @@ def lessened(ground: Ground, network: nn.Module, shares: Mapping[str, float], ch
     def smaller_by(lanes: float) -> Cut:
         return cut(network, chosen(graph, weigh, {**wanted, "lanes": lanes}, least=least, multiple=multiple))
 
-    if TIME not in shares:
+    if share_of_time(goal) == 1:
         return smaller_by(1.0)
     fewest = lowest(graph, cost="lanes", least=least, multiple=multiple)
-    return within_time(ground, shares[TIME] * ground.milliseconds, smaller_by, fewest)
+    limit = share_of_time(goal) * ground.milliseconds
+    if TIME in goal.shares:
+        return within_time(ground, limit, smaller_by, fewest)
+    return nearly_within_time(ground, limit, smaller_by, fewest, SPARED * goal.shares["flops"] * ground.cost.flops)
 
 
 def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
@@ -121,10 +162,42 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
 
     The work is a share between the ``fewest`` that can be left and all.
     """
+    best, _ = largest_within_time(ground, limit, smaller_by, fewest)
+    if best is None:
+        raise too_slow(limit)
+    return best
+
+
+def nearly_within_time(
+    ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float, flops: float
+) -> Cut:
+    """Find the largest network that answers within so many milliseconds, or comes near it with so many ``flops``.
+
+    What is quicker is taken only where it is so by more than timings differ.
+    """
+
+    def allowed(network: nn.Module) -> bool:
+        return cost_of(network, ground.example).flops >= flops
+
+    best, smallest = largest_within_time(ground, limit, smaller_by, fewest, allowed)
+    whole = smaller_by(1.0)
+    if best is not None or smallest is None:
+        return best or whole
+    return smallest if ground.timed(smallest[0]) < QUICKER * ground.timed(whole[0]) else whole
+
+
+def largest_within_time(
+    ground: Ground,
+    limit: float,
+    smaller_by: Callable[[float], Cut],
+    fewest: float,
+    allowed: Callable[[nn.Module], bool] = lambda _: True,
+) -> tuple[Cut | None, Cut | None]:
+    """Give the largest network of those allowed that answers in time, if any does, and the smallest that was tried."""
     found = smaller_by(1.0)
     if ground.timed(found[0]) <= limit:
-        return found
-    low, high, best = fewest, 1.0, None
+        return found, found
+    low, high, best, smallest = fewest, 1.0, None, None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
@@ -132,10 +205,10 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
         except SettingError:  # smaller than it can be
             low = middle
             continue
-        if ground.timed(found[0]) <= limit:
+        if not allowed(found[0]):
+            low = middle
+        elif ground.timed(found[0]) <= limit:
             low, best = middle, found
         else:
-            high = middle
-    if best is None:
-        raise too_slow(limit)
-    return best
+            high, smallest = middle, found
+    return best, smallest

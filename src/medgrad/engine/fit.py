@@ -267,22 +267,32 @@ def tests_of(cohort: Cohort) -> list[Entry]:
     return [e for e in cohort.entries if e.split == "test" and e.truth is not None]
 
 
+CHOSE = (
+    "These cases also chose the best weights and the temperature, so the figures may be a little too good. "
+    "Judge on cases of their own with evaluate."
+)
+
+
 def conclude_run(
-    run: Run, cohort: Cohort, judged: Sequence[Judged], *, device: str | None, teller: Teller
+    run: Run,
+    cohort: Cohort,
+    judged: Sequence[Judged],
+    *,
+    device: str | None,
+    teller: Teller,
+    told: Sequence[str] = (CHOSE,),
 ) -> Evaluation:
-    """Judge on the test cases where there are any, else tell what was found on validation, and write it down."""
+    """Judge on the test cases where there are any, else tell what was found on validation, and write it down.
+
+    What is ``told`` stands beside the figures of validation cases.
+    """
     trained = open_run(run.folder, device=device)
-    told: list[str] = []
     split = "val"
     if tests_of(cohort):
         ready, failures = load_side(cohort, "test", trained.steps, run.folder, teller)
         judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
         clear(run.folder / "cache")
-    else:
-        told.append(
-            "These cases also chose the best weights and the temperature, so the figures may be a little too good. "
-            "Judge on cases of their own with evaluate."
-        )
+        told = ()
     if not judged:
         raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
     calibration = run.noted().get("calibration")

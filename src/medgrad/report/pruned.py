@@ -12,6 +12,7 @@ from .forest import title
 
 COSTS = (("flops", "Work"), ("parameters", "Parameters"), ("bytes", "Bytes"), ("milliseconds", "Time"))
 MADE = {
+    "best": "this run, by the patients that did not choose",
     "magnitude": "the same way down, by magnitude",
     "random": "the same way down, by chance from the widest layers",
     "narrow": "a narrow network from nothing, in the same time",
@@ -22,40 +23,49 @@ def pruned(found: Mapping[str, Any]) -> str:
     """Give the part of the page that tells how a run was made from a larger one."""
     if not found:
         return ""
-    return words(found) + chart(found) + standings(found) + layers(found)
+    return words(found) + standings(found) + against(found) + way(found) + chart(found) + layers(found)
 
 
 def words(found: Mapping[str, Any]) -> str:
     """Say what was asked for, and what came of it."""
-    best = found["rungs"][found["chosen"]]
-    whole = found["whole"]
+    best, whole = found["best"], found["whole"]
     left = f"{best['flops'] / whole['flops']:.1%} of the work and {best['parameters'] / whole['parameters']:.1%} of the"
     verdict = best["verdict"]
     held = "is shown" if verdict["holds"] else "is <strong>not</strong> shown"
     missed = "" if found["reached"] else f" {text(found['target'])} was asked for and was <strong>not</strong> reached."
-    bound = number(verdict["bound"], digits=4) if math.isfinite(verdict["bound"]) else "unknown"
+    missed += f" {text(found['missed']['says'])}" if found.get("missed") else ""
+    bound = number(verdict["bound"], digits=4) if verdict["bound"] is not None else "unknown"
     left_out = gone(found)
     layers = f" {plural(len(left_out), 'whole layer')} went before that." if left_out else ""
     return (
         f"<p>This network takes {left} parameters of its parent, {text(found['parent'])}. It was made by removing the "
-        f"channels that matter least by {text(found['criterion'])}, in {plural(len(found['rungs']), 'step')}, each "
+        f"channels that matter least by {text(found['criterion'])}, in {plural(len(found['rungs']), 'stage')}, each "
         f"followed by learning.{layers}{missed} That it loses less than {found['margin']:g} {held}: it loses "
         f"{number(verdict['loss'], digits=4)}, at most {bound} (one-sided 95 %, paired over "
-        f"{plural(verdict['n'], 'patient')} of the validation side, which also chose the weights).</p>"
+        f"{plural(verdict['n'], 'patient')} of the validation side). {chose(found)}</p>"
+    )
+
+
+def chose(found: Mapping[str, Any]) -> str:
+    """Say who chose the network and the weights, and whose figures are told."""
+    chose, reported = (set(found["patients"][which]) for which in ("chose", "reported"))
+    if chose & reported:
+        return f"The same {plural(len(chose), 'patient')} also chose it and its weights, for there are too few to part."
+    return (
+        f"{plural(len(chose), 'other patient')} chose it and its weights: in the first table stand those that did not, "
+        "in the second those that did."
     )
 
 
 def standings(found: Mapping[str, Any]) -> str:
-    """Give the table: the parent, each step of the search, and the controls."""
+    """Give the table of what came out, by the patients that chose nothing: the parent, this run, and the controls."""
     aim = text(title(str(found["aim"]).split("/")[0]))
     head = [column("Network"), *(column(name, number=True) for _, name in COSTS), column("ms", number=True)]
     head += [column(aim, number=True), column("Loses", number=True), column("At most", number=True)]
-    whole = found["whole"]
-    rows = [row("the parent", whole, whole)]
-    for place, rung in enumerate(found["rungs"]):
-        name = f"by {rung['made']}, step {place + 1}"
-        rows.append(row(f"{name}: this run" if place == found["chosen"] else name, rung, whole))
-    rows += [row(MADE.get(c["made"], c["made"]), c, whole) for c in found["controls"]]
+    head += [column("This run is better by", number=True)] if found["controls"] else []
+    whole, blank = found["whole"], [""] if found["controls"] else []
+    rows = [row("the parent", whole, whole, blank), row("this run", found["best"], whole, blank)]
+    rows += [row(MADE.get(c["made"], c["made"]), c, whole, [interval(c["paired"])]) for c in found["controls"]]
     note = (
         '<p class="soft">Times are of one answer to one patch on this machine. Each network was asked in turns with '
         "its parent: what is told is the parent's time, by the median ratio.</p>"
@@ -63,39 +73,83 @@ def standings(found: Mapping[str, Any]) -> str:
     return table(head, rows) + note
 
 
-def row(name: str, one: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+def interval(paired: Mapping[str, Any]) -> str:
+    """Give a paired difference with its 95 % interval."""
+    value, low, high = (number(paired[name], digits=4) for name in ("difference", "low", "high"))
+    return f"{value} ({low} to {high})" if paired["low"] is not None else value
+
+
+def against(found: Mapping[str, Any]) -> str:
+    """Say whether pruning was worth more than a narrow network from nothing."""
+    narrow = next((c for c in found["controls"] if c["made"] == "narrow"), None)
+    if narrow is None or narrow["paired"]["low"] is None:
+        return ""
+    paired, quick = narrow["paired"], narrow["milliseconds"] / found["best"]["milliseconds"]
+    if paired["low"] > 0:
+        word = "This run is better than the narrow network that learned from nothing for as long"
+    elif paired["high"] < 0:
+        word = "The narrow network that learned from nothing for as long is <strong>better</strong> than this run"
+    else:
+        word = "Nothing shows a difference in score to the narrow network that learned from nothing for as long"
+    return (
+        f"<p>{word} (paired over {plural(paired['n'], 'patient')}, 95 % interval); its answer takes {quick:.2f} times "
+        "as long as that of this run.</p>"
+    )
+
+
+def way(found: Mapping[str, Any]) -> str:
+    """Give the table of the stages of the search, by the patients that choose."""
+    aim = text(title(str(found["aim"]).split("/")[0]))
+    head = [column("Stage"), column("Begins from"), column("Work", number=True), column("Time", number=True)]
+    head += [column("Steps", number=True), column(aim, number=True), column("Loses", number=True)]
+    head += [column("At most", number=True)]
+    whole, rows = found["whole"], []
+    for place, one in enumerate(found["rungs"]):
+        name = f"{place + 1}{', taught by the parent' if one['taught'] else ''}"
+        name += ": this run" if place == found["chosen"] else ""
+        begin = "the parent" if one["begin"] < 0 else f"stage {one['begin'] + 1}"
+        cells = [*(f"{one[cost] / whole[cost]:.1%}" for cost in ("flops", "milliseconds")), f"{one['steps']:,}"]
+        cells += [number(v, digits=4) for v in (one["score"], one["verdict"]["loss"], one["verdict"]["bound"])]
+        numbers = "".join(f'<td class="number">{c}</td>' for c in cells)
+        rows.append(f'<tr><th scope="row">{text(name)}</th><td>{text(begin)}</td>{numbers}</tr>')
+    return table(head, rows)
+
+
+def row(name: str, one: Mapping[str, Any], whole: Mapping[str, Any], more: Sequence[str] = ()) -> str:
     """Give the row of one network."""
     verdict = one.get("verdict") or {}
     cells = [f"{one[cost] / whole[cost]:.1%}" for cost, _ in COSTS]
     cells += [f"{one['milliseconds']:.1f}", number(one["score"], digits=4)]
-    cells += [number(verdict.get("loss"), digits=4), number(verdict.get("bound"), digits=4)]
+    cells += [number(verdict.get("loss"), digits=4), number(verdict.get("bound"), digits=4), *more]
     return f'<tr><th scope="row">{text(name)}</th>' + "".join(f'<td class="number">{c}</td>' for c in cells) + "</tr>"
 
 
 def chart(found: Mapping[str, Any]) -> str:
-    """Draw the score against the share of the work that is left, on a scale of halves."""
+    """Draw what is lost against the share of the work that is left, on a scale of halves."""
     whole = found["whole"]
 
     def at(one: Mapping[str, Any]) -> tuple[float, float]:
-        return math.log2(one["flops"] / whole["flops"]), float(one["score"])
+        return math.log2(one["flops"] / whole["flops"]), -float(one["verdict"]["loss"])
 
-    line = [(0.0, float(whole["score"])), *map(at, found["rungs"])]
-    others = [(c["made"], at(c)) for c in found["controls"]]
-    every = [v for _, v in line] + [p[1] for _, p in others]
+    stages = [(0.0, 0.0), *map(at, found["rungs"])]
+    line = [(x, max(v for other, v in stages if other == x)) for x in sorted({x for x, _ in stages}, reverse=True)]
+    others = [("best", at(found["best"])), *((c["made"], at(c)) for c in found["controls"])]
+    every = [v for _, v in stages] + [p[1] for _, p in others]
     low, high = min(every), max(every)
     pad = 0.1 * (high - low) or 0.02
-    least = min(x for x, _ in [*line, *(p for _, p in others)])
+    least = min(x for x, _ in [*stages, *(p for _, p in others)])
     frame = Frame((math.floor(least), 0.0), (low - pad, high + pad))
     marks = [(float(x), f"{2.0**x:.0%}" if x > -6 else f"{2.0**x:.1%}") for x in range(math.floor(least), 1)]
-    out = [frame.axes(f"{title(str(found['aim']).split('/')[0])} against the work that is left", marks)]
-    limit = float(whole["score"]) - float(found["margin"])
+    aim = title(str(found["aim"]).split("/")[0])
+    out = [frame.axes(f"{aim} above that of the parent, against the work that is left", marks)]
+    limit = -float(found["margin"])
     if low - pad < limit < high + pad:
         out.append(f'<path class="grid" stroke-dasharray="5 4" d="M52 {frame.y(limit):.1f}H{WIDTH - 12:g}"/>')
     out.append(f'<polyline class="line s0" points="{frame.points(line)}"/>')
-    out += [f'<circle class="f0" r="3" cx="{frame.x(x):.1f}" cy="{frame.y(v):.1f}"/>' for x, v in line]
+    out += [f'<circle class="f0" r="3" cx="{frame.x(x):.1f}" cy="{frame.y(v):.1f}"/>' for x, v in stages]
     for place, (_, (x, v)) in enumerate(others, 1):
         out.append(f'<circle class="f{place}" r="4" cx="{frame.x(x):.1f}" cy="{frame.y(v):.1f}"/>')
-    names = [f"by {found['criterion']}", *(MADE.get(name, name) for name, _ in others)]
+    names = [f"stages by {found['criterion']}, by the patients that chose", *(MADE.get(n, n) for n, _ in others)]
     key = "".join(f"<li>{dot(i)}{text(name)}</li>" for i, name in enumerate(names))
     picture = svg(WIDTH, HEIGHT, "".join(out), says=f"{found['aim']} against the share of the work that is left")
     return f'<figure>{picture}<ul class="key">{key}</ul></figure>'

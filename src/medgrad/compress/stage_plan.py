@@ -1,0 +1,230 @@
+"""Which stage of pruning comes next while time is left: further down, learning on, or a size between two others.
+
+The time is counted in seconds or in steps. What is decided follows from what was seen alone, so that a search that was
+cut off goes on as it would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
+
+BRIEF, ALL_BRIEF = 0.075, 0.25
+"""The share of the time that a stage on the way down takes, and the most that all of them may: what learned for so
+short is not as good as the parent, but can be cut further.
+"""
+FIRST = 0.2
+"""The share after which the network of the target is judged for the first time."""
+KEPT = 0.3
+"""The share of what is left that is kept for a larger network while none was good enough and it is not sure to be."""
+SURE = 0.75
+"""It is sure to be good enough where it is expected to lose at most this share of what it may."""
+ENOUGH = 1.3
+"""A network that can be good learns so many times as long as is expected to do, where a smaller one was given up."""
+TRY = 0.12
+"""A size between two others is tried with at least this share of the time."""
+LEAST = 0.06
+"""Less than this share of the time is not worth a stage of its own."""
+CLOSE = 1.5
+"""Two networks are close where the larger costs at most so many times what the smaller does."""
+USUAL = 0.5
+"""A network that learns four times as long loses half as much: the exponent of its loss over time."""
+SLOWEST, QUICKEST = 0.25, 1.0
+"""An exponent that was seen is believed within these."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of learning: how far on the way ``down`` it is (0 is the parent, 1 the target), and the time it may take.
+
+    It begins from the network of an earlier one, by its number, or from the parent (-1). With ``taught`` the parent
+    teaches.
+    """
+
+    down: float
+    time: float
+    begin: int = -1
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A stage that has ended: its score, and how much that loses against the parent, at most so much (the bound).
+
+    All by the patients that choose, with the margin that was chosen before.
+    """
+
+    stage: Stage
+    score: float
+    loss: float
+    bound: float
+    margin: float
+
+    @property
+    def room(self) -> float:
+        """How much the network may lose so that it is shown to be within the margin.
+
+        Where the patients are so few that not even an equal network were shown to be, half of the margin.
+        """
+        width = self.bound - self.loss
+        return self.margin - width if width < self.margin else self.margin / 2
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether it loses little enough."""
+        return self.loss < self.room
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search has: its ``time``, the ways ``down`` on which networks are cut, and what is left at the target.
+
+    With ``reach`` the last of them takes all of the time, however much is lost; each before it takes a ``brief`` one.
+    Where the parent ``teaches`` all stages are taught; where that is "tried", the first is learned with and without,
+    and the better of both tells.
+    """
+
+    time: float
+    down: Sequence[float]
+    share: float
+    brief: float
+    reach: bool = False
+    teaches: bool | str = False
+
+
+def stages_down(time: float, wanted: int, least: float) -> tuple[int, float]:
+    """Give how many stages lead to the target, as many as are wanted where there is time, and that of a brief one.
+
+    The ``least`` time is what it takes to cut a network and to learn enough to be cut again.
+
+    >>> stages_down(1000.0, 3, 10.0), stages_down(1000.0, 3, 200.0), stages_down(1000.0, 3, 500.0)
+    ((3, 75.0), (2, 200.0), (1, 500.0))
+    """
+    brief = max(BRIEF * time, least)
+    return 1 + min(wanted - 1, int(ALL_BRIEF * time / brief)), brief
+
+
+def next_stage(plan: Plan, ended: Sequence[Ended], left: float) -> Stage | None:
+    """Give the stage that comes after those that have ended, with so much time left; None where it is over."""
+    first = way_down(plan)
+    if len(ended) < len(first):
+        stage = first[len(ended)]
+        time = left if plan.reach and len(ended) == len(first) - 1 else min(stage.time, left)
+        taught = stage.taught if plan.teaches == "tried" and len(ended) < 2 else is_taught(plan, ended)
+        is_trial = plan.teaches == "tried" and len(ended) == 1
+        return Stage(stage.down, time, -1 if is_trial else best_above(ended, stage.down), taught)
+    if plan.reach or left < LEAST * plan.time:
+        return None
+    down, time = where(plan, ended, left)
+    return Stage(down, time, best_above(ended, down), is_taught(plan, ended))
+
+
+def way_down(plan: Plan) -> list[Stage]:
+    """Give the stages on the way to the target: brief ones, the first twice where teaching is tried, then its own."""
+    stages = [Stage(down, plan.brief) for down in plan.down]
+    tried = [Stage(plan.down[0], plan.brief, taught=taught) for taught in (False, True)]
+    if plan.teaches == "tried":
+        stages = [*tried, *(stages[1:] or stages)]
+    return [*stages[:-1], Stage(stages[-1].down, FIRST * plan.time)]
+
+
+def is_taught(plan: Plan, ended: Sequence[Ended]) -> bool:
+    """Tell whether the parent teaches from here on."""
+    if plan.teaches != "tried":
+        return bool(plan.teaches)
+    return len(ended) > 1 and ended[1].score > ended[0].score
+
+
+def best_above(ended: Sequence[Ended], down: float) -> int:
+    """Give the number of the stage to begin from: the smallest that is no smaller than wanted, the best of several."""
+    fitting = [(e.stage.down, e.score, n) for n, e in enumerate(ended) if e.stage.down <= down]
+    return max(fitting)[2] if fitting else -1
+
+
+def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float]:
+    """Give how far down the next stage is, and its time, where the target has been judged.
+
+    The smallest network that is good, or can be expected to be in the time that is left, learns on. Where it is good
+    and a smaller one failed, one between the two is tried, unless they are close or the time is short.
+    """
+    sizes = sorted({e.stage.down for e in ended}, reverse=True)
+    fit = next((down for down in sizes if can_be_good(ended, down, left)), 0.0)
+    failed = min((down for down in sizes if down > fit), default=None)
+    is_good = not fit or best(ended, fit).is_good
+    is_apart = failed is not None and plan.share ** (fit - failed) > CLOSE
+    if failed is not None and is_good and is_apart and (left >= 2 * TRY * plan.time or not fit):
+        return (fit + failed) / 2, left / 2
+    if not fit:
+        return max(sizes, key=lambda d: (best(ended, d).room - expected(ended, d, left), d)), left
+    if is_good or any(e.is_good for e in ended):
+        return fit, left
+    if failed is not None:
+        return fit, min(left, max(plan.brief, ENOUGH * more_time(ended, fit)))
+    return fit, left if expected(ended, fit, left) <= SURE * best(ended, fit).room else (1 - KEPT) * left
+
+
+def can_be_good(ended: Sequence[Ended], down: float, left: float) -> bool:
+    """Tell whether a network is good or can be expected to be after so much more time.
+
+    One that has learned on and still was not must be sure to be, unless another is good already.
+    """
+    one = best(ended, down)
+    must_be_sure = len(chain(ended, down)) > 1 and not any(e.is_good for e in ended)
+    return one.is_good or expected(ended, down, left) < (SURE if must_be_sure else 1.0) * one.room
+
+
+def best(ended: Sequence[Ended], down: float) -> Ended:
+    """Give the best of the stages at one size."""
+    return max((e for e in ended if e.stage.down == down), key=lambda e: e.score)
+
+
+def chain(ended: Sequence[Ended], down: float) -> list[tuple[float, float]]:
+    """Give how long the last network of a size had learned after each of its stages, and what it lost then."""
+    number = max(n for n, e in enumerate(ended) if e.stage.down == down)
+    numbers: list[int] = []
+    while number >= 0 and ended[number].stage.down == down:
+        numbers.insert(0, number)
+        number = ended[number].stage.begin
+    points, time = [], 0.0
+    for each in numbers:
+        time += ended[each].stage.time
+        points.append((time, ended[each].loss))
+    return points
+
+
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """Give the power of time by which a loss falls: half what was seen over the last two stages, half what is usual.
+
+    >>> round(exponent([(10.0, 0.02)]), 3), round(exponent([(10.0, 0.02), (40.0, 0.005)]), 3)
+    (0.5, 0.75)
+    """
+    if len(points) < 2:
+        return USUAL
+    (before, lost), (after, loses) = points[-2:]
+    if loses <= 0 or lost <= 0:
+        return USUAL
+    seen = log(lost / loses) / log(after / before)
+    return (USUAL + min(QUICKEST, max(SLOWEST, seen))) / 2
+
+
+def expected(ended: Sequence[Ended], down: float, more: float) -> float:
+    """Estimate how much a network loses after so much more time; a good one is not expected to become worse.
+
+    Its loss is taken to fall by a power of time.
+    """
+    points, loss = chain(ended, down), best(ended, down).loss
+    if loss <= 0:
+        return loss
+    return float(loss * (points[-1][0] / (points[-1][0] + more)) ** exponent(points))
+
+
+def more_time(ended: Sequence[Ended], down: float) -> float:
+    """Estimate how much more time a network takes until it loses little enough; infinite where that is not in sight."""
+    points, one = chain(ended, down), best(ended, down)
+    if one.is_good:
+        return 0.0
+    if one.room <= 0:
+        return inf
+    ratio = log(one.loss / one.room) / exponent(points)
+    return float(points[-1][0] * (exp(ratio) - 1)) if ratio < 10 else inf

@@ -1,0 +1,108 @@
+"""The time of a search is used to its end: further down, learning on, or between the last that was good and the first
+that was not.
+"""
+
+import pytest
+
+from medgrad.compress.stage_plan import Ended, Plan, Stage, best, expected, more_time, next_stage
+
+TIME = 1000.0
+DOWN = (1 / 3, 2 / 3, 1.0)
+
+
+def searched(lost, *, width=0.003, margin=0.01, **settings):
+    """Search where a network that has learned so long at one size loses ``lost(down, time)``; give what ended."""
+    plan, ended, left, learned = Plan(TIME, DOWN, 0.1, 75.0, **settings), [], TIME, []
+    while (stage := next_stage(plan, ended, left)) is not None:
+        source = ended[stage.begin].stage if stage.begin >= 0 else Stage(0.0, 0.0)
+        learned.append(stage.time + (learned[stage.begin] if source.down == stage.down else 0.0))
+        loss = lost(stage.down, learned[-1]) - 0.001 * stage.taught
+        ended.append(Ended(stage, 0.9 - loss, loss, loss + width, margin))
+        left -= stage.time
+        assert left > -1e-6
+        assert len(ended) < 30
+    return ended, left
+
+
+def falling(at_the_target):
+    """A loss that falls by the root of the time, and is larger further down: so much at the target after 100."""
+    return lambda down, time: at_the_target * 4 ** (down - 1) * (time / 100) ** -0.5
+
+
+@pytest.mark.parametrize("loss", [-0.001, 0.002, 0.008, 0.015, 0.03, 0.1, 10.0])
+@pytest.mark.parametrize("width", [0.001, 0.008, 0.02, float("inf")])
+def test_the_time_is_used_to_its_end(loss, width):
+    ended, left = searched(falling(loss), width=width)
+    assert left < 0.07 * TIME
+    assert {e.stage.down for e in ended} >= set(DOWN)
+
+
+def test_a_target_that_is_good_at_once_learns_on_for_the_rest():
+    ended, _ = searched(falling(0.002))
+    assert [e.stage.down for e in ended] == [*DOWN, 1.0]
+    assert ended[-1].stage.begin == 2
+    assert ended[-1].stage.time > 0.6 * TIME
+
+
+def test_a_target_that_is_not_good_yet_but_can_be_learns_on():
+    ended, _ = searched(falling(0.016))
+    assert not ended[2].is_good
+    assert {e.stage.down for e in ended[3:]} == {1.0}
+    assert ended[-1].is_good
+
+
+@pytest.mark.parametrize("loss", [0.025, 0.03, 0.04])
+def test_where_the_target_is_out_of_reach_the_smallest_that_can_be_good_learns_on(loss):
+    ended, _ = searched(falling(loss))
+    first = next(n for n, e in enumerate(ended) if e.is_good)
+    assert all(e.stage.down == ended[first].stage.down < 1 for e in ended[3 : first + 1])
+    assert not any(e.is_good for e in ended if e.stage.down > ended[first].stage.down)
+
+
+def test_between_the_last_that_was_good_and_the_first_that_failed_one_is_tried():
+    ended, _ = searched(falling(0.03))
+    first = next(n for n, e in enumerate(ended) if e.is_good)
+    good, tried = ended[first].stage.down, ended[first + 1].stage
+    failed = min(e.stage.down for e in ended[: first + 1] if e.stage.down > good)
+    assert tried.down == pytest.approx((good + failed) / 2)
+    assert tried.begin == first
+
+
+def test_one_that_just_missed_leaves_time_for_a_larger_one():
+    ended, _ = searched(falling(0.02))
+    assert 0.007 < best(ended, 1.0).loss < 0.008
+    assert ended[-1].is_good
+    assert ended[-1].stage.down < 1
+
+
+def test_to_reach_the_target_is_all_that_counts_where_that_is_asked():
+    ended, left = searched(falling(10.0), reach=True)
+    assert [e.stage.down for e in ended] == list(DOWN)
+    assert left == pytest.approx(0.0)
+
+
+def test_whether_the_parent_teaches_is_tried_at_the_first_size():
+    ended, _ = searched(falling(0.002), teaches="tried")
+    assert [(e.stage.down, e.stage.taught, e.stage.begin) for e in ended[:2]] == [(1 / 3, False, -1), (1 / 3, True, -1)]
+    assert all(e.stage.taught for e in ended[2:])
+    assert ended[2].stage.begin == 1
+
+
+def test_patients_too_few_to_show_anything_choose_by_the_loss_itself():
+    stage = Stage(1.0, 10.0)
+    assert Ended(stage, 0.9, 0.004, 0.03, 0.01).is_good
+    assert not Ended(stage, 0.9, 0.006, 0.03, 0.01).is_good
+    assert not Ended(stage, 0.9, 0.004, 0.011, 0.01).is_good
+
+
+def test_what_more_it_takes_follows_from_the_course_of_the_score():
+    first = Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.016, 0.01)
+    assert more_time([first], 1.0) == pytest.approx(300.0)
+    assert expected([first], 1.0, 300.0) == pytest.approx(0.006)
+    slower = Ended(Stage(1.0, 100.0, begin=0), 0.891, 0.011, 0.015, 0.01)
+    assert more_time([first, slower], 1.0) > 300.0
+    assert best([first, slower], 1.0) is slower
+
+
+def test_where_the_patients_cannot_show_it_no_time_is_enough():
+    assert more_time([Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.0219, 0.01)], 1.0) > 1e4
