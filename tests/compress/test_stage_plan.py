@@ -25,42 +25,47 @@ def searched(lost, *, width=0.003, margin=0.01, **settings):
 
 
 def falling(at_the_target):
-    """A loss that falls by the root of the time, and is larger further down: so much at the target after 100."""
-    return lambda down, time: at_the_target * 4 ** (down - 1) * (time / 100) ** -0.5
+    """A loss that falls by a power of the time, and is larger further down: at the target it is 0.02 after so long."""
+
+    def lost(down, time):
+        ratio = time / (at_the_target * 16 ** (down - 1))
+        return 0.02 * ratio ** (-0.5 if ratio > 1 else -0.8)
+
+    return lost
 
 
-@pytest.mark.parametrize("loss", [-0.001, 0.002, 0.008, 0.015, 0.03, 0.1, 10.0])
+@pytest.mark.parametrize("time", [1.0, 20.0, 50.0, 100.0, 200.0, 1000.0, 1e6])
 @pytest.mark.parametrize("width", [0.001, 0.008, 0.02, float("inf")])
-def test_the_time_is_used_to_its_end(loss, width):
-    ended, left = searched(falling(loss), width=width)
+def test_the_time_is_used_to_its_end(time, width):
+    ended, left = searched(falling(time), width=width)
     assert left < 0.07 * TIME
     assert {e.stage.down for e in ended} >= set(DOWN)
 
 
 def test_a_target_that_is_good_at_once_learns_on_for_the_rest():
-    ended, _ = searched(falling(0.002))
+    ended, _ = searched(falling(10.0))
     assert [e.stage.down for e in ended] == [*DOWN, 1.0]
     assert ended[-1].stage.begin == 2
     assert ended[-1].stage.time > 0.6 * TIME
 
 
 def test_a_target_that_is_not_good_yet_but_can_be_learns_on():
-    ended, _ = searched(falling(0.016))
+    ended, _ = searched(falling(60.0))
     assert not ended[2].is_good
     assert {e.stage.down for e in ended[3:]} == {1.0}
     assert ended[-1].is_good
 
 
-@pytest.mark.parametrize("loss", [0.025, 0.03, 0.04])
-def test_where_the_target_is_out_of_reach_the_smallest_that_can_be_good_learns_on(loss):
-    ended, _ = searched(falling(loss))
+@pytest.mark.parametrize("time", [120.0, 160.0])
+def test_where_the_target_is_out_of_reach_the_smallest_that_can_be_good_learns_on(time):
+    ended, _ = searched(falling(time))
     first = next(n for n, e in enumerate(ended) if e.is_good)
     assert all(e.stage.down == ended[first].stage.down < 1 for e in ended[3 : first + 1])
     assert not any(e.is_good for e in ended if e.stage.down > ended[first].stage.down)
 
 
 def test_between_the_last_that_was_good_and_the_first_that_failed_one_is_tried():
-    ended, _ = searched(falling(0.03))
+    ended, _ = searched(falling(120.0))
     first = next(n for n, e in enumerate(ended) if e.is_good)
     good, tried = ended[first].stage.down, ended[first + 1].stage
     failed = min(e.stage.down for e in ended[: first + 1] if e.stage.down > good)
@@ -69,20 +74,21 @@ def test_between_the_last_that_was_good_and_the_first_that_failed_one_is_tried()
 
 
 def test_one_that_just_missed_leaves_time_for_a_larger_one():
-    ended, _ = searched(falling(0.02))
-    assert 0.007 < best(ended, 1.0).loss < 0.008
-    assert ended[-1].is_good
-    assert ended[-1].stage.down < 1
+    ended, _ = searched(falling(90.0))
+    assert 0.007 < ended[3].loss < 0.008
+    assert ended[3].stage.down == 1
+    assert ended[4].is_good
+    assert ended[4].stage.down < 1
 
 
 def test_to_reach_the_target_is_all_that_counts_where_that_is_asked():
-    ended, left = searched(falling(10.0), reach=True)
+    ended, left = searched(falling(1e6), reach=True)
     assert [e.stage.down for e in ended] == list(DOWN)
     assert left == pytest.approx(0.0)
 
 
 def test_whether_the_parent_teaches_is_tried_at_the_first_size():
-    ended, _ = searched(falling(0.002), teaches="tried")
+    ended, _ = searched(falling(10.0), teaches="tried")
     assert [(e.stage.down, e.stage.taught, e.stage.begin) for e in ended[:2]] == [(1 / 3, False, -1), (1 / 3, True, -1)]
     assert all(e.stage.taught for e in ended[2:])
     assert ended[2].stage.begin == 1
@@ -98,11 +104,19 @@ def test_patients_too_few_to_show_anything_choose_by_the_loss_itself():
 def test_what_more_it_takes_follows_from_the_course_of_the_score():
     first = Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.016, 0.01)
     assert more_time([first], 1.0) == pytest.approx(300.0)
-    assert expected([first], 1.0, 300.0) == pytest.approx(0.006)
+    assert expected([first], 1.0, 300.0) == pytest.approx(first.room) == pytest.approx(0.006)
     slower = Ended(Stage(1.0, 100.0, begin=0), 0.891, 0.011, 0.015, 0.01)
     assert more_time([first, slower], 1.0) > 300.0
     assert best([first, slower], 1.0) is slower
 
 
+@pytest.mark.parametrize("loss", [0.008, 0.015, 0.03, 0.2])
+def test_after_the_time_that_is_told_it_is_expected_to_be_good(loss):
+    one = Ended(Stage(1.0, 100.0), 0.9 - loss, loss, loss + 0.003, 0.01)
+    more = more_time([one], 1.0)
+    assert expected([one], 1.0, more) == pytest.approx(one.room)
+    assert expected([one], 1.0, more / 2) > one.room
+
+
 def test_where_the_patients_cannot_show_it_no_time_is_enough():
-    assert more_time([Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.0219, 0.01)], 1.0) > 1e4
+    assert more_time([Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.0219, 0.01)], 1.0) == float("inf")

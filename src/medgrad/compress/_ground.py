@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +21,7 @@ from ..engine.calibrate import drawn_more, uncalibrated
 from ..engine.device import Mixed, Place, in_order
 from ..engine.evaluate import Judged
 from ..engine.judge import judge_all
+from ..engine.learn import Learner
 from ..engine.recipe import Recipe
 from ..engine.run import Run, build_model, network_of, open_run
 from ..engine.teller import Teller
@@ -30,6 +32,8 @@ from .graph import graph_of
 
 ROUNDS = 15
 """An answer is timed so many times."""
+DRAWN = 4
+"""Drawing a batch is timed over so many."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,16 @@ class Ground:
         self.judging_seconds = time.perf_counter() - began
         self.chooses = self.reported = Side(valid, lost, judged)
 
+    @cached_property
+    def step_seconds(self) -> float:
+        """About how long a step of the whole network takes: to draw a batch, and three answers about each sample."""
+        seen = Learner(Run(self.folder / "pruning"), self.recipe, self.task, self.train, self.valid, self.place)
+        batches, began = seen.batches(0), time.perf_counter()
+        for _ in islice(batches, DRAWN):
+            pass
+        drawing = (time.perf_counter() - began) / DRAWN
+        return drawing + 3 * self.recipe.training.batch * self.milliseconds / 1000
+
     def built(self, recipe: Recipe) -> nn.Module:
         """Make the network of a recipe, its weights by chance."""
         return build_model(recipe, self.task, self.planes)
@@ -130,10 +144,10 @@ class Ground:
         """Copy a network, and make it fast as for answering."""
         return Mixed(self.place.model(deepcopy(network)), self.place).eval()
 
-    def timed(self, network: nn.Module) -> float:
+    def timed(self, network: nn.Module, rounds: int = 0) -> float:
         """Time one answer of a network: what the whole one takes, by the median ratio to it when asked in turns."""
-        rounds = in_turns([self.answering, self.quick(network)], self.shown, rounds=ROUNDS)
-        return self.milliseconds * median(one / whole for whole, one in rounds)
+        each = in_turns([self.answering, self.quick(network)], self.shown, rounds=rounds or ROUNDS)
+        return self.milliseconds * median(one / whole for whole, one in each)
 
     @property
     def valid(self) -> Sequence[Prepared]:

@@ -123,9 +123,9 @@ class Parents(Together[Ground]):
         return sum(ground.judging_seconds for ground in self.each)
 
     @property
-    def step(self) -> float:
-        """About how many seconds a step of all of them takes: three answers about each sample of a batch."""
-        return sum(3 * ground.recipe.training.batch * ground.milliseconds / 1000 for ground in self.each)
+    def step_seconds(self) -> float:
+        """About how long a step of all of them takes."""
+        return sum(ground.step_seconds for ground in self.each)
 
     def patients(self, which: Which) -> list[str]:
         """Name the patients that choose, or those that are reported."""

@@ -35,6 +35,8 @@ SPARED = 0.75
 """For the time that is wished for a network may keep at least this share of the multiply-adds that it could."""
 QUICKER = 0.9
 """A network is quicker where it takes at most this share of the time of another: timings differ by less."""
+ROUNDS = 5
+"""For the time that is wished for an answer is timed so many times."""
 HALVINGS = 7
 """So often is the interval halved in which the share of the work lies that takes so much of the time."""
 
@@ -62,18 +64,20 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> list[
 def quick_without(ground: Ground, goal: Goal, choice: Choice, ranked: Callable[[], list[str]]) -> list[str]:
     """Leave layers out, those that are ``ranked`` first, until an evenly narrow network is as quick as is aimed at.
 
-    At most half of them go, and none where that makes it no quicker.
+    At most half of them go, and none that makes it no quicker.
     """
-    times, limit = [evenly_narrow(ground, ground.network, goal, choice)], share_of_time(goal) * ground.milliseconds
-    every = ranked() if times[0] > limit else []
-    gone: list[str] = []
+    gone, left = list[str](), ground.network
+    time, limit = evenly_narrow(ground, left, goal, choice), NOISY * share_of_time(goal) * ground.milliseconds
+    every = ranked() if time > limit else []
     for name in every:
-        network = without(ground.network, gone)
-        if min(times) <= limit or len(gone) >= len(every) // 2 or name not in leavable(network, ground.example):
+        if time <= limit or len(gone) >= len(every) // 2:
             break
-        gone.append(name)
-        times.append(evenly_narrow(ground, without(ground.network, gone), goal, choice))
-    return gone[: times.index(min(times))] if min(times) < QUICKER * times[0] else []
+        if name in leavable(left, ground.example):
+            network = without(left, [name])
+            taken = evenly_narrow(ground, network, goal, choice)
+            if taken < QUICKER * time:
+                gone, left, time = [*gone, name], network, taken
+    return gone
 
 
 def share_of_time(goal: Goal) -> float:
@@ -162,7 +166,7 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
 
     The work is a share between the ``fewest`` that can be left and all.
     """
-    best, _ = largest_within_time(ground, limit, smaller_by, fewest)
+    best, _ = largest_within_time(ground.timed, limit, smaller_by, fewest)
     if best is None:
         raise too_slow(limit)
     return best
@@ -179,15 +183,18 @@ def nearly_within_time(
     def allowed(network: nn.Module) -> bool:
         return cost_of(network, ground.example).flops >= flops
 
-    best, smallest = largest_within_time(ground, limit, smaller_by, fewest, allowed)
+    def timed(network: nn.Module) -> float:
+        return ground.timed(network, rounds=ROUNDS)
+
+    best, smallest = largest_within_time(timed, limit, smaller_by, fewest, allowed)
     whole = smaller_by(1.0)
     if best is not None or smallest is None:
         return best or whole
-    return smallest if ground.timed(smallest[0]) < QUICKER * ground.timed(whole[0]) else whole
+    return smallest if timed(smallest[0]) < QUICKER * timed(whole[0]) else whole
 
 
 def largest_within_time(
-    ground: Ground,
+    timed: Callable[[nn.Module], float],
     limit: float,
     smaller_by: Callable[[float], Cut],
     fewest: float,
@@ -195,7 +202,7 @@ def largest_within_time(
 ) -> tuple[Cut | None, Cut | None]:
     """Give the largest network of those allowed that answers in time, if any does, and the smallest that was tried."""
     found = smaller_by(1.0)
-    if ground.timed(found[0]) <= limit:
+    if timed(found[0]) <= limit:
         return found, found
     low, high, best, smallest = fewest, 1.0, None, None
     for _ in range(HALVINGS):
@@ -207,7 +214,7 @@ def largest_within_time(
             continue
         if not allowed(found[0]):
             low = middle
-        elif ground.timed(found[0]) <= limit:
+        elif timed(found[0]) <= limit:
             low, best = middle, found
         else:
             high, smallest = middle, found

@@ -29,8 +29,10 @@ from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, next_stage, stages_down, 
 
 STRIDE = 0.4
 """Each stage on the way down costs at least so much of the one before: who loses little at a time forgets little."""
-FEWEST = 60
-"""A network that learned fewer steps is not worth cutting again."""
+FEWEST = 150
+"""A network that learned for less than so many steps of its parent is not worth cutting again."""
+FEWEST_WITHOUT = 2500
+"""A network that lacks whole layers takes so many steps to make up for them; where there is less time, none go."""
 TAUGHT, HEARD = 0.5, 0.5
 """The weight of what the parent says where it teaches, and the share of each batch that it is asked about."""
 SLOWER = 1.5
@@ -146,7 +148,7 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     choice = widths_for(choice, graphs, {what: share for what, share in goal.shares.items() if what != TIME})
     gone = []
     for ground, place in zip(parents.each, parents.places(folder), strict=True):
-        needs = choice.layers or ("layers" in choice.free and share_of_time(goal) < 1)
+        needs = choice.layers or ("layers" in choice.free and can_miss_layers(parents, goal, effort))
         gone.append(shallower(ground, goal, choice, place) if needs else [])
         network = without(ground.network, gone[-1]) if gone[-1] else ground.network
         refuse_what_cannot_be(ground, network, goal, choice)
@@ -154,13 +156,23 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     said = f"Layers keep at least {choice.floor:.0%} of their channels, in multiples of {choice.multiple}"
     parents.teller.say(f"{said}; left out whole: {', '.join(n for names in gone for n in names) or 'none'}.")
     whole = float(effort.steps) or max(1.0, effort.deadline - time.perf_counter())
-    count, brief = stages_down(whole, goal.stages(STRIDE), 0.0 if effort.steps else (SHOWN + FEWEST) * parents.step)
+    count, brief = stages_down(
+        whole, goal.stages(STRIDE), 0.0 if effort.steps else (SHOWN + FEWEST) * parents.step_seconds
+    )
     teaches, weight, counts = teaching(parents, goal, effort), effort.taught or TAUGHT, effort.steps > 0
     if teaches == "tried" and not counts and (count + 1) * brief > ALL_BRIEF * whole:
         teaches = False
     kept = Search(folder, target, effort.minutes, whole, whole, count, brief, settled, gone, teaches, weight, counts)
     kept.write()
     return kept
+
+
+def can_miss_layers(parents: Parents, goal: Goal, effort: Effort) -> bool:
+    """Tell whether time is aimed at, and there is enough of it to learn without whole layers."""
+    share = share_of_time(goal)
+    left = effort.deadline - time.perf_counter()
+    steps = effort.steps or (1 - ALL_BRIEF) * left / (share * parents.step_seconds)
+    return TIME in goal.shares or (share < 1 and steps >= FEWEST_WITHOUT)
 
 
 def teaching(parents: Parents, goal: Goal, effort: Effort) -> bool | str:
