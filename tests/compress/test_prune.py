@@ -195,6 +195,14 @@ def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, t
     assert any("taught/loss" in step for step in steps) == (taught > 0)
 
 
+def test_minutes_that_are_hardly_any_still_give_a_network(parent, tmp_path):
+    asked = {"target": "flops=0.5", "margin": 0.9, "layers": 0, "controls": False, "taught": 0.0}
+    prune(parent / "run", out=tmp_path / "small", minutes=0.001, **asked)
+    told = json.loads((tmp_path / "small" / "pruned.json").read_text())
+    assert [r["steps"] for r in told["rungs"]] == [20]
+    assert told["reached"]
+
+
 def test_cases_that_are_gone_are_told(parent, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +26,7 @@ from ..engine.recipe import Recipe
 from ..engine.run import Run, build_model, network_of, open_run
 from ..engine.teller import Teller
 from ..errors import SettingError
+from ..tasks._task import Batch
 from ._group import Graph
 from .cost import Cost, cost_of, in_turns, milliseconds
 from .graph import graph_of
@@ -112,11 +113,15 @@ class Ground:
         self.judging_seconds = time.perf_counter() - began
         self.chooses = self.reported = Side(valid, lost, judged)
 
+    def batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
+        """Give what is learned from by a recipe, batch by batch."""
+        anew = replace(recipe, start={})
+        return Learner(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
+
     @cached_property
     def step_seconds(self) -> float:
         """About how long a step of the whole network takes: to draw a batch, and three answers about each sample."""
-        seen = Learner(Run(self.folder / "pruning"), self.recipe, self.task, self.train, self.valid, self.place)
-        batches, began = seen.batches(0), time.perf_counter()
+        batches, began = self.batches(self.recipe, self.folder / "pruning"), time.perf_counter()
         for _ in islice(batches, DRAWN):
             pass
         drawing = (time.perf_counter() - began) / DRAWN

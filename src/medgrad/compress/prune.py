@@ -79,6 +79,8 @@ def prune(
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
     parents = Parents(Path(run), data, margin, device, seed, teller)
     teller.say(told_patients(parents))
+    if controls and not steps:
+        teller.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-controls leaves it out.")
     choice = choice or Choice(free=FREE)
     deadline = clock + 60 * minutes * SPARE - FINISHING * parents.judging_seconds
     effort = Effort(steps, deadline, minutes, taught, reach, seed)
@@ -94,7 +96,8 @@ def prune(
             made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
-        "minutes": minutes, "aim": parents.task.aim, "chosen": number, "reached": asked.reached(chosen, parents),
+        "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2), "aim": parents.task.aim,
+        "chosen": number, "reached": asked.reached(chosen, parents),
         "rungs": [c.as_dict() | asdict(s) for c, s in zip(kept.children, kept.stages, strict=True)],
         "decided": {**kept.choice, "layers": kept.gone, "taught": weight},
         "missed": missed(kept, chosen, asked, parents),

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from .. import registry
-from ..engine.learn import Learner
-from ..engine.run import Run
+from ..descent.gradients import Everything
 from ..errors import SettingError
 from ._ground import Ground
 from ._group import Graph
@@ -47,8 +46,7 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> list[
     That is what they cost when all layers are as narrow as they may become. Where their number is free, they are as
     many as make an evenly narrow network as quick as is aimed at.
     """
-    seen = Learner(Run(folder / "seen"), ground.recipe, ground.task, ground.train, ground.valid, ground.place)
-    batches = list(islice(seen.batches(0), TRIED))
+    batches = list(islice(ground.batches(ground.recipe, folder / "seen"), TRIED))
 
     def damage(network: nn.Module) -> float:
         network = deepcopy(network).to(ground.place.device)
@@ -137,7 +135,7 @@ def too_slow(limit: float) -> SettingError:
     return SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
 
 
-def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, learner: Learner) -> Cut:
+def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, batches: Everything) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, multiple = ground.graph(network), choice.multiple
     least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, goal.shares)
@@ -145,7 +143,7 @@ def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, lea
         return network, {}
     criterion = registry.find("compress.criteria", choice.criterion)(**choice.settings)
     network = network.to(ground.place.device)
-    scores = criterion(network, ground.task, lambda: islice(learner.batches(0), SHOWN))
+    scores = criterion(network, ground.task, lambda: islice(batches(), SHOWN))
     network = network.cpu()
     weigh = importance(graph.groups, {k: v.cpu() for k, v in scores.items()}, relative=choice.relative)
 

@@ -239,8 +239,7 @@ def begin_stage(
         (network, _), recipe = network_of(source), source.recipe()
     lost: Mapping[str, Sequence[int]] = {}
     if goal is not None:
-        seen = Learner(Run(run.folder / "seen"), recipe, ground.task, ground.train, ground.valid, ground.place)
-        network, lost = lessened(ground, network, goal, choice, seen)
+        network, lost = lessened(ground, network, goal, choice, lambda: ground.batches(recipe, run.folder / "seen"))
     write_child(ground, recipe, network, lost, run, weight, seed)
 
 
