@@ -57,7 +57,7 @@ class Tower(nn.Sequential):
 def tower(per_part, fixed):
     net, x = Tower(), torch.zeros(1, 8)
 
-    def timed(network):
+    def timed(network, **_):
         parts = sum(1 for part in network if isinstance(part, nn.Sequential))
         return fixed + per_part * parts
 

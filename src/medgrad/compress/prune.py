@@ -37,6 +37,8 @@ from .goal import Goal
 from .stage_plan import best, more_time
 from .stages import Effort, Search, search
 
+SENSIBLE = 10
+"""What takes more than so many times as long is not foretold in minutes."""
 FINISHING = 1.5
 """Calibrating and judging what was chosen takes so many times as long as judging its parent did."""
 
@@ -135,6 +137,8 @@ def told_more(kept: Search, more: float) -> str:
     """Say how much more learning it would take, by the course of the score."""
     if not isfinite(more):
         return "By the course of its score more learning would not do: more patients would have to choose."
+    if more > SENSIBLE * kept.time:
+        return f"By the course of its score it would take more than {SENSIBLE} times as long."
     if not kept.counts_steps:
         return f"By the course of its score about {max(1.0, more / 60):.0f} more minutes of learning would do."
     return f"By the course of its score about {max(1.0, more):.0f} more steps would do."

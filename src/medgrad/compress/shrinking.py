@@ -22,7 +22,8 @@ from .choice import Choice
 from .cost import cost_of
 from .criteria._criterion import loss_of_part, still
 from .goal import NOISY, TIME, Goal
-from .layers import dispensable, leavable, ranked, without
+from .graph import answer_shapes
+from .layers import dispensable, ranked, without
 
 Cut = tuple[nn.Module, dict[str, list[int]]]
 """A smaller network, and the widths that changed."""
@@ -66,12 +67,12 @@ def quick_without(ground: Ground, goal: Goal, choice: Choice, ranked: Callable[[
     """
     gone, left = list[str](), ground.network
     time, limit = evenly_narrow(ground, left, goal, choice), NOISY * share_of_time(goal) * ground.milliseconds
-    every = ranked() if time > limit else []
+    every, shapes = ranked() if time > limit else [], answer_shapes(left, ground.example)
     for name in every:
         if time <= limit or len(gone) >= len(every) // 2:
             break
-        if name in leavable(left, ground.example):
-            network = without(left, [name])
+        network = without(left, [name])
+        if answer_shapes(network, ground.example) == shapes:
             taken = evenly_narrow(ground, network, goal, choice)
             if taken < QUICKER * time:
                 gone, left, time = [*gone, name], network, taken
@@ -92,7 +93,7 @@ def evenly_narrow(ground: Ground, network: nn.Module, goal: Goal, choice: Choice
                       multiple=choice.multiple)  # fmt: skip
     except SettingError:  # smaller than it can be
         return inf
-    return ground.timed(cut(network, gone)[0])
+    return ground.timed(cut(network, gone)[0], rounds=ROUNDS)
 
 
 def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:

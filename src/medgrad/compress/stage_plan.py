@@ -22,12 +22,16 @@ SURE = 0.75
 """It is sure to be good enough where it is expected to lose at most this share of what it may."""
 ENOUGH = 1.3
 """A network that can be good learns so many times as long as is expected to do, where a smaller one was given up."""
-TRY = 0.12
-"""A size between two others is tried with at least this share of the time."""
+TRY, MUCH = 0.12, 0.4
+"""A size between two others is tried with at least this share of the time; with so much, before the larger is good."""
 LEAST = 0.06
 """Less than this share of the time is not worth a stage of its own."""
-CLOSE = 1.5
-"""Two networks are close where the larger costs at most so many times what the smaller does."""
+CLOSE, NEAR = 1.5, 1.15
+"""Two networks are close where the larger costs at most so many times what the smaller does: too close to try one
+between them, and too near to cut the larger.
+"""
+MOST = 0.75
+"""The smallest network between one that can be good and one that cannot is at most so much of the way."""
 USUAL, FAR = 0.5, 0.8
 """The power of time by which a loss falls, and by which it does while it is more than twice the margin.
 
@@ -131,7 +135,7 @@ def way_down(plan: Plan) -> list[Stage]:
     tried = [Stage(plan.down[0], plan.brief, taught=taught) for taught in (False, True)]
     if plan.teaches == "tried":
         stages = [*tried, *(stages[1:] or stages)]
-    return [*stages[:-1], Stage(stages[-1].down, max(FIRST * plan.time, 2 * plan.brief))]
+    return [*stages[:-1], Stage(stages[-1].down, max(FIRST * plan.time, plan.brief))]
 
 
 def is_taught(plan: Plan, ended: Sequence[Ended]) -> bool:
@@ -164,9 +168,23 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
         return max(sizes, key=lambda d: (best(ended, d).room - expected(ended, d, left), d)), left
     if is_good or any(e.is_good for e in ended):
         return fit, left
+    down = between(ended, fit, failed, left) if failed is not None and left >= MUCH * plan.time else fit
+    if plan.share ** (fit - down) > NEAR:
+        return down, (1 - KEPT) * left
     if failed is not None:
-        return fit, min(left, max(plan.brief, ENOUGH * more_time(ended, fit)))
+        time = max(plan.brief, ENOUGH * more_time(ended, fit))
+        return fit, time if left - time >= 2 * TRY * plan.time else left
     return fit, left if expected(ended, fit, left) <= SURE * best(ended, fit).room else (1 - KEPT) * left
+
+
+def between(ended: Sequence[Ended], fit: float, failed: float, left: float) -> float:
+    """Give how far down the smallest network is that is sure to be good, between one that can be and one that cannot.
+
+    What each is expected to lose is interpolated, on a scale of logarithms.
+    """
+    low, high = (max(expected(ended, down, left), 1e-9) for down in (fit, failed))
+    part = log(SURE * best(ended, fit).room / low) / log(high / low) if high > low else 0.0
+    return fit + min(MOST, max(0.0, part)) * (failed - fit)
 
 
 def can_be_good(ended: Sequence[Ended], down: float, left: float) -> bool:
