@@ -101,10 +101,13 @@ def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned)
     )
 
 
-def test_a_search_in_which_nothing_is_good_ends_with_a_word(parent):
+def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wider_margin(parent, monkeypatch):
     asked = {"target": "flops=0.2", "least": 1, "floor": 0.0, "controls": False, "criterion": "random", "seed": 1}
     with pytest.raises(SettingError, match=r"No smaller network was shown to be as good.* it goes on"):
         prune(parent / "run", out=parent / "bad", steps=2, margin=1e-6, **asked)
+    assert not (parent / "bad" / "recipe.toml").exists()
+    monkeypatch.setattr(stages, "descend", lambda *_: pytest.fail("it learned again"))
+    assert prune(parent / "run", out=parent / "bad", steps=2, margin=2.0, **asked)["run"]
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -66,6 +66,10 @@ class Child(Together[Part]):
     def widths(self) -> dict[str, list[int]]:
         """The layers that lost channels; with folds under the name of each fold."""
         return named([p.widths for p in self.each])
+
+    def with_margin(self, margin: float) -> Child:
+        """Hold what was seen against another margin."""
+        return replace(self, verdict=replace(self.verdict, margin=margin, holds=self.verdict.bound < margin))
 
     def as_dict(self) -> dict[str, Any]:
         """What ``pruned.json`` holds of it."""

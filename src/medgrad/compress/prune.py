@@ -18,7 +18,7 @@ from ..engine.checkpoint import write_text
 from ..engine.compare import pooling
 from ..engine.device import threads_kept
 from ..engine.evaluate import Judged
-from ..engine.fit import SPARE, conclude_run, now, settle
+from ..engine.fit import SPARE, conclude_run, now, settle, tests_of
 from ..engine.home import recorded
 from ..engine.judge import judge_all
 from ..engine.record import machine, write_cohort
@@ -81,21 +81,20 @@ def prune(
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
     parents = Parents(Path(run), data, margin, device, seed, teller)
     teller.say(told_patients(parents))
-    if controls and not steps:
+    others = [n for n in controls_of(parents) if n in NARROW or all_controls] if controls else []
+    if "narrow" in others and not steps:
         teller.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-controls leaves it out.")
     choice = choice or Choice(free=FREE)
-    deadline = clock + 60 * minutes * SPARE - FINISHING * parents.judging_seconds
-    effort = Effort(steps, deadline, minutes, taught, reach, seed)
+    effort = Effort(steps, clock + 60 * minutes * SPARE - finishing(parents), minutes, taught, reach, seed)
     kept = search(parents, goal, choice, effort, folder / "rungs" / "search")
     number = kept.best(reach=reach)
     if number is None:
         raise none_good(kept)
     chosen, weight = kept.children[number], kept.weight if kept.stages[number].taught else 0.0
     made, settled = list[Child](), replace(choice, **kept.choice, free=())
-    for name in controls_of(parents) if controls else ():
-        if name in NARROW or all_controls:
-            same = replace(effort, taught=weight, deadline=time.perf_counter() + kept.time)
-            made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
+    for name in others:
+        same = replace(effort, taught=weight, deadline=time.perf_counter() + kept.time)
+        made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
         "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2), "aim": parents.task.aim,
@@ -107,6 +106,12 @@ def prune(
         "widths": chosen.widths, "before": widths_before(parents, chosen),
     }  # fmt: skip
     return finish(parents, chosen, made, folder, told, began)
+
+
+def finishing(parents: Parents) -> float:
+    """Estimate the seconds in which what was chosen is calibrated and judged, on test cases too where there are any."""
+    valid, tests = (sum(len(some(c)) for c in parents.cohorts) for some in (lambda c: c.of("val").entries, tests_of))
+    return FINISHING * parents.judging_seconds * (1 + tests / max(1, valid))
 
 
 def told_patients(parents: Parents) -> str:

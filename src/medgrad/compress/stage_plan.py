@@ -118,11 +118,14 @@ def next_stage(plan: Plan, ended: Sequence[Ended], left: float) -> Stage | None:
     """Give the stage that comes after those that have ended, with so much time left; None where it is over."""
     first = way_down(plan)
     if len(ended) < len(first):
-        stage = first[len(ended)]
-        time = left if plan.reach and len(ended) == len(first) - 1 else min(stage.time, left)
-        taught = stage.taught if plan.teaches == "tried" and len(ended) < 2 else is_taught(plan, ended)
-        is_trial = plan.teaches == "tried" and len(ended) == 1
-        return Stage(stage.down, time, -1 if is_trial else best_above(ended, stage.down), taught)
+        is_late = left <= 0 and len(ended) > 0
+        if is_late and not plan.reach:
+            return None
+        number = len(first) - 1 if is_late else len(ended)
+        stage, is_trial = first[number], plan.teaches == "tried" and number < 2 and number < len(first) - 1
+        time = left if plan.reach and number == len(first) - 1 else min(stage.time, left)
+        begin = -1 if is_trial else best_above(ended, stage.down)
+        return Stage(stage.down, time, begin, stage.taught if is_trial else is_taught(plan, ended))
     if plan.reach or left < LEAST * plan.time:
         return None
     down, time = where(plan, ended, left)

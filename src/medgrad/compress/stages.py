@@ -87,10 +87,8 @@ class Search:
         if not path.exists():
             return None
         kept = json.loads(path.read_text(encoding="utf-8"))
-        stages, children = (
-            [Stage(**s) for s in kept.pop("stages")],
-            [Child.known(c, folder) for c in kept.pop("children")],
-        )
+        stages = [Stage(**s) for s in kept.pop("stages")]
+        children = [Child.known(c, folder) for c in kept.pop("children")]
         return cls(folder, **kept, stages=stages, children=children)
 
     @property
@@ -120,15 +118,15 @@ def search(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder:
             stage = next_stage(kept.plan(goal, reach=effort.reach), kept.ended, kept.left)
             if stage is None:
                 return kept
-            if effort.steps:
+            if kept.counts_steps:
                 stage = replace(stage, time=float(max(len(parents.each), round(stage.time))))
             kept.stages.append(stage)
             kept.write()
         parents.teller.say(told_stage(kept, goal))
         child = learned_stage(parents, goal, choice, kept, effort)
         kept.children.append(child)
-        taken = 0.0 if effort.steps else time.perf_counter() - began
-        kept.left -= max(taken, kept.stages[-1].time) if effort.steps or is_cut_off else taken
+        taken = 0.0 if kept.counts_steps else time.perf_counter() - began
+        kept.left -= max(taken, kept.stages[-1].time) if kept.counts_steps or is_cut_off else taken
         kept.write()
         parents.teller.say(f"{child.score:.4f}, its parent {parents.score('chooses'):.4f}. {child.verdict}")
         is_cut_off = False
@@ -139,6 +137,7 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     target = str(goal)
     kept = Search.read(folder)
     if kept is not None:
+        kept.children = [child.with_margin(parents.margin) for child in kept.children]
         if kept.target != target:
             raise SettingError(f"The search in {str(folder)!r} has begun for {kept.target}. Name a new folder.")
         more = 0.0 if kept.counts_steps else 60 * max(0.0, effort.minutes - kept.minutes)
@@ -156,13 +155,23 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     said = f"Layers keep at least {choice.floor:.0%} of their channels, in multiples of {choice.multiple}"
     parents.teller.say(f"{said}; left out whole: {', '.join(n for names in gone for n in names) or 'none'}.")
     whole = float(effort.steps) or max(1.0, effort.deadline - time.perf_counter())
-    count, brief = stages_down(
-        whole, goal.stages(STRIDE), 0.0 if effort.steps else (SHOWN + FEWEST) * parents.step_seconds
+    least = 0.0 if effort.steps else (SHOWN + FEWEST) * parents.step_seconds
+    count, brief = stages_down(whole, goal.stages(STRIDE), least)
+    is_short = not effort.steps and (count + 1) * brief > ALL_BRIEF * whole
+    kept = Search(
+        folder,
+        target,
+        effort.minutes,
+        time=whole,
+        left=whole,
+        count=count,
+        brief=brief,
+        choice=settled,
+        gone=gone,
+        teaches=teaching(parents, goal, effort, is_short=is_short),
+        weight=effort.taught or TAUGHT,
+        counts_steps=effort.steps > 0,
     )
-    teaches, weight, counts = teaching(parents, goal, effort), effort.taught or TAUGHT, effort.steps > 0
-    if teaches == "tried" and not counts and (count + 1) * brief > ALL_BRIEF * whole:
-        teaches = False
-    kept = Search(folder, target, effort.minutes, whole, whole, count, brief, settled, gone, teaches, weight, counts)
     kept.write()
     return kept
 
@@ -175,18 +184,18 @@ def can_miss_layers(parents: Parents, goal: Goal, effort: Effort) -> bool:
     return TIME in goal.shares or (share < 1 and steps >= FEWEST_WITHOUT)
 
 
-def teaching(parents: Parents, goal: Goal, effort: Effort) -> bool | str:
+def teaching(parents: Parents, goal: Goal, effort: Effort, *, is_short: bool = False) -> bool | str:
     """Tell whether the parent teaches: as was said or, where nothing was, whether that is worth being tried.
 
-    It is not where the parent would make a step of the smallest network take much longer: a step is about three
-    answers, and the parent gives its answer about a part of the batch.
+    It is not where the time is short, or where the parent would make a step of the smallest network take much longer: a
+    step is about three answers, and the parent gives its answer about a part of the batch.
     """
     if not all(can_be_taught(ground) for ground in parents.each) or effort.taught == 0:
         return False
     if effort.taught is not None:
         return True
     share = share_of_time(goal) if share_of_time(goal) < 1 else goal.shares[goal.first]
-    return "tried" if 1 + HEARD / (3 * share) <= SLOWER else False
+    return "tried" if not is_short and 1 + HEARD / (3 * share) <= SLOWER else False
 
 
 def told_stage(kept: Search, goal: Goal) -> str:
@@ -215,7 +224,7 @@ def learned_stage(parents: Parents, goal: Goal, choice: Choice, kept: Search, ef
             seed = effort.seed + stage.begin + 1
             begin_stage(ground, run, source, kept.gone[place], near if is_cut else None, choice, weight, seed)
         until = began + stage.time * (place + 1) / len(parents.each)
-        steps = max(1, round(stage.time / len(parents.each))) if effort.steps else 0
+        steps = max(1, round(stage.time / len(parents.each))) if kept.counts_steps else 0
         parts.append(learned(ground, run, until if not steps else inf, steps))
     return parents.child(choice.criterion, parts, "chooses")
 
