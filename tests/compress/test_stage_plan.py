@@ -29,7 +29,7 @@ def falling(at_the_target):
 
     def lost(down, time):
         ratio = time / (at_the_target * 16 ** (down - 1))
-        return 0.02 * ratio ** (-0.5 if ratio > 1 else -0.8)
+        return 0.02 * ratio ** (-0.8 if ratio > 1 else -1.0)
 
     return lost
 
@@ -56,7 +56,7 @@ def test_a_target_that_is_not_good_yet_but_can_be_learns_on():
     assert ended[-1].is_good
 
 
-@pytest.mark.parametrize("time", [120.0, 160.0])
+@pytest.mark.parametrize("time", [300.0, 500.0])
 def test_where_the_target_is_out_of_reach_the_smallest_that_can_be_good_learns_on(time):
     ended, _ = searched(falling(time))
     first = next(n for n, e in enumerate(ended) if e.is_good)
@@ -65,20 +65,25 @@ def test_where_the_target_is_out_of_reach_the_smallest_that_can_be_good_learns_o
 
 
 def test_between_the_last_that_was_good_and_the_first_that_failed_one_is_tried():
-    ended, _ = searched(falling(120.0))
-    first = next(n for n, e in enumerate(ended) if e.is_good)
-    good, tried = ended[first].stage.down, ended[first + 1].stage
-    failed = min(e.stage.down for e in ended[: first + 1] if e.stage.down > good)
-    assert tried.down == pytest.approx((good + failed) / 2)
-    assert tried.begin == first
+    ended, _ = searched(lambda down, _: 0.004 if down < 0.4 else 0.5)
+    assert [e.is_good for e in ended[:3]] == [True, False, False]
+    assert ended[3].stage.down == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert ended[3].stage.begin == 0
+    assert {e.stage.down for e in ended[4:]} == {1 / 3}
 
 
 def test_one_that_just_missed_leaves_time_for_a_larger_one():
-    ended, _ = searched(falling(90.0))
+    ended, _ = searched(falling(200.0))
     assert 0.007 < ended[3].loss < 0.008
     assert ended[3].stage.down == 1
     assert ended[4].is_good
     assert ended[4].stage.down < 1
+
+
+@pytest.mark.parametrize("time", [60.0, 120.0, 160.0])
+def test_where_a_loss_falls_slower_than_is_usual_something_still_is_good_at_the_end(time):
+    ended, _ = searched(lambda down, learned: 0.02 * (learned / (time * 16 ** (down - 1))) ** -0.5)
+    assert any(e.is_good for e in ended)
 
 
 def test_to_reach_the_target_is_all_that_counts_where_that_is_asked():
@@ -103,10 +108,11 @@ def test_patients_too_few_to_show_anything_choose_by_the_loss_itself():
 
 def test_what_more_it_takes_follows_from_the_course_of_the_score():
     first = Ended(Stage(1.0, 100.0), 0.89, 0.012, 0.016, 0.01)
-    assert more_time([first], 1.0) == pytest.approx(300.0)
-    assert expected([first], 1.0, 300.0) == pytest.approx(first.room) == pytest.approx(0.006)
+    more = 100.0 * (2 ** (1 / 0.8) - 1)
+    assert more_time([first], 1.0) == pytest.approx(more)
+    assert expected([first], 1.0, more) == pytest.approx(first.room) == pytest.approx(0.006)
     slower = Ended(Stage(1.0, 100.0, begin=0), 0.891, 0.011, 0.015, 0.01)
-    assert more_time([first, slower], 1.0) > 300.0
+    assert more_time([first, slower], 1.0) > more
     assert best([first, slower], 1.0) is slower
 
 

@@ -18,7 +18,7 @@ FIRST = 0.2
 """The share after which the network of the target is judged for the first time."""
 KEPT = 0.3
 """The share of what is left that is kept for a larger network while none was good enough and it is not sure to be."""
-SURE = 0.75
+SURE = 0.6
 """It is sure to be good enough where it is expected to lose at most this share of what it may."""
 ENOUGH = 1.3
 """A network that can be good learns so many times as long as is expected to do, where a smaller one was given up."""
@@ -32,10 +32,10 @@ between them, and too near to cut the larger.
 """
 MOST = 0.75
 """The smallest network between one that can be good and one that cannot is at most so much of the way."""
-USUAL, FAR = 0.5, 0.8
+USUAL, FAR = 0.8, 1.0
 """The power of time by which a loss falls, and by which it does while it is more than twice the margin.
 
-What was just cut regains much at first: of hippocampus networks 1.2 was seen there, and 0.5 where little was lost.
+Of hippocampus networks 0.7 to 1.2 was seen: what was just cut regains much at first.
 """
 LITTLE = 0.1
 """Where a network may lose less than this share of the margin so that it is shown, time is no remedy."""
@@ -161,12 +161,13 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
     and a smaller one failed, one between the two is tried, unless they are close or the time is short.
     """
     sizes = sorted({e.stage.down for e in ended}, reverse=True)
-    fit = next((down for down in sizes if can_be_good(ended, down, left)), 0.0)
+    fit = next((down for down in sizes if can_be_good(plan, ended, down, left)), 0.0)
     failed = min((down for down in sizes if down > fit), default=None)
     is_good = not fit or best(ended, fit).is_good
     is_apart = failed is not None and plan.share ** (fit - failed) > CLOSE
-    if failed is not None and is_good and is_apart and (left >= 2 * TRY * plan.time or not fit):
-        return (fit + failed) / 2, left / 2
+    is_long = left >= 2 * TRY * plan.time
+    if failed is not None and is_good and is_apart and (is_long or not fit):
+        return (fit + failed) / 2, left / 2 if is_long else left
     if not fit:
         return max(sizes, key=lambda d: (best(ended, d).room - expected(ended, d, left), d)), left
     if is_good or any(e.is_good for e in ended):
@@ -174,9 +175,9 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
     down = between(ended, fit, failed, left) if failed is not None and left >= MUCH * plan.time else fit
     if plan.share ** (fit - down) > NEAR:
         return down, (1 - KEPT) * left
-    if failed is not None:
-        time = max(plan.brief, ENOUGH * more_time(ended, fit))
-        return fit, time if left - time >= 2 * TRY * plan.time else left
+    time = max(plan.brief, ENOUGH * more_time(ended, fit))
+    if failed is not None and left - time >= 2 * TRY * plan.time:
+        return fit, time
     return fit, left if expected(ended, fit, left) <= SURE * best(ended, fit).room else (1 - KEPT) * left
 
 
@@ -190,13 +191,13 @@ def between(ended: Sequence[Ended], fit: float, failed: float, left: float) -> f
     return fit + min(MOST, max(0.0, part)) * (failed - fit)
 
 
-def can_be_good(ended: Sequence[Ended], down: float, left: float) -> bool:
+def can_be_good(plan: Plan, ended: Sequence[Ended], down: float, left: float) -> bool:
     """Tell whether a network is good or can be expected to be after so much more time.
 
-    One that has learned on and still was not must be sure to be, unless another is good already.
+    Where one was tried in vain after the way down, and none is good, the next must be sure to be.
     """
     one = best(ended, down)
-    must_be_sure = len(chain(ended, down)) > 1 and not any(e.is_good for e in ended)
+    must_be_sure = len(ended) > len(way_down(plan)) and not any(e.is_good for e in ended)
     return one.is_good or expected(ended, down, left) < (SURE if must_be_sure else 1.0) * one.room
 
 
@@ -223,7 +224,7 @@ def powers(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Give the powers of time by which a loss falls far from the parent and near: half what was seen at last, if that.
 
     >>> powers([(10.0, 0.02)]), [round(p, 3) for p in powers([(10.0, 0.02), (40.0, 0.005)])]
-    ((0.8, 0.5), [0.9, 0.75])
+    ((1.0, 0.8), [1.0, 0.9])
     """
     if len(points) < 2 or points[-2][1] <= 0 or points[-1][1] <= 0:
         return FAR, USUAL
