@@ -34,7 +34,7 @@ from ._ground import Part
 from ._parents import Child, Parents, named
 from .choice import FREE, Choice
 from .goal import Goal
-from .stage_plan import best, more_time
+from .stage_plan import best, is_good, more_time
 from .stages import Effort, Search, search
 
 SENSIBLE = 10
@@ -130,7 +130,7 @@ def patients(count: int) -> str:
 def none_good(kept: Search) -> SettingError:
     """Say that no network was good enough, what the nearest lost, and what it would take."""
     ended = kept.ended
-    near = min(range(len(ended)), key=lambda n: ended[n].loss - ended[n].room)
+    near = min(range(len(ended)), key=lambda n: ended[n].bound)
     child, more = kept.children[near], more_time(ended, ended[near].stage.down)
     return SettingError(
         f"No smaller network was shown to be as good: {child.verdict}. {told_more(kept, more)} Give the same command "
@@ -156,7 +156,7 @@ def missed(kept: Search, chosen: Child, goal: Goal, parents: Parents) -> dict[st
     """
     ended = kept.ended
     lowest = max(e.stage.down for e in ended)
-    if goal.reached(chosen, parents) or best(ended, lowest).is_good:
+    if goal.reached(chosen, parents) or is_good(ended, best(ended, lowest)):
         return None
     child = kept.children[ended.index(best(ended, lowest))]
     more = more_time(ended, lowest)

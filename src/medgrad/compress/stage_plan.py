@@ -17,8 +17,8 @@ short is not as good as the parent, but can be cut further.
 FIRST = 0.2
 """The share after which the network of the target is judged for the first time."""
 KEPT = 0.3
-"""The share of what is left that is kept for a larger network while none was good enough and it is not sure to be."""
-SURE = 0.6
+"""The share of what is left that is kept for a larger network while none is good."""
+SURE = 0.7
 """It is sure to be good enough where it is expected to lose at most this share of what it may."""
 ENOUGH = 1.3
 """A network that can be good learns so many times as long as is expected to do, where a smaller one was given up."""
@@ -37,8 +37,10 @@ USUAL, FAR = 0.8, 1.0
 
 Of hippocampus networks 0.7 to 1.2 was seen: what was just cut regains much at first.
 """
-LITTLE = 0.1
-"""Where a network may lose less than this share of the margin so that it is shown, time is no remedy."""
+NARROWER = 0.25
+"""The power of its loss by which the way from a network's loss to its bound becomes less: 0.2 was seen."""
+FARTHEST, HALVINGS = 1000.0, 60
+"""No more than so many times the time is foretold, found by so many halvings."""
 SLOWEST, QUICKEST = 0.3, 1.2
 """An exponent that was seen is believed within these."""
 
@@ -69,20 +71,6 @@ class Ended:
     loss: float
     bound: float
     margin: float
-
-    @property
-    def room(self) -> float:
-        """How much the network may lose so that it is shown to be within the margin.
-
-        Where the patients are so few that not even an equal network were shown to be, half of the margin.
-        """
-        width = self.bound - self.loss
-        return self.margin - width if width < self.margin else self.margin / 2
-
-    @property
-    def is_good(self) -> bool:
-        """Tell whether it loses little enough."""
-        return self.loss < self.room
 
 
 @dataclass(frozen=True)
@@ -163,14 +151,15 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
     sizes = sorted({e.stage.down for e in ended}, reverse=True)
     fit = next((down for down in sizes if can_be_good(plan, ended, down, left)), 0.0)
     failed = min((down for down in sizes if down > fit), default=None)
-    is_good = not fit or best(ended, fit).is_good
+    one_is_good = any(is_good(ended, e) for e in ended)
+    is_settled = not fit or is_good(ended, best(ended, fit))
     is_apart = failed is not None and plan.share ** (fit - failed) > CLOSE
     is_long = left >= 2 * TRY * plan.time
-    if failed is not None and is_good and is_apart and (is_long or not fit):
+    if failed is not None and is_settled and is_apart and (is_long or not fit):
         return (fit + failed) / 2, left / 2 if is_long else left
     if not fit:
-        return max(sizes, key=lambda d: (best(ended, d).room - expected(ended, d, left), d)), left
-    if is_good or any(e.is_good for e in ended):
+        return min(sizes, key=lambda down: (strain(ended, down, left), -down)), left
+    if is_settled or one_is_good:
         return fit, left
     down = between(ended, fit, failed, left) if failed is not None and left >= MUCH * plan.time else fit
     if plan.share ** (fit - down) > NEAR:
@@ -178,7 +167,7 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
     time = max(plan.brief, ENOUGH * more_time(ended, fit))
     if failed is not None and left - time >= 2 * TRY * plan.time:
         return fit, time
-    return fit, left if expected(ended, fit, left) <= SURE * best(ended, fit).room else (1 - KEPT) * left
+    return fit, left if len(ended) > len(way_down(plan)) else (1 - KEPT) * left
 
 
 def between(ended: Sequence[Ended], fit: float, failed: float, left: float) -> float:
@@ -186,19 +175,28 @@ def between(ended: Sequence[Ended], fit: float, failed: float, left: float) -> f
 
     What each is expected to lose is interpolated, on a scale of logarithms.
     """
-    low, high = (max(expected(ended, down, left), 1e-9) for down in (fit, failed))
-    part = log(SURE * best(ended, fit).room / low) / log(high / low) if high > low else 0.0
+    low, high = (max(strain(ended, down, left), 1e-9) for down in (fit, failed))
+    part = log(SURE / low) / log(high / low) if high > low else 0.0
     return fit + min(MOST, max(0.0, part)) * (failed - fit)
 
 
 def can_be_good(plan: Plan, ended: Sequence[Ended], down: float, left: float) -> bool:
     """Tell whether a network is good or can be expected to be after so much more time.
 
-    Where one was tried in vain after the way down, and none is good, the next must be sure to be.
+    Where one was tried in vain after the way down, and none is good, it must be sure to be.
     """
-    one = best(ended, down)
-    must_be_sure = len(ended) > len(way_down(plan)) and not any(e.is_good for e in ended)
-    return one.is_good or expected(ended, down, left) < (SURE if must_be_sure else 1.0) * one.room
+    must_be_sure = len(ended) > len(way_down(plan)) and not any(is_good(ended, e) for e in ended)
+    return is_good(ended, best(ended, down)) or strain(ended, down, left) < (SURE if must_be_sure else 1.0)
+
+
+def is_good(ended: Sequence[Ended], one: Ended) -> bool:
+    """Tell whether a network is shown to be within the margin or, where the patients are too few, loses half of it."""
+    return one.loss < one.margin / 2 if are_few(ended) else one.bound < one.margin
+
+
+def are_few(ended: Sequence[Ended]) -> bool:
+    """Tell whether so few patients choose that not even an equal network would be shown to be within the margin."""
+    return all(e.bound - e.loss >= e.margin for e in ended)
 
 
 def best(ended: Sequence[Ended], down: float) -> Ended:
@@ -246,13 +244,26 @@ def expected(ended: Sequence[Ended], down: float, more: float) -> float:
     return float(min(loss, near) * (there / (time + more)) ** near_power)
 
 
+def strain(ended: Sequence[Ended], down: float, more: float) -> float:
+    """Give what a network is expected to lose after so much more time, as a share of what a good one may.
+
+    That is up to the bound, which comes nearer as the loss becomes less.
+    """
+    one, loss = best(ended, down), expected(ended, down, more)
+    if are_few(ended):
+        return 2 * loss / one.margin
+    nearer = min(1.0, loss / one.loss) ** NARROWER if one.loss > 0 else 1.0
+    return (loss + (one.bound - one.loss) * nearer) / one.margin
+
+
 def more_time(ended: Sequence[Ended], down: float) -> float:
     """Estimate how much more time a network takes until it loses little enough; infinite where that is not in sight."""
-    points, one = chain(ended, down), best(ended, down)
-    if one.is_good:
+    if is_good(ended, best(ended, down)):
         return 0.0
-    time, near, (far_power, near_power) = points[-1][0], 2 * one.margin, powers(points)
-    if one.room < LITTLE * one.margin:
+    low, high = 0.0, FARTHEST * chain(ended, down)[-1][0]
+    if strain(ended, down, high) >= 1:
         return inf
-    there = time * max(1.0, one.loss / near) ** (1 / far_power)
-    return float(there * (min(one.loss, near) / one.room) ** (1 / near_power) - time)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if strain(ended, down, middle) >= 1 else (low, middle)
+    return high

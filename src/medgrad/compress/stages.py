@@ -25,7 +25,7 @@ from .choice import Choice, widths_for
 from .goal import TIME, Goal
 from .layers import merged_widths, without
 from .shrinking import SHOWN, lessened, refuse_what_cannot_be, shallower, share_of_time
-from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, next_stage, stages_down, way_down
+from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, is_good, next_stage, stages_down, way_down
 
 STRIDE = 0.4
 """Each stage on the way down costs at least so much of the one before: who loses little at a time forgets little."""
@@ -104,7 +104,8 @@ class Search:
 
     def best(self, *, reach: bool) -> int | None:
         """Give the number of the smallest network that is good, or just the smallest; of several the best."""
-        fitting = [(e.stage.down, e.score, n) for n, e in enumerate(self.ended) if reach or e.is_good]
+        ended = self.ended
+        fitting = [(e.stage.down, e.score, n) for n, e in enumerate(ended) if reach or is_good(ended, e)]
         return max(fitting)[2] if fitting else None
 
 
