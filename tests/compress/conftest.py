@@ -20,4 +20,5 @@ def brief_searches():
         patch.setattr("medgrad.compress._ground.graph_of", traced_once)
         patch.setattr("medgrad.compress._ground.ROUNDS", 3)
         patch.setattr("medgrad.compress.shrinking.SHOWN", 6)
+        patch.setattr("medgrad.compress.shrinking.ROUNDS", 1)
         yield

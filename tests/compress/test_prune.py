@@ -102,7 +102,15 @@ def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned)
 
 
 def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wider_margin(parent, monkeypatch):
-    asked = {"target": "flops=0.2", "least": 1, "floor": 0.0, "controls": False, "criterion": "random", "seed": 1}
+    asked = {
+        "target": "flops=0.2",
+        "least": 1,
+        "floor": 0.0,
+        "layers": 0,
+        "controls": False,
+        "criterion": "random",
+        "seed": 1,
+    }
     with pytest.raises(SettingError, match=r"No smaller network was shown to be as good.* it goes on"):
         prune(parent / "run", out=parent / "bad", steps=2, margin=1e-6, **asked)
     assert not (parent / "bad" / "recipe.toml").exists()
@@ -113,7 +121,15 @@ def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wi
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     fit(str(parent / "data"), out=parent / "folds", folds=2, steps=4, recipe=parent / "wide.toml")
     out = parent / "small_folds"
-    words = {"target": "flops=0.5", "steps": 4, "least": 2, "controls": False, "reach": True, "taught": 0.5}
+    words = {
+        "target": "flops=0.5",
+        "steps": 4,
+        "least": 2,
+        "layers": 0,
+        "controls": False,
+        "reach": True,
+        "taught": 0.5,
+    }
     said = prune(parent / "folds", out=out, **words)
     told, before = (json.loads((out / f).read_text()) for f in ("pruned.json", "cohort.json"))
     chose, reported = told["patients"]["chose"], told["patients"]["reported"]
@@ -191,7 +207,7 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
 @pytest.mark.parametrize("taught", [0.0, 0.25])
 def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, tmp_path, taught):
     out = tmp_path / "small"
-    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "controls": False, "reach": True}
+    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "layers": 0, "controls": False, "reach": True}
     prune(parent / "run", out=out, taught=taught, **asked)
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
     assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "taught"] == [taught] * (taught > 0)
