@@ -157,7 +157,9 @@ def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, bat
     limit = share_of_time(goal) * ground.milliseconds
     if TIME in goal.shares:
         return within_time(ground, limit, smaller_by, fewest)
-    return nearly_within_time(ground, limit, smaller_by, fewest, SPARED * goal.shares["flops"] * ground.cost.flops)
+    return within_time_if_cheap(
+        ground, NOISY * limit, smaller_by, fewest, SPARED * goal.shares["flops"] * ground.cost.flops
+    )
 
 
 def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
@@ -165,18 +167,18 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
 
     The work is a share between the ``fewest`` that can be left and all.
     """
-    best, _ = largest_within_time(ground.timed, limit, smaller_by, fewest)
+    best = largest_within_time(ground.timed, limit, smaller_by, fewest)
     if best is None:
         raise too_slow(limit)
     return best
 
 
-def nearly_within_time(
+def within_time_if_cheap(
     ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float, flops: float
 ) -> Cut:
-    """Find the largest network that answers within so many milliseconds, or comes near it with so many ``flops``.
+    """Find the largest network that answers within so many milliseconds, if one does that keeps so many ``flops``.
 
-    What is quicker is taken only where it is so by more than timings differ.
+    Else time is left alone: the quickest of its kind, whose largest levels are as narrow as can be, learns the slowest.
     """
 
     def allowed(network: nn.Module) -> bool:
@@ -185,11 +187,7 @@ def nearly_within_time(
     def timed(network: nn.Module) -> float:
         return ground.timed(network, rounds=ROUNDS)
 
-    best, smallest = largest_within_time(timed, limit, smaller_by, fewest, allowed)
-    whole = smaller_by(1.0)
-    if best is not None or smallest is None:
-        return best or whole
-    return smallest if timed(smallest[0]) < QUICKER * timed(whole[0]) else whole
+    return largest_within_time(timed, limit, smaller_by, fewest, allowed) or smaller_by(1.0)
 
 
 def largest_within_time(
@@ -198,12 +196,12 @@ def largest_within_time(
     smaller_by: Callable[[float], Cut],
     fewest: float,
     allowed: Callable[[nn.Module], bool] = lambda _: True,
-) -> tuple[Cut | None, Cut | None]:
-    """Give the largest network of those allowed that answers in time, if any does, and the smallest that was tried."""
+) -> Cut | None:
+    """Give the largest network of those allowed that answers in time, if any does."""
     found = smaller_by(1.0)
     if timed(found[0]) <= limit:
-        return found, found
-    low, high, best, smallest = fewest, 1.0, None, None
+        return found
+    low, high, best = fewest, 1.0, None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         try:
@@ -216,5 +214,5 @@ def largest_within_time(
         elif timed(found[0]) <= limit:
             low, best = middle, found
         else:
-            high, smallest = middle, found
-    return best, smallest
+            high = middle
+    return best

@@ -25,11 +25,11 @@ from .choice import Choice, widths_for
 from .goal import TIME, Goal
 from .layers import merged_widths, without
 from .shrinking import SHOWN, lessened, refuse_what_cannot_be, shallower, share_of_time
-from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, is_good, next_stage, stages_down, way_down
+from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, is_good, next_stage, stages_down
 
 STRIDE = 0.4
 """Each stage on the way down costs at least so much of the one before: who loses little at a time forgets little."""
-FEWEST = 150
+FEWEST = 60
 """A network that learned for less than so many steps of its parent is not worth cutting again."""
 FEWEST_WITHOUT = 2500
 """A network that lacks whole layers takes so many steps to make up for them; where there is less time, none go."""
@@ -213,8 +213,6 @@ def learned_stage(parents: Parents, goal: Goal, choice: Choice, kept: Search, ef
     """Let the networks of a stage learn, each in its part of the time, and hold them against their parents."""
     number, stage = len(kept.stages) - 1, kept.stages[-1]
     near = goal.at(stage.down)
-    if number < len(way_down(kept.plan(goal, reach=effort.reach))) - 1:
-        near = replace(near, wished=1.0)
     began, parts = time.perf_counter(), list[Part]()
     for place, ground in enumerate(parents.each):
         run = Run(parents.places(kept.folder)[place] / str(number))
