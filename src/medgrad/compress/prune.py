@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ..engine.teller import Silent, Teller
 from ..errors import SettingError
 from ..models._narrow import widths
 from ..tasks._task import Task
+from ..trust.noninferiority import NonInferiority
 from ..trust.paired import compare
 from ..version import VERSION
 from ._controls import NARROW, control, controls_of
@@ -201,12 +202,26 @@ def finish(
         "whole": {**asdict(parents.cost), "milliseconds": parents.milliseconds, "score": parents.score("reported"),
                   "chose": parents.score("chooses")},
         "best": child.as_dict(),
+        "patients_needed": patients_needed(child.verdict),
         "controls": [c.as_dict() | {"paired": paired(child, c, parents.task)} for c in made],
     }  # fmt: skip
     write_text(folder / "pruned.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
     run.note(finished=now(), ended_by="it was pruned and had learned again", steps=first.training.steps)
     clear(folder / "rungs")
     return told
+
+
+def patients_needed(verdict: NonInferiority) -> int | None:
+    """Estimate how many patients it takes to show of an equal network that it is; None where there are so many.
+
+    The way from a loss to its bound becomes less by the root of their number.
+
+    >>> patients_needed(NonInferiority("dice", 0.004, 0.034, 0.01, False, 40))
+    360
+    """
+    width = verdict.bound - verdict.loss
+    needed = ceil(round(verdict.n * (width / verdict.margin) ** 2, 6)) if isfinite(width) else None
+    return needed if needed is not None and not verdict.holds and needed > verdict.n else None
 
 
 def paired(best: Child, other: Child, task: Task) -> dict[str, Any]:

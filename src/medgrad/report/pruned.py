@@ -35,6 +35,8 @@ def words(found: Mapping[str, Any]) -> str:
     missed = "" if found["reached"] else f" {text(found['target'])} was asked for and was <strong>not</strong> reached."
     missed += f" {text(found['missed']['says'])}" if found.get("missed") else ""
     bound = number(verdict["bound"], digits=4) if verdict["bound"] is not None else "unknown"
+    needed = found.get("patients_needed")
+    takes = f" To show that of an equal network takes about {needed:,} patients." if needed else ""
     left_out = gone(found)
     layers = f" {plural(len(left_out), 'whole layer')} went before that." if left_out else ""
     return (
@@ -42,7 +44,7 @@ def words(found: Mapping[str, Any]) -> str:
         f"channels that matter least by {text(found['criterion'])}, in {plural(len(found['rungs']), 'stage')}, each "
         f"followed by learning.{layers}{missed} That it loses less than {found['margin']:g} {held}: it loses "
         f"{number(verdict['loss'], digits=4)}, at most {bound} (one-sided 95 %, paired over "
-        f"{plural(verdict['n'], 'patient')} of the validation side). {chose(found)}</p>"
+        f"{plural(verdict['n'], 'patient')} of the validation side).{takes} {chose(found)}</p>"
     )
 
 

@@ -126,6 +126,8 @@ def prune(
         f"{left['flops']:.1%} of the work, {left['parameters']:.1%} of the numbers, {quick:.1f} times as fast. "
         f"{best['verdict']['says']}; {len(told['patients']['chose'])} others chose it."
     )
+    if told["patients_needed"]:
+        text += f" To show that of an equal network takes about {told['patients_needed']:,} patients."
     if not told["reached"]:
         text += f" {target} was not reached."
     if told["missed"]:
