@@ -8,11 +8,14 @@ from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
 from medgrad.compress import stages
+from medgrad.compress._parents import Child
 from medgrad.compress.cost import cost_of
+from medgrad.compress.stage_plan import Stage
 from medgrad.engine.checkpoint import read_learned
 from medgrad.engine.compare import read_cases
 from medgrad.engine.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
+from medgrad.trust.noninferiority import NonInferiority
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,19 @@ def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wi
     assert not (parent / "bad" / "recipe.toml").exists()
     monkeypatch.setattr(stages, "descend", lambda *_: pytest.fail("it learned again"))
     assert prune(parent / "run", out=parent / "bad", steps=2, margin=2.0, **asked)["run"]
+
+
+def test_of_networks_that_few_patients_cannot_show_to_be_good_one_within_the_margin_is_better_than_none(tmp_path):
+    def seen(*losses, width=0.05):
+        children = [Child("taylor", (), 0.9 - x, NonInferiority("dice", x, x + width, 0.01, False, 4)) for x in losses]
+        found = [Stage(down / len(losses), 1.0) for down in range(1, 1 + len(losses))]
+        return stages.Search(tmp_path, "", 1.0, 1.0, 0.0, 1, 0.1, stages=found, children=children)
+
+    assert seen(0.004, 0.008, 0.02).best(reach=False) == 0
+    assert seen(0.006, 0.008, 0.02).best(reach=False) == 1
+    assert seen(0.02, 0.03).best(reach=False) is None
+    assert seen(0.02, 0.03).best(reach=True) == 1
+    assert seen(0.008, 0.009, width=0.005).best(reach=False) is None
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):

@@ -145,9 +145,8 @@ def told_more(kept: Search, more: float) -> str:
         return "By the course of its score more learning would not do: more patients would have to choose."
     if more > SENSIBLE * kept.time:
         return f"By the course of its score it would take more than {SENSIBLE} times as long."
-    if not kept.counts_steps:
-        return f"By the course of its score about {max(1.0, more / 60):.0f} more minutes of learning would do."
-    return f"By the course of its score about {max(1.0, more):.0f} more steps would do."
+    unit, count = ("step", ceil(more)) if kept.counts_steps else ("minute", ceil(more / 60))
+    return f"By the course of its score about {count} more {unit}{'s' if count > 1 else ''} of learning would do."
 
 
 def missed(kept: Search, chosen: Child, goal: Goal, parents: Parents) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from .choice import Choice, widths_for
 from .goal import TIME, Goal
 from .layers import merged_widths, without
 from .shrinking import SHOWN, lessened, refuse_what_cannot_be, shallower, share_of_time
-from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, is_good, next_stage, stages_down
+from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, are_few, is_good, next_stage, stages_down
 
 STRIDE = 0.4
 """Each stage on the way down costs at least so much of the one before: who loses little at a time forgets little."""
@@ -103,10 +103,15 @@ class Search:
         return Plan(self.time, down, goal.shares[goal.first], self.brief, reach, self.teaches)
 
     def best(self, *, reach: bool) -> int | None:
-        """Give the number of the smallest network that is good, or just the smallest; of several the best."""
+        """Give the number of the smallest network that is good, or just the smallest; of several the best.
+
+        Where none is good and the patients are too few to show it, the smallest that loses less than the margin.
+        """
         ended = self.ended
-        fitting = [(e.stage.down, e.score, n) for n, e in enumerate(ended) if reach or is_good(ended, e)]
-        return max(fitting)[2] if fitting else None
+        every = [(e.stage.down, e.score, n) for n, e in enumerate(ended)]
+        good = [one for one, e in zip(every, ended, strict=True) if reach or is_good(ended, e)]
+        near = [one for one, e in zip(every, ended, strict=True) if are_few(ended) and e.loss < e.margin]
+        return max(good or near)[2] if good or near else None
 
 
 def search(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: Path) -> Search:
