@@ -97,6 +97,8 @@ def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned)
     told = json.loads((pruned[0] / "pruned.json").read_text())
     sizes = [told["whole"]["flops"], *(r["flops"] for r in told["rungs"])]
     assert sizes == sorted(sizes, reverse=True)
+    tried = [(r["down"], r["begin"], r["taught"], r["flops"]) for r in told["rungs"]][:2]
+    assert tried == [(0.5, -1, False, sizes[1]), (0.5, -1, True, sizes[1])]
     assert set(told["widths"]) == set(told["before"])
     assert all(
         max(a) < max(b) or min(a) < min(b)
@@ -234,7 +236,7 @@ def test_minutes_that_are_hardly_any_still_give_a_network(parent, tmp_path):
     asked = {"target": "flops=0.5", "margin": 0.9, "layers": 0, "controls": False, "taught": 0.0}
     prune(parent / "run", out=tmp_path / "small", minutes=0.001, **asked)
     told = json.loads((tmp_path / "small" / "pruned.json").read_text())
-    assert [r["steps"] for r in told["rungs"]] == [20]
+    assert told["rungs"][0]["steps"] >= 20
     assert told["reached"]
 
 

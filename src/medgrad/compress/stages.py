@@ -18,6 +18,7 @@ from ..engine.fit import Way, descend
 from ..engine.learn import Learner
 from ..engine.recipe import Recipe
 from ..engine.run import Run, network_of
+from ..engine.start import begin_with
 from ..errors import SettingError
 from ._ground import Ground, Part
 from ._parents import Child, Parents
@@ -96,6 +97,13 @@ class Search:
         """What was seen of the stages that have ended."""
         each = zip(self.stages, self.children, strict=False)
         return [Ended(s, c.score, c.verdict.loss, c.verdict.bound, c.verdict.margin) for s, c in each]
+
+    @property
+    def twin(self) -> int | None:
+        """The number of the stage that began from where the last one does, only taught otherwise."""
+        last = self.stages[-1]
+        alike = [replace(s, time=0.0, taught=last.taught) == replace(last, time=0.0) for s in self.stages[:-1]]
+        return next((n for n, s in enumerate(self.stages[:-1]) if alike[n] and s.taught != last.taught), None)
 
     def plan(self, goal: Goal, *, reach: bool) -> Plan:
         """Give what the next stage is chosen by."""
@@ -217,20 +225,30 @@ def told_stage(kept: Search, goal: Goal) -> str:
 def learned_stage(parents: Parents, goal: Goal, choice: Choice, kept: Search, effort: Effort) -> Child:
     """Let the networks of a stage learn, each in its part of the time, and hold them against their parents."""
     number, stage = len(kept.stages) - 1, kept.stages[-1]
-    near = goal.at(stage.down)
     began, parts = time.perf_counter(), list[Part]()
     for place, ground in enumerate(parents.each):
         run = Run(parents.places(kept.folder)[place] / str(number))
         if not run.has_begun:
-            source = None if stage.begin < 0 else Run(kept.children[stage.begin].each[place].folder)
-            is_cut = source is None or kept.stages[stage.begin].down != stage.down
-            weight = kept.weight if stage.taught else 0.0
-            seed = effort.seed + stage.begin + 1
-            begin_stage(ground, run, source, kept.gone[place], near if is_cut else None, choice, weight, seed)
+            weight, seed = kept.weight if stage.taught else 0.0, effort.seed + stage.begin + 1
+            if (twin := kept.twin) is not None:
+                copy_begin(ground, Run(kept.children[twin].each[place].folder), run, weight, seed)
+            else:
+                source = None if stage.begin < 0 else Run(kept.children[stage.begin].each[place].folder)
+                is_cut = source is None or kept.stages[stage.begin].down != stage.down
+                near = goal.at(stage.down) if is_cut else None
+                begin_stage(ground, run, source, kept.gone[place], near, choice, weight, seed)
         until = began + stage.time * (place + 1) / len(parents.each)
         steps = max(1, round(stage.time / len(parents.each))) if kept.counts_steps else 0
         parts.append(learned(ground, run, until if not steps else inf, steps))
     return parents.child(choice.criterion, parts, "chooses")
+
+
+def copy_begin(ground: Ground, twin: Run, run: Run, weight: float, seed: int) -> None:
+    """Write down the recipe of a stage that begins as its twin did, and is taught where that was not or the reverse."""
+    recipe = twin.recipe()
+    network = ground.built(recipe)
+    begin_with(network, {"weights": str(twin.folder / "weights" / "begin.safetensors")})
+    write_child(ground, recipe, network, {}, run, weight, seed)
 
 
 def begin_stage(
