@@ -63,6 +63,8 @@ def test_help_shows_how_two_files_are_named():
         (["--landmarks", "gone.csv,gone.csv"], ["'gone.csv' does not exist"]),
         (["--landmarks", "{}/words.csv,{}/words.csv"], ["words.csv", "no column 'x'", "name,x,y,z"]),
         (["--labels", "gone.png,gone.png"], ["'gone.png' does not exist"]),
+        (["--roi", "gone.png,gone.png"], ["'gone.png' does not exist"]),
+        (["--smoothness", "-1"], ["--smoothness", "at least 0"]),
         (["--turns", "-4"], ["--turns", "at least 0"]),
         (["--run", "{}"], ["not a run"]),
     ],
@@ -101,6 +103,35 @@ def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path,
     ends, want = (np.loadtxt(p, delimiter=",", skiprows=1, usecols=(1, 2))
                   for p in (tmp_path / "points.csv", ground / f"{name}-fixed.csv"))  # fmt: skip
     np.testing.assert_allclose(ends, want, atol=0.4)
+
+
+def test_only_what_the_masks_hold_is_compared(ground, tmp_path):
+    masks = [tmp_path / f"{which}.png" for which in ("fixed", "moving")]
+    grid = Grid.of((48, 52), measured=False)
+    for path, by in zip(masks, (0, 3), strict=True):
+        region = np.zeros(grid.shape, np.uint8)
+        region[4 + by : 40 + by, 4:48] = 1
+        write(path, LabelMap(region, grid))
+    known = ["--landmarks", *pair(ground, "flat", "csv"), "--kind", "rigid", "--turns", 0]
+    found = done("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *known, "--roi", *masks)
+    assert found["metrics"]["tre_mm"]["value"] < 0.3
+    empty = tmp_path / "empty.png"
+    write(empty, LabelMap(np.zeros(grid.shape, np.uint8), grid))
+    words = ["-o", tmp_path / "other", "--roi", f"{empty},{masks[1]}"]
+    one_line(medgrad("register", *pair(ground, "flat", "png"), *words), "region holds nothing")
+
+
+def test_what_is_given_instead_of_a_bend_is_said_and_written(ground, tmp_path):
+    noise = Image(
+        np.random.default_rng(1).integers(0, 255, (48, 52)).astype(np.uint8), Grid.of((48, 52), measured=False)
+    )
+    write(tmp_path / "noise.png", noise)
+    found = done("register", pair(ground, "flat", "png")[0], tmp_path / "noise.png", "-o", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "registration.json").read_text())
+    assert found["kind"] == written["kind"] == "rigid"
+    assert written["asked"] == "deformable"
+    assert "may not show the same" in written["told"][-1]
+    done("apply", tmp_path / "out", tmp_path / "noise.png", "-o", tmp_path / "again.png")
 
 
 def test_a_bent_registration_moves_as_it_was_written(ground, tmp_path):
