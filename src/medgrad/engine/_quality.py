@@ -31,7 +31,7 @@ def share_of_shifted(fixed: Grey, moving: Grey, matrix: NDArray[np.float64]) -> 
         if any(by):
             here, there = window(by, grid.shape), window([-b for b in by], grid.shape)
             least = min(least, unlike(still[here], seen[there], weight[here] * weight[there]))
-    return laid / least if laid < float("inf") else float("inf")
+    return laid / max(least, 1e-12) if laid < float("inf") else 1.0
 
 
 def unlike(still: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor) -> float:

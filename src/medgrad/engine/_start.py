@@ -27,9 +27,9 @@ def starts(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matri
     A turn is as likely as the best correlation that any shift gives it, by the intensities or by their edges.
     """
     found = [np.eye(fixed.grid.dims + 1), onto(np.eye(fixed.grid.dims), middle(fixed.grid), middle(moving.grid))]
-    if turns <= 0:
-        return found
-    return found + likely(fixed, moving, turns=turns, count=count)
+    if turns > 0:
+        found += likely(fixed, moving, turns=turns, count=count)
+    return [m for i, m in enumerate(found) if not any(np.allclose(m, other) for other in found[:i])]
 
 
 def onto(turn: Matrix, fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> Matrix:
