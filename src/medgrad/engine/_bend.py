@@ -26,6 +26,8 @@ from ._linear_part import in_world
 from ._scene import Grey, coarser, looked_up, places, scene
 
 Matrix = NDArray[np.float64]
+Seen = tuple[float, NDArray[np.float64]]
+"""How unlike two images are: the mean where was learned, and that of each block where was not."""
 JUDGE = "mind"
 """What was learned by one measure on some elements is judged by this one on the others."""
 STIFFNESSES = (10.0, 3.0, 1.0, 0.3, 0.1)
@@ -225,17 +227,19 @@ def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
     judge = Judge(search.scene(grid), left_out, width)
     first, last = SOFTEST[grid.dims]
     stiff, soft = search.softened([grid], (first, last), left_out)
-    shown = judge.believes(stiff, WORTH)
-    if shown and judge.believes(soft) and judge.spread(soft) <= spread and judge.reach(soft) < NEAR:
+    shown, seen = judge.believes(judge(stiff), WORTH), judge(soft)
+    if shown and judge.believes(seen) and judge.spread(soft) <= spread and judge.reach(soft) < NEAR:
         return soft, last
     coarse = search.softened(search.every[: max(search.judged, 1)], STIFFNESSES, left_out)
     models = [search.finer(m, search.judged, s, left_out) for m, s in zip(coarse, STIFFNESSES, strict=True)]
-    shown = shown or any(judge.believes(m, WORTH) for m, s in zip(models, STIFFNESSES, strict=True) if s >= first)
-    if not shown:
+    judged = [(seen, soft, last), *((judge(m), m, s) for m, s in zip(models, STIFFNESSES, strict=True))]
+    if not shown and not any(judge.believes(seen, WORTH) for seen, _, s in judged[1:] if s >= first):
         return None
-    found = [(soft, last), *zip(models, STIFFNESSES, strict=True)]
-    believed = [(m, s) for m, s in found if judge.believes(m) and judge.spread(m) <= spread]
-    return min(believed, key=lambda found: judge.left(found[0]), default=None)
+    believed = [(seen, m, s) for seen, m, s in judged if judge.believes(seen) and judge.spread(m) <= spread]
+    if not believed:
+        return None
+    _, model, stiffness = min(believed, key=lambda found: float(found[0][1].mean()))
+    return model, stiffness
 
 
 def blocks(shape: Sequence[int]) -> tuple[Tensor, int]:
@@ -260,11 +264,11 @@ class Judge:
         self.before = self.seen(batch.target["moving"])
 
     @torch.no_grad()
-    def __call__(self, model: nn.Module) -> tuple[float, NDArray[np.float64]]:
+    def __call__(self, model: nn.Module) -> Seen:
         """Give how unlike both are: the mean where was learned, and that of each block where was not."""
         return self.seen(warp(self.batch.target["moving"], model(self.batch.inputs)))
 
-    def seen(self, moved: Tensor) -> tuple[float, NDArray[np.float64]]:
+    def seen(self, moved: Tensor) -> Seen:
         """Give how unlike the fixed image and a moved one are."""
         unlike = (self.measure.describe(moved) - self.fixed).square().mean(1, keepdim=True) * self.weight
         learned = float((unlike * ~self.left_out).sum() / (self.weight * ~self.left_out).sum().clamp_min(1e-6))
@@ -276,16 +280,12 @@ class Judge:
         there = share > 0.1
         return learned, (each[there] / share[there]).double().numpy()
 
-    def left(self, model: nn.Module) -> float:
-        """Give how unlike both are where was not learned."""
-        return float(self(model)[1].mean())
-
-    def believes(self, model: nn.Module, worth: float = 0.0) -> bool:
+    def believes(self, seen: Seen, worth: float = 0.0) -> bool:
         """Tell whether what was gained where was learned was gained elsewhere too: surely, and in good part.
 
         Where was learned, it must be ``worth`` so much of what there was to gain.
         """
-        learned, blocks = self(model)
+        learned, blocks = seen
         learned_share = 1 - learned / max(self.before[0], 1e-9)
         gain, there_was = self.before[1] - blocks, float(self.before[1].mean())
         if len(gain) < 2 or there_was <= 0:

@@ -145,8 +145,9 @@ def searched(
     if (left := share_of_shifted(still, other, matrix)) > MOST:
         told.append(poor(left))
         teller.say(told[-1])
-        if kind != "rigid":
+        if first != "rigid":
             start, *_ = rough(still, other, "rigid", turns=how.turns, tries=how.tries, effort=how.effort)
+        if kind != "rigid":
             matrix = linear_part(still, other, start, "rigid", similarity, effort=how.effort)
         return Found(matrix, None, similarity, tuple(told), "rigid")
     if kind != "deformable":

@@ -46,6 +46,10 @@ class Velocity(nn.Module):
         self.waves = [cosines(k, k) for k in self.knots]
         self.slope: Tensor
         self.register_buffer("slope", self.slopes(), persistent=False)
+        self.scale: Tensor
+        self.share: Tensor
+        for name in ("scale", "share"):
+            self.register_buffer(name, torch.ones(self.knots), persistent=False)
         self.weights = nn.Parameter(torch.zeros(count, n, *self.knots))
         self.stiffen(stiffness)
 
@@ -70,8 +74,7 @@ class Velocity(nn.Module):
 
     def coefficients(self) -> Tensor:
         """Give how much there is of each cosine, in mm (count, dims, *knots)."""
-        scale: Tensor | None = getattr(self, "scale", None)
-        return self.weights.detach() * (1.0 if scale is None else scale)
+        return self.weights.detach() * self.scale
 
     @torch.no_grad()
     def begin(self, coefficients: Tensor) -> None:

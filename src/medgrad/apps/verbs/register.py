@@ -63,8 +63,7 @@ def register(
     check_choice("--similarity", similarity, ["auto", *registry.names("similarity")])
     check_number("--turns", turns, least=0, most=180)
     check_number("--effort", effort, least=0)
-    if smoothness is not None:
-        check_number("--smoothness", smoothness, least=0)
+    check_number("--smoothness", smoothness, least=0)
     check_device(device)
     check_number("--threads", threads, least=0)
     masks, tables, rois = pair_of("--labels", labels), pair_of("--landmarks", landmarks), pair_of("--roi", roi)
