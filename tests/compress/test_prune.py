@@ -30,11 +30,20 @@ def parent(tmp_path_factory, brief_searches):
     return folder
 
 
+def count_time(patch):
+    """Let a network take as long as it has work to do: the clock would tell other networks each time."""
+    patch.setattr(
+        "medgrad.compress._ground.Ground.timed", lambda ground, net, **_: float(cost_of(net, ground.example).flops)
+    )
+
+
 @pytest.fixture(scope="module")
 def pruned(parent):
     out = parent / "small"
-    said = prune(parent / "run", out=out, target="flops=0.3", steps=8, least=2, layers=0, reach=True, all_controls=True)
-    return out, said
+    asked = {"target": "flops=0.3", "steps": 8, "least": 2, "layers": 0, "reach": True, "all_controls": True}
+    with pytest.MonkeyPatch.context() as patch:
+        count_time(patch)
+        return out, prune(parent / "run", out=out, **asked)
 
 
 def flops(run):
@@ -196,8 +205,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
 
 def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(parent, tmp_path, monkeypatch):
     asked = {"target": "flops=0.3", "steps": 5, "least": 2, "layers": 0, "margin": 0.9, "taught": 0.0}
-    counted = "medgrad.compress._ground.Ground.timed"  # time would tell other networks each time
-    monkeypatch.setattr(counted, lambda ground, net, **_: float(cost_of(net, ground.example).flops))
+    count_time(monkeypatch)
     prune(parent / "run", out=tmp_path / "whole", **asked)
     learned, calls = stages.descend, []
 
