@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from medgrad import registry
 from medgrad.regularity.gaussian import smoothed
-from medgrad.transforms._linear import rotations
-from medgrad.transforms._warp import compose, exponentiate, invert, jacobians, resized, warp
+from medgrad.transforms._linear import exponential, rotations
+from medgrad.transforms._trilinear import Trilinear, fits
+from medgrad.transforms._warp import compose, exponentiate, invert, jacobians, places, resized, warp
 from medgrad.transforms.velocity import along, cosines
 
 NAMES = registry.names("transforms")
@@ -54,6 +56,41 @@ def test_a_rigid_map_keeps_lengths_where_elements_are_no_cubes(dims):
     ends = torch.stack([(torch.tensor(c) + said[(slice(None), *c)]) * spacing for c in corner])
     for axis in range(dims):
         assert float((ends[1 + axis] - ends[0]).norm()) == pytest.approx(5 * float(spacing[axis]), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3, 3.0, 20.0])
+def test_the_exponential_is_that_of_torch_and_so_is_its_gradient(size):
+    matrices = (size * torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    if size > 3:
+        matrices = (matrices - matrices.mT).detach().requires_grad_()  # a long turn
+    weight = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(1))
+    (ours,) = torch.autograd.grad((exponential(matrices) * weight).sum(), matrices)
+    (theirs,) = torch.autograd.grad((torch.linalg.matrix_exp(matrices) * weight).sum(), matrices)
+    torch.testing.assert_close(exponential(matrices), torch.linalg.matrix_exp(matrices), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("samples", "channels"), [(1, 1), (2, 3)])
+def test_large_volumes_are_looked_up_as_torch_does_with_the_same_gradient(samples, channels):
+    made = torch.Generator().manual_seed(0)
+    image = torch.rand(samples, channels, 28, 30, 26, generator=made)
+    way = (4 * torch.randn(samples, 3, 28, 30, 26, generator=made)).requires_grad_()  # many lead out of the image
+    weight = torch.rand(image.shape, generator=made)
+    assert fits(image, way)
+    want = F.grid_sample(image, places(way), align_corners=True, padding_mode="border")
+    torch.testing.assert_close(warp(image, way), want, rtol=1e-4, atol=1e-5)
+    ours, theirs = (torch.autograd.grad((x * weight).sum(), way)[0] for x in (warp(image, way), want))
+    assert float(((ours - theirs).abs() > 1e-3).float().mean()) < 1e-4  # but where it leads onto an element
+
+
+def test_volumes_are_looked_up_one_by_one_where_gradients_are_asked_for_of_each():
+    image, way = torch.rand(3, 1, 1, 4, 5, 6), torch.rand(3, 1, 3, 4, 5, 6)
+
+    def loss(way, image):
+        return Trilinear.apply(image, way)[0].square().sum()
+
+    each = torch.vmap(torch.func.grad(loss))(way, image)
+    torch.testing.assert_close(each[1], torch.func.grad(loss)(way[1], image[1]))
 
 
 def test_rotations_are_rotations():

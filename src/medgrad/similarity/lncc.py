@@ -52,11 +52,12 @@ class Correlation(Function):
     @staticmethod
     def forward(moved: Tensor, fixed: Tensor, width: int, least: float, stride: int) -> tuple[Tensor, ...]:
         n = (stride * blocks_in(width, stride)) ** (moved.ndim - 2)
-        windows = lambda x: window_sum(x, width, stride)  # noqa: E731
-        mean_m, mean_f = windows(moved) / n, windows(fixed) / n
-        cross = windows(moved * fixed).sub_(n * mean_m * mean_f)
-        vary_m = windows(moved * moved).sub_(n * mean_m * mean_m)
-        vary_f = windows(fixed * fixed).sub_(n * mean_f * mean_f)
+        each = torch.stack([moved, fixed, moved * fixed, moved * moved, fixed * fixed]).flatten(0, 1)
+        sums = window_sum(each, width, stride).unflatten(0, (5, len(moved)))
+        mean_m, mean_f = sums[0] / n, sums[1] / n
+        cross = sums[2] - n * mean_m * mean_f
+        vary_m = sums[3] - n * mean_m * mean_m
+        vary_f = sums[4] - n * mean_f * mean_f
         slope = cross / (vary_m.clamp_min(least) * vary_f.clamp_min(least))
         return cross * slope, slope, mean_m, mean_f, cross, vary_m, vary_f
 
@@ -104,9 +105,8 @@ def one_side(
     dims, blocks = mine.ndim - 2, blocks_in(width, stride)
     second = torch.where(vary > least, first * cross / vary.clamp_min(least), torch.zeros_like(first))
     shift = second * mean - first * mean_other
-    pulled, pushed, shifted = (
-        in_elements(box_sum(x, blocks, dims), stride, mine.shape[2:]) for x in (first, second, shift)
-    )
+    each = torch.stack([first, second, shift]).flatten(0, 1)
+    pulled, pushed, shifted = in_elements(box_sum(each, blocks, dims), stride, mine.shape[2:]).split(len(mine))
     return pulled * other - pushed * mine + shifted
 
 

@@ -9,15 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._trilinear import fits, trilinear
+
 Padding = Literal["zeros", "border"]
 
 
 def places(displacement: Tensor) -> Tensor:
     """Tell where each element is looked up, in torch's coordinates: (b, *shape, dims), -1 to 1, the last axis first."""
     shape = displacement.shape[2:]
-    n = len(shape)
-    half = displacement.new_tensor([max(s - 1, 1) / 2 for s in shape]).view(1, n, *[1] * n)
-    return torch.movedim((displacement / half).flip(1), 1, -1) + still(shape, displacement)
+    return torch.movedim(displacement.flip(1), 1, -1) / halves(shape, displacement) + still(shape, displacement)
+
+
+def halves(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Give half the steps from the first element to the last along each axis, the last axis first."""
+    return like.new_tensor([max(s - 1, 1) / 2 for s in reversed(shape)])
 
 
 def still(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -43,6 +48,8 @@ def warp(image: Tensor, displacement: Tensor, *, padding: Padding = "border") ->
     >>> warp(ramp, torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 4))[0, 0, 0].tolist()
     [1.0, 2.0, 3.0, 3.0]
     """
+    if padding == "border" and fits(image, displacement):
+        return trilinear(image, displacement)
     return F.grid_sample(image, places(displacement), align_corners=True, padding_mode=padding)
 
 
@@ -57,10 +64,12 @@ def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
     Scaling and squaring (Arsigny and others 2006, MICCAI): a short way is gone, then doubled so many times. The flow
     along the negative velocity is its inverse.
     """
-    way = velocity / 2**squarings
+    nowhere, half = still(velocity.shape[2:], velocity), halves(velocity.shape[2:], velocity)
+    way = torch.movedim(velocity.flip(1), 1, -1) / (half * 2**squarings)  # (b, *shape, dims)
     for _ in range(squarings):
-        way = compose(way, way)
-    return way
+        onward = F.grid_sample(torch.movedim(way, -1, 1), way + nowhere, align_corners=True, padding_mode="border")
+        way = way + torch.movedim(onward, 1, -1)
+    return torch.movedim(way * half, -1, 1).flip(1)
 
 
 def invert(displacement: Tensor, *, rounds: int = 30) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._linear import Linear
+from ._linear import Linear, exponential
 
 
 class Affine(Linear):
@@ -24,7 +24,7 @@ class Affine(Linear):
         self.logarithm.copy_(other.logarithm * other.per_reach / self.per_reach)
 
     def turn(self) -> Tensor:
-        return torch.linalg.matrix_exp(self.logarithm * self.per_reach)
+        return exponential(self.logarithm * self.per_reach)
 
 
 THIS = Affine
