@@ -34,7 +34,7 @@ def our_way(name: str, settings: dict[str, Any]) -> tuple[Any, Any]:
     import torch
 
     from medgrad import registry
-    from medgrad.engine.device import choose, keep_memory
+    from medgrad.engine.compute.device import choose, keep_memory
 
     keep_memory()
     place = choose()
@@ -47,7 +47,7 @@ def trained_our_way(name: str, settings: dict[str, Any], steps: int) -> tuple[An
     import torch
 
     from medgrad import registry
-    from medgrad.engine.device import Mixed, in_order
+    from medgrad.engine.compute.device import Mixed, in_order
 
     network, place = our_way(name, settings)
     model, cost = Mixed(network, place), registry.find("losses", "dice_entropy")()

@@ -113,7 +113,7 @@ def histology(rng: Rng, _: int) -> Original:
 
 def phantom(_: Rng, seed: int) -> Original:
     """Scan a synthetic chest in large voxels."""
-    from medgrad.data.phantom import Phantom, make_patient
+    from medgrad.data.cohorts.phantom import Phantom, make_patient
 
     made = Phantom(seed=11, dates=(1, 1), shape=(64, 64, 44), spacing_mm=(3.75, 3.75, 4.36))
     image = make_patient(made, seed).studies[0].image

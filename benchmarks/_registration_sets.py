@@ -161,7 +161,7 @@ def placed(matrix: Array, middle: Array, shift: tuple[float, float]) -> Array:
 
 def breath(spacing_mm: float, number: int) -> Known:
     """Give the last and the first scan of a synthetic chest; points are the organs of the last."""
-    from medgrad.data.phantom import Phantom, make_patient
+    from medgrad.data.cohorts.phantom import Phantom, make_patient
     from medgrad.data.transform import voxels
 
     shape = (round(240 / spacing_mm), round(240 / spacing_mm), round(192 / spacing_mm))

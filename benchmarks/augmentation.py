@@ -34,7 +34,7 @@ def ours() -> Callable[[], None]:
     from medgrad.augment.low_resolution import LowResolution
     from medgrad.augment.noise import Noise
     from medgrad.augment.spatial import Spatial
-    from medgrad.engine.device import keep_memory
+    from medgrad.engine.compute.device import keep_memory
 
     keep_memory()
     steps = [

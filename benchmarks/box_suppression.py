@@ -35,7 +35,7 @@ def side(name: str, objects: str) -> None:
     """Do one side, and give the list of what is kept."""
     boxes, scores = drawn(int(objects))
     if name == "ours":
-        from medgrad.boxes import nms
+        from medgrad.models.boxes import nms
 
         serve(lambda: nms(boxes, scores, overlap=OVERLAP).tolist())
     else:

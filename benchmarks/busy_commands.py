@@ -27,7 +27,7 @@ BOUND, SLEEPING, ROUNDS, STEPS = 2.5, 1.03, 3, 12
 TIMED = """
 import sys, time, torch
 from medgrad import registry
-from medgrad.engine.device import Mixed, choose, in_order
+from medgrad.engine.compute.device import Mixed, choose, in_order
 place = choose()
 torch.manual_seed(0)
 model = Mixed(place.model(registry.find("models", "unet")(1, 3, 3)), place)

@@ -36,9 +36,9 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
     """Train a network for a short while, and leave it as a run that knows its cases."""
     import json
 
-    from medgrad.engine.checkpoint import write_checkpoint
-    from medgrad.engine.recipe import from_table
-    from medgrad.engine.run import Run
+    from medgrad.engine.runs.checkpoint import write_checkpoint
+    from medgrad.engine.runs.recipe import from_table
+    from medgrad.engine.runs.run import Run
 
     network, _ = trained_our_way(name, settings, steps)
     run = Run(folder / "run")
@@ -56,9 +56,9 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
 def cohort(folder: Path, size: int) -> dict[str, Any]:
     """Write cases that the network did not see, and say who may measure ranges and who judges."""
     from medgrad.data import Grid, Image, LabelMap
+    from medgrad.data.cohorts.layouts import recognise
     from medgrad.data.formats import write
-    from medgrad.data.layouts import recognise
-    from medgrad.engine.record import hash_of
+    from medgrad.engine.runs.provenance import hash_of
 
     for number in range(CASES):
         inputs, labels = batch(1000 + number, size)
@@ -93,9 +93,9 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
 
 def by_torch(run: Path, case: Any, precision: str) -> Callable[[], Any]:
     """Make ready to answer with the run, in a precision."""
-    from medgrad.engine.answer import answer_prepared
-    from medgrad.engine.device import Mixed, choose, keep_memory
-    from medgrad.engine.run import open_run
+    from medgrad.engine.compute.device import Mixed, choose, keep_memory
+    from medgrad.engine.evaluation.infer import answer_prepared
+    from medgrad.engine.runs.run import open_run
 
     keep_memory()
     trained, place = open_run(run), choose(precision)
@@ -107,13 +107,13 @@ def by_torch(run: Path, case: Any, precision: str) -> Callable[[], Any]:
 def by_engine(folder: Path, case: Any, engine: str, way: str, threads: int) -> Callable[[], Any]:
     """Make ready to answer with an artefact, by one engine in one precision."""
     from medgrad import registry
-    from medgrad.runtime.answer import answer_prepared
-    from medgrad.runtime.artefact import open_artefact
-    from medgrad.runtime.memory import keep_memory
+    from medgrad.inference.artefact.artefact import open_artefact
+    from medgrad.inference.artefact.infer import answer_prepared
+    from medgrad.machine.allocator import keep_memory
 
     keep_memory()
     artefact = open_artefact(folder)
-    ask = registry.find("runtime.engines", engine).open(artefact.network, threads=threads, way=way)
+    ask = registry.find("inference.artefact.backends", engine).open(artefact.network, threads=threads, way=way)
     return lambda: answer_prepared(artefact, ask, case).array
 
 
@@ -141,7 +141,7 @@ def contestants(exported: Path) -> list[tuple[str, str, str]]:
     for to in TARGETS:
         target: Target = registry.find("export", to)
         for name in ("onnxruntime", "openvino"):
-            engine = registry.find("runtime.engines", name)
+            engine = registry.find("inference.artefact.backends", name)
             if Path(target.network).suffix in engine.reads:
                 there = [f"{to}{bits}" for bits in ("", "-int8") if (exported / f"{to}{bits}").exists()]
                 found += [(what, name, way) for what in there for way in engine.ways()]
@@ -150,8 +150,8 @@ def contestants(exported: Path) -> list[tuple[str, str, str]]:
 
 def chosen(folder: Path, threads: int) -> dict[str, str]:
     """Say which engine ``predict`` takes for each artefact."""
-    from medgrad.runtime.artefact import open_artefact
-    from medgrad.runtime.choose import choose
+    from medgrad.inference.artefact.artefact import open_artefact
+    from medgrad.inference.artefact.fastest import choose
 
     there = sorted((folder / "run" / "exported").iterdir())
     return {one.name: choose(open_artefact(one), threads=threads)[1].name for one in there}

@@ -33,8 +33,8 @@ def layer(name: str, precision: str, side: str) -> Callable[[], dict[str, float]
     import torch
     from torch import nn
 
-    from medgrad.engine.device import choose, in_order
-    from medgrad.engine.sound import Sound
+    from medgrad.engine.compute.convolutions import Sound
+    from medgrad.engine.compute.device import choose, in_order
 
     torch.manual_seed(0)
     inputs, outputs, shape, kernel, stride = LAYERS[name]
@@ -74,7 +74,7 @@ def row_of(name: str, precision: str, threads: int, rounds: int) -> dict[str, An
 
 def run(threads: int = 1, rounds: int = 0) -> dict[str, Any]:
     """Race every layer; ``held`` tells whether the bounds do."""
-    from medgrad.engine.device import has_fast_bfloat16
+    from medgrad.engine.compute.device import has_fast_bfloat16
 
     precisions = ("auto", "float32") if has_fast_bfloat16() else ("float32",)
     rows = [row_of(name, p, threads, rounds or ROUNDS) for p in precisions for name in LAYERS]

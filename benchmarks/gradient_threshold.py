@@ -36,14 +36,14 @@ SAMPLES, JUDGED, MINUTES = 200, 60, 5.0
 
 def trained(name: str) -> Any:
     """Give what trained a network, with its best weights in the place where it judges; train it if no run is there."""
-    from medgrad.data.layouts import recognise
-    from medgrad.data.split import split
-    from medgrad.engine.cache import load_side
-    from medgrad.engine.device import choose, keep_memory
-    from medgrad.engine.fit import fit
-    from medgrad.engine.learn import Learner
-    from medgrad.engine.run import Run, open_run
-    from medgrad.engine.teller import Silent
+    from medgrad.data.cohorts.layouts import recognise
+    from medgrad.data.cohorts.split import split
+    from medgrad.engine.compute.device import choose, keep_memory
+    from medgrad.engine.loading.cache import load_side
+    from medgrad.engine.progress import Silent
+    from medgrad.engine.runs.run import Run, open_run
+    from medgrad.engine.training.fit import fit
+    from medgrad.engine.training.trainer import Learner
 
     keep_memory()
     place, changes = SETS[name]
@@ -73,7 +73,7 @@ def some(learner: Any) -> Any:
 
 def score(learner: Any, masks: Any) -> tuple[float, float]:
     """Give the share of zeros and the validation score of the trained weights under masks."""
-    from medgrad.compress.masks import apply, zeros
+    from medgrad.compress.weights.masks import apply, zeros
 
     learner.network.load_state_dict(whole := dict(learner.average.weights))
     apply(learner.network, masks)
@@ -88,7 +88,7 @@ def rows_of(name: str, shares: tuple[float, ...]) -> list[dict[str, Any]]:
     import torch
 
     from medgrad import registry
-    from medgrad.compress.masks import masks_of
+    from medgrad.compress.weights.masks import masks_of
 
     learner = trained(name)
     learner.network.load_state_dict(learner.average.weights)

@@ -17,7 +17,7 @@ SHAPE, WIDTH, BOUND, ROUNDS = (96, 96, 96), 9, 2.0, 9
 def measure(side: str) -> Callable[[Any, Any], Any]:
     """Give one side's measure, as one that is best at 0."""
     if side == "ours":
-        from medgrad.similarity.lncc import LNCC
+        from medgrad.losses.similarity.lncc import LNCC
 
         return LNCC(WIDTH)
     from monai.losses import LocalNormalizedCrossCorrelationLoss
@@ -30,7 +30,7 @@ def step_of(side: str) -> Callable[[], list[float]]:
     """Give one evaluation with its gradient: the value, and the gradient at some elements."""
     import torch
 
-    from medgrad.engine.device import keep_memory
+    from medgrad.engine.compute.device import keep_memory
 
     keep_memory()
     torch.set_num_threads(1)

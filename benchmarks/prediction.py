@@ -39,8 +39,8 @@ def ours(name: str, weights: dict[str, Any], volume: Any) -> Callable[[], Any]:
     import numpy as np
 
     from medgrad.data import Case, Grid, Image
-    from medgrad.engine.answer import answer_prepared
-    from medgrad.engine.device import Mixed
+    from medgrad.engine.compute.device import Mixed
+    from medgrad.engine.evaluation.infer import answer_prepared
     from medgrad.tasks.segmentation import Segmentation
 
     network, place = our_way(name, LARGE[name])

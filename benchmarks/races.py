@@ -39,7 +39,7 @@ SEEDS = 3
 def chests(folder: Path) -> Path:
     """Write synthetic chests, each with several lesions and nodules, and say where."""
     from medgrad.apps.verbs.demo import BODY, DRAWN
-    from medgrad.data.phantom import Phantom, write_cohort
+    from medgrad.data.cohorts.phantom import Phantom, write_cohort
 
     if not folder.exists():
         for _ in write_cohort(folder, Phantom(patients=24, seed=3, **BODY), labels=DRAWN, masks="nifti"):

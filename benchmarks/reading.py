@@ -42,10 +42,10 @@ def make(root: Path) -> None:
 
     from medgrad.apps.verbs.demo import BODY, DRAWN
     from medgrad.data import Grid, Image, LabelMap, Source
-    from medgrad.data.formats._dicom_write import Told, write_ct
-    from medgrad.data.formats._dicom_write_rtstruct import write_structures
-    from medgrad.data.formats._dicom_write_seg import write_seg
-    from medgrad.data.phantom import Phantom, write_cohort
+    from medgrad.data.cohorts.phantom import Phantom, write_cohort
+    from medgrad.data.dicom.write.ct import Told, write_ct
+    from medgrad.data.dicom.write.rtstruct import write_structures
+    from medgrad.data.dicom.write.seg import write_seg
 
     for slices, side in (*SIZES, (48, 256)):
         chance = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def make(root: Path) -> None:
 
 def of_helpers() -> float:
     """Give the processor's seconds that our decoding helpers have used."""
-    from medgrad.data.formats._codec_process import HELPERS
+    from medgrad.data.dicom.codec_process import HELPERS
 
     pids = [h.process.pid for h in HELPERS.values() if h.process is not None]
     return sum(int(Path(f"/proc/{p}/schedstat").read_text().split()[0]) / 1e9 for p in pids)
@@ -84,9 +84,9 @@ def of_helpers() -> float:
 
 def ours_reads(what: str, path: Path) -> float:
     """Read once, and give what helpers took for it."""
+    from medgrad.data.dicom.file import every_item, open_dicom
+    from medgrad.data.dicom.rtstruct import points_of
     from medgrad.data.formats import read, read_labels
-    from medgrad.data.formats._dicom_file import every_item, open_dicom
-    from medgrad.data.formats.rtstruct import points_of
 
     before = of_helpers()
     if what == "series":

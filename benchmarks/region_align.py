@@ -64,7 +64,7 @@ def side(name: str, which: str, how: str, file: str) -> None:
     """Do one side, and leave the values (and the gradient) in a file."""
     import torch
 
-    from medgrad.boxes import region_align
+    from medgrad.models.boxes import region_align
 
     features, boxes, batch, size = drawn(which)
     pull = torch.randn(REGIONS, features.shape[1], *size, generator=torch.Generator().manual_seed(1))

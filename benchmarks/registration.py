@@ -71,8 +71,8 @@ def ours(fixed: Any, moving: Any, turns: float) -> Callable[[Any], tuple[Any, fl
     """Register, and give what moves labels and tells the folding."""
     from medgrad.data import Grid, Image, LabelMap
     from medgrad.data.transform import moved_labels
-    from medgrad.engine.register import Settings, register
     from medgrad.metrics import folding
+    from medgrad.registration.register import Settings, register
 
     grid = Grid.of(fixed.shape)
     found = register(Image(fixed, grid), Image(moving, grid), settings=Settings(turns=turns)).transform
@@ -117,7 +117,7 @@ def one_after_another(side: str) -> Callable[[], dict[str, float]]:
 
         torch.set_num_threads(1)
         if side not in STEPS:
-            from medgrad.engine.device import keep_memory
+            from medgrad.engine.compute.device import keep_memory
 
             keep_memory()
         name, other = pairs()[0]

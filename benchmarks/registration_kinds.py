@@ -44,7 +44,7 @@ Side = Callable[[Any, Any], tuple[Any, float]]
 
 def ours(kind: str) -> Side:
     """Give our registration with its defaults."""
-    from medgrad.engine.register import register
+    from medgrad.registration.register import register
 
     def side(fixed: Any, moving: Any) -> tuple[Any, float]:
         _, cpu, found = timed(lambda: register(fixed, moving, kind=kind))

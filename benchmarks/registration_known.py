@@ -58,14 +58,14 @@ def row(part: str, case: str, figure: str, found: float, bound: float | None = N
 
 def found_by(fixed: Any, moving: Any, **words: Any) -> Any:
     """Register, and give the transform."""
-    from medgrad.engine.register import register
+    from medgrad.registration.register import register
 
     return register(fixed, moving, **words).transform
 
 
 def smoothness(_: str, rounds: int) -> Iterator[Row]:
     """Bend pairs less and less, and compare with what is not bent at all."""
-    from medgrad.engine.register import Settings
+    from medgrad.registration.register import Settings
 
     chosen = [partial(made, kind, seed) for kind in KINDS for seed in range(rounds or 2)]
     for load in [*chosen, histology]:
@@ -117,7 +117,7 @@ def asked(python: str, way: str, **given: Any) -> tuple[Array, float]:
 
 def breaths(_: str, rounds: int) -> Iterator[Row]:
     """Lay the dates of synthetic chests on each other, and judge by the breath that is known."""
-    from medgrad.engine.register import Settings
+    from medgrad.registration.register import Settings
 
     for spacing_mm, (bound, count) in BREATH_MM.items():
         for number in range(min(count, rounds or count)):

@@ -20,7 +20,7 @@ DEGREES, SHIFT_MM, NOISE, FOUND_MM = 60.0, 40.0, 0.02, 1.0
 
 def chest() -> Any:
     """Give the image of a synthetic patient."""
-    from medgrad.data.phantom import Phantom, cases_of, make_patient
+    from medgrad.data.cohorts.phantom import Phantom, cases_of, make_patient
 
     return next(iter(cases_of(make_patient(Phantom(seed=0), 0))[0].images.values()))
 
@@ -64,7 +64,7 @@ def run(threads: int = 1, rounds: int = 0) -> dict[str, Any]:
     """Register from every start; ``held`` tells whether enough are found."""
     import torch
 
-    from medgrad.engine.register import register
+    from medgrad.registration.register import register
 
     torch.set_num_threads(threads)
     image = chest()

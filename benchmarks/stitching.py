@@ -42,8 +42,8 @@ def ours(network: Any, places: Any) -> Any:
     import torch
 
     from medgrad.data import Case, Grid, Image
-    from medgrad.engine.answer import answer_prepared
-    from medgrad.engine.device import Place
+    from medgrad.engine.compute.device import Place
+    from medgrad.engine.evaluation.infer import answer_prepared
     from medgrad.tasks.segmentation import Segmentation
 
     task = Segmentation(labels=tuple(f"label {i}" for i in range(1, CLASSES)))
@@ -57,7 +57,7 @@ def theirs(network: Any, places: Any) -> Any:
     import torch
     from monai.inferers import sliding_window_inference
 
-    from medgrad.engine.answer import bell
+    from medgrad.engine.evaluation.infer import bell
 
     inputs, weights = torch.from_numpy(places)[None, None], bell((PATCH,) * 3)
 

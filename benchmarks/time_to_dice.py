@@ -30,16 +30,16 @@ PEER = {"optimiser": {"name": "adamw", "rate": 1e-3, "decay": 1e-2}, "schedule":
 
 def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[int, float, float]]]:
     """Give what trains from the next seed and gives (step, processor's seconds of learning, Dice) of each judgement."""
-    from medgrad.data.layouts import recognise
-    from medgrad.data.split import split
-    from medgrad.engine.cache import load_side
-    from medgrad.engine.device import choose, keep_memory
-    from medgrad.engine.facts import gather
-    from medgrad.engine.learn import Learner
-    from medgrad.engine.plan import Budget, plan
-    from medgrad.engine.recipe import merged
-    from medgrad.engine.run import Run
-    from medgrad.engine.teller import Silent
+    from medgrad.data.cohorts.layouts import recognise
+    from medgrad.data.cohorts.split import split
+    from medgrad.engine.compute.device import choose, keep_memory
+    from medgrad.engine.loading.cache import load_side
+    from medgrad.engine.progress import Silent
+    from medgrad.engine.runs.recipe import merged
+    from medgrad.engine.runs.run import Run
+    from medgrad.engine.training.dataset_facts import gather
+    from medgrad.engine.training.plan import Budget, plan
+    from medgrad.engine.training.trainer import Learner
     from medgrad.prepare._step import build_steps
 
     keep_memory()

@@ -81,10 +81,10 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
     import torch.nn.functional as F
 
     from medgrad import registry
-    from medgrad.engine.checkpoint import write_checkpoint
-    from medgrad.engine.device import Mixed, choose, in_order, keep_memory
-    from medgrad.engine.recipe import from_table
-    from medgrad.engine.run import Run, build_model
+    from medgrad.engine.compute.device import Mixed, choose, in_order, keep_memory
+    from medgrad.engine.runs.checkpoint import write_checkpoint
+    from medgrad.engine.runs.recipe import from_table
+    from medgrad.engine.runs.run import Run, build_model
 
     recipe = from_table(
         {
@@ -137,9 +137,9 @@ def measure(folder: str, size: str) -> Callable[[], tuple[float, int]]:
     from dataclasses import replace
 
     from medgrad.data import Case, Grid, Image, LabelMap
-    from medgrad.engine.cache import Prepared
-    from medgrad.engine.overlap import choose_overlap
-    from medgrad.engine.run import Run, open_run
+    from medgrad.engine.evaluation.tune_windows import choose_overlap
+    from medgrad.engine.loading.cache import Prepared
+    from medgrad.engine.runs.run import Run, open_run
     from medgrad.prepare._step import prepare
 
     trained, names = open_run(Path(folder)), {n: f"ball {n}" for n in range(1, LABELS + 1)}
@@ -185,8 +185,8 @@ def theirs(run: str, image: str, out: str, overlap: str) -> Callable[[], float]:
     from monai.inferers import sliding_window_inference
     from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Orientation, SaveImage, ScaleIntensityRange
 
-    from medgrad.engine.checkpoint import read_checkpoint
-    from medgrad.engine.run import Run, build_model
+    from medgrad.engine.runs.checkpoint import read_checkpoint
+    from medgrad.engine.runs.run import Run, build_model
 
     recipe, state = Run(Path(run)).recipe(), read_checkpoint(Run(Path(run)).best)
     network = build_model(recipe, recipe.build_task(), 1).eval()
@@ -218,7 +218,7 @@ def mean_dice(truth: Any, said: Any) -> float:
 
 def trained_in(folder: Path, way: dict[str, Any], threads: int) -> str:
     """Give the run that answers; train it and measure how it is to answer, unless that was done."""
-    from medgrad.engine.run import Run
+    from medgrad.engine.runs.run import Run
 
     run = Run(folder / f"run of {way['patch']}")
     if not (run.folder / "recipe.toml").exists():

@@ -16,9 +16,9 @@ ROOMS = {
     "tasks": "Tasks",
     "models": "Models",
     "losses": "Losses",
-    "similarity": "Measures of similarity",
-    "regularity": "Measures of smoothness",
-    "transforms": "Transforms",
+    "losses.similarity": "Measures of similarity",
+    "losses.regularity": "Measures of smoothness",
+    "models.transforms": "Transforms",
     "augment": "Augmentations",
     "prepare": "Preparation",
     "descent.optimisers": "Optimisers",
@@ -29,10 +29,10 @@ ROOMS = {
     "compress.criteria": "Criteria of pruning",
     "metrics": "Metrics",
     "data.formats": "Formats",
-    "data.layouts": "Layouts",
-    "engine.trackers": "Trackers",
+    "data.cohorts.layouts": "Layouts",
+    "engine.training.trackers": "Trackers",
     "export": "Targets of export",
-    "runtime.engines": "Engines",
+    "inference.artefact.backends": "Engines",
 }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
-from medgrad.engine.train import train
+from medgrad.engine.training.loop import train
 from medgrad.tasks._task import stack
 
 

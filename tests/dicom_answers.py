@@ -5,14 +5,14 @@ import hashlib
 import numpy as np
 
 from medgrad.data import Grid, Image, LabelMap, Source
+from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.measurement_report import write_measurements
+from medgrad.data.dicom.write.parametric_map import write_maps
+from medgrad.data.dicom.write.rtstruct import write_structures
+from medgrad.data.dicom.write.secondary_capture import write_captures
+from medgrad.data.dicom.write.seg import encoded, encoded_chances, save
 from medgrad.data.formats import read
-from medgrad.data.formats._dicom_maker import Maker
-from medgrad.data.formats._dicom_write import Told, write_ct
-from medgrad.data.formats._dicom_write_capture import write_captures
-from medgrad.data.formats._dicom_write_map import write_maps
-from medgrad.data.formats._dicom_write_measurements import write_measurements
-from medgrad.data.formats._dicom_write_rtstruct import write_structures
-from medgrad.data.formats._dicom_write_seg import encoded, encoded_chances, save
 from medgrad.data.grid import as_rows
 
 AXIAL = np.diag([-1.0, -1.0, 1.0])
@@ -67,3 +67,8 @@ def every_answer(folder, source, image):
         "capture": write_captures(folder / "pictures", labels, image, source, maker=maker)[0],
         "rtstruct": write_structures(folder / "outlines.dcm", labels, source, maker=maker),
     }
+
+
+def write_segmentation(path, labels, source):
+    """Write labels as a DICOM SEG that refers to the series they were drawn on, and give its path."""
+    return save(encoded(labels, source), path)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.graph import graph_of
+from medgrad.compress.structure.graph import graph_of
 
 PYRAMID = {"channels": (4, 8, 8), "first": 1, "width": 8, "blocks": 1}
 KINDS = {

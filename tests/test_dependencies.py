@@ -72,7 +72,10 @@ def test_every_extra_for_users_has_a_door_and_is_in_all(found):
     _, needs = found
     offered = set(EXTRAS) - {"all", "test", "bench", "torch"}
     assert EXTRAS["torch"] == []
-    engines = {registry.find("runtime.engines", name).extra for name in registry.names("runtime.engines")}
+    engines = {
+        registry.find("inference.artefact.backends", name).extra
+        for name in registry.names("inference.artefact.backends")
+    }
     assert offered | {"torch"} == {extra for _, extra, _ in needs} | engines
     (whole,) = EXTRAS["all"]
     assert set(whole.removeprefix("medgrad[").rstrip("]").split(",")) == offered

@@ -68,8 +68,10 @@ def ground(tmp_path_factory):
 def small(monkeypatch):
     """Plans as they are, but for small networks, a few steps and few timings: what is shown is what runs."""
     from medgrad.compress import prune
-    from medgrad.engine import find_rate, fit, race, timing
-    from medgrad.engine import plan as planning
+    from medgrad.engine.race import race
+    from medgrad.engine.training import fit, timing
+    from medgrad.engine.training import plan as planning
+    from medgrad.engine.training import rate_finder as find_rate
 
     plan, effort, field = fit.plan, prune.Effort, race.prepare_field
 
@@ -155,7 +157,9 @@ def test_the_table_of_verbs_is_complete():
 
 def test_the_table_of_layouts_is_complete():
     text = (ROOT / "docs" / "guides" / "data-layouts.md").read_text()
-    assert set(re.findall(r"^\| (\w+) \|", text, re.MULTILINE)) - {"layout"} == set(registry.names("data.layouts"))
+    assert set(re.findall(r"^\| (\w+) \|", text, re.MULTILINE)) - {"layout"} == set(
+        registry.names("data.cohorts.layouts")
+    )
 
 
 def test_the_picture_is_small():

@@ -3,26 +3,31 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 FLOORS = [
     {"version", "errors", "registry"},
-    {"data"},
-    {"prepare", "metrics", "quantify", "trust"},
-    {"boxes", "similarity", "regularity", "runtime"},
-    {"augment", "models", "losses", "transforms"},
+    {"data", "machine", "trust"},
+    {"metrics", "prepare"},
+    {"survey"},
+    {"inference", "report"},
+    {"models"},
+    {"augment", "losses"},
     {"tasks"},
     {"descent"},
     {"engine"},
-    {"explain", "compress", "export", "privacy", "words", "relations"},
-    {"report", "apps"},
+    {"compress", "explain", "export", "privacy", "registration"},
+    {"apps"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-NO_TORCH = {"version", "errors", "registry", "data", "prepare", "metrics", "quantify", "trust", "runtime"}
+NO_TORCH = {room for rooms in FLOORS[:5] for room in rooms}
 ROOT = Path(__file__).parents[1] / "src" / "medgrad"
+PAGE = Path(__file__).parents[1] / "docs" / "why" / "floors.md"
 
 
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
@@ -33,34 +38,119 @@ def statements(tree: ast.AST) -> Iterator[ast.AST]:
             yield from statements(node)
 
 
-def imported_rooms(tree: ast.AST, depth: int) -> list[tuple[int, str]]:
-    """Give line and room of each import that leaves a file's own room; ``depth`` is the file's depth below the root."""
-    found = []
-    for node in statements(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
-            found += [(node.lineno, name) for name in names]
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("medgrad."):
-            found.append((node.lineno, str(node.module).split(".")[1]))
-    return found
+def imported_files(path: Path, root: Path) -> Iterator[tuple[int, Path]]:
+    """Give line and file of each import of the package's own, those within functions too."""
+    for node in statements(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            folder = path.parents[node.level - 1]
+        elif (node.module or "").split(".")[0] == "medgrad":
+            folder = root.parent
+        else:
+            continue
+        place = folder.joinpath(*(node.module or "").split("."))
+        for name in node.names:
+            every = (place / f"{name.name}.py", place / name.name / "__init__.py", place.with_suffix(".py"))
+            yield node.lineno, next((p for p in every if p.exists()), place / "__init__.py")
+
+
+@cache
+def arrows(root: Path) -> list[tuple[Path, int, Path]]:
+    """Give file, line and imported file of every import within the package, relative to its root."""
+    return [
+        (file.relative_to(root), line, other.relative_to(root))
+        for file in sorted(root.rglob("*.py"))
+        for line, other in imported_files(file, root)
+    ]
 
 
 def breaches(root: Path) -> list[str]:
     bad = []
-    for file in sorted(root.rglob("*.py")):
-        parts = file.relative_to(root).parts
-        room = parts[0]
-        if len(parts) == 1:
-            continue
-        for line, other in imported_rooms(ast.parse(file.read_text()), len(parts)):
-            same_top = FLOOR.get(room) == len(FLOORS) - 1 == FLOOR.get(other)
-            if other != room and not same_top and FLOOR.get(other, 99) >= FLOOR[room]:
-                bad.append(f"{file.relative_to(root)}:{line} imports {other}")
+    for file, line, other in arrows(root):
+        room, into = file.parts[0], other.parts[0].removesuffix(".py")
+        if len(file.parts) > 1 and into != room and FLOOR.get(into, 99) >= FLOOR[room]:
+            bad.append(f"{file}:{line} imports {into}")
     return bad
+
+
+def circles(graph: Mapping[Path, set[Path]]) -> list[list[str]]:
+    """Give the groups of nodes that lead to one another."""
+    reached = {node: beyond(graph, node) for node in graph}
+    found = {tuple(sorted(str(n) for n in graph if n in reached[m] and m in reached.get(n, ()))) for m in graph}
+    return [list(group) for group in sorted(found) if group]
+
+
+def beyond(graph: Mapping[Path, set[Path]], node: Path) -> set[Path]:
+    """Give all that a node leads to."""
+    seen, open_ = set[Path](), [node]
+    while open_:
+        for other in graph.get(open_.pop(), set()) - seen:
+            seen.add(other)
+            open_.append(other)
+    return seen
+
+
+def graph_of(pairs: Iterable[tuple[Path, Path]]) -> dict[Path, set[Path]]:
+    graph = defaultdict[Path, set[Path]](set)
+    for one, other in pairs:
+        if one != other:
+            graph[one].add(other)
+    return graph
 
 
 def test_every_room_imports_only_from_below():
     assert breaches(ROOT) == []
+
+
+def test_no_files_import_one_another():
+    assert circles(graph_of((file, other) for file, _, other in arrows(ROOT))) == []
+
+
+def test_no_folders_import_one_another():
+    folders = ((file.parent, other.parent) for file, _, other in arrows(ROOT) if len(file.parts) > 1)
+    assert circles(graph_of(pair for pair in folders if pair[0] != Path())) == []
+
+
+def test_a_circle_is_found():
+    one, two, three = Path("a"), Path("b"), Path("c")
+    assert circles({one: {two}, two: {three}, three: {two}}) == [["b", "c"]]
+
+
+def test_no_room_holds_more_than_three_tenths_of_the_lines():
+    lines = {f: len(f.read_text().splitlines()) for f in ROOT.rglob("*.py")}
+    each = Counter[str]()
+    for file, count in lines.items():
+        each[file.relative_to(ROOT).parts[0]] += count
+    room, most = each.most_common(1)[0]
+    assert most <= 0.3 * sum(lines.values()), room
+
+
+def picture() -> str:
+    """Draw the floors that stand, the highest first, each room with its caption."""
+    lines = []
+    for level in reversed(range(1, len(FLOORS))):
+        rooms = sorted(room for room in FLOORS[level] if (ROOT / room / "__init__.py").exists())
+        for room in rooms:
+            caption = (ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text())) or "").splitlines()[0]
+            number = f"{level:2}" if room == rooms[0] else "  "
+            lines.append(f"{number}  {room:<13} {caption.replace('``', '')}")
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def drawn(page: str) -> str:
+    """Give the page with the picture in the place of its first block."""
+    begin = page.index("```text")
+    return page[:begin] + picture() + page[page.index("```", begin + 3) + 3 :]
+
+
+def test_the_page_shows_the_floors():
+    assert drawn(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_captions_carry_no_numbers_of_floors():
+    captions = {p: ast.get_docstring(ast.parse(p.read_text())) or "" for p in ROOT.rglob("__init__.py")}
+    assert [p for p, caption in captions.items() if not caption or "Floor" in caption] == []
 
 
 def test_every_room_has_a_floor():
@@ -92,3 +182,7 @@ def test_importing_medgrad_brings_neither_torch_nor_numpy():
 def test_no_file_is_longer_than_400_lines():
     long = [f"{f.name}: {n}" for f in ROOT.rglob("*.py") if (n := len(f.read_text().splitlines())) > 400]
     assert long == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(drawn(PAGE.read_text()))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.masks import zeros
+from medgrad.compress.weights.masks import zeros
 from medgrad.descent.gradients._pruned import prunable
 from medgrad.errors import Diverged, SettingError
 from medgrad.tasks._task import stack

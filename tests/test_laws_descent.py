@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.engine.checkpoint import read_checkpoint, write_checkpoint
+from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
 
 OPTIMISERS = registry.names("descent.optimisers")
 

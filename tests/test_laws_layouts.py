@@ -12,14 +12,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medgrad import registry
-from medgrad.data.cohort import SPLITS, Cohort, Source
+from medgrad.data.cohorts.cohort import SPLITS, Cohort, Source
+from medgrad.data.cohorts.layouts import Hints, Miss, recognise
 from medgrad.data.formats import write
 from medgrad.data.grid import Grid
-from medgrad.data.layouts import Hints, Miss, recognise
 from medgrad.data.types import Image, LabelMap
 from medgrad.errors import LayoutError
 
-LAYOUTS = registry.names("data.layouts")
+LAYOUTS = registry.names("data.cohorts.layouts")
 
 
 def picture(path: Path, seed: int, size: int = 24) -> None:
@@ -45,7 +45,7 @@ def labels(path: Path) -> None:
     write(path, LabelMap(array, Grid.of(array.shape, spacing=(1, 1, 2))))
 
 
-def siblings(root: Path) -> Path:
+def parallel_folders(root: Path) -> Path:
     for i in range(6):
         picture(root / "images" / f"case_{i}.png", i)
         mask(root / "masks" / f"case_{i}_mask.png", i)
@@ -62,7 +62,7 @@ def nnunet(root: Path) -> Path:
     return root
 
 
-def beside(root: Path) -> Path:
+def same_folder(root: Path) -> Path:
     for i in range(4):
         for name in ("t1", "flair"):
             volume(root / f"BraTS20_{i:03d}" / f"BraTS20_{i:03d}_{name}.nii.gz", i)
@@ -211,9 +211,9 @@ def boxes_table(root: Path) -> Path:
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
     f.__name__: f
     for f in (
-        siblings,
+        parallel_folders,
         nnunet,
-        beside,
+        same_folder,
         class_folders,
         table,
         pairs_table,
@@ -234,7 +234,7 @@ def test_every_layout_has_an_example_here():
 
 
 def test_no_two_layouts_are_asked_at_the_same_place():
-    orders = [registry.find("data.layouts", name).order for name in LAYOUTS]
+    orders = [registry.find("data.cohorts.layouts", name).order for name in LAYOUTS]
     assert len(set(orders)) == len(orders)
 
 
@@ -304,14 +304,16 @@ def test_a_hint_that_names_nothing_is_refused_by_its_name(name, setting, cohorts
     assert "\n" not in str(reason.value)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("nnunet", "labelsTr"), ("siblings", "masks"), ("dicom_tree", "GTV")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("nnunet", "labelsTr"), ("parallel_folders", "masks"), ("dicom_tree", "GTV")]
+)
 def test_a_hint_that_names_what_is_found_without_it_changes_no_layout(name, hint, cohorts):
     assert recognise(cohorts[name].root, Hints(truth=hint)).layout == name
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
-    layout = registry.find("data.layouts", name)
+    layout = registry.find("data.cohorts.layouts", name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("words")
     for place in (tmp_path / "empty", tmp_path / "notes.txt", tmp_path):
@@ -323,7 +325,9 @@ def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_left_alone_by_a_task_that_it_does_not_serve(name, tmp_path):
-    assert isinstance(registry.find("data.layouts", name)(EXAMPLES[name](tmp_path), Hints(task="weather")), Miss)
+    assert isinstance(
+        registry.find("data.cohorts.layouts", name)(EXAMPLES[name](tmp_path), Hints(task="weather")), Miss
+    )
 
 
 def test_a_folder_that_is_not_recognised_is_one_line_that_says_what_is_in_it(tmp_path):

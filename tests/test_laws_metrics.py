@@ -6,7 +6,7 @@ import pytest
 from medgrad import metrics, registry
 from medgrad.data.grid import Grid
 from medgrad.data.types import Boxes, Deformation, Image, LabelMap, Landmarks, Pair
-from medgrad.engine.compare import number_or_text
+from medgrad.engine.evaluation.compare import number_or_text
 
 NAMES = registry.names("metrics")
 ON_LABELS = [n for n in NAMES if registry.find("metrics", n).on == "labels"]

@@ -5,8 +5,8 @@ import torch
 
 from medgrad import registry
 
-NAMES = registry.names("similarity")
-SMOOTH = registry.names("regularity")
+NAMES = registry.names("losses.similarity")
+SMOOTH = registry.names("losses.regularity")
 
 
 def blob(dims, shift=0.0, size=14, dtype=torch.float32):
@@ -22,7 +22,7 @@ def blob(dims, shift=0.0, size=14, dtype=torch.float32):
 @pytest.fixture(params=[(n, d) for n in NAMES for d in (2, 3)], ids=lambda p: f"{p[0]}-{p[1]}D")
 def measure(request):
     name, dims = request.param
-    return registry.find("similarity", name)(), dims
+    return registry.find("losses.similarity", name)(), dims
 
 
 def test_an_image_is_most_like_itself(measure):
@@ -72,7 +72,7 @@ def test_an_empty_image_is_no_nan(measure):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_what_moves_as_one_costs_nothing(name, dims):
-    cost = registry.find("regularity", name)()
+    cost = registry.find("losses.regularity", name)()
     still = torch.full((1, dims, *(8,) * dims), 2.0)
     rough = torch.randn(still.shape, generator=torch.Generator().manual_seed(0))
     assert float(cost(still)) == pytest.approx(0, abs=1e-9)
@@ -81,7 +81,7 @@ def test_what_moves_as_one_costs_nothing(name, dims):
 
 @pytest.mark.parametrize("name", ["lncc", "mutual_information", "mind"])
 def test_brighter_all_over_is_the_same_image(name):
-    cost = registry.find("similarity", name)()
+    cost = registry.find("losses.similarity", name)()
     grain = 0.1 * torch.rand(1, 1, 14, 14, generator=torch.Generator().manual_seed(0))
     one, other = blob(2) + grain, blob(2, 1.0) + grain
     inside = torch.zeros_like(one)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from medgrad import registry
-from medgrad.compress.channels import chosen, cut, importance
-from medgrad.compress.cost import cost_of
-from medgrad.compress.graph import graph_of
+from medgrad.compress.structure.channels import chosen, cut, importance
+from medgrad.compress.structure.cost import cost_of
+from medgrad.compress.structure.graph import graph_of
 from medgrad.data import LabelMap
 from medgrad.descent.gradients import build_gradients, loss_of
-from medgrad.engine.answer import answer
-from medgrad.engine.device import Place
-from medgrad.engine.recipe import Recipe, from_table, to_toml
-from medgrad.engine.train import Average, train
+from medgrad.engine.compute.device import Place
+from medgrad.engine.evaluation.infer import answer
+from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
+from medgrad.engine.training.loop import Average, train
 from medgrad.tasks._task import Task, finest, stack
 
 CPU = Place("cpu", torch.float32)

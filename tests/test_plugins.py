@@ -67,6 +67,8 @@ def house(tmp_path_factory):
     for name in (*LAWS, "test_floors.py", "tiny_set.py", "conftest.py"):
         shutil.copy(HERE / name, folder / "tests")
     shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "docs" / "why").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "why" / "floors.md", folder / "docs" / "why")
     for name, text in files_of_the_page().items():
         (source / name if name.endswith(".py") else folder / name).write_text(text)
     return folder

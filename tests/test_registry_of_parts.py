@@ -6,9 +6,9 @@ import medgrad
 from medgrad import registry
 from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
 
-ROOMS = ("tasks", "models", "losses", "similarity", "regularity", "transforms", "augment",
-         "prepare", "metrics", "data.formats", "data.layouts", "apps.verbs", "descent.optimisers", "descent.gradients",
-         "descent.schedules", "descent.solvers", "descent.stopping", "engine.trackers",
+ROOMS = ("tasks", "models", "losses", "losses.similarity", "losses.regularity", "models.transforms", "augment",
+         "prepare", "metrics", "data.formats", "data.cohorts.layouts", "apps.verbs", "descent.optimisers",
+         "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping", "engine.training.trackers",
          "compress.criteria")  # fmt: skip
 EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
 

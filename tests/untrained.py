@@ -5,11 +5,11 @@ import json
 import numpy as np
 import torch
 
-from medgrad.data.layouts import recognise
-from medgrad.engine.checkpoint import write_checkpoint
-from medgrad.engine.recipe import from_table
-from medgrad.engine.record import hash_of
-from medgrad.engine.run import Run, build_model
+from medgrad.data.cohorts.layouts import recognise
+from medgrad.engine.runs.checkpoint import write_checkpoint
+from medgrad.engine.runs.provenance import hash_of
+from medgrad.engine.runs.recipe import from_table
+from medgrad.engine.runs.run import Run, build_model
 
 MODELS = {
     "segmentation": {"name": "unet", "channels": [4, 8]},

@@ -10,14 +10,14 @@ from .version import VERSION as __version__  # noqa: N811  (python's own name fo
 
 PUBLIC = {
     "Case": "data",
-    "Cohort": "data",
+    "Cohort": "data.cohorts",
     "Grid": "data",
     "Image": "data",
     "LabelMap": "data",
     "Scores": "data",
     "read": "data.formats",
     "write": "data.formats",
-    "recognise": "data.layouts",
+    "recognise": "data.cohorts.layouts",
     "apply": "apps.verbs.apply",
     "compare": "apps.verbs.compare",
     "demo": "apps.verbs.demo",

@@ -24,7 +24,7 @@ def names(room: str) -> list[str]:
 def _listing(room: str) -> tuple[str, ...]:
     spec = find_spec(f"{__package__}.{room}")  # a room's own first lines may import torch
     folder = spec.submodule_search_locations if spec is not None else None
-    return tuple(sorted(m.name for m in iter_modules(folder or []) if not m.name.startswith("_")))
+    return tuple(sorted(m.name for m in iter_modules(folder or []) if not (m.ispkg or m.name.startswith("_"))))
 
 
 def check_name(room: str, name: str) -> None:

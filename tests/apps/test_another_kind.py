@@ -9,11 +9,12 @@ from dicom_answers import make_series
 from PIL import Image as Pillow
 from untrained import make_run
 
-from medgrad.data import Entry, Grid, Image, Source
+from medgrad.data import Grid, Image, Source
+from medgrad.data.cohorts import Entry
 from medgrad.data.formats import write
-from medgrad.engine.run import Run, open_run
+from medgrad.engine.runs.run import Run, open_run
 from medgrad.errors import FormatError
-from medgrad.runtime.takes import Takes, check_header, joined
+from medgrad.inference.input_check import Takes, check_header, joined
 
 DEEP = [{"name": "reorient"}, {"name": "normalise"}]
 
@@ -75,7 +76,7 @@ def test_channels_are_told(flat, inputs, tmp_path):
 
 
 def test_a_modality_is_told_before_the_series_is_read(deep, inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr("medgrad.data.cohort.Cohort.read_image", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.read_image", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", deep, inputs / "mr", "-o", tmp_path)
     one_line(ended, "mr' is a volume of MR", "takes CT volumes", "Give CT, or learn from such images with fit.")
 

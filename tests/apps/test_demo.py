@@ -11,8 +11,8 @@ from medgrad.apps.verbs import demo as verb
 from medgrad.apps.verbs._demo_page import write_page
 from medgrad.apps.verbs._journey import Journey, claim, make_fewer, numbers_held_out
 from medgrad.apps.verbs.demo import BODY, FEWEST, demo, lesion_dice
-from medgrad.data.phantom import Phantom
-from medgrad.engine.teller import Silent
+from medgrad.data.cohorts.phantom import Phantom
+from medgrad.engine.progress import Silent
 from medgrad.errors import FormatError, SettingError
 
 TINY = Phantom(
@@ -150,7 +150,7 @@ def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
 
 @pytest.mark.slow
 def test_without_highdicom_the_journey_goes_on_in_nifti(tmp_path, monkeypatch):
-    from medgrad.data.phantom import write
+    from medgrad.data.cohorts.phantom import write
 
     for module in (verb, write):
         monkeypatch.setattr(module, "find_spec", lambda _: None)

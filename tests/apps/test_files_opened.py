@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.formats._dicom_write import Told, write_ct
-from medgrad.runtime.cores import count
+from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.machine.cores import count
 
 HEARD = """
 import os, sys
@@ -23,9 +23,9 @@ def heard(event, given):
 sys.addaudithook(heard)
 """
 COMMAND = """
-from medgrad.engine import dicom_heads, workers
-workers.WORTH_FILES = dicom_heads.FEWEST = 1
-dicom_heads.AT_ONCE = 8
+from medgrad.survey import dicom_headers, workers
+workers.WORTH_FILES = dicom_headers.FEWEST = 1
+dicom_headers.AT_ONCE = 8
 from medgrad.apps.cli import main
 main()
 """
@@ -34,7 +34,7 @@ CT = Grid((16, 16, 8), ((-1.0, 0, 0, 0), (0, -1.0, 0, 0), (0, 0, 2.0, 0), (0, 0,
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory):
-    from medgrad.data.formats._dicom_write_seg import encoded, save
+    from medgrad.data.dicom.write.seg import encoded, save
 
     folder = tmp_path_factory.mktemp("patients")
     for number in range(6):

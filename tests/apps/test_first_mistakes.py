@@ -18,7 +18,7 @@ def test_a_truth_that_is_misspelt_names_the_nearest(volumes):
 
 
 def test_images_named_as_the_truth_are_told_by_the_layout_that_has_them(volumes):
-    one_line(medgrad("look", volumes, "--truth", "images"), "'siblings'", "look like masks", "Put the images")
+    one_line(medgrad("look", volumes, "--truth", "images"), "'parallel_folders'", "look like masks", "Put the images")
 
 
 def test_a_label_or_a_case_that_is_misspelt_is_told_with_what_there_is(volumes, tmp_path):
@@ -45,15 +45,15 @@ def test_a_folder_that_holds_its_images_deeper_says_which_to_name(run, volumes, 
 
 
 def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, volumes, tmp_path, monkeypatch):
-    monkeypatch.setattr("medgrad.data.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], volumes / "images" / "case_00.nii.gz", "-o", tmp_path, "--as", "dicomseg")
     one_line(ended, "did not come as DICOM", "leave --as out")
 
 
 def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path, monkeypatch):
     make_series(tmp_path / "ct")
-    monkeypatch.setattr("medgrad.runtime.writable.find_spec", lambda _: None)
-    monkeypatch.setattr("medgrad.data.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("medgrad.inference.pipeline.output_check.find_spec", lambda _: None)
+    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], tmp_path / "ct", "-o", tmp_path / "a")
     one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--as nifti")
 

@@ -141,7 +141,7 @@ class TestPython:
         import medgrad as package
 
         data, folder, out = str(volumes), str(run[0]), str(tmp_path)
-        assert package.look(data)["layout"] == "siblings"
+        assert package.look(data)["layout"] == "parallel_folders"
         assert Path(package.plan(data, out=f"{out}/plan.toml", steps=3)["recipe"]).exists()
         fitted = package.fit(data, out=f"{out}/run", steps=2, recipe=f"{data}/recipe.toml")
         assert Path(fitted["report"]).exists()

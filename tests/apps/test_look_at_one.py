@@ -7,9 +7,9 @@ from dicom_answers import labels_on, make_series, maker_in
 from PIL import Image as Pillow
 
 from medgrad.data import Grid, Image, LabelMap
+from medgrad.data.dicom.write.rtstruct import write_structures
+from medgrad.data.dicom.write.seg import encoded, save
 from medgrad.data.formats import write
-from medgrad.data.formats._dicom_write_rtstruct import write_structures
-from medgrad.data.formats._dicom_write_seg import encoded, save
 
 GRID = Grid.of((6, 5, 4), spacing=(1, 2, 5))
 

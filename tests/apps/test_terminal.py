@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from medgrad.apps import teller
-from medgrad.apps.teller import Terminal, shortened
+from medgrad.apps import terminal as teller
+from medgrad.apps.terminal import Terminal, shortened
 
 WORK = """
 import time
-from medgrad.apps.teller import Terminal
+from medgrad.apps.terminal import Terminal
 with Terminal() as terminal:
     time.sleep(0.6)
     terminal.say("Planning ...")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medgrad.compress.graph import graph_of
+from medgrad.compress.structure.graph import graph_of
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +17,8 @@ def brief_searches():
         return graphs[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgrad.compress._ground.graph_of", traced_once)
-        patch.setattr("medgrad.compress._ground.ROUNDS", 3)
-        patch.setattr("medgrad.compress.shrinking.SHOWN", 6)
-        patch.setattr("medgrad.compress.shrinking.ROUNDS", 1)
+        patch.setattr("medgrad.compress.search.fold.graph_of", traced_once)
+        patch.setattr("medgrad.compress.search.fold.ROUNDS", 3)
+        patch.setattr("medgrad.compress.search.shrinking.SHOWN", 6)
+        patch.setattr("medgrad.compress.search.shrinking.ROUNDS", 1)
         yield

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from medgrad import registry
-from medgrad.compress.channels import chosen, cut, importance, leasts, lowest
-from medgrad.compress.cost import cost_of
-from medgrad.compress.graph import graph_of
+from medgrad.compress.structure.channels import chosen, cut, importance, leasts, lowest
+from medgrad.compress.structure.cost import cost_of
+from medgrad.compress.structure.graph import graph_of
 from medgrad.errors import SettingError
 from medgrad.models._narrow import narrowed, widths
 from medgrad.tasks._task import finest

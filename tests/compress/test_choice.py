@@ -7,13 +7,13 @@ import torch
 from small_networks import example, make
 from torch import nn
 
-from medgrad.compress import stages
-from medgrad.compress.channels import chosen
-from medgrad.compress.choice import FREE, Choice, fewest, widths_for
-from medgrad.compress.cost import Cost
-from medgrad.compress.goal import Goal
-from medgrad.compress.graph import graph_of
-from medgrad.compress.shrinking import quick_without, within_time_if_cheap
+from medgrad.compress.search import stages
+from medgrad.compress.search.selection import FREE, Choice, fewest, widths_for
+from medgrad.compress.search.shrinking import quick_without, within_time_if_cheap
+from medgrad.compress.search.target import Goal
+from medgrad.compress.structure.channels import chosen
+from medgrad.compress.structure.cost import Cost
+from medgrad.compress.structure.graph import graph_of
 from medgrad.errors import SettingError
 
 
@@ -101,7 +101,7 @@ def timed_by(slope):
 
 
 def test_the_time_that_is_wished_for_is_met_where_enough_of_the_work_is_left(monkeypatch):
-    monkeypatch.setattr("medgrad.compress.shrinking.cost_of", lambda net, _: Cost(net.in_features, 0, 0))
+    monkeypatch.setattr("medgrad.compress.search.shrinking.cost_of", lambda net, _: Cost(net.in_features, 0, 0))
     found, _ = within_time_if_cheap(timed_by(1.0), 600.0, sized, 0.2, 500.0)
     assert 590 < found.in_features <= 600
     unchanged, _ = within_time_if_cheap(timed_by(1.0), 400.0, sized, 0.2, 500.0)

@@ -8,7 +8,7 @@ from small_networks import EVERY, example, make
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medgrad.compress.cost import Cost, bytes_of, cost_of, in_turns, milliseconds
+from medgrad.compress.structure.cost import Cost, bytes_of, cost_of, in_turns, milliseconds
 from medgrad.errors import SettingError
 
 QUICK = ("unet", "mlp", "cnn", "svm rbf")

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from medgrad.compress.cost import Cost
-from medgrad.compress.goal import Goal
+from medgrad.compress.search.target import Goal
+from medgrad.compress.structure.cost import Cost
 from medgrad.errors import SettingError
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from medgrad.compress import graph
-from medgrad.compress._marks import Marks, reshaped
-from medgrad.compress.channels import cut
-from medgrad.compress.graph import groups
+from medgrad.compress.structure import graph
+from medgrad.compress.structure.channel_ids import Marks, reshaped
+from medgrad.compress.structure.channels import cut
+from medgrad.compress.structure.graph import groups
 
 X = torch.zeros(1, 2, 8, 8)
 

@@ -9,13 +9,13 @@ from small_networks import example, make
 from torch import nn
 
 from medgrad import fit, predict, prune
-from medgrad.compress.choice import Choice
-from medgrad.compress.cost import cost_of
-from medgrad.compress.goal import Goal
-from medgrad.compress.graph import graph_of
-from medgrad.compress.layers import dispensable, leavable, merged_widths, without
-from medgrad.compress.shrinking import slimmest, within_time
-from medgrad.engine.run import Run
+from medgrad.compress.search.selection import Choice
+from medgrad.compress.search.shrinking import slimmest, within_time
+from medgrad.compress.search.target import Goal
+from medgrad.compress.structure.cost import cost_of
+from medgrad.compress.structure.graph import graph_of
+from medgrad.compress.structure.layers import dispensable, leavable, merged_widths, without
+from medgrad.engine.runs.run import Run
 from medgrad.errors import SettingError
 
 

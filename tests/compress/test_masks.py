@@ -8,12 +8,12 @@ from torch import nn
 from torch.optim import optimizer
 
 from medgrad import registry
-from medgrad.compress.growth import drop_and_grow, in_rounds, moving_share, share_at, shares
-from medgrad.compress.masks import apply, masks_in, masks_of, n_of_m, transposed, zeros
+from medgrad.compress.weights.masks import apply, masks_in, masks_of, n_of_m, transposed, zeros
+from medgrad.compress.weights.sparsity_schedule import drop_and_grow, in_rounds, moving_share, share_at, shares
 from medgrad.descent.gradients import build_gradients
 from medgrad.descent.gradients._pruned import prunable
-from medgrad.engine.checkpoint import read_checkpoint, write_checkpoint
-from medgrad.engine.train import Average, train
+from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
+from medgrad.engine.training.loop import Average, train
 from medgrad.errors import SettingError
 from medgrad.tasks._task import stack
 

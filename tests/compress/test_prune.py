@@ -7,13 +7,13 @@ import torch
 from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
-from medgrad.compress import stages
-from medgrad.compress._parents import Child
-from medgrad.compress.cost import cost_of
-from medgrad.compress.stage_plan import Stage
-from medgrad.engine.checkpoint import read_learned
-from medgrad.engine.compare import read_cases
-from medgrad.engine.run import Run, build_model, open_run
+from medgrad.compress.search import stages
+from medgrad.compress.search.parents import Child
+from medgrad.compress.search.stage_plan import Stage
+from medgrad.compress.structure.cost import cost_of
+from medgrad.engine.evaluation.compare import read_cases
+from medgrad.engine.runs.checkpoint import read_learned
+from medgrad.engine.runs.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
 from medgrad.trust.noninferiority import NonInferiority
 
@@ -33,7 +33,7 @@ def parent(tmp_path_factory, brief_searches):
 def count_time(patch):
     """Let a network take as long as it has work to do: the clock would tell other networks each time."""
     patch.setattr(
-        "medgrad.compress._ground.Ground.timed", lambda ground, net, **_: float(cost_of(net, ground.example).flops)
+        "medgrad.compress.search.fold.Ground.timed", lambda ground, net, **_: float(cost_of(net, ground.example).flops)
     )
 
 
@@ -198,7 +198,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
         patch.setattr("medgrad.compress.prune.finish", cut_off)
         with pytest.raises(KeyboardInterrupt):
             prune(parent / "run", out=tmp_path / "small", **asked)
-    monkeypatch.setattr("medgrad.compress.stages.refuse_what_cannot_be", refused)
+    monkeypatch.setattr("medgrad.compress.search.stages.refuse_what_cannot_be", refused)
     prune(parent / "run", out=tmp_path / "small", **asked)
     assert flops(tmp_path / "small") <= 0.5 * flops(parent / "run")
 

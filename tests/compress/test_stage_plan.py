@@ -4,7 +4,17 @@ that was not.
 
 import pytest
 
-from medgrad.compress.stage_plan import Ended, Plan, Stage, best, expected, is_good, more_time, next_stage, strain
+from medgrad.compress.search.stage_plan import (
+    Ended,
+    Plan,
+    Stage,
+    best,
+    expected,
+    is_good,
+    more_time,
+    next_stage,
+    strain,
+)
 
 TIME = 1000.0
 DOWN = (1 / 3, 2 / 3, 1.0)

@@ -80,8 +80,9 @@ def test_a_box_that_leaves_the_image_is_none():
 
 
 def test_labels_that_do_not_count_are_background(tmp_path):
-    from medgrad.data import Cohort, Entry, Source
-    from medgrad.data.cohort import narrowed
+    from medgrad.data import Source
+    from medgrad.data.cohorts import Cohort, Entry
+    from medgrad.data.cohorts.cohort import narrowed
     from medgrad.data.formats import write
     from medgrad.data.types import Image
     from medgrad.errors import SettingError

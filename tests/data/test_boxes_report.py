@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from medgrad.data import Boxes, Source
+from medgrad.data.cohorts.phantom import Phantom, make_patient, write_series
+from medgrad.data.dicom.write.box_report import write_report
 from medgrad.data.formats import read
-from medgrad.data.formats._boxes_write_sr import write_report
-from medgrad.data.phantom import Phantom, make_patient, write_series
 from medgrad.errors import FormatError
 
 hd = pytest.importorskip("highdicom", reason="the dicom extra is not installed")

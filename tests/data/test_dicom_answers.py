@@ -9,16 +9,16 @@ from dicom_answers import AXIAL, HASH, NAMES, TURNED, chances_on, every_answer, 
 from scipy import ndimage
 
 from medgrad.data import Grid, Image, LabelMap, Source
+from medgrad.data.dicom.rtstruct import filled
+from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.measurement_report import encoded_measurements, units_of
+from medgrad.data.dicom.write.outlines import outlines
+from medgrad.data.dicom.write.parametric_map import encoded_maps
+from medgrad.data.dicom.write.rtstruct import encoded_structures, write_structures
+from medgrad.data.dicom.write.secondary_capture import colour, encoded_captures
+from medgrad.data.dicom.write.seg import encoded, encoded_chances, save
+from medgrad.data.dicom.write.snomed import ABNORMAL, ANATOMY, FINDINGS, ORGANS, SIDES, TISSUE, meant_by
 from medgrad.data.formats import read, read_labels
-from medgrad.data.formats._dicom_maker import Maker
-from medgrad.data.formats._dicom_write_capture import colour, encoded_captures
-from medgrad.data.formats._dicom_write_codes import ABNORMAL, ANATOMY, FINDINGS, ORGANS, SIDES, TISSUE, meant_by
-from medgrad.data.formats._dicom_write_map import encoded_maps
-from medgrad.data.formats._dicom_write_measurements import encoded_measurements, units_of
-from medgrad.data.formats._dicom_write_rtstruct import encoded_structures, write_structures
-from medgrad.data.formats._dicom_write_seg import encoded, encoded_chances, save
-from medgrad.data.formats._outlines import outlines
-from medgrad.data.formats.rtstruct import filled
 from medgrad.errors import FormatError
 
 hd = pytest.importorskip("highdicom", reason="the dicom extra is not installed")

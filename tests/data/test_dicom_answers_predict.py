@@ -13,14 +13,14 @@ from untrained import make_run
 
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import read_labels, write
-from medgrad.engine.answer import answer
-from medgrad.engine.chances import chances
-from medgrad.engine.run import open_run
+from medgrad.engine.evaluation.infer import answer
+from medgrad.engine.evaluation.probabilities import chances
+from medgrad.engine.runs.run import open_run
+from medgrad.inference.artefact.artefact import open_artefact
+from medgrad.inference.artefact.fastest import choose
+from medgrad.inference.artefact.infer import answer as by_engine
+from medgrad.inference.decode import likeliest
 from medgrad.registry import find
-from medgrad.runtime.answer import answer as by_engine
-from medgrad.runtime.artefact import open_artefact
-from medgrad.runtime.choose import choose
-from medgrad.runtime.decode import likeliest
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
 

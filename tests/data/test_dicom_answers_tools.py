@@ -12,8 +12,8 @@ import pytest
 from dicom_answers import AXIAL, HASH, NAMES, chances_on, every_answer, labels_on, make_series
 
 from medgrad.data import LabelMap, Source
+from medgrad.data.dicom.write.rtstruct import write_structures
 from medgrad.data.formats import read, read_labels
-from medgrad.data.formats._dicom_write_rtstruct import write_structures
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
 pytestmark = pytest.mark.peer
@@ -153,9 +153,9 @@ def test_dciodvfy_finds_nothing_new_on_real_scans(real_data, tmp_path, name):
     theirs = {told(line) for line in run("dciodvfy", first)[1].splitlines() if line.startswith("Error")}
     from dicom_answers import maker_in
 
-    from medgrad.data.formats._dicom_write_map import write_maps
-    from medgrad.data.formats._dicom_write_measurements import write_measurements
-    from medgrad.data.formats._dicom_write_seg import encoded_chances, save
+    from medgrad.data.dicom.write.measurement_report import write_measurements
+    from medgrad.data.dicom.write.parametric_map import write_maps
+    from medgrad.data.dicom.write.seg import encoded_chances, save
 
     maker, labels = maker_in(tmp_path), balls_on(image.grid)
     chances = chances_on(image.grid, ("liver",))

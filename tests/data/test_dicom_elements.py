@@ -10,8 +10,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from medgrad.data.formats._dicom_elements import PIXELS, cut, encoding_of
-from medgrad.data.formats._dicom_parse import tags_of
+from medgrad.data.dicom.elements import PIXELS, cut, encoding_of
+from medgrad.data.dicom.parse import tags_of
 
 ENDLESS = 0xFFFF_FFFF
 ITEM, CLOSED = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"

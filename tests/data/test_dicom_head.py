@@ -5,9 +5,9 @@ import pydicom
 import pytest
 
 from medgrad.data import Grid, Image
-from medgrad.data.formats import _dicom_head
-from medgrad.data.formats._dicom_head import read_head
-from medgrad.data.formats._dicom_write import Told, write_ct
+from medgrad.data.dicom import header as _dicom_head
+from medgrad.data.dicom.header import read_head
+from medgrad.data.dicom.write.ct import Told, write_ct
 
 CT = Grid((6, 6, 4), ((-1.0, 0, 0, 0), (0, -1.0, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 1)))
 

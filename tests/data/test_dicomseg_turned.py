@@ -8,12 +8,11 @@ from itertools import permutations, product
 import nibabel
 import numpy as np
 import pytest
-from dicom_answers import AXIAL, labels_on, make_series
+from dicom_answers import AXIAL, labels_on, make_series, write_segmentation
 
 from medgrad.data import Grid, Image, LabelMap, Source
+from medgrad.data.dicom.write.ct import Told, write_ct
 from medgrad.data.formats import read, read_labels
-from medgrad.data.formats._dicom_write import Told, write_ct
-from medgrad.data.formats.dicomseg import write_segmentation
 from medgrad.data.grid import as_rows
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")

@@ -3,18 +3,18 @@
 import numpy as np
 import pydicom
 import pytest
+from dicom_answers import write_segmentation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from medgrad.data import Grid, Image, LabelMap, Source
+from medgrad.data.dicom.write.ct import Told, uid_of, write_ct
+from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.seg import encoded, segmentation
+from medgrad.data.dicom.write.snomed import codes_of
+from medgrad.data.dicom.write.source import slices_of
 from medgrad.data.formats import read, read_labels
-from medgrad.data.formats._dicom_maker import Maker
-from medgrad.data.formats._dicom_write import Told, uid_of, write_ct
-from medgrad.data.formats._dicom_write_codes import codes_of
-from medgrad.data.formats._dicom_write_seg import encoded, segmentation
-from medgrad.data.formats._dicom_write_source import slices_of
-from medgrad.data.formats.dicomseg import write_segmentation
 from medgrad.data.grid import as_rows
 from medgrad.errors import FormatError, Missing
 

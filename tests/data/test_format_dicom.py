@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from medgrad.data.dicom.pixels import codestream
 from medgrad.data.formats import format_of, read, series_in, stored_pixels
-from medgrad.data.formats._dicom_pixels import codestream
 from medgrad.errors import FormatError
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

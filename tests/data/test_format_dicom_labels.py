@@ -9,8 +9,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medgrad.data import Grid
+from medgrad.data.dicom.rtstruct import filled
 from medgrad.data.formats import format_of, read, read_labels
-from medgrad.data.formats.rtstruct import filled
 from medgrad.data.grid import as_rows
 from medgrad.errors import FormatError
 

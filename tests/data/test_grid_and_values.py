@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgrad.data import Boxes, Case, Cohort, Entry, Grid, Image, LabelMap, Scores, Source, join
-from medgrad.data.cohort import flattened, with_split
+from medgrad.data import Boxes, Case, Grid, Image, LabelMap, Scores, Source, join
+from medgrad.data.cohorts import Cohort, Entry
+from medgrad.data.cohorts.cohort import flattened, with_split
 from medgrad.data.formats import write
 from medgrad.data.grid import nearest_axes
 from medgrad.errors import FormatError

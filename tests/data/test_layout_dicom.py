@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medgrad.data.layouts import Hints, recognise
+from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.errors import LayoutError
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from medgrad.data import Source
+from medgrad.data.cohorts.layouts import Hints, Miss, recognise
+from medgrad.data.cohorts.layouts.features import features
 from medgrad.data.formats import read
-from medgrad.data.formats.rows import item_of, named_rows, places_in
-from medgrad.data.layouts import Hints, Miss, recognise
-from medgrad.data.layouts.features import features
+from medgrad.data.formats.csv import item_of, named_rows, places_in
 from medgrad.errors import FormatError, LayoutError
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.data.formats import write
 from medgrad.data.grid import Grid
-from medgrad.data.layouts import Hints, recognise
 from medgrad.data.types import Image, LabelMap
 from medgrad.errors import FormatError, LayoutError
 
@@ -148,7 +148,7 @@ def test_a_folder_a_case_with_any_names_that_repeat(tmp_path):
         volume(tmp_path / f"case{i}" / "scan.nii.gz", i)
         labels(tmp_path / f"case{i}" / "tumour.nii.gz", 1)
     cohort = recognise(tmp_path)
-    assert (cohort.layout, cohort.labels) == ("beside", ("tumour",))
+    assert (cohort.layout, cohort.labels) == ("same_folder", ("tumour",))
     assert [e.id for e in cohort.entries] == [f"case{i}" for i in range(4)]
 
 

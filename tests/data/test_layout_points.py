@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from medgrad.data.cohort import Cohort
-from medgrad.data.layouts import Hints, NotRecognisedError, recognise
-from medgrad.data.layouts.points import points
+from medgrad.data.cohorts.cohort import Cohort
+from medgrad.data.cohorts.layouts import Hints, NotRecognisedError, recognise
+from medgrad.data.cohorts.layouts.points import points
 from medgrad.errors import LayoutError
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from medgrad.data.layouts import Hints, recognise
-from medgrad.data.split import split
+from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.cohorts.split import split
 from medgrad.errors import LayoutError
 
 pytestmark = pytest.mark.real

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.cohorts.layouts._files import natural
+from medgrad.data.cohorts.layouts.parallel_folders import matched
 from medgrad.data.formats import write
 from medgrad.data.grid import Grid
-from medgrad.data.layouts import Hints, recognise
-from medgrad.data.layouts._files import natural
-from medgrad.data.layouts.siblings import matched
 from medgrad.data.types import Image, LabelMap
 from medgrad.errors import FormatError, LayoutError
 

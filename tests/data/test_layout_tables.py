@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from medgrad.data.layouts import Hints, recognise
+from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.errors import FormatError, LayoutError
 
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image as Pillow
 
 from medgrad.data import Grid, Image
+from medgrad.data.cohorts.layouts import NotRecognisedError, recognise
 from medgrad.data.formats import write
-from medgrad.data.layouts import NotRecognisedError, recognise
 
 
 def picture(path, seed=0):
@@ -61,11 +61,17 @@ def few(root):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (only_pictures, "'siblings', 'table' and 'class_folders', but nothing tells what the images show. Add masks"),
+        (
+            only_pictures,
+            "'parallel_folders', 'table' and 'class_folders', but nothing tells what the images show. Add masks",
+        ),
         (with_texts, "is 'points': its text files, such as 'p0.txt', hold no points. Write"),
         (with_a_bare_table, "is 'table': list.csv names files, but has no column of classes or masks"),
         (with_another_table, "is 'table': no file that the column 'file' of list.csv names is here"),
-        (with_other_names, "is 'siblings': the files in the folders 'images', 'masks' do not pair up by name. Give"),
+        (
+            with_other_names,
+            "is 'parallel_folders': the files in the folders 'images', 'masks' do not pair up by name.",
+        ),
         (with_strange_xml, "is 'voc': its XML files do not draw boxes"),
         (without_labels, "is 'nnunet': it has imagesTr, but no labelsTr. Put"),
         (few, "is 'class_folders': 2 folders for 2 images"),

@@ -5,9 +5,10 @@ import pytest
 from tiny_set import make_folder
 
 from medgrad.data import Pair
-from medgrad.data.layouts import Hints, recognise
-from medgrad.data.pairs import centre_of, paired
-from medgrad.data.split import split
+from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.cohorts.pair_truth import centre_of
+from medgrad.data.cohorts.pairs import paired
+from medgrad.data.cohorts.split import split
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_pairs_are_the_same_for_the_same_seed(cohort):
 
 
 def test_pairs_of_two_patients_are_not_parted_into_folds(cohort, tmp_path):
-    from medgrad.engine.fit import fit
+    from medgrad.engine.training.fit import fit
     from medgrad.errors import SettingError
 
     with pytest.raises(SettingError, match="folds"):

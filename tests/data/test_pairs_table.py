@@ -5,11 +5,11 @@ import pytest
 
 from medgrad import fit
 from medgrad.data import Deformation, Grid, Image, LabelMap, Landmarks, Pair
+from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.cohorts.pairs import paired
+from medgrad.data.cohorts.split import split
 from medgrad.data.formats import write
 from medgrad.data.formats._transform_itk import write_field, write_matrix
-from medgrad.data.layouts import Hints, recognise
-from medgrad.data.pairs import paired
-from medgrad.data.split import split
 from medgrad.errors import LayoutError
 
 GRID = Grid.of((16, 16, 16), spacing=(1, 1, 2))
@@ -117,5 +117,5 @@ def test_masks_are_truth_and_no_images_of_their_own(tmp_path):
         volume(tmp_path / "images" / f"c{i}.nii.gz", i)
         write(tmp_path / "labels" / f"c{i}.nii.gz", LabelMap(np.ones(GRID.shape, np.uint8), GRID))
     cohort = recognise(tmp_path, Hints(task="registration"))
-    assert cohort.layout == "siblings"
+    assert cohort.layout == "parallel_folders"
     assert len(cohort.entries) == 5

@@ -8,10 +8,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from medgrad.data.cohorts.layouts import recognise
+from medgrad.data.cohorts.phantom import LABELS, Phantom, cases_of, patients, write_cohort, write_lesions
+from medgrad.data.cohorts.phantom.write import crop_of, picture_of
 from medgrad.data.formats import read
-from medgrad.data.layouts import recognise
-from medgrad.data.phantom import LABELS, Phantom, cases_of, patients, write_cohort, write_lesions
-from medgrad.data.phantom.write import crop_of, picture_of
 from medgrad.errors import FormatError
 
 TINY = Phantom(patients=2, shape=(36, 36, 20), spacing_mm=(6.5, 6.5, 10.0), dates=(2, 2), diameters_mm=(20, 26))

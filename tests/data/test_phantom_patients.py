@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medgrad.data.phantom import LABELS, Phantom, cases_of, make_patient
-from medgrad.data.phantom._shapes import Waves, ellipsoid
-from medgrad.data.phantom.anatomy import HU
-from medgrad.data.phantom.breath import Breath
-from medgrad.data.phantom.write import crop_of
+from medgrad.data.cohorts.phantom import LABELS, Phantom, cases_of, make_patient
+from medgrad.data.cohorts.phantom._shapes import Waves, ellipsoid
+from medgrad.data.cohorts.phantom.anatomy import HU
+from medgrad.data.cohorts.phantom.breath import Breath
+from medgrad.data.cohorts.phantom.write import crop_of
 
 SMALL = Phantom(patients=4, shape=(60, 60, 44), spacing_mm=(4.0, 4.0, 4.5), dates=(2, 3), diameters_mm=(18, 28))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgrad.data.cohort import Cohort, Entry, Source
-from medgrad.data.split import folds, split
+from medgrad.data.cohorts.cohort import Cohort, Entry, Source
+from medgrad.data.cohorts.split import folds, split
 from medgrad.data.types import Scores
 from medgrad.errors import LayoutError, SettingError
 
@@ -96,7 +96,7 @@ def test_segmentation_is_spread_by_the_labels_present_and_their_size():
               notes={"labels": ("1", "2") if i % 4 == 0 else ("1",), "foreground": i})
         for i in range(80)
     )  # fmt: skip
-    parted = split(Cohort(Path("set"), "siblings", "segmentation", entries, ("1", "2")), val=0.25)
+    parted = split(Cohort(Path("set"), "parallel_folders", "segmentation", entries, ("1", "2")), val=0.25)
     val = parted.of("val").entries
     assert sum("2" in e.notes["labels"] for e in val) == pytest.approx(5, abs=1)
     assert np.mean([e.notes["foreground"] for e in val]) == pytest.approx(39.5, abs=8)

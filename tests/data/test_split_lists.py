@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgrad.data.cohort import Cohort, Entry, Source
-from medgrad.data.patients import ALONE, patients_of, with_patients
-from medgrad.data.split import apply_split, read_split
-from medgrad.data.split_files import bare
+from medgrad.data.cohorts.cohort import Cohort, Entry, Source
+from medgrad.data.cohorts.patients import ALONE, patients_of, with_patients
+from medgrad.data.cohorts.split import apply_split, read_split
+from medgrad.data.cohorts.split_files import bare
 from medgrad.errors import LayoutError
 
 
 def cohort(*ids: str, patients: dict[str, str] | None = None) -> Cohort:
     entries = tuple(Entry(i, {"image": Source(Path(i))}, patient=(patients or {}).get(i, i)) for i in ids)
-    return Cohort(Path("set"), "siblings", "segmentation", entries)
+    return Cohort(Path("set"), "parallel_folders", "segmentation", entries)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.descent.health import Health
 from medgrad.descent.watch import Watch, is_due, watched
-from medgrad.engine.log import line_of
-from medgrad.engine.train import train
+from medgrad.engine.training.loop import train
+from medgrad.engine.training.step_log import line_of
 from medgrad.models.mlp import MLP
 from medgrad.tasks._task import stack
 from medgrad.tasks.classification import Classification

@@ -12,9 +12,9 @@ from torch import nn
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.descent.optimisers.muon import orthogonal
-from medgrad.engine.checkpoint import read_checkpoint, write_checkpoint
-from medgrad.engine.learn import Learner
-from medgrad.engine.train import Average, train
+from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
+from medgrad.engine.training.loop import Average, train
+from medgrad.engine.training.trainer import Learner
 from medgrad.errors import NameNotFound, SettingError
 from medgrad.tasks._task import stack
 from medgrad.tasks.classification import Classification

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medgrad.engine.ahead import ahead
+from medgrad.engine.loading.prefetch import ahead
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 100])

@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from medgrad.data import Case, Grid, Image
-from medgrad.engine.answer import TOGETHER, answer_prepared, answers_prepared, bell, slabs, together, window_starts
-from medgrad.engine.device import Place
-from medgrad.engine.recipe import Answering
+from medgrad.engine.compute.device import Place
+from medgrad.engine.evaluation.infer import (
+    TOGETHER,
+    answer_prepared,
+    answers_prepared,
+    bell,
+    slabs,
+    together,
+    window_starts,
+)
+from medgrad.engine.runs.recipe import Answering
 from medgrad.tasks.classification import Classification
 from medgrad.tasks.segmentation import Segmentation
 

@@ -7,8 +7,8 @@ import pytest
 
 from medgrad import registry
 from medgrad.data import Boxes
-from medgrad.engine.calibrate import calibrated, uncalibrated
-from medgrad.engine.evaluate import Judged
+from medgrad.engine.evaluation.calibrate import calibrated, uncalibrated
+from medgrad.engine.evaluation.evaluate import Judged
 from medgrad.trust import likelihood
 
 

@@ -6,7 +6,7 @@ from torch import nn, optim
 
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
-from medgrad.engine.train import train
+from medgrad.engine.training.loop import train
 from medgrad.tasks._task import stack
 
 

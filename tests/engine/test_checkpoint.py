@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medgrad.engine.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_bytes, write_checkpoint
+from medgrad.data.atomic_files import write_bytes
+from medgrad.engine.runs.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_checkpoint
 from medgrad.errors import FormatError, MedgradError
 
 

@@ -10,12 +10,12 @@ from command_line import FLAT, done, make_flat
 from torch import nn
 
 from medgrad.data import Case, Grid, Image, LabelMap
-from medgrad.engine import overlap
-from medgrad.engine.cache import Prepared
-from medgrad.engine.device import Place
-from medgrad.engine.overlap import choose_overlap
-from medgrad.engine.recipe import from_table
-from medgrad.engine.run import Trained, open_run
+from medgrad.engine.compute.device import Place
+from medgrad.engine.evaluation import tune_windows as overlap
+from medgrad.engine.evaluation.tune_windows import choose_overlap
+from medgrad.engine.loading.cache import Prepared
+from medgrad.engine.runs.recipe import from_table
+from medgrad.engine.runs.run import Trained, open_run
 
 PATCH = 16
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.data import Grid
-from medgrad.engine import device
-from medgrad.engine.device import Mixed, Place, choose, in_order, order_of
+from medgrad.engine.compute import device
+from medgrad.engine.compute.device import Mixed, Place, choose, in_order, order_of
 from medgrad.errors import SettingError
 from medgrad.models._blocks import InstanceNorm, with_quick_norms
 from medgrad.tasks._task import Batch

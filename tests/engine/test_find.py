@@ -7,11 +7,11 @@ import pytest
 
 from medgrad import registry
 from medgrad.data import Boxes, Case, Grid, Image
+from medgrad.data.cohorts.layouts import recognise
 from medgrad.data.formats import read
 from medgrad.data.grid import as_rows
-from medgrad.data.layouts import recognise
-from medgrad.engine.answer import window_starts
-from medgrad.engine.pictures import boxes_in, upright, write_overlay
+from medgrad.engine.evaluation.example_pictures import boxes_in, upright, write_overlay
+from medgrad.engine.evaluation.infer import window_starts
 from medgrad.tasks.detection import inside, joined
 
 TASK = registry.find("tasks", "detection")(dims=2, labels=("a", "b"))
@@ -80,9 +80,10 @@ def test_a_box_is_drawn_where_its_voxels_are_shown(order, signs):
 
 
 def test_what_is_found_is_written_and_read_back(tmp_path):
-    from medgrad.data import Entry, Source
+    from medgrad.data import Source
+    from medgrad.data.cohorts import Entry
     from medgrad.data.formats import write
-    from medgrad.engine.predict import put
+    from medgrad.engine.evaluation.predict import put
 
     path = write(tmp_path / "cell.png", Image(np.arange(400, dtype=np.uint8).reshape(20, 20), Grid.of((20, 20))))
     said = Boxes(np.array([[1.5, 2.5, 9.5, 12.5]]), np.array([1]), np.array([0.75]), TASK.names)
@@ -99,7 +100,7 @@ def test_what_is_found_is_written_and_read_back(tmp_path):
 
 
 def test_in_short_only_what_is_likely_right_is_counted():
-    from medgrad.engine.predict import in_short
+    from medgrad.engine.evaluation.predict import in_short
 
     said = Boxes(np.zeros((3, 4)), np.array([0, 1, 1]), np.array([0.9, 0.7, 0.2]), TASK.names)
     assert in_short(said) == {"a": 1, "b": 1}

@@ -8,8 +8,8 @@ from command_line import CLASSES, done, make_pictures, medgrad
 
 from medgrad import registry
 from medgrad.descent.health import Finding
-from medgrad.engine.heal import remedy_for
-from medgrad.engine.recipe import Recipe, from_table
+from medgrad.engine.runs.recipe import Recipe, from_table
+from medgrad.engine.training.remedies import remedy_for
 
 DEEP = """
 [model]

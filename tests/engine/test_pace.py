@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from medgrad.engine.pace import Pace, resumed
-from medgrad.engine.recipe import Recipe, Training, from_table, to_toml
-from medgrad.engine.step_plan import progress, threads_at, total_at, validates, with_replan
+from medgrad.engine.runs.recipe import Recipe, Training, from_table, to_toml
+from medgrad.engine.training.pace import Pace, resumed
+from medgrad.engine.training.step_plan import progress, threads_at, total_at, validates, with_replan
 from medgrad.errors import SettingError
-from medgrad.runtime.cores import FreeCores, threads_for
+from medgrad.machine.cores import FreeCores, threads_for
 
 PLAN = Training(steps=200, threads=2, validations=5, validation_cases=4)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
-from medgrad.engine.entrant import Entrant, by_grid, by_optuna
-from medgrad.engine.over_seeds import estimate, paired
-from medgrad.engine.race import Trial, curve_of, shown_best
+from medgrad.engine.race.entrant import Entrant, by_grid, by_optuna
+from medgrad.engine.race.over_seeds import estimate, paired
+from medgrad.engine.race.race import Trial, curve_of, shown_best
 from medgrad.report.race import race_page, verdict
 from medgrad.tasks.classification import Classification
 
@@ -22,8 +22,8 @@ TASK = Classification(dims=2, labels=("a", "b"))
 def brief():
     """Judge each run twice on its way, and time its steps once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgrad.engine.race.ROUNDS", 2)
-        patch.setattr("medgrad.engine.race.TURNS", 1)
+        patch.setattr("medgrad.engine.race.race.ROUNDS", 2)
+        patch.setattr("medgrad.engine.race.race.TURNS", 1)
         yield
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_set import make_folder
 
 from medgrad import fit
-from medgrad.engine.recipe import Recipe, Training, from_table, merged, read_recipe, to_toml, toml_value
+from medgrad.engine.runs.recipe import Recipe, Training, from_table, merged, read_recipe, to_toml, toml_value
 from medgrad.errors import MedgradError, SettingError
 
 FULL = Recipe(

@@ -14,7 +14,7 @@ import torch
 from command_line import done, medgrad
 from tiny_set import make_folder
 
-from medgrad.engine.checkpoint import read_checkpoint
+from medgrad.engine.runs.checkpoint import read_checkpoint
 
 STEPS = 16
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 from tiny_set import RECIPE, make_folder
 
-from medgrad.data.layouts import recognise
-from medgrad.data.split import split
-from medgrad.engine.cache import load_side
-from medgrad.engine.checkpoint import read_checkpoint
-from medgrad.engine.device import choose, threads_kept
-from medgrad.engine.fit import pace_of
-from medgrad.engine.learn import Learner, learn
-from medgrad.engine.pace import Pace
-from medgrad.engine.recipe import Recipe, merged, read_recipe
-from medgrad.engine.run import Run
-from medgrad.engine.teller import Silent
+from medgrad.data.cohorts.layouts import recognise
+from medgrad.data.cohorts.split import split
+from medgrad.engine.compute.device import choose, threads_kept
+from medgrad.engine.loading.cache import load_side
+from medgrad.engine.progress import Silent
+from medgrad.engine.runs.checkpoint import read_checkpoint
+from medgrad.engine.runs.recipe import Recipe, merged, read_recipe
+from medgrad.engine.runs.run import Run
+from medgrad.engine.training.fit import pace_of
+from medgrad.engine.training.pace import Pace
+from medgrad.engine.training.trainer import Learner, learn
 
 DISTURBED = {5: (5, 2, 26), 12: (12, 1, 15), 14: (14, 2, 22)}
 """What the neighbour made of 24 steps on one thread."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medgrad.data import Case, Grid, Image, LabelMap, Scores
-from medgrad.engine.sample import draws, find_places, shares_of, window
+from medgrad.engine.loading.sampling import draws, find_places, shares_of, window
 
 
 def volume(shape=(20, 16, 12), at=(3, 3, 3)):

@@ -5,7 +5,7 @@ import torch
 
 from medgrad import registry
 from medgrad.data import Deformation, Grid
-from medgrad.engine.answer import slabs, slide
+from medgrad.engine.evaluation.infer import slabs, slide
 
 DENSE = [n for n in registry.names("tasks") if registry.find("tasks", n)().outputs.shape == "dense"]
 

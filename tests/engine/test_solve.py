@@ -10,12 +10,12 @@ from command_line import done, make_pictures, medgrad, one_line
 
 from medgrad import registry
 from medgrad.data import Case, Grid, Image, Scores
-from medgrad.engine.cache import Prepared
-from medgrad.engine.checkpoint import read_checkpoint
-from medgrad.engine.device import Place
-from medgrad.engine.recipe import Recipe, Training, from_table, merged, to_toml
-from medgrad.engine.run import Run, open_run
-from medgrad.engine.solve import is_solved, solve
+from medgrad.engine.compute.device import Place
+from medgrad.engine.loading.cache import Prepared
+from medgrad.engine.runs.checkpoint import read_checkpoint
+from medgrad.engine.runs.recipe import Recipe, Training, from_table, merged, to_toml
+from medgrad.engine.runs.run import Run, open_run
+from medgrad.engine.training.solve import is_solved, solve
 from medgrad.errors import MedgradError, SettingError
 from medgrad.tasks.classification import Classification
 

@@ -3,7 +3,7 @@
 import pytest
 from command_line import CLASSES, done, make_pictures
 
-from medgrad.engine.spread import spread
+from medgrad.engine.race.parallel import spread
 
 JOBS = [(number,) for number in range(7)]
 

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from tiny_set import make_folder
 
 from medgrad import fit, registry
-from medgrad.engine.checkpoint import read_checkpoint
-from medgrad.engine.recipe import Recipe, merged, read_table
-from medgrad.engine.start import begin_with, like
+from medgrad.engine.runs.checkpoint import read_checkpoint
+from medgrad.engine.runs.pretrained import begin_with, like
+from medgrad.engine.runs.recipe import Recipe, merged, read_table
 from medgrad.errors import FormatError, SettingError
 
 

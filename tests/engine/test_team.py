@@ -11,11 +11,11 @@ import torch
 from command_line import done
 from tiny_set import make_folder
 
-from medgrad.engine.checkpoint import read_checkpoint
+from medgrad.engine.runs.checkpoint import read_checkpoint
 
 PARTED = """
 import os, sys
-import medgrad.engine.fit
+import medgrad.engine.training.fit
 import torch._dynamo
 from medgrad.apps.cli import main
 

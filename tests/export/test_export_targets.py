@@ -9,16 +9,16 @@ from untrained import make_run, record_cohort, smooth
 
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import write
-from medgrad.engine.answer import answer as with_torch
-from medgrad.engine.run import open_run
+from medgrad.engine.evaluation.infer import answer as with_torch
+from medgrad.engine.runs.run import open_run
 from medgrad.errors import MedgradError, SettingError
 from medgrad.export._export import export
 from medgrad.export._finish import FLOAT32, as_float32
+from medgrad.inference.artefact.agreement import agreement
+from medgrad.inference.artefact.artefact import open_artefact
+from medgrad.inference.artefact.fastest import choose
+from medgrad.inference.artefact.infer import answer
 from medgrad.registry import find
-from medgrad.runtime.agree import agreement
-from medgrad.runtime.answer import answer
-from medgrad.runtime.artefact import open_artefact
-from medgrad.runtime.choose import choose
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def one_thread():
 
 def skip_without(target):
     made = find("export", target)
-    if not find("runtime.engines", made.engine).is_installed():
-        pytest.skip(f"the {find('runtime.engines', made.engine).extra} extra is not installed")
+    if not find("inference.artefact.backends", made.engine).is_installed():
+        pytest.skip(f"the {find('inference.artefact.backends', made.engine).extra} extra is not installed")
     if target == "monai_bundle":
         pytest.importorskip("monai", reason="the monai extra is not installed")
 
@@ -165,14 +165,14 @@ def test_onnx_in_eight_bits_is_read_by_openvino_as_by_onnx_runtime(known):
     artefact = open_artefact(done.folder)
     said = {}
     for name in ("onnxruntime", "openvino"):
-        ask = find("runtime.engines", name).open(artefact.network, threads=1, way="float32")
+        ask = find("inference.artefact.backends", name).open(artefact.network, threads=1, way="float32")
         said[name] = np.concatenate([ask(shown)[0] for shown in artefact.example[0]])
     far = np.abs(said["openvino"] - said["onnxruntime"]).mean()
     assert far < 0.02 * np.abs(said["onnxruntime"]).mean()
 
 
 def find_teller(told):
-    from medgrad.engine.teller import Silent
+    from medgrad.engine.progress import Silent
 
     class Told(Silent):
         def say(self, text):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.engine.recipe import Recipe, from_table, to_toml
-from medgrad.engine.run import build_model
+from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
+from medgrad.engine.runs.run import build_model
 from medgrad.errors import MedgradError, SettingError
 from medgrad.models._blocks import InstanceNorm, conv
 from medgrad.models._narrow import narrowed, widths

@@ -1,1 +1,1 @@
-"""Floor 7: the command line and the web page."""
+"""The command line and its verbs."""

@@ -13,7 +13,7 @@ import typer
 
 from .. import registry
 from ..errors import MedgradError
-from ..runtime.cores import sleep_while_waiting
+from ..machine.cores import sleep_while_waiting
 from ..version import VERSION
 
 ABOUT = "Gradient methods for medical images: from a folder of scans to a model that can be trusted."
@@ -60,8 +60,8 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
 
     def run(as_json: bool = False, **given: Any) -> None:
-        from ..runtime.memory import keep_memory
-        from .teller import Terminal
+        from ..machine.allocator import keep_memory
+        from .terminal import Terminal
 
         keep_memory()
         with Terminal() as terminal:

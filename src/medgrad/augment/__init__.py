@@ -1,4 +1,4 @@
-"""Floor 2: random changes, batched, on the device: drawn for each sample from its own seed, applied to all at once."""
+"""Random changes to a batch on its device, each sample by a seed of its own."""
 
 from __future__ import annotations
 

@@ -13,30 +13,30 @@ from typing import Any
 
 import torch
 
-from ..engine.cache import clear
-from ..engine.checkpoint import write_text
-from ..engine.compare import pooling
-from ..engine.device import threads_kept
-from ..engine.evaluate import Judged
-from ..engine.fit import SPARE, conclude_run, now, settle, tests_of
-from ..engine.home import recorded
-from ..engine.judge import judge_all
-from ..engine.record import machine, write_cohort
-from ..engine.run import Run, open_run
-from ..engine.teller import Silent, Teller
+from ..data.atomic_files import write_text
+from ..engine.compute.device import threads_kept
+from ..engine.evaluation.compare import pooling
+from ..engine.evaluation.evaluate import Judged
+from ..engine.evaluation.judge import judge_all
+from ..engine.loading.cache import clear
+from ..engine.progress import Silent, Teller
+from ..engine.runs.provenance import machine, write_cohort
+from ..engine.runs.run import Run, open_run
+from ..engine.runs.training_data import recorded
+from ..engine.training.fit import SPARE, conclude_run, now, settle, tests_of
 from ..errors import SettingError
 from ..models._narrow import widths
 from ..tasks._task import Task
 from ..trust.noninferiority import NonInferiority
 from ..trust.paired import compare
 from ..version import VERSION
-from ._controls import NARROW, control, controls_of
-from ._ground import Part
-from ._parents import Child, Parents, named
-from .choice import FREE, Choice
-from .goal import Goal
-from .stage_plan import best, is_good, more_time
-from .stages import Effort, Search, search
+from .search.baselines import NARROW, control, controls_of
+from .search.fold import Part
+from .search.parents import Child, Parents, named
+from .search.selection import FREE, Choice
+from .search.stage_plan import best, is_good, more_time
+from .search.stages import Effort, Search, search
+from .search.target import Goal
 
 SENSIBLE = 10
 """What takes more than so many times as long is not foretold in minutes."""

@@ -1,7 +1,6 @@
-"""Floor 0: what a patient's data is. Arrays that know where they lie in the body; no torch."""
+"""What a patient's data is: images and answers on grids, files, cohorts. No torch."""
 
 from .case import Case
-from .cohort import Cohort, Entry
 from .grid import Grid
 from .source import Source
 from .types import Boxes, Deformation, Drawn, Image, LabelMap, Landmarks, Pair, Scores, Truth, join
@@ -9,10 +8,8 @@ from .types import Boxes, Deformation, Drawn, Image, LabelMap, Landmarks, Pair, 
 __all__ = [
     "Boxes",
     "Case",
-    "Cohort",
     "Deformation",
     "Drawn",
-    "Entry",
     "Grid",
     "Image",
     "LabelMap",

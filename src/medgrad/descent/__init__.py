@@ -1,1 +1,1 @@
-"""Floor 4: how gradients come to be, and what is done with them."""
+"""How gradients come to be and what is done with them: optimisers, schedules, stopping rules, solvers."""

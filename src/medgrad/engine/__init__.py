@@ -1,1 +1,1 @@
-"""Floor 5: recipe, plan, cache, sampling, training, answering, evaluating."""
+"""Runs: plan, training, evaluation, prediction, races."""

@@ -1,1 +1,1 @@
-"""A run as something that a foreign runtime can answer with: one target a file."""
+"""A run as a file that a foreign runtime can answer with, one target a file."""

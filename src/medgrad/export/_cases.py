@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Case, Cohort, Entry
-from ..data.layouts import recognise
-from ..engine.home import home_if_there, recorded
-from ..engine.record import hash_of
-from ..engine.sample import cover
+from ..data import Case
+from ..data.cohorts import Cohort, Entry
+from ..data.cohorts.layouts import recognise
+from ..engine.loading.sampling import cover
+from ..engine.runs.provenance import hash_of
+from ..engine.runs.training_data import home_if_there, recorded
 from ..errors import SettingError
+from ..inference.artefact.artefact import Artefact
+from ..inference.encode import stacked
+from ..inference.sliding_window import blind, part
 from ..prepare._step import prepare
-from ..runtime.artefact import Artefact
-from ..runtime.encode import stacked
-from ..runtime.windows import blind, part
 
 PATIENTS, JUDGES, WINDOWS = 16, 6, 4
 """So many patients measure ranges, so many judge, and so many windows are shown of each who measures."""

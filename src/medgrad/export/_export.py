@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from .. import registry
-from ..engine.answer import answer as answer_with_torch
-from ..engine.checkpoint import read_learned
-from ..engine.run import Run, Trained, open_run
-from ..engine.teller import Silent, Teller
+from ..data.atomic_files import write_bytes, write_text
+from ..engine.evaluation.infer import answer as answer_with_torch
+from ..engine.progress import Silent, Teller
+from ..engine.runs.checkpoint import read_learned
+from ..engine.runs.run import Run, Trained, open_run
 from ..errors import MedgradError, SettingError
-from ..runtime.agree import TOLERANCE, Agreement, agreement
-from ..runtime.answer import Ask, answer
-from ..runtime.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact, reading_of
-from ..runtime.choose import ROOM, read, stored, usable
-from ..runtime.files import write_bytes, write_text
+from ..inference.artefact.agreement import TOLERANCE, Agreement, agreement
+from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact, reading_of
+from ..inference.artefact.fastest import ROOM, read, stored, usable
+from ..inference.artefact.infer import Ask, answer
 from ..version import VERSION as MEDGRAD
 from ._cases import Sides, choose_cases, feed
 from ._finish import FLOAT32, as_float32, examples, finish

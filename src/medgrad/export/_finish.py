@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import registry
-from ..engine.device import Mixed, Place
-from ..engine.run import Trained
+from ..engine.compute.device import Mixed, Place
+from ..engine.runs.run import Trained
 from ..errors import SettingError
-from ..runtime.artefact import reading_of
+from ..inference.artefact.artefact import reading_of
 from ..tasks._task import Task, finest
 from ..tasks.classification import Classification
 from ..tasks.detection import Detection

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..runtime.artefact import OUTPUTS, Reading
+from ..inference.artefact.artefact import OUTPUTS, Reading
 
 OPSET = 17
 Feed = Sequence[NDArray[np.float32]]

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data import Case, Entry, LabelMap
+from ..data import Case, LabelMap
+from ..data.cohorts import Entry
 from ..data.formats import read_labels
 from ..errors import SettingError, need
-from ..runtime.agree import Agreement, agreement
+from ..inference.artefact.agreement import Agreement, agreement
 from ._target import Finished, quietly
 
 FILES = (".nii", ".nii.gz")

@@ -1,1 +1,1 @@
-"""Floor 2: one loss a file: ``THIS(output, target) -> Tensor``."""
+"""Losses, one a file: ``THIS(output, target) -> Tensor``."""

@@ -1,4 +1,4 @@
-"""Floor 1: (truth, answer) to plain numbers, one metric a file.
+"""(truth, answer) to plain numbers, one metric a file.
 
 The name of a number is a path of small words: what it is, then of what: ``dice/liver``, ``dice/mean``, ``auroc``.
 """

@@ -1,1 +1,1 @@
-"""Floor 2: networks, one architecture a file: ``THIS(inputs, outputs, dims, **settings)``."""
+"""Networks, one architecture a file: ``THIS(inputs, outputs, dims, **settings)``."""

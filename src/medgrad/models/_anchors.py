@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..boxes.overlap import iou
 from ._pyramid import Candidates, mean_over_samples, of_owner, present, shift_to
+from .boxes.overlap import iou
 
 NEAR, FAR = 0.5, 0.4
 """An anchor is for an object that it overlaps by ``NEAR`` or more, for none below ``FAR``; between, it is left out."""

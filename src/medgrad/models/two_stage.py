@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..boxes.align import region_align
-from ..boxes.overlap import iou
 from ._anchors import RATIOS, anchor_cost, forms, shift_cost
 from ._blocks import MAX
 from ._pyramid import Pyramid, Tower, apart, over, present, rows, shifted, table, unsure
+from .boxes.align import region_align
+from .boxes.overlap import iou
 from .retina import anchors_of
 
 NEAR = 0.5

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..boxes.overlap import iou, paired
 from ._pyramid import Pyramid, Tower, apart, mean_over_samples, of_owner, over, places, present, table, unsure
+from .boxes.overlap import iou, paired
 
 TOP, SHARPNESS, FIT = 10, 0.5, 6.0
 GAINS = {"class": 1.0, "box": 5.0, "edge": 1.0}

@@ -1,1 +1,1 @@
-"""Floor 1: exact, undoable image processing, Case to Case."""
+"""Exact, undoable image processing, Case to Case."""

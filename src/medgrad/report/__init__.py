@@ -1,4 +1,4 @@
-"""Floor 7: the pages that show what a run is worth, two runs side by side, and who won a race."""
+"""Pages that show what a run is worth, two runs side by side, and who won a race."""
 
 from .comparison import write_comparison
 from .page import write

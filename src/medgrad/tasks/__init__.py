@@ -1,1 +1,1 @@
-"""Floor 3: one problem a file, told in seven verbs."""
+"""One problem a file, told in seven verbs."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import registry
 from ..data import Case, Grid, LabelMap
-from ..runtime.encode import stacked
+from ..inference.encode import stacked
 
 Output = Tensor | tuple[Tensor, ...]
 Moves = Literal["values", "labels", "points", "vectors", "boxes"]

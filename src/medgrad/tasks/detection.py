@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import metrics, registry
-from ..boxes.suppress import fuse, nms
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import boxed
-from ..runtime.boxes import cut, meant, take, uncut
-from ..runtime.boxes import joined as joined
+from ..inference.boxes import cut, meant, take, uncut
+from ..inference.boxes import joined as joined
+from ..models.boxes.suppress import fuse, nms
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 ABSENT = -1

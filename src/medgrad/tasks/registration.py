@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..metrics._field import grid_of, nothing
-from ..transforms._warp import exponentiate, warp
+from ..models.transforms._warp import exponentiate, warp
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 
@@ -78,11 +78,13 @@ class Registration(Task):
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         displacement = self.way(finest(output))
-        alike = registry.find("similarity", self.similarity)(**self.similarity_settings)
+        alike = registry.find("losses.similarity", self.similarity)(**self.similarity_settings)
         moved = warp(target["moving"], displacement)
         terms = {self.similarity: alike(moved, target["fixed"], target.get("weight"))}
         if self.smoothness > 0:
-            terms[self.regularity] = self.smoothness * registry.find("regularity", self.regularity)()(displacement)
+            terms[self.regularity] = self.smoothness * registry.find("losses.regularity", self.regularity)()(
+                displacement
+            )
         return terms
 
     def way(self, output: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
-from ..runtime.decode import largest
+from ..inference.decode import largest
 from ._task import Moves, Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
 
 IGNORED = -1

@@ -1,1 +1,1 @@
-"""Floor 1: what makes a number believable."""
+"""What makes a number believable: intervals, paired tests, calibration, leaks."""

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ...data import Cohort
-from ...data.cohort import narrowed, with_split
+from ...data.cohorts import Cohort
+from ...data.cohorts.cohort import narrowed, with_split
+from ...data.cohorts.layouts import Hints, recognise
+from ...data.cohorts.split import apply_split, read_split
+from ...data.cohorts.split import split as make_split
 from ...data.formats import collecting, reading_ahead
-from ...data.layouts import Hints, recognise
-from ...data.split import apply_split, read_split
-from ...data.split import split as make_split
-from ...engine.dicom_heads import read_ahead
-from ...engine.look import Look, check_leaks, look
-from ...engine.survey import read_survey
-from ...engine.teller import Teller
-from ...engine.workers import ended_after, start_early
+from ...engine.progress import Teller
 from ...errors import LayoutError, SettingError
+from ...survey.dataset import Look, check_leaks, look
+from ...survey.dicom_headers import read_ahead
+from ...survey.record import read_survey
+from ...survey.workers import ended_after, start_early
 
 
 def find_cohort(
@@ -73,7 +73,7 @@ def find_cohort(
             raise
         return replace(cohort, told=(*cohort.told, str(reason))), seen
     if cohort.task == "registration":
-        from ...data.pairs import paired
+        from ...data.cohorts.pairs import paired
 
         cohort = paired(cohort, seed=seed)
         teller.say(cohort.told[-1])

@@ -10,14 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
 from ...errors import FormatError, SettingError
 
 if TYPE_CHECKING:
-    from ...data import Cohort
-    from ...data.phantom import Phantom
-    from ...engine.look import Look
+    from ...data.cohorts import Cohort
+    from ...data.cohorts.phantom import Phantom
     from ...report.read import Picture
+    from ...survey.dataset import Look
 
 NOTE = "demo.json"
 FEWEST_ON_A_SLOW_MACHINE = 12
@@ -114,6 +114,6 @@ def noted(folder: Path) -> dict[str, Any]:
 
 def note(folder: Path, **facts: Any) -> None:
     """Write down facts about a demo, so that it can be gone on with."""
-    from ...runtime.files import write_text
+    from ...data.atomic_files import write_text
 
     write_text(folder / NOTE, json.dumps(noted(folder) | facts) + "\n")

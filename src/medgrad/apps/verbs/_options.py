@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import registry
-from ...engine.recipe_tables import check_tables, read_table
+from ...engine.runs.recipe_tables import check_tables, read_table
 from ...errors import FormatError, LayoutError, Missing, SettingError, nearest
 
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
@@ -74,9 +74,9 @@ def check_entrants(optimisers: str) -> list[str]:
 
 def check_tracker(track: str | None) -> None:
     """Raise unless a tracker, where one was named, is there with the package that it needs."""
-    check_part("--track", track, "engine.trackers")
+    check_part("--track", track, "engine.training.trackers")
     if track:
-        check_installed(*registry.find("engine.trackers", track).needs)
+        check_installed(*registry.find("engine.training.trackers", track).needs)
 
 
 def check_installed(module: str, extra: str) -> None:
@@ -258,7 +258,7 @@ def check_split(path: Path | str | None) -> None:
     if path is None:
         return
     check_file("--split", path)
-    from ...data.split_files import read_split
+    from ...data.cohorts.split_files import read_split
 
     read_split(path)
 

@@ -25,7 +25,7 @@ def apply(
     from ...data.formats import read, read_labels, write
     from ...data.formats._landmarks import read_landmarks, write_landmarks
     from ...data.transform import moved_image, moved_labels, moved_landmarks
-    from ...engine._registered import load
+    from ...registration.result_folder import load
 
     transform, moving = load(registration)
     if thing.suffix.lower() == ".csv":

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ._arguments import Seed
 from ._options import check_judged, check_new_folder, check_number
-from ._words import Seed
 
 
 def compare(
@@ -25,7 +25,7 @@ def compare(
     check_judged(first, second)
     check_new_folder(out)
 
-    from ...engine.compare import compare as pair
+    from ...engine.evaluation.compare import compare as pair
     from ...report import write_comparison
 
     found = pair(first, second, margin=margin, seed=seed)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.teller import Silent, Teller
+from ...engine.progress import Silent, Teller
 from ...errors import MedgradError, SettingError
+from ._arguments import Seed
 from ._journey import Journey, claim, numbers_held_out, numbers_to_learn
 from ._options import check_budget, check_new_folder
-from ._words import Seed
 
 if TYPE_CHECKING:
-    from ...data import Cohort, LabelMap
-    from ...engine.evaluate import Evaluation
-    from ...engine.look import Look
+    from ...data import LabelMap
+    from ...data.cohorts import Cohort
+    from ...engine.evaluation.evaluate import Evaluation
     from ...report.read import Picture
+    from ...survey.dataset import Look
 
 DRAWN = ("lung", "liver", "nodule", "lesion")
 LESIONS = ("nodule", "lesion", "3", "4")
@@ -57,7 +58,7 @@ BODY: Mapping[str, Any] = {
 
 def make_patients(journey: Journey) -> None:
     """Write the patients as DICOM: who is learned from, who is held out, and one who comes later."""
-    from ...data.phantom import make_patient, write_cohort, write_lesions, write_series
+    from ...data.cohorts.phantom import make_patient, write_cohort, write_lesions, write_series
 
     parts = {"learn": numbers_to_learn(journey), "held-out": numbers_held_out(journey)}
     with journey.teller.bar("Making patients") as bar:
@@ -139,9 +140,9 @@ def learn_to_find(journey: Journey) -> None:
 def align_dates(journey: Journey) -> None:
     """Lay the first scan of each patient held out onto the last, and measure it by the breath that a phantom knows."""
     from ...data import LabelMap
-    from ...data.phantom import make_patient
-    from ...engine.register import Settings, register
+    from ...data.cohorts.phantom import make_patient
     from ...metrics.tre_mm import THIS as LANDMARKS
+    from ...registration.register import Settings, register
     from ...trust.intervals import bootstrap
 
     rows, whose = [], []
@@ -168,10 +169,10 @@ def align_dates(journey: Journey) -> None:
 
 def learned(journey: Journey, name: str, data: str, *, only: str | None = None) -> Evaluation:
     """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
-    from ...data.cohort import narrowed
-    from ...data.layouts import Hints, recognise
-    from ...engine.assess import assess
-    from ...engine.fit import fit
+    from ...data.cohorts.cohort import narrowed
+    from ...data.cohorts.layouts import Hints, recognise
+    from ...engine.evaluation.evaluate_run import assess
+    from ...engine.training.fit import fit
     from ...report import write
 
     folder, seed = journey.folder / data, journey.phantom.seed
@@ -209,8 +210,8 @@ def told_time(seconds: float, planned: float) -> str:
 
 def answer_about_the_new(journey: Journey) -> None:
     """Answer about a scan that came later, as DICOM SEG (or NIfTI where highdicom is not installed)."""
-    from ...engine.predict import predict
-    from ...engine.run import open_run
+    from ...engine.evaluation.predict import predict
+    from ...engine.runs.run import open_run
 
     kind = "dicomseg" if find_spec("highdicom") else "nifti"
     trained = open_run(journey.folder / "segmentation")
@@ -227,9 +228,9 @@ def pictured(journey: Journey, said: LabelMap) -> Picture:
     """Draw the slice of the new scan that has most of its lesions, with the truth that only a phantom knows."""
     import numpy as np
 
-    from ...data.phantom import make_patient
-    from ...data.phantom.write import chosen
-    from ...engine.pictures import best_plane, eight_bit, upright
+    from ...data.cohorts.phantom import make_patient
+    from ...data.cohorts.phantom.write import chosen
+    from ...engine.evaluation.example_pictures import best_plane, eight_bit, upright
     from ...report.read import Picture
 
     study = make_patient(journey.phantom, journey.phantom.patients - 1).studies[-1]
@@ -279,7 +280,7 @@ def demo(
     teller: Teller | None = None,
 ) -> dict[str, Any]:
     """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
-    from ...data.phantom import Phantom
+    from ...data.cohorts.phantom import Phantom
 
     check_budget(minutes, seed=seed)
     check_new_folder(out)

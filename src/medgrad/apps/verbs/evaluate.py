@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
+from ._arguments import Device, Threads, Truth, Within
 from ._options import check_choice, check_device, check_new_folder, check_number, check_run, check_set
-from ._words import Device, Threads, Truth, Within
 
 
 def evaluate(
@@ -32,11 +32,11 @@ def evaluate(
     check_set(folder)
     check_new_folder(out, folder, run)
 
-    from ...data.layouts import Hints, recognise
-    from ...engine.assess import assess
-    from ...engine.device import use_threads
+    from ...data.cohorts.layouts import Hints, recognise
+    from ...engine.compute.device import use_threads
+    from ...engine.evaluation.evaluate_run import assess
+    from ...machine.cores import fitting_threads
     from ...report import write
-    from ...runtime.cores import fitting_threads
 
     cohort = recognise(folder, Hints(truth, within, None))
     threads = use_threads(fitting_threads(threads))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ... import registry
-from ...engine.teller import Teller
+from ...engine.progress import Teller
 from ._options import check_choice, check_new_folder, check_number, check_run, check_set, check_unused
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
+from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
 from ._options import (
     check_budget,
     check_folds,
@@ -20,10 +21,9 @@ from ._options import (
     check_tracker,
     names_in,
 )
-from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
 
 if TYPE_CHECKING:
-    from ...data import Cohort
+    from ...data.cohorts import Cohort
 
 
 def fit(
@@ -70,11 +70,11 @@ def fit(
     named = names_in(changes, "task", "kind") or task, model or names_in(changes, "model", "name")
     check_same_run(out, *named)
 
-    from ...engine.device import usable
-    from ...engine.fit import fit as learn
-    from ...engine.recipe import check_parts
-    from ...engine.start import like
-    from ...engine.teller import Silent
+    from ...engine.compute.device import usable
+    from ...engine.progress import Silent
+    from ...engine.runs.pretrained import like
+    from ...engine.runs.recipe import check_parts
+    from ...engine.training.fit import fit as learn
     from ._cohort import check_folds_of, check_model, find_cohort
 
     def check(cohort: Cohort) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
+from ._arguments import AllowLeak, Split, Truth, Within
 from ._options import check_set, check_split
-from ._words import AllowLeak, Split, Truth, Within
 
 
 def look(
@@ -28,13 +28,13 @@ def look(
     check_set(folder)
     check_split(split)
 
-    from ...engine.workers import start_early
-    from ...runtime.cores import multiply_on_one_thread
+    from ...machine.cores import multiply_on_one_thread
+    from ...survey.workers import start_early
 
     multiply_on_one_thread()
     start_early(folder)  # it loads what it needs while this process does
-    from ...data.layouts import NotRecognisedError
-    from ...engine.teller import Silent
+    from ...data.cohorts.layouts import NotRecognisedError
+    from ...engine.progress import Silent
     from ._cohort import find_cohort
 
     try:
@@ -68,9 +68,10 @@ def look(
 
 def look_at_one(path: Path) -> dict[str, Any] | None:
     """Tell what one file is, or one series, or which series a folder holds; None where it is none of these."""
-    from ...data.formats import format_of, rows
-    from ...data.layouts._files import images_in
-    from ...engine.look_at_file import look_at_file, look_at_series, sentences
+    from ...data.cohorts.layouts._files import images_in
+    from ...data.formats import csv as rows
+    from ...data.formats import format_of
+    from ...survey.one_file import look_at_file, look_at_series, sentences
 
     files = images_in(path)
     series = look_at_series(path) if path.is_dir() else []

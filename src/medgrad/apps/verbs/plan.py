@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
+from ._arguments import Only, Seed, Task, Truth, UntilPlateau, Within
 from ._options import check_budget, check_learning, check_new_file, check_part
-from ._words import Only, Seed, Task, Truth, UntilPlateau, Within
 
 
 def plan(
@@ -38,12 +38,12 @@ def plan(
 
     import torch
 
-    from ...engine.checkpoint import write_text
-    from ...engine.facts import gather
-    from ...engine.plan import Budget
-    from ...engine.plan import plan as make
-    from ...engine.recipe import merged, to_toml
-    from ...engine.teller import Silent
+    from ...data.atomic_files import write_text
+    from ...engine.progress import Silent
+    from ...engine.runs.recipe import merged, to_toml
+    from ...engine.training.dataset_facts import gather
+    from ...engine.training.plan import Budget
+    from ...engine.training.plan import plan as make
     from ._cohort import check_model, find_cohort
 
     cohort, seen = find_cohort(
@@ -72,13 +72,13 @@ def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, teller: Teller) ->
     """Give the recipe with the rate that was found to suit, and where the curve was drawn."""
     from tempfile import TemporaryDirectory
 
-    from ...data.split import split as make_split
-    from ...engine.cache import load_side
-    from ...engine.device import choose
-    from ...engine.find_rate import find_rate as find
-    from ...engine.learn import Learner
-    from ...engine.recipe import merged
-    from ...engine.run import Run
+    from ...data.cohorts.split import split as make_split
+    from ...engine.compute.device import choose
+    from ...engine.loading.cache import load_side
+    from ...engine.runs.recipe import merged
+    from ...engine.runs.run import Run
+    from ...engine.training.rate_finder import find_rate as find
+    from ...engine.training.trainer import Learner
     from ...prepare._step import build_steps
     from ...report import write_rate
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
+from ...engine.progress import Teller
 from ...errors import MedgradError, SettingError
+from ._arguments import Device, Threads
 from ._options import (
     check_choice,
     check_device,
@@ -21,7 +22,6 @@ from ._options import (
     check_there,
     is_run,
 )
-from ._words import Device, Threads
 
 WAYS = ("nifti", "json", "coco", "dicomseg", "dicomseg-fractional", "labelmap", "sr", "map", "capture", "rtstruct")
 
@@ -43,7 +43,7 @@ def predict(
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
     source, out = Path(source), Path(out)
     check_choice("--as", kind, WAYS)
-    check_part("--engine", engine, "runtime.engines")
+    check_part("--engine", engine, "inference.artefact.backends")
     check_device(device)
     check_number("--threads", threads, least=0)
     by_artefact = (Path(run) / "artefact.json").is_file()
@@ -61,10 +61,10 @@ def predict(
         )
     check_new_folder(out, source if source.is_dir() else source.parent)
 
-    from ...engine.teller import Silent
-    from ...runtime.inputs import inputs_of
-    from ...runtime.put import in_short
-    from ...runtime.ram import parse
+    from ...engine.progress import Silent
+    from ...inference.pipeline.inputs import inputs_of
+    from ...inference.pipeline.memory_limit import parse
+    from ...inference.pipeline.write import in_short
 
     most = parse(ram) if ram else 0
     teller = teller or Silent()
@@ -99,10 +99,10 @@ Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
 
 def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int, threads: int) -> Ready:
     """Make ready to answer with a run."""
-    from ...engine.device import use_threads
-    from ...engine.predict import predict as ask
-    from ...engine.run import open_run
-    from ...runtime.cores import fitting_threads
+    from ...engine.compute.device import use_threads
+    from ...engine.evaluation.predict import predict as ask
+    from ...engine.runs.run import open_run
+    from ...machine.cores import fitting_threads
 
     trained = open_run(run, device=device)
     used = use_threads(fitting_threads(threads))
@@ -111,13 +111,14 @@ def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None,
 
 def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int, threads: int) -> Ready:
     """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
-    from ...data.formats._dicom_maker import Maker
-    from ...runtime.answer import answer, in_parts
-    from ...runtime.artefact import open_artefact
-    from ...runtime.choose import choose
-    from ...runtime.cores import fitting_threads
-    from ...runtime.flow import answered, whole
-    from ...runtime.put_dicom import CHANCES
+    from ...data.dicom.write.equipment import Maker
+    from ...inference.artefact.artefact import open_artefact
+    from ...inference.artefact.fastest import choose
+    from ...inference.artefact.infer import answer
+    from ...inference.pipeline.by_artefact import in_parts
+    from ...inference.pipeline.pipeline import answered, whole
+    from ...inference.pipeline.write_dicom import CHANCES
+    from ...machine.cores import fitting_threads
 
     artefact = open_artefact(folder)
     used = fitting_threads(threads)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...compress.goal import Goal
-from ...engine.teller import Teller
+from ...compress.search.target import Goal
+from ...engine.progress import Teller
+from ._arguments import Device, Seed
 from ._options import (
     check_budget,
     check_device,
@@ -19,7 +20,6 @@ from ._options import (
     check_set,
     check_unused,
 )
-from ._words import Device, Seed
 
 
 def prune(
@@ -92,8 +92,8 @@ def prune(
         check_set(data)
 
     widths: dict[str, Any] = {"multiple": multiple, "floor": floor, "layers": layers}
-    from ...compress.choice import Choice
     from ...compress.prune import prune as search
+    from ...compress.search.selection import Choice
     from ...report import write
 
     told = search(

@@ -7,16 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.teller import Teller
-from ._options import (
-    check_budget,
-    check_entrants,
-    check_installed,
-    check_learning,
-    check_new_folder,
-    check_number,
-)
-from ._words import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
+from ...engine.progress import Teller
+from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
+from ._options import check_budget, check_entrants, check_installed, check_learning, check_new_folder, check_number
 
 
 def race(
@@ -61,10 +54,10 @@ def race(
     changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
     check_new_folder(out, folder)
 
-    from ...engine.device import usable
-    from ...engine.race import race as run
-    from ...engine.recipe import check_parts
-    from ...engine.teller import Silent
+    from ...engine.compute.device import usable
+    from ...engine.progress import Silent
+    from ...engine.race.race import race as run
+    from ...engine.runs.recipe import check_parts
     from ...report import write_race
     from ._cohort import find_cohort
 

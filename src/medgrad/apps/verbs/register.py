@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ... import registry
-from ...engine.teller import Teller
+from ...engine.progress import Teller
+from ._arguments import Device, Threads
 from ._options import (
     check_choice,
     check_device,
@@ -19,7 +20,6 @@ from ._options import (
     check_there,
     pair_of,
 )
-from ._words import Device, Threads
 
 if TYPE_CHECKING:
     from ...data import Deformation, Grid, Image, LabelMap
@@ -60,7 +60,7 @@ def register(
 ) -> dict[str, Any]:
     """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
     check_choice("--kind", kind, KINDS)
-    check_choice("--similarity", similarity, ["auto", *registry.names("similarity")])
+    check_choice("--similarity", similarity, ["auto", *registry.names("losses.similarity")])
     check_number("--turns", turns, least=0, most=180)
     check_number("--effort", effort, least=0)
     check_number("--smoothness", smoothness, least=0)
@@ -76,12 +76,12 @@ def register(
     check_tables_of_points(tables)
 
     from ...data.formats import read
-    from ...engine._registered import save
-    from ...engine.device import use_threads
-    from ...engine.register import Settings
-    from ...engine.register import register as line_up
-    from ...engine.teller import Silent
-    from ...runtime.cores import fitting_threads
+    from ...engine.compute.device import use_threads
+    from ...engine.progress import Silent
+    from ...machine.cores import fitting_threads
+    from ...registration.register import Settings
+    from ...registration.register import register as line_up
+    from ...registration.result_folder import save
 
     still, other = read(fixed), read(moving)
     settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
@@ -123,8 +123,8 @@ def check_tables_of_points(tables: Two | None) -> None:
 
 def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
     """Ask a run for the way."""
-    from ...engine.register_by import register_by
-    from ...engine.run import open_run
+    from ...engine.runs.run import open_run
+    from ...registration.with_network import register_by
 
     return register_by(open_run(run, device=device), fixed, moving)
 

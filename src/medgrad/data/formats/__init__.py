@@ -9,13 +9,14 @@ import numpy as np
 
 from ... import registry
 from ...errors import FormatError
+from ..dicom.index import SeriesInfo, reading_ahead, series_in
+from ..dicom.pixels import stored_pixels
+from ..extent import Extent
+from ..file_cache import collecting, holding, once
 from ..grid import Grid
 from ..source import Source
 from ..types import Image, LabelMap
-from ._dicom_index import SeriesInfo, reading_ahead, series_in
-from ._dicom_pixels import stored_pixels
-from ._format import Extent, Format
-from ._held import collecting, holding, once
+from ._format import Format
 
 __all__ = [
     "Extent",

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from ..extent import Extent
 from ..grid import Grid
 from ..types import Image, LabelMap
 
@@ -14,24 +13,6 @@ def one_item(path: Path) -> list[str]:
     """A file that holds just one thing."""
     del path
     return [""]
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What an image is, as far as memory is concerned: its grid, its channels, and the bytes of an element.
-
-    ``beside`` are the bytes of an element that reading takes for a while, beside those that stay.
-    """
-
-    grid: Grid
-    channels: int = 1
-    bytes: int = 4
-    beside: int = 0
-
-    @property
-    def size(self) -> int:
-        """The bytes of all elements."""
-        return int(np.prod(self.grid.shape)) * self.channels * self.bytes
 
 
 def unknown(path: Path, item: str) -> Extent | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import FormatError
+from ..file_errors import damage_told
 from ..grid import Grid
 from ..types import Landmarks
-from ._damage import damage_told
 
 NAMES = ("name", "label", "landmark", "id", "")
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, need
+from ..file_errors import damage_told, first_bytes
 from ..grid import Grid, as_rows
 from ..types import Deformation
-from ._damage import damage_told, first_bytes
 
 Matrix = NDArray[np.float64]
 TEXT = b"#Insight Transform File"

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
+from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
-from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, need
+from ..file_errors import MOST_TIMES_SMALLER, check_promise, damage_told, first_bytes, smallest_unsigned
 from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
-from ._damage import MOST_TIMES_SMALLER, check_promise, damage_told, first_bytes, smallest_unsigned
 from ._format import Format
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

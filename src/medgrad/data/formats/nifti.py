@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
+from ..extent import Extent
+from ..file_cache import held_or
+from ..file_cache import opened as open_plain
+from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
-from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
-from ._format import Extent, Format
-from ._held import held_or
-from ._held import opened as open_plain
+from ._format import Format
 
 GZIP = b"\x1f\x8b"
 PIECE = 1 << 22  # so much is read or scaled at a time

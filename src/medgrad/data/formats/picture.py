@@ -11,12 +11,12 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from ...errors import FormatError, need
+from ..file_cache import held_or
+from ..file_errors import MOST_PIXELS, damage_told, first_bytes, native, smallest_unsigned
 from ..grid import Grid
 from ..source import Source
 from ..types import Image, LabelMap
-from ._damage import MOST_PIXELS, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format
-from ._held import held_or
 
 STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
 KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")

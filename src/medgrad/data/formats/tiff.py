@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ...errors import FormatError
+from ..file_cache import held_or
+from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ..grid import Grid, as_rows
 from ..types import Image, LabelMap
-from ._damage import check_promise, damage_told, first_bytes, native, smallest_unsigned
 from ._format import Format
-from ._held import held_or
 
 MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6}
 MM |= {"\\u00b5m": 1e-3, "μm": 1e-3, "micrometer": 1e-3, "m": 1e3}

@@ -1,0 +1,177 @@
+"""A network that is pruned, its cases, and what is seen of each smaller one that comes from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from ...data.cohorts import Cohort
+from ...data.cohorts.split import split
+from ...engine.compute.device import Mixed, Place, in_order
+from ...engine.evaluation.calibrate import drawn_more, uncalibrated
+from ...engine.evaluation.evaluate import Judged
+from ...engine.evaluation.judge import judge_all
+from ...engine.loading.cache import Failure, Prepared, load_side
+from ...engine.progress import Teller
+from ...engine.runs.recipe import Recipe
+from ...engine.runs.run import Run, build_model, network_of, open_run
+from ...engine.training.trainer import Learner
+from ...errors import SettingError
+from ...tasks._task import Batch
+from ..structure.cost import Cost, cost_of, in_turns, milliseconds
+from ..structure.graph import graph_of
+from ..structure.groups import Graph
+
+ROUNDS = 15
+"""An answer is timed so many times."""
+DRAWN = 4
+"""Drawing a batch is timed over so many."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A smaller network: where it lies, what it costs, and how long it learned."""
+
+    folder: Path
+    cost: Cost
+    milliseconds: float
+    steps: int
+    widths: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Validation cases of some patients, those that could not be read, and how the parent answered about them."""
+
+    cases: Sequence[Prepared]
+    lost: Sequence[Failure]
+    judged: Sequence[Judged]
+
+    @classmethod
+    def of(cls, patients: Collection[str], all_of_them: Side) -> Side:
+        """Give the part of a side that is about some patients."""
+        return cls(
+            [c for c in all_of_them.cases if patient_of(c) in patients],
+            [f for f in all_of_them.lost if f.patient in patients],
+            [j for j in all_of_them.judged if j.patient in patients],
+        )
+
+
+def patient_of(ready: Prepared) -> str:
+    """Name the patient of a case."""
+    return ready.original.patient or ready.original.id
+
+
+def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
+    """Part the validation patients into those that choose and those whose figures are reported, like over like.
+
+    One alone does both.
+    """
+    valid = cohort.of("val")
+    valid = replace(valid, entries=tuple(replace(e, split=None) for e in valid.entries))
+    if len(valid.patients) < 2:
+        return set(valid.patients), set(valid.patients)
+    parted = split(valid, val=0.5, seed=seed)
+    chooses, reported = set(parted.of("val").patients), set(parted.of("train").patients)
+    return chooses, reported - chooses
+
+
+class Ground:
+    """The network of one run or of one fold, and its cases, read once: what smaller ones begin from."""
+
+    def __init__(self, run: Run, cohort: Cohort, device: str | None, teller: Teller) -> None:
+        self.folder, self.cohort, self.device, self.teller = run.folder, cohort, device, teller
+        self.trained = open_run(self.folder, device=device)
+        self.place: Place = self.trained.place
+        self.recipe = run.recipe()
+        cache = self.folder / "pruning"
+        self.train, _ = load_side(cohort, "train", self.trained.steps, cache, teller)
+        valid, lost = load_side(cohort, "val", self.trained.steps, cache, teller)
+        if not self.train or not valid:
+            raise SettingError(
+                f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."
+            )
+        self.task = drawn_more(
+            uncalibrated(self.recipe.build_task()), [p.case.truth for p in self.train], self.recipe.training.balance
+        )
+        self.network, self.planes = network_of(run)
+        self.example = torch.zeros(1, self.planes, *self.recipe.training.patch)
+        self.cost = cost_of(self.network, self.example)
+        self.answering = self.quick(self.network)
+        self.milliseconds = milliseconds(self.answering, self.shown, rounds=ROUNDS)
+        began = time.perf_counter()
+        judged = judge_all(self.trained, valid, lost, teller=teller)
+        self.judging_seconds = time.perf_counter() - began
+        self.chooses = self.reported = Side(valid, lost, judged)
+
+    def batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
+        """Give what is learned from by a recipe, batch by batch."""
+        anew = replace(recipe, start={})
+        return Learner(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
+
+    @cached_property
+    def step_seconds(self) -> float:
+        """About how long a step of the whole network takes: to draw a batch, and three answers about each sample."""
+        batches, began = self.batches(self.recipe, self.folder / "pruning"), time.perf_counter()
+        for _ in islice(batches, DRAWN):
+            pass
+        drawing = (time.perf_counter() - began) / DRAWN
+        return drawing + 3 * self.recipe.training.batch * self.milliseconds / 1000
+
+    def built(self, recipe: Recipe) -> nn.Module:
+        """Make the network of a recipe, its weights by chance."""
+        return build_model(recipe, self.task, self.planes)
+
+    @property
+    def shown(self) -> Tensor:
+        """The example, where and as networks are asked about it."""
+        return in_order(self.example.to(self.place.device))
+
+    def graph(self, network: nn.Module) -> Graph:
+        """Give the graph of a network; that of the whole one, which is asked for at every turn, is traced once."""
+        return self.whole_graph if network is self.network else graph_of(network, self.example)
+
+    @cached_property
+    def whole_graph(self) -> Graph:
+        """The graph of the whole network."""
+        return graph_of(self.network, self.example)
+
+    def quick(self, network: nn.Module) -> nn.Module:
+        """Copy a network, and make it fast as for answering."""
+        return Mixed(self.place.model(deepcopy(network)), self.place).eval()
+
+    def timed(self, network: nn.Module, rounds: int = 0) -> float:
+        """Time one answer of a network: what the whole one takes, by the median ratio to it when asked in turns."""
+        each = in_turns([self.answering, self.quick(network)], self.shown, rounds=rounds or ROUNDS)
+        return self.milliseconds * median(one / whole for whole, one in each)
+
+    @property
+    def valid(self) -> Sequence[Prepared]:
+        """The cases by which checkpoints are chosen."""
+        return self.chooses.cases
+
+    def part_patients(self, seed: int) -> tuple[Side, Side]:
+        """Part the validation patients into those that choose and those whose figures are reported."""
+        chooses, reported = halves(self.cohort, seed)
+        return Side.of(chooses, self.chooses), Side.of(reported, self.reported)
+
+    def judge(self, folder: Path, side: Side) -> list[Judged]:
+        """Judge what has learned by the patients of a side."""
+        return judge_all(open_run(folder, device=self.device), side.cases, side.lost, teller=self.teller)
+
+    def part(self, run: Run) -> Part:
+        """Open what has learned, and tell what it costs."""
+        recipe = run.recipe()
+        network, _ = network_of(run)
+        widths = {k: list(v) for k, v in recipe.widths.items()}
+        cost, taken = cost_of(network, self.example), self.timed(network)
+        return Part(run.folder, cost, taken, recipe.training.steps, widths)

@@ -1,0 +1,215 @@
+"""Which channels go so that a model costs so much less, and the smaller model without them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import SettingError
+from .cut import cut
+from .groups import Graph, Group, Place, Tally
+
+__all__ = ["chosen", "cut", "importance", "leasts", "lowest"]
+
+What = Literal["flops", "parameters", "bytes", "lanes"]
+Least = int | Mapping[int, int]
+"""How many channels a layer keeps at least: one number for all, or one for each family."""
+
+
+def importance(
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor],
+    *,
+    total: Literal["sum", "mean"] = "sum",
+    relative: bool = True,
+) -> Tensor:
+    """Give the importance of each group (n,), from the score of each weight, by the weights' names.
+
+    All weights of a channel go with it, both those that make it and those that read it; so theirs are added (or their
+    ``mean`` is taken). ``relative`` divides by the mean of the family: scores have other scales in other layers,
+    unless they say what the loss would lose, and no layer is to go whole because its weights are small throughout.
+
+    >>> say = {"a": torch.tensor([[1.0, 2.0], [3.0, 6.0]])}
+    >>> importance([Group(0, {("a", 0): (0,)}), Group(0, {("a", 0): (1,)})], say).tolist()
+    [0.5, 1.5]
+    """
+    along: dict[Place, list[float]] = {}
+    added, counts = torch.zeros(len(groups), dtype=torch.float64), torch.zeros(len(groups), dtype=torch.float64)
+    for number, group in enumerate(groups):
+        for place, indices in group.touches.items():
+            name, axis = place
+            if name in scores:
+                length = scores[name].shape[axis]
+                if place not in along:
+                    along[place] = scores[name].detach().double().movedim(axis, 0).reshape(length, -1).sum(1).tolist()
+                added[number] += sum(along[place][index] for index in indices)
+                counts[number] += len(indices) * scores[name].numel() / length
+    found = added / counts.clamp_min(1) if total == "mean" else added
+    if relative:
+        families = torch.tensor([group.family for group in groups], dtype=torch.long)
+        for family in families.unique():
+            mean = found[families == family].mean()
+            found[families == family] /= mean if mean > 0 else 1.0
+    return found
+
+
+def chosen(
+    graph: Graph, importances: Tensor, shares: Mapping[What, float], *, least: Least = 4, multiple: int = 1
+) -> list[Group]:
+    """Choose the groups that go so that each cost that is named comes down to its share of what it is.
+
+    They go one after another, the least important for what it saves first; of several costs counts what is saved of
+    those that are still too high, each by the way that it has to go. Each family keeps at least so many channels, and
+    above that a ``multiple`` of a number of them where it loses any: kernels like multiples of 8 or 16. What is
+    infinitely important stays.
+    """
+    for target in shares.values():
+        if not 0 < target <= 1:
+            raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
+    steps = list(leaving(graph, importances, shares, least=least, multiple=multiple))
+    left = steps[-1][1] if steps else dict.fromkeys(shares, 1.0)
+    for cost, target in shares.items():
+        if left[cost] > target:
+            raise SettingError(
+                f"The {cost} of this model come down to {left[cost]:.1%} of what they are, not to {target:.1%}, as "
+                f"each layer keeps {told(least)} channels. Aim for a larger share, let layers keep fewer, or leave out "
+                "whole layers first."
+            )
+    return [group for lump, _ in steps for group in lump]
+
+
+def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, multiple: int = 1) -> dict[int, int]:
+    """Give for each family how many channels it keeps at least: so many, and a share of what it is in the ``whole``.
+
+    The share is rounded down to a ``multiple`` of a number. A network of which one layer is far narrower than those
+    about it loses more than one that is evenly narrow.
+
+    >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
+    >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
+    >>> leasts(graph, whole, 2, 0.6), leasts(graph, whole, 2, 0.6, multiple=4), leasts(graph, whole, 2, 0.0)
+    ({0: 5}, {0: 4}, {0: 2})
+    """
+    found = {}
+    for group in graph.groups:
+        before = min(whole[name].shape[axis] for name, axis in group.touches)
+        found[group.family] = max(least, ceil(floor * before) // multiple * multiple)
+    return found
+
+
+def told(least: Least) -> str:
+    """Say how many channels layers keep at least."""
+    numbers = {least} if isinstance(least, int) else set(least.values())
+    return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)})) if numbers else "all of its"
+
+
+def lowest(graph: Graph, *, cost: What = "flops", least: Least = 4, multiple: int = 1) -> float:
+    """Give the smallest share that a cost can be brought down to."""
+    order = leaving(graph, torch.ones(len(graph.groups)), {cost: 0.0}, least=least, multiple=multiple)
+    return min((left[cost] for _, left in order), default=1.0)
+
+
+@dataclass
+class Family:
+    """The groups of a family that are left, the most important first, how many channels each is, and the fewest."""
+
+    members: list[int]
+    size: int
+    least: int
+
+    def lump(self, multiple: int) -> int:
+        """Tell how many groups go at once, so that a multiple of channels is left or the fewest that may be.
+
+        0 where too few would be.
+        """
+        for count in range(1, len(self.members)):
+            left = (len(self.members) - count) * self.size
+            if left < self.least:
+                return 0
+            if left % multiple == 0 or left - self.size < self.least:
+                return count
+        return 0
+
+
+class Price:
+    """What is left of a cost, as a share of what it is, while families lose groups until it is small enough."""
+
+    def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
+        first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
+        one = [first[family] for family in families]
+        self.fixed, self.block = tally.fixed, tally.block
+        self.each = np.array([t.each for t in tally.terms])
+        self.out = np.array([float(len(t.out)) for t in tally.terms])
+        self.into = np.array([1.0 if t.into is None else float(len(t.into)) for t in tally.terms])
+        self.by_out = np.array([[np.sum(t.out == g) for t in tally.terms] for g in one], dtype=float)
+        self.by_into = np.array(
+            [[0 if t.into is None else np.sum(t.into == g) for t in tally.terms] for g in one], dtype=float
+        )
+
+        self.until, self.whole = until, 1.0
+        self.whole = self.left() or 1.0
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether it is small enough."""
+        return self.left() <= self.until
+
+    def left(self, family: int = 0, count: int = 0) -> float:
+        """Give the share that is left after a family would lose so many groups."""
+        out, into = self.out, self.into
+        if count:
+            out, into = out - count * self.by_out[family], into - count * self.by_into[family]
+        return float(self.fixed + (self.each * self.block * np.ceil(out / self.block) * into).sum()) / self.whole
+
+    def nearer(self, family: int, count: int) -> float:
+        """Tell by how much of its whole way it would come nearer; what is met has no way to go."""
+        return 0.0 if self.is_met else (self.left() - self.left(family, count)) / (1 - self.until)
+
+    def lose(self, family: int, count: int) -> None:
+        """Let a family lose so many groups."""
+        self.out -= count * self.by_out[family]
+        self.into -= count * self.by_into[family]
+
+
+def leaving(
+    graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: Least, multiple: int
+) -> Iterator[tuple[list[Group], dict[What, float]]]:
+    """Yield the groups that go together, and the shares of the costs that are left then, until all are small enough."""
+    if min([least] if isinstance(least, int) else least.values(), default=1) < 1 or multiple < 1:
+        raise SettingError(
+            f"A layer keeps at least 1 channel, and multiples of 1 or more, not {told(least)} and {multiple}."
+        )
+    if len(importances) != len(graph.groups):
+        raise ValueError(f"{len(graph.groups)} groups need as many importances, but got {len(importances)}.")
+    if bool(importances.isnan().any()):
+        raise ValueError("An importance is not a number. Look at the scores of the weights.")
+    sorted_in: dict[int, list[int]] = defaultdict(list)
+    for number in importances.argsort(descending=True, stable=True).tolist():
+        sorted_in[graph.groups[number].family].append(number)
+    numbers = sorted(sorted_in)
+    families = [
+        Family(sorted_in[f], graph.groups[sorted_in[f][0]].size, least if isinstance(least, int) else least[f])
+        for f in numbers
+    ]
+    prices = {cost: Price(graph.costs[cost], graph.groups, numbers, share) for cost, share in until.items()}
+    while not all(price.is_met for price in prices.values()):
+        best, ratio, most = -1, np.inf, 0
+        for which, family in enumerate(families):
+            count = family.lump(multiple)
+            saved = sum(price.nearer(which, count) for price in prices.values()) if count else 0.0
+            if saved > 0:
+                lost = float(importances[family.members[-count:]].sum()) / saved
+                if lost < ratio:
+                    best, ratio, most = which, lost, count
+        if best < 0:
+            return
+        lump = [families[best].members.pop() for _ in range(most)]
+        for price in prices.values():
+            price.lose(best, most)
+        yield [graph.groups[number] for number in lump], {cost: price.left() for cost, price in prices.items()}

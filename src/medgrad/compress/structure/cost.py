@@ -1,0 +1,195 @@
+"""What an answer costs: multiply-adds, numbers, bytes, milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node, config
+from torch.fx.node import map_arg
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...errors import SettingError
+from ...models._narrow import NORM
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one answer to an example costs: ``flops`` (a multiply-add is two), ``parameters``, and their ``bytes``.
+
+    The bytes are those of all that a checkpoint holds, buffers too.
+    """
+
+    flops: int
+    parameters: int
+    bytes: int
+
+
+def cost_of(model: nn.Module, example: Tensor) -> Cost:
+    """Count what a model costs on an example (b, channels, *shape), by tracing it: nothing is timed.
+
+    >>> cost_of(nn.Linear(3, 2), torch.zeros(1, 3))
+    Cost(flops=12, parameters=8, bytes=32)
+    """
+    return Cost(flops_for(model, example), sum(p.numel() for p in model.parameters()), bytes_of(model))
+
+
+def flops_for(model: nn.Module, example: Tensor) -> int:
+    """Count the multiply-adds of an answer, twice, by its shapes alone; a network whose code needs numbers is traced.
+
+    Tracing takes six times longer.
+    """
+    shapes = deepcopy(model)
+    try:
+        with in_mode(shapes.to("meta")), torch.no_grad(), Counter() as counter:
+            shapes(example.to("meta"))
+    except Exception:  # whatever code that looks at a number raises where there is none
+        return flops_in(traced(model, example))
+    return counter.flops
+
+
+class Counter(TorchDispatchMode):
+    """Counts the multiply-adds of all that is computed meanwhile, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.flops += flops_by(func, args, out)
+        return out
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Count the bytes of what a checkpoint of a model holds, each tensor once."""
+    kept = {id(t): t for t in model.state_dict(keep_vars=True).values()}
+    return sum(t.numel() * t.element_size() for t in kept.values())
+
+
+@contextmanager
+def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
+    """Put a model into the mode in which it answers or ``learns`` (but for its norms), and back at the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        for module in modes:
+            module.training = learns and not isinstance(module, NORM)
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def without_stack_traces() -> Iterator[None]:
+    """Keep torch from writing down for each traced operation where it was called, which nothing here reads."""
+    before = getattr(config, "do_not_emit_stack_traces", False)
+    config.do_not_emit_stack_traces = True  # torch before 2.9 does not look
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
+
+
+def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
+    """Trace a copy of a model on an example, in one of its two modes: some networks keep what they see."""
+    with in_mode(model := deepcopy(model), learns=learns), without_stack_traces():
+        try:
+            return torch.export.export(model, (example,), strict=False)
+        except Exception as reason:  # whatever the code of a foreign network raises
+            told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+            raise SettingError(f"This network cannot be traced on {tuple(example.shape)}: {told}") from reason
+
+
+def flops_in(program: Any) -> int:
+    """Count the multiply-adds of a traced program, with what it calls, twice."""
+    parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
+    return sum(flops_of(node) for part in parts for node in part.graph.nodes)
+
+
+def flops_of(node: Node) -> int:
+    """Count the multiply-adds of one traced operation, twice."""
+    if node.op != "call_function":
+        return 0
+    return flops_by(node.target, map_arg(node.args, lambda each: each.meta.get("val")), node.meta.get("val"))
+
+
+def flops_by(operation: Any, args: Sequence[Any], out: Any) -> int:
+    """Count the multiply-adds of one operation, twice; all but products of many count nothing."""
+    name = str(operation).removeprefix("aten.").split(".")[0]
+    if name.startswith(("conv1d", "conv2d", "conv3d")):
+        return 2 * out.numel() * prod(args[1].shape[1:])
+    if name.startswith("conv_transpose"):
+        return 2 * args[0].numel() * prod(args[1].shape[1:])
+    if name == "convolution":
+        return 2 * (args[0] if args[6] else out).numel() * prod(args[1].shape[1:])
+    if name in ("linear", "matmul", "mm", "bmm"):
+        return 2 * out.numel() * args[0].shape[-1]
+    if name in ("addmm", "baddbmm"):
+        return 2 * out.numel() * args[1].shape[-1]
+    if name == "scaled_dot_product_attention":
+        depth, (columns, wide) = args[0].shape[-1], args[2].shape[-2:]
+        return 2 * (args[0].numel() // depth) * columns * (depth + wide)
+    if name == "einsum":
+        return einsum_flops(args[0], [each.shape for each in args[1]])
+    return 0
+
+
+def einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+    """Count twice the products of a sum over named axes of two tensors.
+
+    >>> einsum_flops("ij,jk->ik", [(2, 3), (3, 4)])
+    48
+    """
+    words = equation.replace(" ", "").split("->")[0].split(",")
+    sizes = dict(chain.from_iterable(zip(word, each, strict=True) for word, each in zip(words, shapes, strict=True)))
+    return 2 * prod(sizes.values()) if len(words) == 2 else 0
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Give the shape of what a node gives."""
+    return tuple(node.meta["val"].shape)
+
+
+def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
+    """Time one answer to an example on this machine: the median of so many rounds."""
+    return median(one for (one,) in in_turns([model], example, rounds=rounds))
+
+
+def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
+    """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike.
+
+    Each answers twice in its turn, and what counts is the second: in use, too, answers of one model follow each other.
+    """
+    if rounds < 1:
+        raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
+    with ExitStack() as modes, torch.inference_mode():
+        for model in models:
+            modes.enter_context(in_mode(model))
+        return [[again(model, example) for model in models] for _ in range(rounds)]
+
+
+def again(model: nn.Module, example: Tensor) -> float:
+    """Time an answer that follows another, in milliseconds."""
+    answered(model, example)
+    start = time.perf_counter()
+    answered(model, example)
+    return 1000 * (time.perf_counter() - start)
+
+
+def answered(model: nn.Module, example: Tensor) -> None:
+    """Answer to an example, to the end."""
+    model(example)
+    if example.device.type == "cuda":
+        torch.cuda.synchronize(example.device)

@@ -1,0 +1,94 @@
+"""Whole layers that a network can do without: each gives what comes in another value, but no other shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...models._narrow import CONVOLUTION, narrowed
+from .graph import answer_shapes
+
+Damage = Callable[[nn.Module], float]
+
+
+def leavable(model: nn.Module, example: Tensor) -> list[str]:
+    """Name the parts of a network that can be left out: those of several layers, one of them a convolution or linear.
+
+    Of parts that lie in one another the innermost are named.
+
+    >>> import torch
+    >>> part = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    >>> leavable(nn.Sequential(nn.Linear(3, 4), part, nn.Linear(4, 2)), torch.zeros(1, 3))
+    ['1']
+    """
+    shapes: dict[str, list[bool]] = {}
+
+    def seen(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(_: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+            same = len(given) == 1 and isinstance(given[0], Tensor) and isinstance(out, Tensor)
+            shapes.setdefault(name, []).append(same and given[0].shape == out.shape)
+
+        return hook
+
+    parts = {n: m for n, m in model.named_modules() if n and is_part(m)}
+    hooks = [module.register_forward_hook(seen(name)) for name, module in parts.items()]
+    try:
+        wanted = answer_shapes(model, example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    twice = Counter(id(m) for _, m in model.named_modules(remove_duplicate=False))
+    fitting = [n for n in parts if shapes.get(n) and all(shapes[n]) and twice[id(parts[n])] == 1]
+    inner = [n for n in fitting if not any(other.startswith(f"{n}.") for other in fitting)]
+    return [n for n in inner if answer_shapes(narrowed(model, {n: ()}), example) == wanted]
+
+
+def is_part(module: nn.Module) -> bool:
+    """Tell whether a module is made of several, and one of those has a matrix of weights."""
+    return bool(module._modules) and any(isinstance(m, (CONVOLUTION, nn.Linear)) for m in module.modules())
+
+
+def dispensable(
+    model: nn.Module, example: Tensor, count: int, *, damage: Damage, cost: Callable[[nn.Module], float]
+) -> list[str]:
+    """Name as many parts of a network as are to go, one after another, each that by which least is lost for its cost.
+
+    ``damage`` gives the loss of a network; what is gained by leaving a part out counts as almost nothing lost.
+    """
+    gone: list[str] = []
+    for _ in range(count):
+        found = ranked(without(model, gone), example, damage=damage, cost=cost)
+        if not found:
+            break
+        gone.append(found[0])
+    return gone
+
+
+def ranked(model: nn.Module, example: Tensor, *, damage: Damage, cost: Callable[[nn.Module], float]) -> list[str]:
+    """Name the parts of a network that can be left out, first that by which least is lost for its cost."""
+    before, whole = damage(model), cost(model)
+    found: Mapping[str, float] = {
+        name: max(damage(smaller) - before, 1e-6 * abs(before)) / max(whole - cost(smaller), 1e-12)
+        for name in leavable(model, example)
+        for smaller in [without(model, [name])]
+    }
+    return sorted(found, key=lambda name: found[name])
+
+
+def without(model: nn.Module, gone: Sequence[str]) -> nn.Module:
+    """Give a copy of a network without some of its parts; what is left keeps its weights."""
+    return narrowed(model, dict.fromkeys(gone, ()))
+
+
+def merged_widths(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay widths over others; nothing is told of what lies in a part that is left out.
+
+    >>> merged_widths({"a.0": [3]}, {"a": [], "b": [2]})
+    {'a': [], 'b': [2]}
+    """
+    both = {**old, **new}
+    gone = [name for name, numbers in both.items() if not numbers]
+    return {name: numbers for name, numbers in both.items() if not any(name.startswith(f"{g}.") for g in gone)}

@@ -1,0 +1,1 @@
+"""Single weights at zero: masks and their schedule."""

@@ -1,0 +1,130 @@
+"""Folders in: every layout is asked, and one that recognises the folder answers with a cohort."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from .... import registry
+from ....errors import LayoutError
+from ...formats import suffix_of
+from ...source import Source
+from ..cohort import Cohort
+from ._files import NOT_FOLDERS, is_data
+from ._images import single_images
+from ._layout import HintError, Hints, Layout, Miss
+from ._nearest import FAR, lacking
+
+__all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "recognise"]
+
+SERVED_BY_MASKS = ("detection", "registration")
+"""The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
+
+
+class NotRecognisedError(LayoutError):
+    """No layout recognises a folder."""
+
+
+def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
+    """Give the cohort in a folder (or in a file that holds a set), by the first layout that recognises it.
+
+    Layouts are asked in the order of ``THIS.order`` where they have one, so that the strictest comes first. Folders
+    that hold nothing but one folder, as unpacking leaves them, are passed through.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise NotRecognisedError(f"{str(folder)!r} is empty. Name the folder of the images and of what they show.")
+    while inner := only_folder_in(folder):
+        folder = inner
+    hints = hints or Hints()
+    misses: dict[str, Miss] = {}
+    ignored: list[str] = []
+    offers: dict[str, Layout] = {
+        name: registry.find("data.cohorts.layouts", name) for name in registry.names("data.cohorts.layouts")
+    }
+    for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
+        try:
+            found = offers[name](folder, hints)
+        except HintError:
+            if max((miss.closeness for miss in misses.values()), default=0.0) <= FAR:
+                raise
+            break  # an earlier layout, which has what was said, is nearer
+        if isinstance(found, Miss):
+            misses[name] = found
+        elif idle := idle_hints(found, offers[name], hints):
+            ignored.append(
+                f"{str(folder)!r} is laid out as {name!r}, in which {' and '.join(idle)} names nothing. Leave it out."
+            )
+        else:
+            return found
+    if ignored:
+        raise HintError(ignored[0])
+    if hints.task in SERVED_BY_MASKS:
+        try:
+            return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
+        except LayoutError as reason:
+            if hints.task != "registration":
+                check_other_tasks(folder, hints)
+                raise
+            alone = single_images(folder)
+            if isinstance(alone, Cohort):
+                return alone
+            raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
+    if hints.task is not None:
+        check_other_tasks(folder, hints)
+    raise NotRecognisedError(
+        f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}. {lacking(folder, misses)}"
+    )
+
+
+def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
+    """List the options that a layout did not look at, and that do not name what it found without them either."""
+    idle = []
+    for setting, of in (("truth", "truth"), ("within", "region")):
+        hint = getattr(hints, setting)
+        if hint and setting not in getattr(layout, "hints", ()):
+            sources = [s for e in cohort.entries if isinstance(s := getattr(e, of), Source)]
+            names = [f"{os.path.relpath(s.path, cohort.root)} {s.item}".lower() for s in sources]
+            if not any(Path(hint).name.lower() in name for name in names):
+                idle.append(f"--{setting} {hint!r}")
+    return idle
+
+
+def check_other_tasks(folder: Path, hints: Hints) -> None:
+    """Raise a LayoutError that says what a folder is for, if it is for another task than the one asked for."""
+    try:
+        found = recognise(folder, replace(hints, task=None))
+    except LayoutError:
+        return
+    raise LayoutError(
+        f"{str(folder)!r} is laid out as {found.layout!r}, which is for {found.task} and does not serve {hints.task}. "
+        f"Leave --task out, or give a set for {hints.task}."
+    )
+
+
+def only_folder_in(folder: Path) -> Path | None:
+    """Give the one folder that a folder holds, as unpacking leaves it, if no data lies beside it."""
+    if folder.is_file():
+        return None
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and is_data(p)]
+    folders = [p for p in folders if p.name.lower() not in NOT_FOLDERS]
+    files = [p for p in folder.iterdir() if p.is_file() and is_data(p)]
+    return folders[0] if len(folders) == 1 and not files else None
+
+
+def contents(folder: Path) -> str:
+    """Say in a few words what a folder holds."""
+    if folder.is_file():
+        return f"one {suffix_of(folder) or 'nameless'} file"
+    files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]
+    kinds: dict[str, int] = {}
+    for file in files:
+        kind = suffix_of(file) or "(none)"
+        kinds[kind] = kinds.get(kind, 0) + 1
+    folders = sorted(p.name for p in folder.iterdir() if p.is_dir())[:6]
+    said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1])[:4]) or "no files"
+    return f"it holds {said}" + (f" in folders {', '.join(folders)}" if folders else "")

@@ -1,0 +1,45 @@
+"""What a folder lacks that no layout recognises, in a sentence that says what to add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ....errors import LayoutError
+from ...formats import suffix_of
+from ._files import image_suffixes, images_in
+from ._layout import Miss
+
+FAR = 0.2
+"""A miss that is no closer has nothing but images, or not even these."""
+ADD = (
+    "Add masks (a folder of files with the names of the images), a table (a .csv with the columns file and class), a "
+    "folder for each class, or boxes (a .txt, .xml or .json). Images alone serve --task registration."
+)
+
+
+def lacking(folder: Path, misses: Mapping[str, Miss]) -> str:
+    """Name the nearest layout and what it lacks; where none is near, say what a set needs."""
+    nearest = max(misses, key=lambda name: misses[name].closeness, default="")
+    if nearest and misses[nearest].closeness > FAR:
+        return f"The nearest layout is {nearest!r}: {misses[nearest].why}"
+    if folder.is_file():
+        return lacking_beside(folder)
+    try:
+        has_images = bool(images_in(folder))
+    except LayoutError:
+        has_images = True
+    if has_images:
+        near = "The nearest layouts are 'parallel_folders', 'table' and 'class_folders'"
+        return f"{near}, but nothing tells what the images show. {ADD}"
+    return (
+        "The nearest layout cannot be told, as it holds no image and no table. Name the folder of the images: NIfTI, "
+        "DICOM, MetaImage, NRRD, PNG, JPEG, TIFF or NumPy."
+    )
+
+
+def lacking_beside(file: Path) -> str:
+    """Say what a file is that holds no set."""
+    if suffix_of(file) in image_suffixes():
+        return "It is one image, not a set: name the folder of the set, or use look to see what is in it."
+    return "A set in a file is an .npz, a .csv or a COCO .json; else name the folder of the images."

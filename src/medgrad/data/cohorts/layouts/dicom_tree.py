@@ -1,0 +1,217 @@
+"""A tree of DICOM patients: image series with the SEG or RTSTRUCT files that were drawn on them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ....errors import FormatError, LayoutError
+from ...dicom.header import head_of
+from ...dicom.image import MODALITY, first_files
+from ...dicom.index import SeriesInfo, series_in
+from ...file_memo import Kept
+from ...formats import format_of, holding
+from ...source import Source
+from ..cohort import Cohort, Entry
+from ._assemble import finished
+from ._files import MODALITY_WORDS, some
+from ._layout import Hints, Miss
+
+TRUTHS = ("SEG", "RTSTRUCT")
+REGIONS: Kept[tuple[str, ...]] = Kept()
+Pair = tuple[SeriesInfo, tuple[Path, ...]]
+
+
+def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
+    """Recognise DICOM series with labels or contours that name them, each pair a case, wherever the files lie."""
+    if folder.is_file() or not any(head_of(p).is_dicom for p in first_files(folder)):
+        return Miss(0.0, "it begins with no DICOM files.")
+    if hints.task not in (None, "segmentation"):
+        return Miss(0.1, f"labels and contours do not serve {hints.task}.")
+    every = series_in(folder)
+    truths = [s for s in every if s.modality in TRUTHS]
+    images = [s for s in every if s.modality not in TRUTHS and s.holds_pictures and not s.is_localizer]
+    if not truths:
+        return Miss(
+            0.35 if images else 0.0,
+            "its DICOM series have no SEG or RTSTRUCT beside them. Add those that were drawn on them.",
+        )
+    told: list[str] = []
+    pairs = paired(images, truths, hints, told)
+    if not pairs:
+        return Miss(0.5, "no SEG or RTSTRUCT in it was drawn on a series that is there.")
+    names = names_of(truths) if hints.truth else []
+    if hints.truth and not any(hints.truth.lower() in name.lower() for name in names):
+        return Miss(0.7, f"--truth {hints.truth!r} is in no name of a SEG, RTSTRUCT or region: {some(names)}.")
+    loose = len(images) - len({image.series_uid for image, _ in pairs})
+    if loose:
+        told.append(f"{loose} image series have no labels or contours and are not used.")
+    return _cohort(folder, pairs, hints, told)
+
+
+def paired(images: Sequence[SeriesInfo], truths: Sequence[SeriesInfo], hints: Hints, told: list[str]) -> list[Pair]:
+    """Put each truth with the series that it was drawn on: the one that it names, else the only one of its frame."""
+    by_uid = {s.series_uid: s for s in images}
+    found: dict[str, list[SeriesInfo]] = {}
+    lost = []
+    for truth in truths:
+        named = [by_uid[r] for r in truth.references if r in by_uid]
+        if not truth.references:
+            frame = truth.frame_of_reference
+            named = [s for s in images if frame and s.frame_of_reference == frame and s.study_uid == truth.study_uid]
+        if len(named) == 1:
+            found.setdefault(named[0].series_uid, []).append(truth)
+        else:
+            lost.append(truth.files[0].name)
+    if lost:
+        told.append(f"{len(lost)} SEG or RTSTRUCT files were drawn on no single series that is here: {some(lost)}.")
+    return [(by_uid[uid], _chosen(by_uid[uid], several, hints)) for uid, several in found.items()]
+
+
+def names_of(truths: Sequence[SeriesInfo]) -> list[str]:
+    """List what a hint may name: files and descriptions of labels and contours, and the regions in them."""
+    files = [f for t in truths for f in t.files]
+    words = [*(r for f in files for r in regions_in(f)), *(t.description for t in truths), *map(str, files)]
+    return [w for w in dict.fromkeys(words) if w]
+
+
+def _chosen(image: SeriesInfo, truths: Sequence[SeriesInfo], hints: Hints) -> tuple[Path, ...]:
+    """Give the files of the truth of a series: one, or several that name different regions; else ask which is meant."""
+    if len(truths) > 1 and hints.truth:
+        wanted = hints.truth.lower()
+        truths = [t for t in truths if wanted in t.description.lower() or wanted in str(t.files[0]).lower()] or truths
+    files = [f for t in truths for f in t.files]
+    named = Counter(r for f in files for r in set(regions_in(f)))
+    if len(files) > 1 and (not named or max(named.values()) > 1):
+        raise LayoutError(
+            f"The series {image.description or image.series_uid!r} of {image.patient!r} has {len(files)} sets of "
+            f"labels: {str(files[0])!r} and {str(files[1])!r}. Say which with --truth, by a word in its name or "
+            "description."
+        )
+    return tuple(files)
+
+
+def _cohort(folder: Path, pairs: Sequence[Pair], hints: Hints, told: list[str]) -> Cohort:
+    patients, how = whose(folder, [image for image, _ in pairs])
+    ids = ids_of([image for image, _ in pairs], patients)
+    regions = {one: [r for f in files for r in regions_in(f)] for one, (_, files) in zip(ids, pairs, strict=True)}
+    every = list(dict.fromkeys(r for names in regions.values() for r in names))
+    item = ""
+    if hints.truth in every:
+        item, every = str(hints.truth), [str(hints.truth)]
+    aliases = plain_names(every, told)
+    labels = tuple(dict.fromkeys(aliases.values()))
+    if len(labels) > 255:
+        raise LayoutError(f"{str(folder)!r} names {len(labels)} regions, too many to be labels. Name one with --truth.")
+    for label in labels:
+        without = [i for i, names in regions.items() if not any(aliases.get(n) == label for n in names)]
+        if without:
+            told.append(f"{label!r} is not drawn in {len(without)} of {len(ids)} cases: {some(without)}.")
+    kinds = Counter(image.modality for image, _ in pairs)
+    if len(kinds) > 1:
+        said = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        told.append(f"The series are of several modalities ({said}); each is a case of its own.")
+    entries = tuple(
+        Entry(
+            one,
+            {"image": series_source(image)},
+            truth_source(files, item),
+            notes={"labels": tuple(dict.fromkeys(aliases[r] for r in regions[one] if r in aliases)),
+                   "date": image.study_date, "modality": MODALITY.get(image.modality, "other")},
+        )
+        for one, (image, files) in zip(ids, pairs, strict=True)
+        if not item or item in regions[one]
+    )  # fmt: skip
+    cohort = Cohort(folder, "dicom_tree", "segmentation", entries, labels, told=tuple(told), aliases=aliases)
+    return finished(cohort, folder, patients=dict(zip(ids, patients, strict=True)), patients_from=how)
+
+
+def regions_in(path: Path) -> list[str]:
+    """Name the regions in a SEG or RTSTRUCT; none if it cannot be read, which comes up again when it is loaded."""
+    return list(REGIONS.ask(path, read_regions))
+
+
+def read_regions(path: Path) -> tuple[str, ...]:
+    """Read the names of the regions, in one opening."""
+    try:
+        with holding([path]):
+            return tuple(format_of(path).items(path))
+    except FormatError:
+        return ()
+
+
+def truth_source(files: Sequence[Path], item: str) -> Source:
+    """Say where a truth lies: in all its files, or in the one that holds the region that is asked for."""
+    if item:
+        return Source(next(f for f in files if item in regions_in(f)), item)
+    return Source(files[0], also=tuple(files[1:]))
+
+
+def series_source(series: SeriesInfo) -> Source:
+    """Say where a series lies: its file, or the folder that holds its files and its number."""
+    if len(series.files) == 1:
+        return Source(series.files[0])
+    folders = {f.parent for f in series.files}
+    folder = next(iter(folders))
+    while any(folder not in (f, *f.parents) for f in folders):
+        folder = folder.parent
+    return Source(folder, series.series_uid)
+
+
+def whose(folder: Path, images: Sequence[SeriesInfo]) -> tuple[list[str], str]:
+    """Give the patient of each series: its DICOM tag, or its uppermost folder where the tags are all the same."""
+    tags = [s.patient for s in images]
+    tops = [s.files[0].relative_to(folder).parts[0] for s in images]
+    if all(tags) and (len(set(tags)) > 1 or len(set(tops)) == 1 or len({s.study_uid for s in images}) == 1):
+        return tags, f"the DICOM tag PatientID, such as {tags[0]!r}"
+    return tops, f"the folder, such as {tops[0]!r}, because the DICOM tag PatientID does not tell them apart"
+
+
+def ids_of(images: Sequence[SeriesInfo], patients: Sequence[str]) -> list[str]:
+    """Name each series by its patient, and by its date, modality and description as far as that is needed."""
+    ids = list(patients)
+    for extra in ("study_date", "modality", "description"):
+        counts = Counter(ids)
+        if max(counts.values()) == 1:
+            break
+        if len({getattr(s, extra) for s in images}) > 1:
+            ids = [f"{i}_{getattr(s, extra)}" for i, s in zip(ids, images, strict=True)]
+    ids = [re.sub(r"[^\w.\-]+", "-", i).strip("-.") or "case" for i in ids]
+    counts = Counter(ids)
+    numbers: Counter[str] = Counter()
+    found = []
+    for one in ids:
+        numbers[one] += 1
+        found.append(f"{one}_{numbers[one]}" if counts[one] > 1 else one)
+    return found
+
+
+def plain_names(names: Sequence[str], told: list[str]) -> dict[str, str]:
+    """Map the names of regions to labels: alike but for capitals, marks and the modality are one.
+
+    >>> plain_names(["GTV_Mass_CT", "GTV_Mass_PET"], [])
+    {'GTV_Mass_CT': 'GTV_Mass', 'GTV_Mass_PET': 'GTV_Mass'}
+    """
+    cores: dict[str, list[str]] = {}
+    for name in names:
+        words = [w for w in re.split(r"[^A-Za-z0-9]+", name) if w]
+        core = "_".join(w for w in words if w.lower() not in MODALITY_WORDS) or "_".join(words) or name
+        cores.setdefault(core.lower(), []).append(name)
+    aliases = {}
+    for core, alike in cores.items():
+        first = alike[0]
+        if len(alike) == 1:
+            aliases[first] = first
+            continue
+        words = [w for w in re.split(r"[^A-Za-z0-9]+", first) if w and w.lower() not in MODALITY_WORDS]
+        label = "_".join(words) or core
+        aliases |= dict.fromkeys(alike, label)
+        told.append(f"The regions {some(alike, 4)} are taken for one label, {label!r}.")
+    return aliases
+
+
+dicom_tree.order = 15  # type: ignore[attr-defined]
+dicom_tree.hints = ("truth",)  # type: ignore[attr-defined]
+THIS = dicom_tree

@@ -1,0 +1,90 @@
+"""Pascal VOC: an XML file for each image, with a name and a box for each object in it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from ....errors import LayoutError
+from ..cohort import Cohort
+from ..split_files import with_split_beside
+from ._assemble import spread
+from ._boxes import Object, Sheet, drawn_cohort, not_asked, paired_up, pictures_in, side_in
+from ._files import files_in, some
+from ._layout import Hints, Miss
+
+MOST_BYTES = 16_000_000
+ENDS = ("ymin", "xmin", "ymax", "xmax")
+
+
+def voc(folder: Path, hints: Hints) -> Cohort | Miss:
+    """Recognise images with an XML file for each, as Pascal VOC has them, beside them or in a folder of their own.
+
+    The numbers count pixels from 1, the last one included: a box from 1 to 640 is as wide as an image of 640 columns.
+    Where first and last are equal, the box is taken to have no size, not one pixel.
+    """
+    if miss := not_asked(hints):
+        return miss
+    if folder.is_file():
+        return Miss(0.0, "it is a file.")
+    files = [p for p in files_in(folder) if p.suffix.lower() == ".xml"]
+    if not files:
+        return Miss(0.0, "it has no XML files that draw boxes.")
+    if not any(is_voc(files[i]) for i in spread(len(files), 8)):
+        close = 0.4 if paired_up(pictures_in(folder), files, folder) else 0.1
+        return Miss(close, "its XML files do not draw boxes as Pascal VOC does. Write each object with a bndbox.")
+    images = pictures_in(folder)
+    found = paired_up(images, files, folder)
+    if not found:
+        return Miss(
+            0.4, f"its XML files, such as {files[0].name!r}, go with no image by their names. Give both the same."
+        )
+    told = []
+    lost = sorted(set(files) - set(found.values()))
+    if lost:
+        told.append(f"{len(lost)} XML file(s) go with no image: {some(p.name for p in lost)}.")
+    sheets = [Sheet(i, objects_in(found[i]) if i in found else None, side_in(i, folder)) for i in images]
+    labels = {label for s in sheets for label, _ in s.objects or ()}
+    cohort = drawn_cohort(folder, sheets, layout="voc", labels=labels, told=told)
+    lists = folder / "ImageSets" / "Main"
+    return with_split_beside(cohort, lists) if isinstance(cohort, Cohort) and lists.is_dir() else cohort
+
+
+def is_voc(path: Path) -> bool:
+    """Tell whether a file is an annotation as Pascal VOC writes it."""
+    try:
+        root = parsed(path)
+    except LayoutError:
+        return False
+    return root.tag == "annotation" and (root.find("object/bndbox") is not None or root.find("size") is not None)
+
+
+def parsed(path: Path) -> ElementTree.Element:
+    """Parse an XML file, or raise a LayoutError that names it."""
+    if path.stat().st_size > MOST_BYTES:
+        raise LayoutError(f"{str(path)!r} is larger than {MOST_BYTES // 1_000_000} MB, too large for boxes.")
+    try:
+        return ElementTree.fromstring(path.read_bytes())
+    except (ElementTree.ParseError, ValueError) as reason:
+        raise LayoutError(f"{str(path)!r} is not XML: {str(reason)[:80]}. Correct the file.") from None
+
+
+def objects_in(path: Path) -> tuple[Object, ...]:
+    """Give the label and the box of each object, (y0, x0, y1, x1) from edge to edge."""
+    found = []
+    for one in parsed(path).iter("object"):
+        label, box = (one.findtext("name") or "").strip(), one.find("bndbox")
+        try:
+            y0, x0, y1, x1 = (float((box.findtext(end) or "") if box is not None else "") for end in ENDS)
+        except ValueError:
+            raise LayoutError(
+                f"{str(path)!r} has an object without {', '.join(ENDS)} as numbers. Correct the file."
+            ) from None
+        if not label:
+            raise LayoutError(f"{str(path)!r} has an object without a name. Correct the file.")
+        found.append((label, (y0 - 1, x0 - 1, y1 - (y1 <= y0), x1 - (x1 <= x0))))
+    return tuple(found)
+
+
+voc.order = 31  # type: ignore[attr-defined]
+THIS = voc

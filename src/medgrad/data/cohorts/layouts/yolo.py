@@ -1,0 +1,132 @@
+"""YOLO: a text file for each image, with a line for each object: its class, and its box as shares of the image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ....errors import LayoutError
+from ...tables import text_of
+from ..cohort import Cohort
+from ..split_files import side_of
+from ._assemble import spread
+from ._boxes import Object, Sheet, drawn_cohort, not_asked, paired_up, pictures_in, side_in
+from ._files import files_in, some
+from ._layout import Hints, Miss
+
+NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.names", "classes.names", "predefined_classes.txt")
+Line = tuple[int, tuple[float, ...]]
+
+
+def yolo(folder: Path, hints: Hints) -> Cohort | Miss:
+    """Recognise images with a text file for each, in folders ``images`` and ``labels`` or beside one another.
+
+    The names of the classes stand in ``data.yaml``, ``classes.txt`` or ``obj.names``. Outlines are taken as the boxes
+    around them. An image without a text file has no object, as such files mean it.
+    """
+    if miss := not_asked(hints):
+        return miss
+    if folder.is_file():
+        return Miss(0.0, "it is a file.")
+    every = files_in(folder)
+    files = [p for p in every if p.suffix.lower() == ".txt" and p.name not in NAMES and not side_of(p.stem)]
+    images = pictures_in(folder)
+    found = paired_up(images, files, folder) if files and images else {}
+    if not found:
+        return Miss(0.0, "it has no text files that go with images by their names.")
+    pairs = list(found.values())
+    if not any(lines_in(pairs[i]) for i in spread(len(pairs), 50)):
+        return Miss(0.3, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
+    names, told = names_in(every)
+    drawn: dict[Path, tuple[Line, ...]] = {}
+    for image, file in found.items():
+        lines = lines_in(file)
+        if lines is None:
+            raise LayoutError(f"{str(file)!r} has a line that is not 'class cx cy width height'. Correct the file.")
+        drawn[image] = lines
+    names = names or tuple(str(i) for i in range(1 + max(kind for lines in drawn.values() for kind, _ in lines)))
+    bare = [i.name for i in images if i not in found]
+    if bare:
+        told.append(f"{len(bare)} image(s) have no text file and are taken to show no object: {some(bare)}.")
+    sheets = [
+        Sheet(i, tuple(named(line, names, found[i]) for line in drawn.get(i, ())), side_in(i, folder)) for i in images
+    ]
+    return drawn_cohort(folder, sheets, layout="yolo", labels=names, told=told, space="shares")
+
+
+def named(line: Line, names: Sequence[str], file: Path) -> Object:
+    """Give the object of a line, by the name of its class."""
+    kind, corners = line
+    if not 0 <= kind < len(names):
+        raise LayoutError(f"{str(file)!r} has the class {kind}, but only {len(names)} have names. Name all of them.")
+    return names[kind], corners
+
+
+def lines_in(path: Path) -> tuple[Line, ...] | None:
+    """Read classes and boxes, (y0, x0, y1, x1) in shares; None if a line is something else."""
+    found = []
+    try:
+        for line in text_of(path).splitlines():
+            words = line.split()
+            if not words:
+                continue
+            kind, numbers = int(words[0]), [float(w) for w in words[1:]]
+            if len(numbers) == 4:
+                x, y, width, height = numbers
+                ends = (y - height / 2, x - width / 2, y + height / 2, x + width / 2)
+            elif len(numbers) >= 6 and len(numbers) % 2 == 0:
+                xs, ys = numbers[::2], numbers[1::2]
+                ends = (min(ys), min(xs), max(ys), max(xs))
+            else:
+                return None
+            found.append((kind, ends))
+    except (ValueError, LayoutError):
+        return None
+    return tuple(found)
+
+
+def names_in(files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
+    """Find the names of the classes, and say where they stand."""
+    for path in sorted(files, key=lambda p: len(p.parts)):
+        if path.suffix.lower() in (".yaml", ".yml"):
+            found = names_of_yaml(text_of(path))
+        elif path.name in NAMES or path.suffix == ".names":
+            found = tuple(line.strip() for line in text_of(path).splitlines() if line.strip())
+        else:
+            continue
+        if found:
+            twice = [n for i, n in enumerate(found) if n in found[:i]]
+            if twice:
+                raise LayoutError(f"{str(path)!r} names two classes {twice[0]!r}. Rename one.")
+            return found, [f"The classes are those of {path.name}."]
+    return (), ["No file names the classes, so they are called by their numbers."]
+
+
+def names_of_yaml(text: str) -> tuple[str, ...]:
+    """Read ``names`` of a data.yaml: a list or a table of numbers and names, in a line or below one another.
+
+    >>> names_of_yaml("nc: 2\\nnames: ['red cell', platelet]"), names_of_yaml("names:\\n  0: a\\n  1: b # both\\nnc: 2")
+    (('red cell', 'platelet'), ('a', 'b'))
+    """
+    text = re.sub(r"(^|\s)#.*", "", text, flags=re.M)
+    if flow := re.search(r"^names:\s*([\[{])(.*?)[\]}]", text, flags=re.M | re.S):
+        parts = re.findall(r"\s*((?:\d+\s*:\s*)?(?:'[^']*'|\"[^\"]*\"|[^,]+))", flow[2])
+        return tuple(_unquoted(re.sub(r"^\d+\s*:\s*", "", p.strip())) for p in parts if p.strip())
+    block = re.search(r"^names:[ \t]*\n((?:[ \t]+.*\n?|-.*\n?|[ \t]*\n)+)", text + "\n", flags=re.M)
+    if not block:
+        return ()
+    lines = [line.strip() for line in block[1].splitlines() if line.strip()]
+    table = [re.match(r"(\d+)\s*:\s*(.*)", line) for line in lines]
+    if all(table):
+        return tuple(_unquoted(m[2]) for m in sorted((m for m in table if m), key=lambda m: int(m[1])))
+    return tuple(_unquoted(line[1:].strip()) for line in lines if line.startswith("-"))
+
+
+def _unquoted(word: str) -> str:
+    word = word.strip()
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word
+
+
+yolo.order = 32  # type: ignore[attr-defined]
+THIS = yolo

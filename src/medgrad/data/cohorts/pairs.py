@@ -1,0 +1,42 @@
+"""Pairs of images to be registered, made from a set of single ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..source import Both, Source
+from .cohort import Cohort, Entry
+
+FIXED, MOVING = "fixed", "moving"
+
+
+def paired(cohort: Cohort, *, each: int = 2, seed: int = 0) -> Cohort:
+    """Give the cohort in which each case is the fixed image of ``each`` pairs, with others of its side of the split.
+
+    Those who judge are each the fixed image of one pair. A set whose cases have both images already stays as it is.
+    """
+    if all(len(e.images) == 2 for e in cohort.entries):
+        return cohort
+    rng, entries = np.random.default_rng(seed), []
+    for side in dict.fromkeys(e.split for e in cohort.entries):
+        members = [e for e in cohort.entries if e.split == side]
+        count = min(each if side == "train" else 1, len(members) - 1)
+        for number, entry in enumerate(members):
+            others = [m for i, m in enumerate(members) if i != number]
+            chosen = rng.permutation(len(others))[:count] if side == "train" else [number % max(1, len(others))]
+            entries += [pair_of(entry, others[int(i)]) for i in chosen if others]
+    told = f"Paired within each side: {len(entries)} pairs of {len(cohort.entries)} images, laid centre on centre."
+    return replace(cohort, entries=tuple(entries), told=(*cohort.told, told))
+
+
+def pair_of(fixed: Entry, moving: Entry) -> Entry:
+    """Make the entry of a pair of cases."""
+    first, second = (next(iter(e.images.values())) for e in (fixed, moving))
+    truth = Both(first, second)
+    if isinstance(fixed.truth, Source) and isinstance(moving.truth, Source):
+        truth = Both(fixed.truth, moving.truth)
+    notes = {"across": (fixed.patient or fixed.id) != (moving.patient or moving.id)}
+    images = {FIXED: first, MOVING: second}
+    return Entry(f"{fixed.id}--{moving.id}", images, truth, fixed.patient or fixed.id, fixed.split, notes=notes)

@@ -1,0 +1,245 @@
+"""Synthetic patients: scans at several dates, and everything about them that a real patient keeps to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...case import Case
+from ...grid import Grid, as_rows
+from ...types import Deformation, Image, LabelMap
+from ._shapes import Field, Points
+from .anatomy import ORGANS, Anatomy
+from .breath import Breath
+from .lesions import Lesion, Seed, lay_lesion, planted
+from .scanner import SITES, Site, scanned
+
+LABELS = (*ORGANS, "nodule", "lesion")
+LEAST = 8
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The settings of a cohort; the same settings give the same pixels.
+
+    The trunk fills the field of view (``shape`` times ``spacing_mm``), so organs shrink with it; lesions do not.
+    ``nodules`` (in the lungs) and ``lesions`` (in the liver) are the fewest and the most of a patient, ``diameters_mm``
+    the smallest and the largest at the first date. Whether a lesion is malignant shows in its texture alone.
+    ``breath_mm`` is how far the diaphragm may move between dates, ``sites`` how many of the scanners are used.
+    """
+
+    patients: int = 12
+    dates: tuple[int, int] = (2, 3)
+    shape: tuple[int, int, int] = (96, 96, 64)
+    spacing_mm: tuple[float, float, float] = (2.5, 2.5, 3.0)
+    seed: int = 0
+    nodules: tuple[int, int] = (2, 4)
+    lesions: tuple[int, int] = (1, 3)
+    diameters_mm: tuple[float, float] = (12.0, 26.0)
+    breath_mm: float = 8.0
+    sites: int = 3
+
+    def __post_init__(self) -> None:
+        if self.patients < 1 or not 1 <= self.dates[0] <= self.dates[1]:
+            raise ValueError(f"A cohort needs patients and dates, but got {self.patients} and {self.dates}.")
+        if min(self.shape) < LEAST or min(self.spacing_mm) <= 0:
+            raise ValueError(
+                f"A phantom needs at least {LEAST} voxels along each axis and spacings above 0, but got {self.shape} "
+                f"and {self.spacing_mm}."
+            )
+        if not 1 <= self.sites <= len(SITES):
+            raise ValueError(f"There are 1 to {len(SITES)} sites, but got {self.sites}.")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One patient at one date. ``deformation`` tells where each point of this scan lay at the first date."""
+
+    date: date
+    day: int
+    image: Image
+    labels: LabelMap
+    lesions: tuple[Lesion, ...]
+    deformation: Deformation
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One synthetic patient. ``gone`` are the numbers of lesions that have vanished by the last date."""
+
+    id: str
+    sex: str
+    age_years: int
+    site: Site
+    studies: tuple[Study, ...]
+
+    @property
+    def gone(self) -> tuple[int, ...]:
+        last = {lesion.number for lesion in self.studies[-1].lesions}
+        return tuple(sorted({x.number for s in self.studies for x in s.lesions} - last))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is settled about a patient before the first scan.
+
+    ``points`` (3, *shape) are where the voxels lie, in mm from the ``middle`` of the trunk, which is in world RAS.
+    ``breaths`` has one for each of ``days``, None for the first. ``hu`` and ``organs`` are the body at the first date,
+    without lesions. A boundary is ``width_mm`` wide.
+    """
+
+    anatomy: Anatomy
+    grid: Grid
+    middle: NDArray[np.float64]
+    points: Points
+    width_mm: float
+    days: tuple[int, ...]
+    breaths: tuple[Breath | None, ...]
+    hu: Field
+    organs: NDArray[np.uint8]
+    seeds: tuple[Seed, ...]
+
+
+def make_patient(phantom: Phantom, number: int) -> Patient:
+    """Make patient ``number`` of a cohort, from 0; it does not depend on how many there are.
+
+    >>> tiny = Phantom(shape=(24, 24, 16), spacing_mm=(10, 10, 12))
+    >>> make_patient(tiny, 3).id
+    'P004'
+    """
+    rng = np.random.default_rng((phantom.seed, number))
+    site = SITES[int(rng.integers(phantom.sites))]
+    plan = planned(phantom, site, rng)
+    begin = date(2021, 1, 4) + timedelta(days=int(rng.integers(0, 700)))
+    person = Patient(f"P{number + 1:03}", str(rng.choice(["F", "M"])), int(rng.integers(38, 85)), site, ())
+    studies = tuple(
+        study_of(plan, which, person, begin, np.random.default_rng((phantom.seed, number, which, 1)))
+        for which in range(len(plan.days))
+    )
+    return replace(person, studies=studies)
+
+
+def planned(phantom: Phantom, site: Site, rng: np.random.Generator) -> Plan:
+    """Draw a patient's body, the dates, how it lies and breathes at each, and its lesions."""
+    grid = grid_of(phantom, site, rng)
+    half = np.array(grid.shape) * np.array(grid.spacing) / 2
+    trunk = (0.90 * float(half[0]), 0.80 * float(half[1]), float(half[2]))
+    anatomy = Anatomy.of(rng, trunk)
+    middle = grid.world((np.array(grid.shape) - 1) / 2)
+    points = np.moveaxis(voxels(grid) - middle, -1, 0).astype(np.float32)
+    days = [0]
+    for _ in range(int(rng.integers(phantom.dates[0], phantom.dates[1] + 1)) - 1):
+        days.append(days[-1] + int(rng.integers(60, 150)))
+    breaths = (None, *(Breath.of(rng, trunk, phantom.breath_mm) for _ in days[1:]))
+    width_mm = float(np.prod(grid.spacing) ** (1 / 3))
+    hu, organs = anatomy.paint(points, width_mm)
+    seeds = planted(
+        rng,
+        organs,
+        grid.spacing,
+        np.moveaxis(points, 0, -1).astype(float),
+        organs=ORGANS,
+        counts={
+            "nodule": int(rng.integers(phantom.nodules[0], phantom.nodules[1] + 1)),
+            "lesion": int(rng.integers(phantom.lesions[0], phantom.lesions[1] + 1)),
+        },
+        diameters_mm=phantom.diameters_mm,
+        days=days,
+        moves_mm=1.5 * phantom.breath_mm if len(days) > 1 else 0.0,
+    )
+    return Plan(anatomy, grid, middle, points, width_mm, tuple(days), breaths, hu, organs, tuple(seeds))
+
+
+def study_of(plan: Plan, which: int, person: Patient, begin: date, rng: np.random.Generator) -> Study:
+    """Scan a patient at one of the planned dates."""
+    breath, day = plan.breaths[which], plan.days[which]
+    moved = np.zeros_like(plan.points) if breath is None else breath(plan.points)
+    original = plan.points + moved
+    if breath is None:
+        hu, labels = plan.hu.copy(), plan.organs.copy()
+    else:
+        hu, labels = plan.anatomy.paint(original, plan.width_mm)
+    held = [s for s in plan.seeds if s.growth.first <= which < s.growth.last]
+    lesions = tuple(put(plan, seed, which, hu, labels, original) for seed in held)
+    when = begin + timedelta(days=day)
+    image = Image(scanned(hu, person.site, rng), plan.grid, "ct", tags_of(person, when))
+    truth = LabelMap(labels, plan.grid, dict(enumerate(LABELS, 1)))
+    return Study(when, day, image, truth, lesions, Deformation(np.moveaxis(moved, 0, -1), plan.grid))
+
+
+def grid_of(phantom: Phantom, site: Site, rng: np.random.Generator) -> Grid:
+    """Give the grid of a patient's scans: columns to the Left, rows to the Back, slices upwards, as scanners do."""
+    size = np.array(phantom.shape) * np.array(phantom.spacing_mm)
+    spacing = np.array(phantom.spacing_mm) * np.array(site.stretch)
+    spacing = np.round(spacing, 4)
+    shape = tuple(max(LEAST, round(float(s / p))) for s, p in zip(size, spacing, strict=True))
+    matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    middle = np.round(rng.uniform(-60, 60, 3), 1)
+    matrix[:3, 3] = np.round(middle - matrix[:3, :3] @ ((np.array(shape) - 1) / 2), 4)
+    return Grid(shape, as_rows(matrix))
+
+
+def voxels(grid: Grid) -> NDArray[np.float64]:
+    """Give the world coordinates of every voxel, (*shape, 3)."""
+    return grid.world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+
+
+def put(plan: Plan, seed: Seed, which: int, hu: Field, labels: NDArray[np.uint8], original: Points) -> Lesion:
+    """Paint a lesion as it is at one date into ``hu`` and ``labels``, and tell what it is."""
+    start, breath = np.array(seed.centre_mm), plan.breaths[which]
+    centre = start if breath is None else breath.undone(start)
+    radius = seed.growth.radius(seed.radius_mm, plan.days[which])
+    lay_lesion(
+        hu, labels, plan.points, original, seed=seed, centre=centre.tolist(), radius=radius, width_mm=plan.width_mm,
+        value=LABELS.index(seed.label) + 1,
+    )  # fmt: skip
+    rate = seed.growth.doublings_a_day
+    world = centre + plan.middle
+    return Lesion(
+        seed.number,
+        seed.label,
+        seed.kind,
+        (float(world[0]), float(world[1]), float(world[2])),
+        4 / 3 * float(np.pi) * radius**3,
+        2 * radius,
+        seed.growth.doubling_days,
+        "growing" if rate > 0 else "shrinking" if rate < 0 else "stable",
+        which == seed.growth.first > 0,
+    )
+
+
+def tags_of(person: Patient, when: date) -> dict[str, str]:
+    """Give what the scanner writes about a scan."""
+    return {
+        "patient": person.id,
+        "sex": person.sex,
+        "age": f"{person.age_years:03}Y",
+        "study_date": f"{when:%Y%m%d}",
+        "institution": person.site.name,
+        "modality": "CT",
+    }
+
+
+def patients(phantom: Phantom) -> Iterator[Patient]:
+    """Make all patients of a cohort, one after another."""
+    for number in range(phantom.patients):
+        yield make_patient(phantom, number)
+
+
+def cases_of(patient: Patient) -> list[Case]:
+    """Give each date of a patient as a case with its labels as the truth."""
+    return [
+        Case(
+            f"{patient.id}_{study.date:%Y%m%d}",
+            {"image": study.image},
+            study.labels,
+            patient.id,
+            notes={"date": f"{study.date:%Y%m%d}", "day": study.day, "sex": patient.sex,
+                   "age_years": patient.age_years, "site": patient.site.name},
+        )
+        for study in patient.studies
+    ]  # fmt: skip

@@ -1,0 +1,202 @@
+"""The cohort as files: DICOM series with their truth drawn on them, a table of lesions, and pictures of each lesion."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from ...dicom.write.ct import Told, uid_of, write_ct
+from ...formats import write
+from ...grid import Grid, as_rows
+from ...source import Source
+from ...types import Image, LabelMap
+from .cohort import LABELS, Patient, Phantom, Study, make_patient
+from .lesions import KINDS, Lesion
+
+Masks = Literal["dicomseg", "nifti"]
+SOFT_TISSUE = (-100.0, 180.0)
+COLUMNS = (
+    "patient", "date", "day", "lesion", "label", "kind", "x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3",
+    "doubling_days", "change", "is_new",
+)  # fmt: skip
+
+
+def write_cohort(
+    folder: Path | str,
+    phantom: Phantom,
+    *,
+    numbers: Iterable[int] | None = None,
+    labels: Sequence[str] = LABELS,
+    masks: Masks | None = None,
+    deformations: bool = False,
+) -> Iterator[Patient]:
+    """Write a cohort patient by patient, and yield each as soon as it lies there.
+
+    Files are ``PATIENT/DATE/CT/*.dcm`` and ``PATIENT/DATE/SEG/truth.dcm`` (or, with ``masks="nifti"``, which is what
+    happens where highdicom is not installed, ``PATIENT/DATE/truth.nii.gz`` and a ``cases.csv``), and a table
+    ``lesions.csv``. ``numbers`` are the patients to write, by default all; ``labels`` those that the truth has. With
+    ``deformations`` also ``PATIENT/DATE/deformation.nii.gz``: (x, y, z, 3) in world mm, towards the first date. The
+    same settings give the same bytes.
+    """
+    root = Path(folder)
+    masks = masks or ("dicomseg" if find_spec("highdicom") else "nifti")
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lesions.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        cases: list[tuple[str, str, str, str]] = []
+        for number in range(phantom.patients) if numbers is None else numbers:
+            patient = make_patient(phantom, number)
+            for study in patient.studies:
+                place = write_study(root, phantom, patient, study, labels=labels, masks=masks)
+                if deformations:
+                    field = study.deformation
+                    write(place / "deformation.nii.gz", Image(field.field, field.grid))
+                table.writerows(row_of(patient, study, lesion) for lesion in study.lesions)
+                inside = place.relative_to(root).as_posix()
+                cases.append((patient.id, f"{study.date:%Y%m%d}", f"{inside}/CT", f"{inside}/truth.nii.gz"))
+            yield patient
+    if masks == "nifti":
+        write_cases(root / "cases.csv", cases)
+
+
+def write_cases(path: Path, cases: Sequence[tuple[str, ...]]) -> None:
+    """Write the table that says which mask goes with which series."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("patient", "date", "image", "mask"))
+        table.writerows(cases)
+
+
+def write_study(
+    root: Path, phantom: Phantom, patient: Patient, study: Study, *, labels: Sequence[str] = LABELS, masks: Masks
+) -> Path:
+    """Write one date of a patient, its series and its truth, and give its folder."""
+    place = root / patient.id / f"{study.date:%Y%m%d}"
+    write_series(place / "CT", phantom, patient, study)
+    truth = chosen(study.labels, labels)
+    if masks == "nifti":
+        write(place / "truth.nii.gz", truth)
+        return place
+    from ...dicom.write.equipment import Maker
+    from ...dicom.write.seg import encoded, save
+
+    key = f"{key_of(phantom, patient)}/{study.day}/truth"
+    save(encoded(truth, Source(place / "CT"), maker=Maker("medgrad phantom"), key=key), place / "SEG" / "truth.dcm")
+    return place
+
+
+def write_series(folder: Path, phantom: Phantom, patient: Patient, study: Study) -> list[Path]:
+    """Write the scan of one date as a DICOM series."""
+    key = f"{key_of(phantom, patient)}/{study.day}"
+    elements: dict[str, Any] = {
+        "PatientID": patient.id,
+        "PatientName": f"Phantom^{patient.id}",
+        "PatientSex": patient.sex,
+        "PatientAge": f"{patient.age_years:03}Y",
+        "PatientComments": "Synthetic: no such person",
+        "StudyDate": f"{study.date:%Y%m%d}",
+        "SeriesDate": f"{study.date:%Y%m%d}",
+        "AcquisitionDate": f"{study.date:%Y%m%d}",
+        "ContentDate": f"{study.date:%Y%m%d}",
+        "StudyTime": "090000",
+        "StudyDescription": "Chest and upper abdomen",
+        "SeriesDescription": "Synthetic CT",
+        "BodyPartExamined": "CHEST",
+        "InstitutionName": patient.site.name,
+        "StationName": f"{patient.site.name} 1",
+        "Manufacturer": "medgrad",
+        "ManufacturerModelName": "phantom",
+        "ConvolutionKernel": patient.site.kernel,
+    }
+    return write_ct(folder, study.image, Told(f"{key}/ct", f"{key}/study", f"{key}/frame", elements))
+
+
+def key_of(phantom: Phantom, patient: Patient) -> str:
+    """Give what the UIDs of a patient are made of: everything that decides the pixels."""
+    return uid_of(repr(replace(phantom, patients=1)), patient.id)
+
+
+def chosen(truth: LabelMap, names: Sequence[str]) -> LabelMap:
+    """Give only the labels that are named, numbered 1, 2, ... in the order of the names."""
+    unknown = [n for n in names if n not in truth.names.values()]
+    if unknown:
+        raise ValueError(f"The phantom has no label {unknown[0]!r}. It has {', '.join(truth.names.values())}.")
+    table = np.zeros(max(truth.names) + 1, np.uint8)
+    for value, name in truth.names.items():
+        table[value] = names.index(name) + 1 if name in names else 0
+    return LabelMap(table[truth.array], truth.grid, dict(enumerate(names, 1)))
+
+
+def row_of(patient: Patient, study: Study, lesion: Lesion) -> tuple[Any, ...]:
+    """Give the line of the table about a lesion at one date; the days are empty for one that does not grow."""
+    doubling = round(lesion.doubling_days, 1) if np.isfinite(lesion.doubling_days) else ""
+    return (
+        patient.id, f"{study.date:%Y%m%d}", study.day, lesion.number, lesion.label, lesion.kind,
+        *(round(v, 3) for v in lesion.centre_mm), round(lesion.diameter_mm, 3), round(lesion.volume_mm3, 2), doubling,
+        lesion.change, int(lesion.is_new),
+    )  # fmt: skip
+
+
+def write_lesions(
+    folder: Path | str,
+    patients: Iterable[Patient],
+    *,
+    side_mm: float = 36.0,
+    window_hu: tuple[float, float] | None = SOFT_TISSUE,
+) -> int:
+    """Write a picture of every lesion at every date below a folder for its kind, and give how many there are.
+
+    The files are named for the patient, the date and the lesion, so that a split can keep patients together. Units
+    outside the window are cut: beside the air of a lung, the texture of a nodule would hardly be seen.
+    """
+    written = 0
+    for kind in KINDS:
+        (Path(folder) / kind).mkdir(parents=True, exist_ok=True)
+    for patient in patients:
+        for study in patient.studies:
+            for lesion in study.lesions:
+                name = f"{patient.id}_{study.date:%Y%m%d}_{lesion.label}{lesion.number}.nii.gz"
+                write(
+                    Path(folder) / lesion.kind / name, picture_of(study, lesion, side_mm=side_mm, window_hu=window_hu)
+                )
+                written += 1
+    return written
+
+
+def picture_of(
+    study: Study,
+    lesion: Lesion,
+    *,
+    side_mm: float = 36.0,
+    voxels: int = 16,
+    window_hu: tuple[float, float] | None = None,
+) -> Image:
+    """Give a cube of so many voxels around a lesion, the same at every site, by cubic splines between those scanned."""
+    near = crop_of(study, lesion, side_mm=side_mm + 6 * max(study.image.grid.spacing))
+    step = side_mm / voxels
+    matrix = np.eye(4)
+    matrix[:3, :3] = near.grid.directions * step
+    matrix[:3, 3] = np.array(lesion.centre_mm) - matrix[:3, :3] @ np.full(3, (voxels - 1) / 2)
+    grid = Grid((voxels,) * 3, as_rows(matrix))
+    places = np.moveaxis(near.grid.index(grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))), -1, 0)
+    array = ndimage.map_coordinates(near.array.astype(np.float32), places, order=3, mode="nearest")
+    if window_hu is not None:
+        array = np.clip(array, *window_hu)
+    return Image(np.round(array).astype(np.int16), grid, "ct", study.image.tags)
+
+
+def crop_of(study: Study, lesion: Lesion, *, side_mm: float = 36.0) -> Image:
+    """Give the voxels of a scan around a lesion as they are; beyond the scan its outermost values go on."""
+    grid = study.image.grid
+    shape = [max(4, round(side_mm / s)) for s in grid.spacing]
+    start = np.round(grid.index(lesion.centre_mm) - (np.array(shape) - 1) / 2).astype(int)
+    reach = [np.clip(np.arange(a, a + n), 0, s - 1) for a, n, s in zip(start, shape, grid.shape, strict=True)]
+    return Image(study.image.array[np.ix_(*reach)], grid.crop(start.tolist(), shape), "ct", study.image.tags)

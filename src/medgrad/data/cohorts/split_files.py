@@ -1,0 +1,272 @@
+"""Files that say which case stands on which side: JSON, CSV or plain lists, by whole ids, parts of ids, or patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ...errors import LayoutError
+from ..tables import column, json_of, rows_of, text_of
+from .cohort import SPLITS, Cohort, Entry, with_split
+
+Sides = dict[str, tuple[str, ...]]
+
+SIDE_WORDS = {
+    **dict.fromkeys(("train", "training", "tr", "trn", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "tune", "tuning"), "val"),
+    **dict.fromkeys(("test", "testing", "ts", "tst", "held", "heldout", "holdout"), "test"),
+}
+ID_WORDS = ("id", "case", "case_id", "image_id", "image", "file", "filename", "file_name", "path", "name", "subject")
+SPLIT_WORDS = ("split", "set", "fold", "subset", "partition", "phase", "usage", "dataset")
+
+
+def side_of(word: str) -> str | None:
+    """Give the side of a split that a word names, or None.
+
+    >>> side_of("Validation"), side_of("images")
+    ('val', None)
+    """
+    return SIDE_WORDS.get(word.strip().lower())
+
+
+def split_column(rows: Sequence[Mapping[str, str]]) -> str | None:
+    """Give the column whose every cell names a side; one with a telling name wins."""
+    if not rows:
+        return None
+    good = [c for c in rows[0] if c and _is_split(r.get(c, "") for r in rows)]
+    telling = [c for c in good if any(w in c.lower() for w in SPLIT_WORDS)]
+    return next(iter(telling or good), None)
+
+
+def _is_split(cells: Iterable[str]) -> bool:
+    filled = {c.lower() for c in cells}
+    return bool(filled - {""}) and all(side_of(c) for c in filled - {""})
+
+
+def read_split(path: Path | str) -> Sides:
+    """Read which cases stand on which side, as ids, parts of ids, or patterns with ``*``.
+
+    JSON is ``{"train": [...], "val": [...]}``, a list of such folds (the first is taken), or ``{id: side}``. A table
+    has a column of ids and one of sides. A plain list has ``id side`` lines, or its file is named for the side.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LayoutError(f"{str(path)!r} is not a file. Name a .json, .csv or .txt that lists the sides of a split.")
+    kind = path.suffix.lower()
+    sides = _from_json(path) if kind == ".json" else _from_table(path) if kind in (".csv", ".tsv") else _from_list(path)
+    if not any(sides.values()):
+        raise LayoutError(f"{str(path)!r} names no case. It must list ids for train, val or test.")
+    seen: dict[str, str] = {}
+    for side, ids in sides.items():
+        for one in ids:
+            if seen.setdefault(one, side) != side:
+                raise LayoutError(f"{str(path)!r} puts {one!r} into both {seen[one]} and {side}. Correct the file.")
+    return sides
+
+
+def _from_json(path: Path) -> Sides:
+    content = json_of(path)
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        content = content[0]
+    if not isinstance(content, dict):
+        raise LayoutError(f"{str(path)!r} holds no split. Write {{'train': [ids], 'val': [ids]}}.")
+    sides: Sides = {}
+    for key, value in content.items():
+        side = side_of(str(key))
+        if side and isinstance(value, list):
+            sides[side] = (*sides.get(side, ()), *[_id_of(v) for v in value])
+        elif isinstance(value, str) and side_of(value):
+            found = str(side_of(value))
+            sides[found] = (*sides.get(found, ()), str(key))
+    return sides
+
+
+def _id_of(value: object) -> str:
+    if isinstance(value, dict):  # {"image": ..., "label": ...}, as MSD and MONAI write
+        value = value.get("image", value.get("id", ""))
+    return bare(str(value))
+
+
+def _from_table(path: Path) -> Sides:
+    rows = rows_of(path)
+    names = list(rows[0]) if rows else []
+    ids = column(names, ID_WORDS)
+    sides = split_column(rows)
+    named = side_of(path.stem)
+    if ids is None and len(names) == 1:
+        ids = names[0]
+    if ids is None or (sides is None and named is None):
+        raise LayoutError(
+            f"{str(path)!r} has the columns {', '.join(names) or '(none)'}. A split needs an 'id' and a 'split' column."
+        )
+    found: Sides = {}
+    for row in rows:
+        side = side_of(row[sides]) if sides else named
+        if side and row[ids]:
+            found[side] = (*found.get(side, ()), bare(row[ids]))
+    return found
+
+
+def _from_list(path: Path) -> Sides:
+    lines = [line.strip() for line in text_of(path).splitlines() if line.strip() and not line.startswith("#")]
+    named = side_of(path.stem)
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        words = re.split(r"[\s,;]+", line)
+        side = side_of(words[-1]) if len(words) > 1 else None
+        if side is None and named is None:
+            raise LayoutError(f"{str(path)!r}: the line {line[:60]!r} names no side. Write 'id train' or 'id val'.")
+        found.setdefault(side or str(named), []).append(bare(words[0] if side or len(words) == 2 else line))
+    return {side: tuple(ids) for side, ids in found.items()}
+
+
+def bare(name: str) -> str:
+    """Take folders before a dot and the endings of image files away from a name.
+
+    >>> bare("./imagesTr/liver_3.nii.gz")
+    'imagesTr/liver_3'
+    """
+    name = name.strip().replace("\\", "/")
+    while name.startswith("./"):
+        name = name[2:]
+    return re.sub(
+        r"\.(nii\.gz|nii|png|jpe?g|tiff?|bmp|gif|webp|npy|npz|dcm|mha|mhd|nrrd|xml|json|txt)$", "", name, flags=re.I
+    )
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which case stands on which side, and what could not be matched."""
+
+    sides: Mapping[str, str]
+    absent: tuple[str, ...]
+
+
+def match(entries: Sequence[Entry], sides: Mapping[str, Sequence[str]], *, where: str) -> Matched:
+    """Match the names in a split with cases: whole ids, then patients, then whole words at the end or within an id.
+
+    A name that matches two cases of different patients is refused, and so is a case that two names put on two sides.
+    """
+    index = _Index(entries)
+    chosen: dict[str, str] = {}
+    absent: list[str] = []
+    for side, names in sides.items():
+        for name in names:
+            ids = index.find(name, where)
+            if not ids:
+                absent.append(name)
+            for one in ids:
+                if chosen.setdefault(one, side) != side:
+                    raise LayoutError(f"{where} puts {one!r} into both {chosen[one]} and {side}. Correct the file.")
+    return Matched(chosen, tuple(absent))
+
+
+class _Index:
+    """Finds cases by whole id, by patient, and by runs of whole words."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.ids = {e.id for e in entries}
+        self.patient = {e.id: e.patient or e.id for e in entries}
+        self.by_patient: dict[str, list[str]] = {}
+        self.by_end: dict[tuple[str, ...], list[str]] = {}
+        self.by_run: dict[tuple[str, ...], list[str]] = {}
+        for e in entries:
+            self.by_patient.setdefault(e.patient, []).append(e.id)
+            words = _words(e.id)
+            runs = {tuple(words[i:j]) for i in range(len(words)) for j in range(i + 1, min(len(words), i + 8) + 1)}
+            for run in runs:
+                self.by_run.setdefault(run, []).append(e.id)
+            for i in range(len(words)):
+                self.by_end.setdefault(tuple(words[i:]), []).append(e.id)
+
+    def find(self, name: str, where: str) -> list[str]:
+        if any(c in name for c in "*?["):
+            return [i for i in sorted(self.ids) if fnmatchcase(i, name)]
+        if name in self.ids:
+            return [name]
+        if name in self.by_patient:
+            return self.by_patient[name]
+        words = tuple(_words(name))
+        while words:
+            for table in (self.by_end, self.by_run):
+                ids = table.get(words, [])
+                if len(ids) > 1 and len({self.patient[i] for i in ids}) > 1:
+                    raise LayoutError(
+                        f"{where}: {name!r} fits {len(ids)} cases, such as {ids[0]!r} and {ids[1]!r}. Write whole ids."
+                    )
+                if ids:
+                    return ids
+            if "/" not in name:
+                return []
+            name = name.split("/", 1)[1]  # images/x may stand for x
+            if name in self.ids:
+                return [name]
+            words = tuple(_words(name))
+        return []
+
+
+def _words(name: str) -> list[str]:
+    return [w for w in re.split(r"[^A-Za-z0-9]+", name) if w]
+
+
+def apply_split(cohort: Cohort, sides: Mapping[str, Sequence[str]], *, where: str = "the split") -> Cohort:
+    """Put the cases that ``sides`` names on their sides and take all others from theirs; every name must match."""
+    found = match(cohort.entries, sides, where=where)
+    if found.absent:
+        raise LayoutError(
+            f"{where} names {_some(found.absent)}, which {'is' if len(found.absent) == 1 else 'are'} not in "
+            f"{str(cohort.root)!r}. Its ids are like {cohort.entries[0].id!r}."
+        )
+    cleared = replace(cohort, entries=tuple(replace(e, split=None) for e in cohort.entries))
+    return with_split(cleared, found.sides)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(repr(n) for n in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def split_beside(root: Path) -> tuple[Sides, str] | None:
+    """Find the split that comes with a set: ``split.json``, ``splits_final.json``, or a list or table for each side."""
+    for name in ("split.json", "splits.json", "splits_final.json", "split.csv", "splits.csv", "split.txt"):
+        if (root / name).is_file():
+            return read_split(root / name), name
+    for pattern in ("*.txt", "*.csv"):
+        lists = sorted(p for p in root.glob(pattern) if side_of(p.stem))
+        if len(lists) > 1:
+            found: Sides = {}
+            for path in lists:
+                for side, ids in read_split(path).items():
+                    found[side] = (*found.get(side, ()), *ids)
+            return found, ", ".join(p.name for p in lists)
+    return None
+
+
+def with_split_beside(cohort: Cohort, root: Path) -> Cohort:
+    """Put the cases on the sides that the set's own split says, if it has one; say so, and what did not match."""
+    beside = split_beside(root)
+    if beside is None or any(e.split for e in cohort.entries):
+        return cohort
+    sides, name = beside
+    found = match(cohort.entries, sides, where=repr(str(root / name.split(", ")[0])))
+    if not found.sides:
+        return replace(cohort, told=(*cohort.told, f"{name} names none of the cases, so it is not used."))
+    told = [f"The split is the one in {name}: {counted(found.sides.values())}."]
+    if found.absent:
+        told.append(f"{name} names {_some(found.absent)}, which {'is' if len(found.absent) == 1 else 'are'} not here.")
+    missing = [e.id for e in cohort.entries if e.id not in found.sides]
+    if missing:
+        told.append(f"{name} does not name {_some(missing)}: on no side.")
+    return replace(with_split(cohort, found.sides), told=(*cohort.told, *told))
+
+
+def counted(sides: Iterable[str | None]) -> str:
+    """Say how many stand on each side.
+
+    >>> counted(["val", "train", "train"])
+    '2 train, 1 val'
+    """
+    every = list(sides)
+    return ", ".join(f"{n} {side}" for side in SPLITS if (n := every.count(side))) or "none"

@@ -1,0 +1,100 @@
+"""One picture of a series on a grid: taking out of an array what lies on it, and putting in what was drawn on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import Frame
+
+Axis = tuple[int, int]
+Way = tuple[NDArray[np.int64], Axis, Axis]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A picture, and the function from its (row, column) to voxels of a grid."""
+
+    frame: Frame
+    at: Callable[[NDArray[Any]], NDArray[np.int64]]
+
+    @cached_property
+    def way(self) -> Way | None:
+        """The voxel of the first pixel, and the axis that rows and columns follow, up (1) or down (-1), if they do.
+
+        None where a picture is one pixel high or wide, which points nowhere. As three corners lie within half a voxel
+        of where they should, so does all between them.
+        """
+        rows, columns = self.frame.shape
+        if rows < 2 or columns < 2:
+            return None
+        first, down, right = self.at(np.array([[0, 0], [rows - 1, 0], [0, columns - 1]]))
+        ways = []
+        for way, count in ((down - first, rows), (right - first, columns)):
+            axis = int(np.abs(way).argmax())
+            if abs(way[axis]) != count - 1 or np.count_nonzero(way) != 1:
+                return None
+            ways.append((axis, int(np.sign(way[axis]))))
+        return None if ways[0][0] == ways[1][0] else (first, ways[0], ways[1])
+
+    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Give what an array (*grid.shape, ...) holds at each pixel, (rows, columns, ...); 0 beyond the grid."""
+        found = np.zeros((*self.frame.shape, *array.shape[3:]), array.dtype)
+        if self.way:
+            here, there = self.straight(array, (0, 0), self.frame.shape)
+            found[here] = there
+            return found
+        rows, columns = self.frame.shape
+        every = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
+        place = np.asarray(self.at(every.reshape(-1, 2))).reshape(rows, columns, 3)
+        inside = ((place >= 0) & (place < array.shape[:3])).all(axis=-1)
+        found[inside] = array[tuple(place[inside].T)]
+        return found
+
+    def put(self, array: NDArray[Any], piece: NDArray[Any], corner: tuple[int, int]) -> tuple[int, int]:
+        """Put the numbers of a piece of the picture where they belong, but for its zeros.
+
+        ``corner`` is the (row, column) of the piece's first pixel. Gives how many numbers hide another, and how many
+        lie beyond the array.
+        """
+        if self.way:
+            here, before = self.straight(array, corner, piece.shape)
+            values = piece[here]
+            outside = np.count_nonzero(piece) - np.count_nonzero(values)
+            hides = (before > 0) & (values > 0) & (before != values)
+            np.copyto(before, values, where=values > 0)
+            return int(hides.sum()), int(outside)
+        marked = np.argwhere(piece)
+        values = piece[tuple(marked.T)]
+        place = self.at(marked + corner)
+        inside = ((place >= 0) & (place < array.shape)).all(axis=1)
+        where = tuple(place[inside].T)
+        before = array[where]
+        array[where] = values[inside]
+        return int(((before > 0) & (before != values[inside])).sum()), int((~inside).sum())
+
+    def straight(
+        self, array: NDArray[Any], corner: tuple[int, int], shape: tuple[int, ...]
+    ) -> tuple[tuple[slice, slice], NDArray[Any]]:
+        """Give which part of a piece lies on the array, and a view of the array there, turned as the piece is."""
+        assert self.way is not None
+        first, down, right = self.way
+        level = 3 - down[0] - right[0]
+        beyond = not 0 <= first[level] < array.shape[level]
+        parts: list[slice | int] = [0 if beyond else int(first[level])] * 3
+        here = []
+        for (axis, sign), skipped, count in zip((down, right), corner, shape, strict=False):
+            start = int(first[axis]) + sign * skipped
+            last = array.shape[axis] - 1 - start if sign > 0 else start
+            a, b = max(last + 1 - array.shape[axis], 0), 0 if beyond else min(last + 1, count)
+            here.append(slice(a, max(a, b)))
+            ends = (start + sign * a, start + sign * (b - 1))
+            parts[axis] = slice(min(ends), max(ends) + 1) if a < b else slice(0, 0)
+        flips = tuple(slice(None, None, sign) for _, sign in sorted((down, right)))
+        there = array[tuple(parts)][flips]
+        return (here[0], here[1]), there if down[0] < right[0] else np.swapaxes(there, 0, 1)

@@ -1,0 +1,168 @@
+"""From stored values to those that a person reads: Hounsfield units, uptake, upright greys, colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut
+
+from .file import every_item, first_item, number, word
+from .frames import Frame
+from .native_pixels import Shape
+
+CALIBRATED = ("CT", "PT", "RTDOSE")
+FEW = 2**14  # times 16 bits it fits into 32
+LONGEST_WAIT = timedelta(hours=24)
+
+
+def kind_of_values(shapes: Sequence[Shape], frames: Sequence[Frame], stored: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the smallest kind of number that holds the rescaled values of all frames exactly, else float32."""
+    if stored.kind == "f":
+        return stored
+    slopes, intercepts = {f.slope for f in frames}, {f.intercept for f in frames}
+    if slopes == {1.0} and intercepts == {0.0}:
+        return stored
+    if not all(float(v).is_integer() for v in slopes | intercepts):
+        return np.dtype(np.float32)
+    ends = [v for s in shapes for v in limits(s)]
+    every = [e * s + i for e in ends for s in slopes for i in intercepts]
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= min(every) and max(every) <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def limits(shape: Shape) -> tuple[int, int]:
+    """Give the smallest and the largest value that the stored bits can hold."""
+    n = shape.bits_stored
+    return (-(2 ** (n - 1)), 2 ** (n - 1) - 1) if shape.signed else (0, 2**n - 1)
+
+
+def prepared(source: Dataset, stored: NDArray[Any], shape: Shape, told: list[str]) -> NDArray[Any]:
+    """Look colours and tables up, and turn inverted greys upright."""
+    if shape.photometric == "PALETTE COLOR":
+        tell(told, "The colours were looked up in the picture's palette.")
+        return narrowed(apply_color_lut(stored, source))
+    if every_item(source, "ModalityLUTSequence"):
+        tell(told, "The values were looked up in the file's modality table.")
+        stored = np.asarray(apply_modality_lut(stored, source))
+    if shape.photometric != "MONOCHROME1" or stored.dtype.kind not in "ui":
+        return stored
+    if word(source, "Modality") in CALIBRATED:
+        tell(told, "It is to be shown inverted (MONOCHROME1); the values are measurements and were kept.")
+        return stored
+    tell(told, "Bright is stored as low (MONOCHROME1); the values were inverted, so that bright is high.")
+    low, high = (int(stored.min()), int(stored.max())) if every_item(source, "ModalityLUTSequence") else limits(shape)
+    return (low + high - stored.astype(np.int64)).astype(stored.dtype)
+
+
+def narrowed(colours: NDArray[Any]) -> NDArray[Any]:
+    """Give colours of a 16-bit palette in 8 bits, where no more than 8 of them are used."""
+    if colours.dtype != np.uint16:
+        return colours
+    high, low = colours >> 8, colours & 255
+    return high.astype(np.uint8) if not low.any() or (low == high).all() else colours
+
+
+def rescaled(values: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Apply a frame's slope and intercept."""
+    if frame.slope == 1.0 and frame.intercept == 0.0:
+        return values.astype(kind, copy=False)
+    if kind.kind == "i" and values.dtype.kind in "ui":
+        small = values.dtype.itemsize <= 2 and abs(frame.slope) < FEW and abs(frame.intercept) < FEW
+        if small and float(frame.slope).is_integer() and float(frame.intercept).is_integer():
+            whole = values.astype(np.int32)  # exact, as floating-point numbers would be
+            whole *= np.int32(frame.slope)
+            whole += np.int32(frame.intercept)
+            return whole.astype(kind)
+    return (values * np.float64(frame.slope) + np.float64(frame.intercept)).astype(kind)
+
+
+def tell(told: list[str], sentence: str) -> None:
+    """Say a thing once, however many slices it holds for."""
+    if sentence not in told:
+        told.append(sentence)
+
+
+def uptake_factor(source: Dataset, earliest: str) -> tuple[float | None, str]:
+    """Give what turns PET values into standardised uptake by body weight, and a sentence that says how or why not.
+
+    The activity is that of the dose decayed to the time to which the image is corrected: the start of the series, or
+    the earliest acquisition where the series' own time lies behind it. The recipe is that of QIBA's vendor-neutral
+    pseudo-code.
+    """
+    units = word(source, "Units").upper()
+    if units == "GML":
+        return 1.0, "The values are standardised uptake (SUV, g/ml), as the scanner wrote them."
+    philips = philips_factor(source)
+    if units == "CNTS" and philips:
+        return philips, f"Counts were turned into SUV (body weight) by the scanner's own factor {philips:.6g}."
+    if units != "BQML":
+        return None, f"The values stay in {units or 'unknown units'}: no SUV can be worked out from them."
+    drug = first_item(source, "RadiopharmaceuticalInformationSequence")
+    weight_kg = number(source, "PatientWeight")
+    dose_bq = number(drug, "RadionuclideTotalDose") if drug is not None else None
+    half_life_s = number(drug, "RadionuclideHalfLife") if drug is not None else None
+    lacking = [
+        name
+        for name, value in (("weight", weight_kg), ("dose", dose_bq), ("half-life", half_life_s))
+        if not value or value <= 0
+    ]
+    corrected = word(source, "DecayCorrection").upper()
+    if corrected not in ("START", "ADMIN"):
+        lacking.append("decay correction to a known time")
+    if lacking or weight_kg is None or dose_bq is None or half_life_s is None or drug is None:
+        return None, f"The values stay in Bq/ml: for SUV the file lacks the {', '.join(lacking)}."
+    waited = timedelta(0) if corrected == "ADMIN" else waiting_time(source, drug, earliest)
+    if waited is None:
+        return None, "The values stay in Bq/ml: the times of injection and scan are absent or do not fit together."
+    decayed = dose_bq * 2 ** (-waited.total_seconds() / half_life_s)
+    return (
+        weight_kg * 1000 / decayed,
+        f"Bq/ml were turned into SUV (body weight): {weight_kg:g} kg, {dose_bq / 1e6:.4g} MBq, "
+        f"{waited.total_seconds() / 60:.1f} minutes from injection to scan.",
+    )
+
+
+def philips_factor(source: Dataset) -> float | None:
+    """Give Philips' own factor from counts to uptake, None where it is absent."""
+    try:
+        value = float(source.private_block(0x7053, "Philips PET Private Group")[0x00].value)
+    except (KeyError, ValueError, TypeError):
+        return None
+    return value if np.isfinite(value) and value > 0 else None
+
+
+def waiting_time(source: Dataset, drug: Dataset, earliest: str) -> timedelta | None:
+    """Give the time from injection to the start of the scan, None where it cannot be told or makes no sense."""
+    day = word(source, "SeriesDate") or word(source, "AcquisitionDate") or word(source, "StudyDate")
+    series = moment(day, word(source, "SeriesTime"))
+    first = moment(word(source, "AcquisitionDate") or day, earliest)
+    start = min(t for t in (series, first) if t) if series or first else None
+    if start is None:
+        return None
+    whole = word(drug, "RadiopharmaceuticalStartDateTime")
+    injected = moment(whole[:8], whole[8:]) if len(whole) >= 12 else None
+    if injected is None or not timedelta(0) <= start - injected <= LONGEST_WAIT:
+        injected = moment(f"{start:%Y%m%d}", word(drug, "RadiopharmaceuticalStartTime"))
+        if injected is not None and injected > start:
+            injected -= timedelta(days=1)
+    if injected is None or not timedelta(0) <= start - injected <= LONGEST_WAIT:
+        return None
+    return start - injected
+
+
+def moment(day: str, time: str) -> datetime | None:
+    """Read DICOM's date and time of day, without parts of a second and time zone."""
+    digits = time.split(".")[0].split("+")[0].split("-")[0].replace(":", "")
+    if len(digits) < 4:
+        return None
+    try:
+        return datetime.strptime(day.replace(".", "") + digits.ljust(6, "0")[:6], "%Y%m%d%H%M%S")
+    except ValueError:
+        return None

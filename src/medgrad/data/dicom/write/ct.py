@@ -1,0 +1,125 @@
+"""CT volumes out, as one DICOM file a slice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from ...types import Image
+from ..volume import TO_RAS
+
+LOWEST, HIGHEST = -1024, 3071
+FROM_RAS = np.linalg.inv(TO_RAS)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a series says of itself besides its pixels. ``key`` is what its UIDs are made of: the same key, the same
+    UIDs. ``elements`` are further DICOM elements by keyword, which stand in every file.
+    """
+
+    key: str
+    study_key: str
+    frame_key: str
+    elements: Mapping[str, Any] = field(default_factory=dict)
+
+
+def uid_of(*words: object) -> str:
+    """Give a DICOM UID that is made of words: always the same one for the same words.
+
+    >>> uid_of("P001", 2) == uid_of("P001", 2) != uid_of("P001", 3)
+    True
+    """
+    digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def write_ct(folder: Path, image: Image, told: Told) -> list[Path]:
+    """Write a volume in Hounsfield units into a folder, a file a slice, and give the files.
+
+    Stored are whole numbers from -1024 to 3071; what lies beyond is cut. The slices must stand upright on their plane.
+    """
+    along, down, step, start = places(image)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = np.clip(np.round(image.array), LOWEST, HIGHEST).astype(np.int32) - LOWEST
+    common = header(image, told)
+    common.ImageOrientationPatient = [text_of(v) for v in (*along, *down)]
+    written = []
+    for number in range(image.grid.shape[2]):
+        one = Dataset(common)
+        one.SOPInstanceUID = uid_of(told.key, number)
+        one.InstanceNumber = number + 1
+        one.ImagePositionPatient = [text_of(v) for v in start + number * step]
+        one.PixelData = stored[:, :, number].T.astype("<u2").tobytes()
+        one.file_meta = FileMetaDataset()
+        one.file_meta.MediaStorageSOPClassUID = CTImageStorage
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path = folder / f"{number + 1:04}.dcm"
+        one.save_as(path, enforce_file_format=True)
+        written.append(path)
+    return written
+
+
+def places(image: Image) -> tuple[Any, Any, Any, Any]:
+    """Give the directions along a row and down a column, the step from slice to slice and the first place, in LPS."""
+    grid = image.grid
+    if grid.dims != 3 or image.channels != 1:
+        raise ValueError(f"A CT series is a volume of one channel, but this is {image.array.shape}.")
+    matrix = FROM_RAS @ grid.matrix
+    along, down = (matrix[:3, axis] / grid.spacing[axis] for axis in (0, 1))
+    normal = np.cross(along, down)
+    step = matrix[:3, 2]
+    if abs(along @ down) > 1e-4 or normal @ step < 0.9999 * grid.spacing[2]:
+        raise ValueError(
+            f"The axes {grid.orientation} of this volume are no stack of DICOM slices: its slices must go up a "
+            "right-handed system at right angles. Reorient it to LPS first."
+        )
+    return along, down, step, matrix[:3, 3]
+
+
+def header(image: Image, told: Told) -> Dataset:
+    """Give the elements that all slices share."""
+    x_mm, y_mm, z_mm = image.grid.spacing
+    columns, rows, _ = image.grid.shape
+    one = Dataset()
+    one.SpecificCharacterSet = "ISO_IR 192"
+    one.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    one.SOPClassUID = CTImageStorage
+    one.Modality = "CT"
+    one.StudyInstanceUID = uid_of(told.study_key)
+    one.SeriesInstanceUID = uid_of(told.key)
+    one.FrameOfReferenceUID = uid_of(told.frame_key)
+    for name in ("StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PositionReferenceIndicator"):
+        setattr(one, name, "")
+    one.PatientName = one.PatientID = one.PatientBirthDate = one.PatientSex = one.StudyDate = one.Manufacturer = ""
+    one.SeriesNumber = 1
+    one.AcquisitionNumber = 1
+    one.PatientPosition = "HFS"
+    one.KVP = "120"
+    one.SliceThickness = text_of(z_mm)
+    one.PixelSpacing = [text_of(y_mm), text_of(x_mm)]
+    one.Rows, one.Columns = rows, columns
+    one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
+    one.BitsAllocated, one.BitsStored, one.HighBit = 16, 12, 11
+    one.RescaleIntercept, one.RescaleSlope, one.RescaleType = str(LOWEST), "1", "HU"
+    for keyword, value in told.elements.items():
+        setattr(one, keyword, value)
+    return one
+
+
+def text_of(value: float) -> str:
+    """Give a number as DICOM's decimal strings hold it: at most 16 letters.
+
+    >>> text_of(-2.5), text_of(1 / 3)
+    ('-2.5', '0.3333333333333')
+    """
+    found = f"{float(value) + 0.0:.13g}"
+    return found if len(found) <= 16 else f"{float(value):.8g}"

@@ -1,0 +1,58 @@
+"""What begins every DICOM object that is made by hand: whose it is, of which study, when, and by whom."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ImplicitVRLittleEndian
+
+from ....version import VERSION
+from ..file import word
+from .equipment import MANUFACTURER, PROCESSING, Maker, code_item, describe_equipment
+from .source import OF_THE_PATIENT, Slice
+
+CARRIED = ("StudyInstanceUID", *OF_THE_PATIENT)
+
+
+def begun(
+    one: Slice, maker: Maker, *, kind: str, modality: str, series: str, instance: str, number: int = 1, key: str = ""
+) -> Dataset:
+    """Begin an object in the study of a slice: patient, study, series, device. With a key, it bears the study's date.
+
+    It is written with implicit types, since the points of an outline may fill more than explicit ones can count.
+    """
+    made = Dataset()
+    made.SpecificCharacterSet = "ISO_IR 192"
+    for name in CARRIED:
+        if name in one.head:
+            setattr(made, name, one.head[name].value)
+    made.SOPClassUID, made.SOPInstanceUID = kind, instance
+    made.Modality, made.SeriesInstanceUID, made.InstanceNumber = modality, series, number
+    day, hour = when(one, key)
+    made.InstanceCreationDate = made.SeriesDate = day
+    made.InstanceCreationTime = made.SeriesTime = hour
+    describe_equipment(made, maker)
+    made.ContributingEquipmentSequence = [contribution(maker)]
+    made.file_meta = FileMetaDataset()
+    made.file_meta.MediaStorageSOPClassUID, made.file_meta.MediaStorageSOPInstanceUID = kind, instance
+    made.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return made
+
+
+def when(one: Slice, key: str) -> tuple[str, str]:
+    """Give a date and an hour as DICOM writes them: now, or those of the study where there is a key."""
+    if key:
+        return word(one.head, "StudyDate") or "20000101", word(one.head, "StudyTime") or "000000"
+    now = datetime.now()
+    return f"{now:%Y%m%d}", f"{now:%H%M%S}"
+
+
+def contribution(maker: Maker) -> Dataset:
+    """Give the program as equipment that contributed to an object."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING)]
+    item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, maker.title
+    item.SoftwareVersions, item.DeviceSerialNumber = VERSION, maker.serial
+    item.ContributionDescription = maker.story
+    return item

@@ -1,0 +1,133 @@
+"""The series that an answer is about, slice by slice: what to refer to, and what of the answer lies on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from ....errors import FormatError
+from ...file_cache import once
+from ...grid import Grid
+from ...source import Source
+from ..file import word
+from ..frames import Frame
+from ..open import Opened, opened_all
+from ..plane import Plane
+from ..volume import placing
+from .ct import uid_of
+
+NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName", "Modality",
+)  # fmt: skip
+OF_THE_PATIENT = (*MAY_BE_EMPTY[:-1], "PatientAge", "PatientSize", "PatientWeight", "StudyDescription")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One picture of a series: its header, and where it lies on the grid of the answer."""
+
+    head: Dataset
+    plane: Plane
+
+    @property
+    def frame(self) -> Frame:
+        return self.plane.frame
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether its file holds frames, so that a reference must number it."""
+        return "NumberOfFrames" in self.head
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Give what an array (*grid.shape, ...) holds at each pixel, (rows, columns, ...); 0 beyond the grid."""
+        return self.plane.cut(array)
+
+
+def slices_of(grid: Grid, source: Source) -> list[Slice]:
+    """Give each slice of the series, bottom first; one slice for each place.
+
+    A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
+    """
+    return once(("slices", grid, source), lambda: read_slices(grid, source))
+
+
+def read_slices(grid: Grid, source: Source) -> list[Slice]:
+    """Read the headers of a series, and give each of its slices."""
+    if grid.dims != 3:
+        raise FormatError(
+            f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "
+            "Write the answer in another format, such as --as json."
+        )
+    heads = headers_of(source)
+    found: dict[tuple[int, ...], Slice] = {}
+    for head in heads:
+        plain = without_pixels(head.path, head.source)
+        for frame in head.frames:
+            if not frame.position:
+                raise FormatError(
+                    f"{str(head.path)!r} does not say where in the patient it lies, so a DICOM SEG cannot either. "
+                    "Write the answer in another format, such as --as nifti."
+                )
+            at = placing(head.path, frame, grid)
+            found.setdefault(tuple(at(np.zeros((1, 2), int))[0].tolist()), Slice(plain, Plane(frame, at)))
+    return sorted(found.values(), key=lambda s: float(s.frame.position @ s.frame.normal))
+
+
+def headers_of(source: Source) -> list[Opened]:
+    """Read the headers of a series, with its pixels only where they tell what the header does not."""
+    try:
+        return opened_all(source.path, source.item.partition(":")[0], [], pixels=False)[0]
+    except FormatError:
+        return opened_all(source.path, source.item.partition(":")[0], [])[0]
+
+
+def heads_of(slices: Sequence[Slice]) -> list[Dataset]:
+    """Give the header of each file once, in the order of the slices."""
+    return list({str(s.head.SOPInstanceUID): s.head for s in slices}.values())
+
+
+def without_pixels(path: Path, source: Dataset) -> Dataset:
+    """Give a header to refer to, with what may be empty made empty where it is absent."""
+    lacking = [name for name in NEEDED if not word(source, name)]
+    if lacking:
+        raise FormatError(
+            f"{str(path)!r} has no {lacking[0]}, so a DICOM SEG cannot refer to it. Write the answer in another "
+            "format, such as --as nifti."
+        )
+    head = Dataset({k: v for k, v in source.items() if k.group not in (0x7FE0, 0x5400)})
+    head.file_meta = source.file_meta
+    for name in MAY_BE_EMPTY:
+        if name not in head:
+            setattr(head, name, "")
+    if not word(head, "FrameOfReferenceUID"):
+        head.FrameOfReferenceUID = uid_of(word(head, "SeriesInstanceUID"), "frame of reference")
+    return head
+
+
+def planes(highdicom: Any, frames: Sequence[Frame]) -> dict[str, Any]:
+    """Say where the slices lie: each by its own position, all with one orientation and one spacing."""
+    heights = np.array([float(f.position @ f.normal) for f in frames])
+    step = float(np.median(np.diff(heights))) if len(frames) > 1 else frames[0].thickness_mm or 1.0
+    content, patient = highdicom.content, highdicom.enum.CoordinateSystemNames.PATIENT
+    return {
+        "pixel_measures": content.PixelMeasuresSequence(frames[0].spacing or (1.0, 1.0), step, step),
+        "plane_orientation": content.PlaneOrientationSequence(patient, list(frames[0].orientation)),
+        "plane_positions": [content.PlanePositionSequence(patient, list(f.position)) for f in frames],
+    }
+
+
+def reference(one: Slice) -> Dataset:
+    """Give the item of a sequence that refers to a slice."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.head.SOPClassUID, one.head.SOPInstanceUID
+    if one.is_one_of_several:
+        item.ReferencedFrameNumber = one.frame.number + 1
+    return item

@@ -1,0 +1,161 @@
+"""A table of numbers, CSV or TSV: each row is a case, each column of numbers one of its features."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import FormatError, LayoutError
+from ..file_errors import damage_told, first_bytes
+from ..grid import Grid
+from ..tables import column, rows_of
+from ..types import Image
+from ._format import Format
+
+SUFFIXES = (".csv", ".tsv")
+GAPS = {"", "na", "n/a", "nan", "null", "none", "-", "?", "."}
+NAME_WORDS = ("id", "case", "case_id", "caseid", "name", "sample", "sample_id", "")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a table as text, a row a case, and as numbers (rows, columns), NaN where there is none."""
+
+    names: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    values: NDArray[np.float64]
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column."""
+        place = self.names.index(name)
+        return [row[place] for row in self.cells]
+
+    def holds_numbers(self, place: int) -> bool:
+        """Tell whether a column holds numbers and gaps, and nothing else."""
+        told = [row[place].lower() for row in self.cells]
+        return any(t not in GAPS for t in told) and all(is_number(t) or t in GAPS for t in told)
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a number that can be reckoned with.
+
+    >>> is_number("1e-3"), is_number("inf"), is_number("1,5"), is_number("1_000")
+    (True, False, False, False)
+    """
+    try:
+        return math.isfinite(float(cell)) and "_" not in cell
+    except ValueError:
+        return False
+
+
+def table_of(path: Path) -> Table:
+    """Read a table; the last few are kept, because cases are read a row at a time."""
+    with damage_told(path, "a table"):
+        about = path.stat()
+        return parsed(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4)
+def parsed(path: Path, changed: int, size: int) -> Table:
+    """Read a table whose file has this time and size."""
+    del changed, size
+    try:
+        rows = rows_of(path)
+    except LayoutError as reason:
+        raise FormatError(str(reason)) from None
+    if not rows:
+        raise FormatError(f"{str(path)!r} has no rows below its heading.")
+    names = tuple(rows[0])
+    cells = tuple(tuple(row[n] for n in names) for row in rows)
+    values = np.array([[float(c) if is_number(c) else np.nan for c in row] for row in cells])
+    values.flags.writeable = False
+    return Table(names, cells, values)
+
+
+def claims(path: Path) -> bool:
+    """Tell whether a file is a table with a number in its first row."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    lines = first_bytes(path, 1 << 16).decode("utf-8-sig", errors="replace").split("\n")
+    marks = [m for m in ",;\t" if m in lines[0]]
+    return bool(marks and len(lines) > 1 and any(is_number(c) for c in re.split(r"[,;\t]", lines[1].strip())))
+
+
+def items(path: Path) -> list[str]:
+    """List the rows of a table, by number from 0."""
+    return [str(i) for i in range(len(table_of(path).cells))]
+
+
+def named_rows(path: Path) -> list[tuple[str, str]]:
+    """Give a name for every row, that of its column of names if each is there once, with its item."""
+    table = table_of(path)
+    found = column(table.names, NAME_WORDS)
+    names = [re.sub(r"[^\w.\- ]+", "_", n) for n in table.column(found)] if found is not None else []
+    if len(set(names)) < len(table.cells) or not all(names):
+        names = numbered(path, len(table.cells))
+    return list(zip(names, items(path), strict=True))
+
+
+def numbered(path: Path, count: int) -> list[str]:
+    """Name rows by their table and their number, from 1."""
+    return [f"{path.stem}_{i + 1:0{len(str(count))}d}" for i in range(count)]
+
+
+def item_of(row: int, places: Sequence[int]) -> str:
+    """Name some columns of a row, counted from 0.
+
+    >>> item_of(7, [1, 2, 3, 5])
+    '7:1-3,5'
+    """
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][-1] == place - 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return f"{row}:" + ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def places_in(text: str) -> list[int]:
+    """Read the columns in an item.
+
+    >>> places_in("1-3,5")
+    [1, 2, 3, 5]
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def read(path: Path, item: str = "") -> Image:
+    """Read a row as a line of numbers: a grid of one axis that nobody measured, NaN where a number is missing.
+
+    The item is ``row``, for all columns that hold numbers, or ``row:columns``, such as ``7:1-3,5``; both from 0. The
+    tag ``columns`` names them.
+    """
+    table = table_of(path)
+    row, _, places = item.partition(":")
+    if not row and len(table.cells) > 1:
+        raise FormatError(f"{str(path)!r} holds {len(table.cells)} rows. Name one of them.")
+    if not re.fullmatch(r"\d*", row) or int(row or 0) >= len(table.cells):
+        raise FormatError(f"{str(path)!r} has no row {row!r}: it has {len(table.cells)}, numbered from 0.")
+    with damage_told(path, "a table"):
+        every = range(len(table.names))
+        chosen = places_in(places) if places else [p for p in every if table.holds_numbers(p)]
+        values = np.array(table.values[int(row or 0), chosen])
+        names = tuple(table.names[p] for p in chosen)
+    if not chosen:
+        raise FormatError(f"{str(path)!r} has no column of numbers ({', '.join(table.names)}).")
+    return Image(values, Grid.of(values.shape, measured=False), "other", {"columns": names})
+
+
+THIS = Format((), claims, read, None, None, items)

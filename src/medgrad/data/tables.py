@@ -1,0 +1,56 @@
+"""Small tables, lists and JSON files that people write: read whole, or refused in a line that names the file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import LayoutError
+
+MOST_BYTES = 64_000_000
+
+
+def text_of(path: Path) -> str:
+    """Read a small text file, or raise a LayoutError that names it."""
+    if path.stat().st_size > MOST_BYTES:
+        raise LayoutError(f"{str(path)!r} is larger than {MOST_BYTES // 1_000_000} MB, too large for a list of cases.")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise LayoutError(f"{str(path)!r} is not text in UTF-8. Save it as UTF-8.") from None
+
+
+def json_of(path: Path) -> Any:
+    """Read a JSON file, or raise a LayoutError that names it."""
+    try:
+        return json.loads(text_of(path))
+    except (ValueError, RecursionError) as reason:
+        raise LayoutError(f"{str(path)!r} is not JSON: {str(reason)[:80]}. Correct the file.") from None
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Read a table with a heading line, cells stripped; the separator is a comma, semicolon or tab."""
+    text = text_of(path)
+    head = text.split("\n", 1)[0]
+    mark = max(",;\t", key=head.count)
+    try:
+        table = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
+    except csv.Error as reason:
+        raise LayoutError(f"{str(path)!r} is not a table: {reason}. Correct the file.") from None
+    if not table:
+        return []
+    names = table[0]
+    twice = [n for i, n in enumerate(names) if n in names[:i]]
+    if twice and twice[0]:
+        raise LayoutError(f"{str(path)!r} has two columns {twice[0]!r}. Rename one.")
+    return [dict(zip(names, [*row, *[""] * len(names)], strict=False)) for row in table[1:]]
+
+
+def column(names: Iterable[str], words: Sequence[str]) -> str | None:
+    """Give the first column that is one of the words, whatever its case and spaces."""
+    plain = {re.sub(r"[\s\-]+", "_", n.strip().lower()): n for n in names}
+    return next((plain[w] for w in words if w in plain), None)

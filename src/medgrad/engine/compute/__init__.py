@@ -1,0 +1,1 @@
+"""The device, its convolutions, and several processes that learn one model."""

@@ -1,0 +1,114 @@
+"""Several processes that learn one model together, as ``torchrun`` starts them; alone, a team of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ...errors import SettingError
+
+
+@dataclass(frozen=True)
+class Team:
+    """Who this process is. The one of rank 0 leads: it alone speaks, writes and judges."""
+
+    rank: int = 0
+    size: int = 1
+    device: str | None = None
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, value: Any) -> Any:
+        """Give every process the leader's value (anything that JSON can hold)."""
+        if self.size == 1:
+            return value
+        where = self.device or "cpu"
+        content = list(json.dumps(value).encode()) if self.leads else []
+        length = torch.tensor([len(content)], device=where)
+        dist.broadcast(length, 0)
+        text = torch.tensor(content, dtype=torch.uint8, device=where)
+        if not self.leads:
+            text = torch.empty(int(length), dtype=torch.uint8, device=where)
+        dist.broadcast(text, 0)
+        return json.loads(bytes(text.tolist()))
+
+    def part(self, batch: int) -> slice:
+        """Give this process's part of a batch."""
+        if batch % self.size:
+            raise SettingError(
+                f"A batch of {batch} cannot be shared evenly by {self.size} processes. Change [training]."
+            )
+        each = batch // self.size
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+
+def join() -> Team:
+    """Join the team that ``torchrun`` has started, or make one of one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Team()
+    device = None
+    if torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device else "gloo")
+    return Team(dist.get_rank(), size, device)
+
+
+def leave(team: Team) -> None:
+    """Leave the team, after everyone has come this far."""
+    if team.size > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the batch of the whole team, so that a team learns what one process with its batch would."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  (torch's name)
+        del input
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        if not self.training:
+            return super().forward(input)
+        from torch.distributed.nn.functional import all_reduce
+
+        x = input.float()
+        axes = [0, *range(2, x.ndim)]
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        sums = all_reduce(torch.stack([x.sum(axes), x.square().sum(axes)]))
+        mean, var = sums[0] / count, (sums[1] / count - (sums[0] / count).square()).clamp_min(0)
+        with torch.no_grad():
+            assert self.running_mean is not None  # the networks here track their statistics
+            assert self.running_var is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach() * count / max(count - 1, 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        scale = self.weight * (var + self.eps).rsqrt()
+        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(input.dtype)
+
+
+def shared(network: nn.Module, team: Team) -> nn.Module:
+    """Give the network with its batch norms spread over the team; the same weights, under the same names."""
+    if team.size == 1:
+        return network
+    for name, child in network.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            norm = SharedBatchNorm(child.num_features, child.eps, child.momentum or 0.1)
+            norm.load_state_dict(child.state_dict())
+            setattr(network, name, norm)
+        else:
+            shared(child, team)
+    return network

@@ -1,0 +1,1 @@
+"""Answers judged: calibration, windows, intervals, comparison."""

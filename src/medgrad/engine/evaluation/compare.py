@@ -1,0 +1,130 @@
+"""Two runs on the same cases, paired by patient."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError, SettingError
+from ...metrics import better, by_order, placed
+from ...tasks._task import Task
+from ...trust.noninferiority import noninferior
+from ...trust.paired import PoolMany
+from ...trust.paired import compare as pairwise
+from ..runs.run import Run
+
+MAIN = (
+    "dice",
+    "hd95",
+    "nsd",
+    "auroc",
+    "accuracy",
+    "balanced_accuracy",
+    "average_precision",
+    "brier",
+    "f1",
+    "map@0.5",
+    "map",
+    "cpm",
+)
+OTHER = ("case", "patient", "failed")
+
+
+def read_cases(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+    """Read the cases, the patients and the rows of ``cases.csv``."""
+    path = folder / "cases.csv"
+    if not path.exists():
+        raise FormatError(f"{str(folder)!r} has no cases.csv. Give a folder that fit or evaluate wrote.")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        rows = [{k: number_or_text(v) for k, v in line.items() if k not in OTHER} for line in lines]
+        return [line["case"] for line in lines], [line["patient"] for line in lines], rows
+    except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as reason:
+        raise FormatError(f"{str(path)!r} is not a table of judged cases: {reason}.") from reason
+
+
+def number_or_text(cell: str) -> float | str | None:
+    """Read a cell of a table of judged cases: a number, a list of scores (``0.9:1 0.3:0``), or None if it is empty.
+
+    >>> number_or_text("0.5"), number_or_text("0.9:1"), number_or_text("")
+    (0.5, '0.9:1', None)
+    """
+    if ":" in cell:
+        return cell
+    return float(cell) if cell != "" else None
+
+
+def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give the patients and both runs' rows of the cases that both have judged, in one order."""
+    cases, patients, rows = read_cases(first)
+    other_cases, _, other_rows = read_cases(second)
+    other = dict(zip(other_cases, other_rows, strict=True))
+    shared = [i for i, case in enumerate(cases) if case in other]
+    if len(shared) < 2 or len(shared) < 0.5 * max(len(cases), len(other_cases)):
+        raise SettingError(
+            f"{str(first)!r} and {str(second)!r} share {len(shared)} of {len(cases)} and {len(other_cases)} cases. "
+            "Judge both on the same cases with evaluate."
+        )
+    return [patients[i] for i in shared], [rows[i] for i in shared], [other[cases[i]] for i in shared]
+
+
+def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed: int = 0) -> dict[str, Any]:
+    """Test whether the second run is better than the first, and whether it is not worse by more than the margin.
+
+    The test of superiority is two-sided and corrected for all figures by Holm's method; non-inferiority is told for the
+    aim of the task, one-sided at 95 %. The margin has to be chosen before anyone looks.
+    """
+    a, b = Path(first), Path(second)
+    patients, rows_a, rows_b = paired(a, b)
+    task = Run(a).recipe().build_task()
+
+    figures, pool_many = task.summarise_many(rows_a, np.ones((1, len(rows_a)))), pooling(task, rows_a)
+    every = list(figures or rows_a[0])
+    known = [n for n in every if n.split("/")[0] in MAIN] or every
+    table = pairwise(
+        rows_a,
+        rows_b,
+        patients=patients,
+        names=known,
+        pool_many=pool_many,
+        better=better,
+        placed=placed,
+        by_order=by_order,
+        seed=seed,
+    )
+    verdict = noninferior(
+        rows_a,
+        rows_b,
+        name=aim_of(task, known),
+        margin=margin,
+        patients=patients,
+        pool_many=pool_many,
+        seed=seed,
+    )
+    return {
+        "first": str(a),
+        "second": str(b),
+        "cases": len(rows_a),
+        "patients": len(set(patients)),
+        "margin": margin,
+        "table": [asdict(row) for row in table],
+        "noninferior": asdict(verdict) | {"says": str(verdict)},
+    }
+
+
+def pooling(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
+    """Give what sums up many resamples of a task's rows at once, or None where the task has no quick way."""
+    if task.summarise_many(rows, np.ones((1, len(rows)))) is None:
+        return None
+    return lambda chosen, weights: task.summarise_many(chosen, weights) or {}
+
+
+def aim_of(task: Task, known: Sequence[str]) -> str:
+    """The figure that the margin is about."""
+    return task.aim if task.aim in known else known[0]

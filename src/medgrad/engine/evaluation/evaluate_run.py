@@ -1,0 +1,102 @@
+"""Judge a run on a cohort, and write what was found into a folder of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...data.atomic_files import write_text
+from ...data.cohorts import Cohort, Entry
+from ...data.cohorts.cohort import narrowed
+from ...data.cohorts.layouts import SERVED_BY_MASKS
+from ...data.cohorts.pairs import paired
+from ...errors import FormatError, LayoutError, MedgradError, SettingError
+from ...inference.input_check import Takes, check_header, check_image, check_kind
+from ..loading.cache import Failure, clear, load_all, truth_of
+from ..progress import Silent, Teller
+from ..runs.provenance import write_cohort
+from ..runs.recipe import to_toml
+from ..runs.run import Run, Trained, open_run
+from .evaluate import Evaluation, conclude, write_evaluation
+from .judge import judge_all
+
+
+def assess(
+    run: Path | str,
+    cohort: Cohort,
+    out: Path | str,
+    *,
+    on: str = "all",
+    device: str | None = None,
+    teller: Teller | None = None,
+) -> Evaluation:
+    """Judge the cases of a cohort (those ``on`` one side of its split, or all) with a run."""
+    teller, folder = teller or Silent(), Path(out)
+    trained = open_run(run, device=device)
+    if cohort.task == "segmentation" and trained.task.kind in SERVED_BY_MASKS:
+        cohort = replace(cohort, task=trained.task.kind)
+    chosen = [e for e in cohort.entries if e.truth is not None and on in ("all", e.split)]
+    if not chosen:
+        todo = "Leave --on out to judge all its cases." if on != "all" else "Give such cases, or use predict."
+        raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {on!r}. {todo}")
+    cohort = replace(cohort, entries=tuple(replace(e, split="test") for e in chosen))
+    if cohort.task == "registration":
+        cohort = paired(cohort)
+    cohort, unfit = fitting(cohort, trained)
+    cohort = labelled_alike(cohort, trained)
+    with teller.bar("Reading") as bar:
+        ready, failures = load_all(cohort, trained.steps, folder=folder / "cache", progress=bar)
+    failures = [*unfit, *failures]
+    for failure in failures:
+        teller.say(f"Case {failure.id!r} failed: {failure.why}")
+    judged = judge_all(trained, ready, failures, teller=teller, pictures=folder)
+    clear(folder / "cache")
+    evaluation = conclude(trained.task, judged, split=on)
+    write_evaluation(folder, evaluation)
+    write_cohort(Run(folder), (cohort,), {}, allow_leak=False)
+    write_text(folder / "recipe.toml", to_toml(trained.recipe))
+    return evaluation
+
+
+def labelled_alike(cohort: Cohort, trained: Trained) -> Cohort:
+    """Give a cohort with just the labels that a run answers, or raise if it has not all of them."""
+    known = tuple(getattr(trained.task, "labels", cohort.labels))
+    if set(known) < set(cohort.labels):
+        cohort = narrowed(cohort, known)
+    if cohort.labels and set(cohort.labels) != set(known):
+        raise SettingError(
+            f"The run answers {', '.join(known)}, but {str(cohort.root)!r} has {', '.join(cohort.labels)}. "
+            "Give cases with the same labels."
+        )
+    return cohort
+
+
+def fitting(cohort: Cohort, trained: Trained) -> tuple[Cohort, list[Failure]]:
+    """Give the cases that are of the kind that a run takes, and say why the others are not; raise if none is."""
+    if trained.takes is None:
+        return cohort, []
+    kept, unfit = [], []
+    for number, entry in enumerate(cohort.entries):
+        try:
+            check_entry(cohort, entry, trained.takes, reads=number == 0)
+            kept.append(entry)
+        except FormatError as reason:
+            unfit.append(Failure(entry.id, entry.patient or entry.id, str(reason), truth_of(cohort, entry)))
+    if not kept:
+        raise FormatError(unfit[0].why)
+    return replace(cohort, entries=tuple(kept)), unfit
+
+
+def check_entry(cohort: Cohort, entry: Entry, takes: Takes, *, reads: bool) -> None:
+    """Raise if a case is not what a run takes, as its set, its names and its headers tell; one case is also read."""
+    for name, source in entry.images.items():
+        check_kind(takes, name, source, dims=cohort.dims, modality=cohort.modalities.get(name))
+    check_header(takes, entry)
+    if not reads:
+        return
+    for name, source in entry.images.items():
+        try:
+            image = cohort.read_image(name, source)
+        except (MedgradError, OSError, ValueError):
+            continue  # it is told as a failure when all are read
+        check_image(takes, name, source, image)

@@ -1,0 +1,63 @@
+"""Answer about every case of a set, bring each answer back, and judge it where the expert drew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from ...prepare._step import restore
+from ...tasks._task import Task
+from ..compute.device import Place
+from ..loading.cache import Failure, Prepared
+from ..progress import Silent, Teller
+from ..runs.run import Trained
+from .evaluate import Judged, judge_case
+from .example_pictures import keep_pictures
+from .infer import answers_prepared
+
+
+def judge_all(
+    trained: Trained,
+    cases: Sequence[Prepared],
+    failures: Sequence[Failure] = (),
+    *,
+    teller: Teller | None = None,
+    pictures: Path | None = None,
+) -> list[Judged]:
+    """Judge every case on its own grid. A case that could not be read counts as the worst answer."""
+    teller = teller or Silent()
+    judged, said = [], []
+    with teller.bar("Judging") as bar:
+        answers = answers_prepared(
+            trained.models,
+            trained.task,
+            (ready.case for ready in cases),
+            patch=trained.recipe.training.patch,
+            place=trained.place,
+            how=trained.recipe.answering,
+        )
+        for number, (ready, found) in enumerate(zip(cases, answers, strict=True)):
+            answer = restore(found, trained.steps, ready.grids)
+            judged.append(judge_case(trained.task, ready.original, answer))
+            said.append(answer)
+            bar(number + 1, len(cases), "")
+    if pictures is not None:
+        keep_pictures(pictures, trained.task, judged, [c.original for c in cases], said)
+    return judged + [lost(trained, failure) for failure in failures]
+
+
+def judge_quickly(
+    model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Place
+) -> list[Judged]:
+    """Judge a network by the figures that cost little, on cases as they were prepared."""
+    answers = answers_prepared([model], task, (ready.case for ready in cases), patch=patch, place=place)
+    return [judge_case(task, ready.case, said, quick=True) for ready, said in zip(cases, answers, strict=True)]
+
+
+def lost(trained: Trained, failure: Failure) -> Judged:
+    """Give the row of a case that could not be read: the worst of everything that a readable case is judged by."""
+    example = trained.task.example(0)
+    row = trained.task.failed(failure.truth if failure.truth is not None else example.truth)
+    return Judged(failure.id, failure.patient, row, failure.why)

@@ -1,0 +1,37 @@
+"""How likely each label is in every element of a case, by a run that segments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...data import Case, Image
+from ...errors import SettingError
+from ...inference.sliding_window import blind, stitched
+from ...prepare._step import prepare, restore
+from ...tasks.segmentation import Segmentation
+from ..runs.run import Trained
+from .infer import TENSORS, ask
+
+
+@torch.inference_mode()
+def chances(trained: Trained, case: Case) -> Image:
+    """Give the chance of each label, (*shape, labels), on the case's own grid.
+
+    Where a case was resampled, chances are brought back by straight lines between their places. Every window is
+    looked at, since a chance is asked for where nothing was found as well.
+    """
+    task, how = trained.task, trained.recipe.answering
+    if not isinstance(task, Segmentation):
+        raise SettingError(f"A run of the task {task.kind!r} gives no chances of labels. Leave --as out.")
+    for model in trained.models:
+        model.eval()
+
+    def look(box: Case) -> Tensor:
+        return ask(trained.models, task.encode(box).inputs[None], trained.place, how.flips)[0]
+
+    prepared, grids = prepare(blind(case), trained.steps)
+    said = stitched(
+        look, task.chances, prepared, patch=trained.recipe.training.patch, overlap=how.overlap, arrays=TENSORS
+    )
+    return restore(said, trained.steps, grids)

@@ -1,0 +1,131 @@
+"""How far neighbouring windows should overlap, and how coarse the first look at a large case may be.
+
+Both as cheap as costs nothing that can be measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ...inference.coarse_to_fine import LEAST, count_of
+from ..loading.cache import Prepared
+from ..progress import Teller
+from ..runs.recipe import Answering
+from ..runs.run import Trained
+from .evaluate import Judged, judge_case
+from .infer import answer_prepared
+
+OVERLAPS = (0.0, 0.25, 0.5)
+COARSE = 2
+"""A first pass over every second element asks for an eighth of the windows in 3D."""
+FEWEST = 4
+"""Fewer cases say too little: all stays as it was."""
+SHARE, SECONDS = 0.02, 20.0
+"""The share of the minutes of a run that this may take, and the seconds where steps were asked for."""
+WITHIN = 0.001
+"""A cheaper way serves if the aim is no more than this below that of the dearest."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The overlap to answer with, and what was measured: the aim at each overlap, and on how many cases.
+
+    The same of the first pass, where any cases are so large that one is made.
+    """
+
+    overlap: float
+    aims: Mapping[float, float]
+    cases: int
+    seconds: float
+    coarse: int = 1
+    aims_coarse: Mapping[int, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """What is noted of it."""
+        aims = {str(overlap): aim for overlap, aim in self.aims.items()}
+        coarse = {str(every): aim for every, aim in self.aims_coarse.items()}
+        found = {"overlap": self.overlap, "aims": aims, "cases": self.cases, "seconds": round(self.seconds, 1)}
+        return {**found, **({"coarse": self.coarse, "aims_coarse": coarse} if coarse else {})}
+
+
+def with_overlap(trained: Trained, cases: Sequence[Prepared], teller: Teller) -> tuple[Trained, Chosen | None]:
+    """Give a run that answers in the cheapest way that was measured to be enough, and what was measured, if anything.
+
+    It takes no more than a share of the minutes that the run learned for.
+    """
+    recipe = trained.recipe
+    seconds = SHARE * 60 * recipe.training.minutes or SECONDS
+    chosen = choose_overlap(trained, cases, seconds) if recipe.answering.measured else None
+    if chosen is None:
+        return trained, None
+    first = f" A first look at every {chosen.coarse}th element finds where." if chosen.coarse > 1 else ""
+    teller.say(f"Windows overlap by {chosen.overlap:.0%}, as measured on {chosen.cases} validation cases.{first}")
+    answering = replace(recipe.answering, overlap=chosen.overlap, coarse=chosen.coarse, measured=False)
+    return replace(trained, recipe=replace(recipe, answering=answering)), chosen
+
+
+def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) -> Chosen | None:
+    """Judge validation cases at several overlaps while time lasts, and give the smallest that is not worse.
+
+    Every case counts at all overlaps or at none. None if there is nothing to choose by: no segmentation, too few cases
+    of several windows, or not the time for them. With what time is left the first pass is chosen in the same way.
+    """
+    if trained.task.kind != "segmentation":
+        return None
+    how, began = trained.recipe.answering, time.perf_counter()
+    patch, whole = trained.recipe.training.patch, [c for c in cases if c.case.truth is not None]
+    several = [c for c in whole if count_of(c.case.grid.shape, patch, OVERLAPS[-1]) > 1]
+    ways = [*(replace(how, overlap=o) for o in OVERLAPS if o < how.overlap), how]
+    aims, n = aims_of(trained, several, ways, began + seconds)
+    if not aims:
+        return None
+    chosen = next(way for way in ways if aims[way] >= aims[how] - WITHIN)
+    large = [c for c in whole if count_of(c.case.grid.shape, patch, chosen.overlap) >= LEAST]
+    coarse: dict[Answering, float] = {}
+    if how.sparing and how.coarse < COARSE and len(large) >= FEWEST:
+        coarse, _ = aims_of(trained, large, [replace(chosen, coarse=COARSE), chosen], began + seconds)
+    first = next((way for way, aim in coarse.items() if aim >= coarse[chosen] - WITHIN), chosen)
+    return Chosen(
+        chosen.overlap,
+        {way.overlap: aim for way, aim in aims.items()},
+        n,
+        time.perf_counter() - began,
+        first.coarse,
+        {way.coarse: aim for way, aim in coarse.items()},
+    )
+
+
+def aims_of(
+    trained: Trained, cases: Sequence[Prepared], ways: Sequence[Answering], deadline: float
+) -> tuple[dict[Answering, float], int]:
+    """Judge cases in every way while time lasts: the aim of each, if they are enough, and how many they were."""
+    judged: dict[Answering, list[Judged]] = {way: [] for way in ways}
+    for case in cases:
+        rows = judge_in_all(trained, case, ways, deadline)
+        if rows is None:
+            break
+        for way, row in rows.items():
+            judged[way].append(row)
+    n = len(judged[ways[0]])
+    aims = {
+        way: trained.task.summarise([j.row for j in rows]).get(trained.task.aim) for way, rows in judged.items() if n
+    }
+    known = {way: float(aim) for way, aim in aims.items() if aim is not None}
+    return (known, n) if n >= FEWEST and len(known) == len(ways) else ({}, n)
+
+
+def judge_in_all(
+    trained: Trained, ready: Prepared, ways: Sequence[Answering], deadline: float
+) -> dict[Answering, Judged] | None:
+    """Judge one case in every way, or give None if, by the windows of the first, the others would take too long."""
+    patch, found, per_window = trained.recipe.training.patch, {}, 0.0
+    for i, how in enumerate(ways):
+        began = time.perf_counter()
+        if began + per_window * sum(count_of(ready.case.grid.shape, patch, w.overlap) for w in ways[i:]) > deadline:
+            return None
+        said = answer_prepared(trained.models, trained.task, ready.case, patch=patch, place=trained.place, how=how)
+        found[how] = judge_case(trained.task, ready.case, said, quick=True)
+        per_window = (time.perf_counter() - began) / count_of(ready.case.grid.shape, patch, how.overlap)
+    return found

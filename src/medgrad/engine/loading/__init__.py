@@ -1,0 +1,1 @@
+"""Prepared cases kept, parts of them drawn, batches made ahead."""

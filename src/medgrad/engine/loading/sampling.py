@@ -1,0 +1,124 @@
+"""Which case comes next, and which part of it: drawn from a seed, the epoch and the case, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data import Boxes, Case, LabelMap, Scores
+from ...inference.sliding_window import part as part
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample to be made: the case's number, and the seed of all chance about it."""
+
+    case: int
+    seed: tuple[int, ...]
+
+
+def draws(step: int, *, cases: int, batch: int, seed: int, shares: NDArray[np.float64] | None = None) -> list[Draw]:
+    """Give the samples of one step. Every epoch visits each case once, in an order of its own.
+
+    With ``shares`` (one a case, summing to 1) an epoch draws cases with these chances instead.
+
+    >>> sorted(d.case for d in draws(0, cases=3, batch=3, seed=0))
+    [0, 1, 2]
+    """
+    chosen = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, within = divmod(position, cases)
+        chosen.append(Draw(int(order(epoch, cases, seed, shares)[within]), (seed, 1, epoch, within)))
+    return chosen
+
+
+def order(epoch: int, cases: int, seed: int, shares: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Give the order of an epoch; drawn by shares, the strata are kept: no case comes twice before it must."""
+    rng = np.random.default_rng((seed, 0, epoch))
+    if shares is None:
+        return rng.permutation(cases)
+    start = rng.random()
+    at = (start + np.arange(cases)) / cases
+    picked = np.searchsorted(np.cumsum(shares[(mixed := rng.permutation(cases))]), at, side="right")
+    return rng.permutation(mixed[np.minimum(picked, cases - 1)])
+
+
+def shares_of(truths: Sequence[object], balance: float) -> tuple[NDArray[np.float64] | None, dict[str, float]]:
+    """Give each case its chance to be drawn, and how much more often each class comes than by nature.
+
+    With ``balance`` 0 every case is as likely, with 1 every class. Only for classes that exclude one another.
+    """
+    classes = [t.best for t in truths if isinstance(t, Scores) and t.exclusive]
+    if len(classes) != len(truths) or not balance or len(set(classes)) < 2:
+        return None, {}
+    count = {c: classes.count(c) for c in set(classes)}
+    weight = {c: (len(classes) / (len(count) * n)) ** balance for c, n in count.items()}
+    total = sum(weight[c] for c in classes)
+    shares = np.array([weight[c] / total for c in classes])
+    return shares, {c: weight[c] * len(classes) / total for c in count}
+
+
+def window(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground: float = 0.0) -> Case:
+    """Cut one patch out of a prepared case, by chance; with the chance ``foreground`` around a labelled element.
+
+    Where the patch reaches over the edge it is filled with 0, and does not count.
+    """
+    rng = np.random.default_rng(seed)
+    wants_label, fractions = rng.random() < foreground, rng.random(case.grid.dims)
+    size = np.array(case.grid.shape)
+    room = size - np.array(patch)
+    centre = labelled(case, rng) if wants_label else None
+    if centre is None:
+        start = np.where(room > 0, np.floor(fractions * (room + 1)), np.floor(room / 2))
+    else:
+        wander = (fractions - 0.5) * np.array(patch) * 0.5
+        start = np.round(centre - np.array(patch) / 2 + wander)
+        start = np.where(room > 0, np.clip(start, 0, room), np.floor(room / 2))
+    return part(case, [int(s) for s in start], patch)
+
+
+def cover(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
+    """Give the starts of the patches that cover a shape, as few as will do; one that is too large lies in the middle.
+
+    >>> cover((5, 2), (3, 4))
+    [(0, -1), (2, -1)]
+    """
+    lines = []
+    for size, part_size in zip(shape, patch, strict=True):
+        count = max(1, -(-size // part_size))
+        room = size - part_size
+        lines.append([room // 2] if count == 1 else [round(i * room / (count - 1)) for i in range(count)])
+    return list(product(*lines))
+
+
+def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None:
+    """Choose a label, then an element that has it, or the middle of such a box; None where there is none."""
+    if isinstance(case.truth, Boxes) and len(case.truth.labels):
+        chosen = rng.choice(np.flatnonzero(case.truth.labels == rng.choice(np.unique(case.truth.labels))))
+        middle = case.truth.corners[chosen].reshape(2, -1).mean(axis=0)
+        return np.asarray(case.grid.index(middle))
+    if not isinstance(case.truth, LabelMap):
+        return None
+    places: Mapping[int, NDArray[np.int64]] = case.notes.get("places", {})
+    if not places:
+        return None
+    values = sorted(places)
+    at = places[values[int(rng.integers(len(values)))]]
+    return np.array(np.unravel_index(int(at[int(rng.integers(len(at)))]), case.grid.shape), float)
+
+
+def find_places(case: Case, *, most: int = 20_000) -> Case:
+    """Note where the labels are, as flat indices, so that patches can be drawn around them without a search."""
+    if not isinstance(case.truth, LabelMap):
+        return case
+    flat = case.truth.array.ravel()
+    places = {}
+    for value in np.unique(flat):
+        if value > 0:
+            at = np.flatnonzero(flat == value)
+            places[int(value)] = at[:: max(1, len(at) // most)]
+    return replace(case, notes={**case.notes, "places": places})

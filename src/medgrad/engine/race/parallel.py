@@ -1,0 +1,33 @@
+"""Many trainings that know nothing of each other: one after another here, or side by side on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
+
+from ...errors import need
+
+Found = TypeVar("Found")
+Where = Literal["here", "ray"]
+
+
+def spread(
+    work: Callable[..., Found], shared: Any, jobs: Sequence[Sequence[Any]], *, where: Where = "here"
+) -> Iterator[Found]:
+    """Call ``work(shared, *job)`` for every job, and yield what each gives, in the order of the jobs.
+
+    On Ray (the extra ``cluster``; a cluster that runs is joined, else one is started here) what is shared travels
+    once, and all nodes must see the same folders.
+
+    >>> list(spread(lambda scale, value: scale * value, 2, [(1,), (3,)]))
+    [2, 6]
+    """
+    if where == "here":
+        yield from (work(shared, *job) for job in jobs)
+        return
+    ray = need("ray", extra="cluster")
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    known = ray.put(shared)
+    remote = ray.remote(work)
+    yield from (ray.get(one) for one in [remote.remote(known, *job) for job in jobs])

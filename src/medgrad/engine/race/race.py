@@ -1,0 +1,332 @@
+"""Optimisers side by side: the same data in the same order, the same search for a rate, the same time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from ...data.atomic_files import write_text
+from ...data.cohorts import Cohort
+from ...data.cohorts.split import split as make_split
+from ...errors import Diverged, SettingError
+from ...prepare._step import build_steps
+from ...survey.dataset import Look
+from ...tasks._task import Task
+from ...trust.holm import holm
+from ..compute.device import choose, threads_kept
+from ..evaluation.evaluate import Row
+from ..loading.cache import clear, load_side
+from ..progress import Silent, Teller
+from ..runs.recipe import Recipe, merged
+from ..runs.run import Run
+from ..training.dataset_facts import gather
+from ..training.pace import Pace
+from ..training.plan import Budget, plan
+from ..training.step_log import read_lines
+from ..training.timing import FEWEST_CASES, time_steps
+from ..training.trainer import Learner, learn
+from .entrant import GRID, Entrant, Search, by_grid, by_optuna
+from .over_seeds import estimate, paired
+from .parallel import Where, spread
+
+SHOWN = 0.05
+"""Another rate than an optimiser's own is taken where chance would do as well in less than this share of cases."""
+TURNS = 3
+"""So often is a step of each entrant timed."""
+SEARCH = 0.25
+"""The share of a run's minutes that each rate is tried for."""
+ROUNDS = 12
+"""How often the curve of a run is measured."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What all entrants share: the cases, the plan, the place and the seconds of a run."""
+
+    folder: Path
+    recipe: Recipe
+    task: Task
+    cases: Sequence[Any]
+    valid: Sequence[Any]
+    seconds: float
+    device: str | None = None
+    most_threads: int = 1
+
+    @property
+    def patients(self) -> list[str]:
+        """The patient of each validation case."""
+        return [p.original.patient or p.original.id for p in self.valid]
+
+    def learner(self, name: str, recipe: Recipe) -> Learner:
+        """Make what trains one run of the race, in a folder of its own."""
+        place = choose(recipe.training.precision, self.device)
+        return Learner(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: its figure on all validation cases (None: it failed), its curve (step, seconds, figure) and its rows."""
+
+    entrant: str
+    rate: float
+    seed: int
+    steps: int
+    seconds_a_step: float
+    figure: float | None
+    curve: tuple[tuple[int, float, float], ...] = ()
+    rows: tuple[Row, ...] = ()
+    why: str = ""
+
+
+@threads_kept()
+def race(
+    cohort: Cohort,
+    folder: Path | str,
+    *,
+    optimisers: Sequence[str],
+    minutes: float = 5.0,
+    seeds: int = 3,
+    changes: Mapping[str, Any] | None = None,
+    rates: Sequence[float] = GRID,
+    trials: int = 0,
+    seed: int = 0,
+    device: str | None = None,
+    where: Where = "here",
+    look: Look | None = None,
+    teller: Teller | None = None,
+) -> dict[str, Any]:
+    """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
+
+    Each rate of a small grid is tried for a quarter of that time, the best, its neighbours and the optimiser's own for
+    all of it; its own then runs from so many ``seeds``, or one that is shown to be better. With ``trials`` the rate and
+    the decay are searched by optuna instead. A race that was cut off goes on where it was. ``where`` is "here", one run
+    after another, or "ray", side by side on a cluster.
+    """
+    teller = teller or Silent()
+    entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
+    if len(entrants) < 2:
+        raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
+    ground = prepare_field(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, teller)
+    chosen: dict[str, tuple[Recipe, int, float]] = {}
+    seconds = timed_in_turns(ground, [e for e in entrants if not rate_file(ground, e).exists()])
+    for entrant in entrants:
+        each = seconds.get(entrant.name, 0.0)
+        chosen[entrant.name] = qualify(ground, entrant, each, Search(rates, trials, where), teller)
+    jobs = []
+    for number in range(seeds):
+        for name, (recipe, steps, each) in chosen.items():
+            jobs.append((f"{name}/seed-{number}", name, recipe.with_training(steps=steps, seed=seed + number), each))
+    runs: list[Trial] = []
+    for trial in spread(run_once, ground, jobs, where=where):
+        runs.append(trial)
+        teller.say(told(trial, ground.task.aim))
+    found = judged(ground, runs, minutes)
+    write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def prepare_field(
+    cohort: Cohort,
+    folder: Path,
+    entrants: Sequence[Entrant],
+    minutes: float,
+    changes: Mapping[str, Any],
+    seed: int,
+    device: str | None,
+    look: Look | None,
+    teller: Teller,
+) -> Field:
+    """Plan once, read every case once, and check every entrant before anyone starts."""
+    side = make_split(cohort, seed=seed, together=look.together if look else ())
+    modality = look.fingerprint.get("modality") if look else None
+    planned = plan(gather(side, modality=modality), Budget(minutes), gpu=torch.cuda.is_available(), seed=seed)
+    recipe = merged(planned, changes).with_training(validations=ROUNDS)
+    for entrant in entrants:
+        merged(recipe, entrant.changes)
+    steps = build_steps(recipe.prepare)
+    cases, _ = load_side(side, "train", steps, folder, teller)
+    valid, _ = load_side(side, "val", steps, folder, teller)
+    if not cases or not valid:
+        raise SettingError("A race needs training cases and validation cases that can be read.")
+    task = recipe.build_task()
+    ground = Field(folder, recipe, task, cases, valid, minutes * 60, device)
+    step = time_steps(ground.learner("timing", recipe))
+    shown = min(max(8, FEWEST_CASES.get(task.outputs.shape, 8)), len(valid))
+    recipe = recipe.with_training(threads=step.threads, validation_cases=shown)
+    return replace(ground, recipe=recipe, most_threads=step.most)
+
+
+def rate_file(ground: Field, entrant: Entrant) -> Path:
+    """Say where the rate that was found for an entrant is kept."""
+    return ground.folder / entrant.name / "rate.json"
+
+
+def timed_in_turns(ground: Field, entrants: Sequence[Entrant]) -> dict[str, float]:
+    """Time a step of each entrant in seconds, the median of several turns: all are to meet the same weather."""
+    found: dict[str, list[float]] = {e.name: [] for e in entrants}
+    for _ in range(TURNS):
+        for entrant in entrants:
+            recipe = merged(ground.recipe, entrant.changes)
+            try:
+                step = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
+            except Diverged:
+                step = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
+            found[entrant.name].append(step.seconds)
+    return {name: median(seconds) for name, seconds in found.items()}
+
+
+def qualify(ground: Field, entrant: Entrant, each: float, search: Search, teller: Teller) -> tuple[Recipe, int, float]:
+    """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
+    recipe = merged(ground.recipe, entrant.changes)
+    path = rate_file(ground, entrant)
+    if path.exists():
+        known = json.loads(path.read_text())
+        return at(recipe, known["optimiser"]), known["steps"], known["seconds_a_step"]
+    short = max(10, int(SEARCH * ground.seconds / each))
+
+    def tried(asked: Sequence[Mapping[str, Any]]) -> list[float]:
+        jobs = []
+        for settings in asked:
+            name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
+            changed = at(recipe, settings).with_training(steps=short, validations=1)
+            jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
+        found = []
+        for trial in spread(run_once, ground, jobs, where=search.where):
+            teller.say(told(trial, ground.task.aim))
+            found.append(trial.figure if trial.figure is not None else -1.0)
+        return found
+
+    found = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
+    steps = max(10, int(ground.seconds / each))
+    whole = recipe.with_training(steps=steps)
+    best = found[0] if len(found) == 1 else final(ground, entrant, whole, each, found, teller)
+    write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
+    return at(recipe, best), steps, each
+
+
+def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Give the recipe with other settings of its optimiser; runs of few steps stay as brisk as they were planned."""
+    return merged(recipe, {"optimiser": dict(settings)}).with_training(brief=recipe.training.brief)
+
+
+def final(
+    ground: Field, entrant: Entrant, recipe: Recipe, each: float, found: Sequence[dict[str, Any]], teller: Teller
+) -> dict[str, Any]:
+    """Let what did well in short runs, and the optimiser's own rate, run whole; its own stays unless one is better.
+
+    That one is better must be shown by the paired test, or chance would choose. The run of what is chosen is kept.
+    """
+    every = [*found, *([] if any(is_close(f["rate"], entrant.rate) for f in found) else [{"rate": entrant.rate}])]
+    trials = []
+    for number, settings in enumerate(every):
+        name = f"{entrant.name}/final-{number}"
+        trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
+        teller.say(told(trials[-1], ground.task.aim))
+    place = shown_best(ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate)))
+    clear(ground.folder / entrant.name / "seed-0")
+    shutil.move(ground.folder / entrant.name / f"final-{place}", ground.folder / entrant.name / "seed-0")
+    return every[place]
+
+
+def is_close(one: float, other: float) -> bool:
+    """Tell whether two rates are one, however they were computed."""
+    return abs(one - other) < 0.01 * other
+
+
+def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
+    """Choose the best of some runs, but the ``own`` one unless that is shown to be worse."""
+    figures = [-1.0 if t.figure is None else t.figure for t in trials]
+    best = max(range(len(trials)), key=lambda i: figures[i])
+    if best == own or figures[own] < 0:
+        return best
+    test = paired(ground.task, [trials[own].rows], [trials[best].rows], ground.patients)
+    return best if test["p"] < SHOWN else own
+
+
+def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
+    """Train one run and judge it on every validation case; one that was finished before at this rate is read."""
+    path = ground.folder / name / "trial.json"
+    if path.exists():
+        known = json.loads(path.read_text())
+        if known["rate"] == recipe.optimiser.get("rate", known["rate"]):
+            return Trial(**known | {"curve": tuple(tuple(p) for p in known["curve"]), "rows": tuple(known["rows"])})
+        clear(ground.folder / name)
+    learner = ground.learner(name, recipe)
+    learner.run.write_recipe(recipe)
+    rate, seed, why = float(learner.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
+    rows: list[Row] = []
+    try:
+        learn(learner, pace=Pace(most=ground.most_threads))
+        rows = [dict(j.row) for j in learner.judged(len(learner.valid))]
+    except Diverged as reason:
+        why = str(reason)
+    figure = ground.task.summarise(rows).get(ground.task.aim) if rows else None
+    curve = curve_of(read_lines(learner.run.steps_file))
+    trial = Trial(entrant, rate, seed, recipe.training.steps, each, figure, curve, tuple(rows), why)
+    write_text(path, json.dumps(asdict(trial)) + "\n")
+    return trial
+
+
+def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, float], ...]:
+    """Give (step, seconds of learning so far, figure) of each validation."""
+    seconds, found = 0.0, []
+    for line in lines:
+        seconds += float(line.get("seconds", 0.0)) if "loss" in line else 0.0
+        for value in line.get("valid", {}).values():
+            if isinstance(value, (int, float)):
+                found.append((int(line["step"]) + 1, round(seconds, 3), float(value)))
+    return tuple(found)
+
+
+def told(trial: Trial, aim: str) -> str:
+    """Tell one run in a sentence."""
+    ended = f"{aim} {trial.figure:.4f}" if trial.figure is not None else f"failed: {trial.why}"
+    return f"{trial.entrant}, rate {trial.rate:.2g}, {trial.steps} steps, seed {trial.seed}: {ended}"
+
+
+def judged(ground: Field, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
+    """Put the runs of each entrant together, order them, and test the first against each other one."""
+    patients = ground.patients
+    aim = ground.task.aim
+    every: dict[str, list[Trial]] = {}
+    for trial in runs:
+        every.setdefault(trial.entrant, []).append(trial)
+    table: list[dict[str, Any]] = []
+    for name, trials in every.items():
+        whole = [t.rows for t in trials if t.figure is not None]
+        value, low, high = estimate(ground.task, whole, patients) if len(whole) == len(trials) else (None, None, None)
+        table.append({
+            "entrant": name, "rate": trials[0].rate, "steps": trials[0].steps,
+            "seconds_a_step": trials[0].seconds_a_step, "value": value, "low": low, "high": high,
+            "by_seed": [t.figure for t in trials], "failed": len(trials) - len(whole), "n": len(set(patients)),
+            "curves": [t.curve for t in trials],
+        })  # fmt: skip
+    table.sort(key=lambda row: -1.0 if row["value"] is None else -row["value"])
+    table = [r for r in table if r["value"] is not None] + [r for r in table if r["value"] is None]
+    winner = table[0]["entrant"]
+    others = [r for r in table[1:] if r["value"] is not None]
+    tests = [
+        paired(ground.task, [t.rows for t in every[r["entrant"]]], [t.rows for t in every[winner]], patients)
+        for r in others
+    ]
+    for row, test, p in zip(others, tests, holm([t["p"] for t in tests]), strict=True):
+        row["behind"] = test | {"p_holm": p}
+    return {
+        "aim": aim,
+        "minutes": minutes,
+        "seeds": len(every[winner]),
+        "cases": len(patients),
+        "patients": len(set(patients)),
+        "on_the_way": ground.recipe.training.validation_cases,
+        "winner": winner,
+        "table": table,
+        "when": time.strftime("%Y-%m-%d"),
+    }

@@ -1,0 +1,60 @@
+"""What is written down about the data and the machine, so that a run can be repeated and trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...data.cohorts import (Cohort)
+from ...data.atomic_files import (write_text)
+from ...survey.file_hashes import hash_of as hash_of
+from .run import Run
+from ...survey.record import Survey, write_survey
+
+
+def machine() -> str:
+    """Describe the machine in a few words."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{platform.system()}, {name}, {os.cpu_count()} cores"
+
+
+def write_cohort(
+    run: Run,
+    sides: Sequence[Cohort],
+    look: Mapping[str, Any],
+    *,
+    allow_leak: bool,
+    survey: Survey | None = None,
+) -> None:
+    """Write ``cohort.json``: every case, its patient, its side and the hash of its files; and what was seen of them."""
+    cohort, known = sides[0], survey or Survey()
+    fold_of = {e.id: n for n, side in enumerate(sides) for e in side.entries if e.split == "val"}
+    cases = []
+    for entry in cohort.entries:
+        row: dict[str, Any] = {"id": entry.id, "patient": entry.patient or entry.id, "split": entry.split}
+        if len(sides) > 1 and entry.split != "test":
+            row |= {"split": "train", "fold": fold_of.get(entry.id)}
+        cases.append(row | {"hash": known.hash_of(entry)})
+    found = {
+        "layout": cohort.layout,
+        "root": str(cohort.root),
+        "task": cohort.task,
+        "labels": list(cohort.labels),
+        "patients_from": cohort.patients_from,
+        "told": list(cohort.told),
+        "allow_leak": allow_leak,
+        "look": look,
+        "cases": cases,
+    }
+    write_text(run.folder / "cohort.json", json.dumps(found, indent=1) + "\n")
+    if survey is not None:
+        write_survey(run.folder, survey)

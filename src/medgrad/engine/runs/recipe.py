@@ -1,0 +1,196 @@
+"""All the settings of a run, as one tree: read from TOML, written to TOML, kept in every checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ... import registry
+from ...errors import SettingError
+from ...inference.coarse_to_fine import COARSEST
+from ...tasks._task import Task
+from .recipe_tables import ROOMS, SECTIONS, Table, check_keys, check_tables, frozen, name_of_part, parts_of, section
+from .recipe_tables import Answering as Answering
+from .recipe_tables import Replan as Replan
+from .recipe_tables import Training as Training
+from .recipe_tables import read_table as read_table
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings.
+
+    ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
+    which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
+    where it is absent, or its name is "none", the model learns by descent. ``start`` names learned ``weights`` to begin
+    with and, by how their names begin, ``only`` which. ``widths`` are those of layers, by name, that have others than
+    the settings of the model give them, since channels were cut from it; a part that has none at all is left out.
+    """
+
+    task: Table = field(default_factory=lambda: {"kind": "segmentation"})
+    model: Table = field(default_factory=lambda: {"name": "unet"})
+    prepare: tuple[Table, ...] = ()
+    augment: tuple[Table, ...] = ()
+    optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
+    schedule: Table = field(default_factory=lambda: {"name": "cosine"})
+    solver: Table = field(default_factory=dict)
+    start: Table = field(default_factory=dict)
+    gradients: tuple[Table, ...] = ()
+    stopping: tuple[Table, ...] = ()
+    rates: tuple[Table, ...] = ()
+    training: Training = field(default_factory=Training)
+    answering: Answering = field(default_factory=Answering)
+    widths: Table = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for room, table in self.named():
+            if "name" not in table:
+                raise SettingError(f"A table of [{room}] has no name. Known: {', '.join(registry.names(room))}.")
+            registry.check_settings(room, table["name"], {k: v for k, v in table.items() if k != "name"})
+        for key, value in self.optimiser.items():
+            if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
+                raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
+        check_keys(self.start, ("weights", "only"), "[start]")
+        if self.start and not self.start.get("weights"):
+            raise SettingError("[start] names no 'weights'. Give a run or a .safetensors file.")
+        for layer, numbers in self.widths.items():
+            if not isinstance(numbers, (list, tuple)) or any(type(n) is not int or n < 1 for n in numbers):
+                raise SettingError(f"{layer!r} in [widths] is a list of whole numbers above 0, but it is {numbers!r}.")
+        if not 1 <= self.answering.coarse <= COARSEST:
+            raise SettingError(f"'coarse' in [answering] is 1 to {COARSEST}, but it is {self.answering.coarse}.")
+        if "kind" not in self.task:
+            raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
+        registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
+        dims, patch = self.task.get("dims", 3), self.training.patch
+        if patch and len(patch) != dims:
+            raise SettingError(f"'patch' in [training] needs {dims} numbers, one an axis, but it is {patch}.")
+
+    def named(self) -> list[tuple[str, Table]]:
+        """Every part that names a file, with the room that the file is in."""
+        return [
+            ("models", self.model),
+            ("descent.optimisers", self.optimiser),
+            ("descent.schedules", self.schedule),
+            *[("descent.solvers", t) for t in (self.solver,) if t and t.get("name") != "none"],
+            *[("prepare", t) for t in self.prepare],
+            *[("augment", t) for t in self.augment],
+            *[("descent.gradients", t) for t in self.gradients],
+            *[("descent.stopping", t) for t in self.stopping],
+        ]
+
+    def build_task(self) -> Task:
+        """Make the task that the recipe names."""
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task.items() if k != "kind"}
+        return registry.find("tasks", self.task["kind"])(**settings).answered_by(self.model.get("name", ""))
+
+    def with_training(self, **changes: Any) -> Recipe:
+        """Give the recipe with some settings of its training changed."""
+        return replace(self, training=replace(self.training, **changes))
+
+
+def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
+    """Make a recipe from nested tables; an unknown key is an error that names the nearest known one."""
+    check_tables(table, where)
+    made = {k: section(SECTIONS[k], v, f"[{k}] of {where}") if k in SECTIONS else frozen(v) for k, v in table.items()}
+    return Recipe(**made)
+
+
+def check_parts(changes: Table) -> None:
+    """Raise unless every setting in a person's tables is one of the part that they name or, if of none, of some part.
+
+    Which part is meant where none is named is known only when the set has been looked at.
+    """
+    for key, value in changes.items():
+        for table in parts_of(key, value):
+            name, room = name_of_part(key, table), ROOMS[key]
+            given = {k: v for k, v in table.items() if k != ("kind" if key == "task" else "name")}
+            if name is not None:
+                registry.check_settings(room, name, given)
+            elif given and not table.get("name"):
+                check_keys(given, settings_in(room), f"any of {room}")
+
+
+def settings_in(room: str) -> dict[str, Any]:
+    """Map each setting that some part of a room takes to its default."""
+    return {k: v for name in registry.names(room) for k, v in registry.settings(registry.find(room, name)).items()}
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file."""
+    return from_table(read_table(path), where=repr(path.name))
+
+
+def merged(recipe: Recipe, changes: Table) -> Recipe:
+    """Give the recipe with a person's tables laid over it: what they name is replaced, the rest stays.
+
+    Who names a rate means that rate, however few the steps are.
+    """
+    table = asdict(recipe)
+    optimiser = changes.get("optimiser")
+    if isinstance(optimiser, Mapping) and "rate" in optimiser:
+        table["training"] |= {"brief": 0}
+    for key, value in changes.items():
+        old = table.get(key)
+        renames = (
+            isinstance(value, Mapping)
+            and "name" in value
+            and isinstance(old, dict)
+            and value["name"] != old.get("name")
+        )
+        if renames and key == "model":
+            table["widths"] = changes.get("widths", {})  # those of the other model's layers mean nothing
+        if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
+            table[key] = old | dict(value)
+        else:
+            table[key] = value
+    return from_table(table)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write the whole tree as TOML.
+
+    >>> to_toml(Recipe()).splitlines()[0]
+    '[task]'
+    """
+    lines: list[str] = []
+    for key, value in asdict(recipe).items():
+        if isinstance(value, Mapping):
+            lines += table_lines(f"[{key}]", value) if value else []
+        else:
+            for each in value:
+                lines += table_lines(f"[[{key}]]", each)
+    return "\n".join(lines).strip() + "\n"
+
+
+def table_lines(head: str, table: Table) -> list[str]:
+    """Write one table; what is None is absent."""
+    return [head, *[f"{toml_key(k)} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
+
+
+def toml_value(value: Any) -> str:
+    """Write one value.
+
+    >>> toml_value({"a": [1, 0.5, True, "x"]})
+    '{a = [1, 0.5, true, "x"]}'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, float):
+        return ("inf" if value > 0 else "-inf") if math.isinf(value) else repr(value)
+    return repr(value)
+
+
+def toml_key(key: Any) -> str:
+    """Write a key, quoted where it must be."""
+    text = str(key)
+    return text if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text) else toml_value(text)

@@ -1,0 +1,1 @@
+"""The loop, and what leads to it and watches it."""

@@ -1,0 +1,171 @@
+"""What a plan must know of a cohort: sizes, spacings, intensities, classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...data import Scores
+from ...data.cohorts import Cohort, Entry
+from ...errors import FormatError, LayoutError
+from ...survey.case_sample import Sample, sample_of
+from ...survey.record import Survey, about
+from ..runs.recipe_tables import frozen
+
+ENOUGH = 48
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measured on the training cases, or on an even choice of them.
+
+    ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
+    99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
+    ``mixed`` is whether some images have more channels than others, ``across`` whether pairs are of two patients.
+    ``objects`` are the 10th percentile of how long the boxes of the smallest class are and the 90th of the largest, in
+    mm: the side of a cube of the same volume.
+    """
+
+    task: str
+    dims: int
+    cases: int
+    labels: tuple[str, ...]
+    exclusive: bool
+    channels: tuple[str, ...]
+    planes: int
+    modality: str | None
+    measured: bool
+    shapes: tuple[tuple[int, ...], ...]
+    spacings: tuple[tuple[float, ...], ...]
+    intensity: tuple[float, float, float, float]
+    foreground: float
+    is_8_bit: bool
+    counts: tuple[int, ...]
+    seconds_a_case: float = 0.0
+    columns: tuple[tuple[str, float, float], ...] = ()
+    mixed: bool = False
+    across: bool = False
+    objects: tuple[float, float] = (0.0, 0.0)
+    most_objects: int = 0
+
+    def middle_spacing(self) -> tuple[float, ...]:
+        """The median spacing along each axis of the array, turned to the axes of the body."""
+        return tuple(float(v) for v in np.median(np.array(self.spacings), axis=0))
+
+    def sizes_mm(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """The extent of each case along each axis."""
+        return np.array(self.shapes) * np.array(self.spacings)
+
+
+def gather(cohort: Cohort, *, modality: str | None = None, survey: Survey | None = None) -> Facts:
+    """Learn enough about a cohort's training cases to plan with.
+
+    ``modality`` is what is known where the files do not say. What ``survey`` knows is not read again.
+    """
+    entries = [e for e in cohort.entries if e.split in (None, "train")] or list(cohort.entries)
+    if not entries:
+        raise LayoutError(f"{str(cohort.root)!r} has no case to learn from.")
+    most = len(entries) if cohort.dims == 1 else min(ENOUGH, len(entries))  # the rows of a table are read in no time
+    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, most).astype(int))]
+    key = key_of(cohort, chosen, modality, survey) if survey is not None else ""
+    if survey is not None and key in survey.plans:
+        known = survey.plans[key]
+    else:
+        known = asdict(summed_up([sample(cohort, e, survey) for e in chosen], cohort, modality, len(entries)))
+        if survey is not None:
+            survey.plans[key] = json.loads(json.dumps(known))
+    return facts_from(known)
+
+
+def key_of(cohort: Cohort, chosen: Sequence[Entry], modality: str | None, survey: Survey) -> str:
+    """Give a word for a question to a set: the same files and settings, the same word."""
+    asked = [(e.id, about(cohort, e), repr(dict(e.notes)), survey.hash_of(e)) for e in chosen]
+    said = repr((modality, cohort.exclusive, cohort.root, class_counts(cohort), len(cohort.entries), asked))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> Sample:
+    """Give what a plan must know of a case, from the survey if it was asked the same."""
+    known = survey.samples.get(entry.id) if survey is not None else None
+    return known[1] if known is not None and known[0] == about(cohort, entry) else sample_of(cohort, entry)
+
+
+def facts_from(known: Mapping[str, Any]) -> Facts:
+    """Read facts from plain values."""
+    return Facts(**{name: frozen(value) for name, value in known.items()})
+
+
+def summed_up(every: Sequence[Sample], cohort: Cohort, modality: str | None, count: int) -> Facts:
+    """Sum up what is known of some cases."""
+    cases = [s for s in every if not s.failed]
+    if not cases:
+        why = every[-1].failed
+        raise FormatError(f"No case of {str(cohort.root)!r} could be read. The last one said: {why}")
+    first = cases[0]
+    modalities = Counter(m for c in cases for m in c.modalities)
+    return Facts(
+        task=cohort.task,
+        dims=len(first.shape),
+        cases=count,
+        labels=cohort.labels,
+        exclusive=cohort.exclusive,
+        channels=first.channels,
+        planes=max(c.planes for c in cases),
+        mixed=len({c.planes for c in cases}) > 1,
+        modality=modalities.most_common(1)[0][0] if modalities else modality,
+        measured=first.measured,
+        shapes=tuple(c.shape for c in cases),
+        spacings=tuple(c.spacing for c in cases),
+        intensity=intensity_of(cases),
+        foreground=float(np.mean([c.share for c in cases])),
+        is_8_bit=all(c.is_8_bit for c in cases),
+        counts=class_counts(cohort),
+        columns=columns_of(cases),
+        across=any(c.across for c in cases),
+        objects=lengths_of(cases),
+        most_objects=max((len(c.boxes[1]) for c in cases if c.boxes is not None), default=0),
+    )
+
+
+def lengths_of(cases: Sequence[Sample]) -> tuple[float, float]:
+    """Give how long the smaller boxes of the smallest class are, and the larger of the largest; zeros without boxes."""
+    boxes = [c.boxes for c in cases if c.boxes is not None and len(c.boxes[0])]
+    if not boxes:
+        return 0.0, 0.0
+    ends, labels = np.concatenate([b[0] for b in boxes]), np.concatenate([b[1] for b in boxes])
+    dims = ends.shape[1] // 2
+    lengths = (ends[:, dims:] - ends[:, :dims]).prod(axis=1) ** (1 / dims)
+    each = [np.percentile(lengths[labels == label], [10, 90]) for label in np.unique(labels)]
+    return float(min(low for low, _ in each)), float(max(high for _, high in each))
+
+
+def columns_of(cases: Sequence[Sample]) -> tuple[tuple[str, float, float], ...]:
+    """Give name, mean and deviation of each column of rows of features; nothing where cases are no rows."""
+    if cases[0].row is None:
+        return ()
+    rows = np.stack([c.row[1] for c in cases if c.row is not None])  # (cases, columns)
+    moments = zip(rows.mean(axis=0).tolist(), rows.std(axis=0).tolist(), strict=True)
+    return tuple((name, *both) for name, both in zip(cases[0].row[0], moments, strict=True))
+
+
+def intensity_of(cases: Sequence[Sample]) -> tuple[float, float, float, float]:
+    """Give percentiles and moments of the labelled elements of the first image, or of all elements."""
+    values = [c.values.astype(np.float64) for c in cases if c.values is not None]
+    every = np.concatenate([v[np.isfinite(v)] for v in values])
+    if not every.size:
+        return 0.0, 1.0, 0.0, 1.0
+    low, high = np.percentile(every, [0.5, 99.5])
+    cut = np.clip(every, low, high)
+    return float(low), float(high), float(cut.mean()), float(max(cut.std(), 1e-6))
+
+
+def class_counts(cohort: Cohort) -> tuple[int, ...]:
+    """How many training cases have each class."""
+    truths = [e.truth for e in cohort.entries if e.split in (None, "train") and isinstance(e.truth, Scores)]
+    return tuple(int(v) for v in np.sum([t.values > 0.5 for t in truths], axis=0)) if truths else ()

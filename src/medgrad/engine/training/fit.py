@@ -1,0 +1,301 @@
+"""From a cohort to a run: plan, train, calibrate, judge. Called again on the same run, it goes on where it was."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import registry
+from ...data.cohorts import Cohort, Entry
+from ...data.cohorts.split import folds as make_folds
+from ...data.cohorts.split import split as make_split
+from ...errors import LayoutError, SettingError
+from ...inference.input_check import learned_from
+from ...prepare._step import build_steps
+from ...survey.dataset import Look
+from ...tasks._task import Task
+from ...version import VERSION
+from ..compute.device import choose, threads_kept
+from ..compute.distributed import Team, join, leave
+from ..evaluation.calibrate import calibrated, drawn_more, uncalibrated
+from ..evaluation.evaluate import Evaluation, Judged, conclude, write_evaluation
+from ..evaluation.judge import judge_all
+from ..evaluation.tune_windows import with_overlap
+from ..loading.cache import Failure, Prepared, clear, load_side
+from ..progress import Silent, Teller
+from ..runs.provenance import machine, write_cohort
+from ..runs.recipe import Recipe, Training, from_table, merged, to_toml
+from ..runs.run import Run, open_run
+from .dataset_facts import gather
+from .pace import Pace, resumed
+from .plan import Budget, plan
+from .remedies import learn_well
+from .solve import is_solved, solve
+from .timing import decide_steps
+from .trainer import Learner
+
+SPARE = 0.95
+"""The share of the minutes that is planned with; the rest is for what nobody foresaw."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came out: the run's folder, how well it does, and what ended it."""
+
+    folder: Path
+    evaluation: Evaluation
+    ended_by: str
+    steps: int
+    seconds: float
+
+
+@threads_kept()
+def fit(
+    cohort: Cohort,
+    folder: Path | str,
+    *,
+    minutes: float = 20.0,
+    steps: int = 0,
+    folds: int = 0,
+    changes: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    look: Look | None = None,
+    allow_leak: bool = False,
+    track: str | None = None,
+    until_plateau: bool = False,
+    heal: bool = False,
+    teller: Teller | None = None,
+) -> Fitted | None:
+    """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
+
+    ``changes`` are a person's tables laid over the plan. ``look`` is what was found out about the data, for the report.
+    With ``folds`` so many models are trained, each judged on patients that it has not seen, and they answer together.
+    With ``heal`` a network that cannot learn is remedied, and the recipe says how.
+    """
+    began, started, team = time.perf_counter(), now(), join()
+    teller, run = teller if teller and team.leads else Silent(), Run(Path(folder))
+    together = look.together if look else ()
+    if folds > 1 and cohort.task == "registration":
+        raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
+    if folds > 1:
+        sides = make_folds(cohort, folds, seed, together=together)
+    else:
+        sides = (make_split(cohort, seed=seed, together=together),)
+    if team.leads:
+        asked = Budget(minutes, steps, until_plateau)
+        recipe = begin(run, sides[0], look, asked, changes or {}, seed, teller)
+        seen = look.as_dict() if look else {}
+        write_cohort(run, sides, seen, allow_leak=allow_leak, survey=look.survey if look else None)
+        run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
+        run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
+    judged: list[Judged] = []
+    tests = len(tests_of(cohort))
+    for number, side in enumerate(sides):
+        each = Run(run.folder / f"fold-{number}") if folds > 1 else run
+        if team.leads and not (each.has_begun and each.recipe_file.exists()):
+            each.write_recipe(recipe)
+        deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
+        how = Way(deadline, tests, device or team.device, track, heal)
+        ended, rows = fit_one(each, side, team, how, teller)
+        judged += rows
+    leave(team)
+    if not team.leads:
+        return None
+    first = (run.folds or [run])[0].recipe()
+    if folds > 1:
+        run.write_recipe(first)
+    evaluation = conclude_run(run, sides[0], judged, device=device, teller=teller)
+    seconds = time.perf_counter() - began
+    run.note(finished=now(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
+    return Fitted(run.folder, evaluation, ended, first.training.steps, seconds)
+
+
+def now() -> str:
+    """The time, as it is written."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def begin(
+    run: Run,
+    cohort: Cohort,
+    look: Look | None,
+    budget: Budget,
+    changes: Mapping[str, Any],
+    seed: int,
+    teller: Teller,
+) -> Recipe:
+    """Give the recipe: the run's own if it has one already, else a plan with a person's changes laid over it."""
+    if run.has_begun and run.recipe_file.exists():
+        teller.say("This run has begun before; it goes on with its own recipe.")
+        return run.recipe()
+    teller.say("Planning ...")
+    task = changes.get("task", {}).get("kind")
+    modality = look.fingerprint.get("modality") if look else None
+    survey = look.survey if look else None
+    facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality, survey=survey)
+    gpu = torch.cuda.is_available()
+    chosen = changes.get("model")
+    model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
+    return merged(plan(facts, budget, gpu=gpu, seed=seed, model=model), changes)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one model is trained: until when, how many test cases are to be judged then, where, whom to tell.
+
+    With ``heal`` a network that cannot learn is remedied.
+    """
+
+    deadline: float
+    tests: int = 0
+    device: str | None = None
+    track: str | None = None
+    heal: bool = False
+
+
+def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> tuple[str, list[Judged]]:
+    """Train one model, calibrate it, and judge it on its validation cases."""
+    recipe = shared_recipe(run.recipe() if team.leads else None, team)
+    task = uncalibrated(recipe.build_task())
+    place = choose(recipe.training.precision, how.device)
+    train_cases, valid, failures = read(run, cohort, recipe, teller)
+    if team.leads:
+        run.note(inputs=learned_from(p.original for p in train_cases))
+    if not is_solved(recipe):
+        task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
+    recipe = replace(recipe, task=task.settings())
+    if not is_solved(recipe):
+        recipe, ended = descend(Learner(run, recipe, task, train_cases, valid, place, team), how, teller)
+    elif team.leads:  # a solver needs no team
+        recipe, ended = solve(run, recipe, task, train_cases, valid, place, teller=teller)
+    if not team.leads:
+        return "", []
+    teller.say(f"It ended because {ended}.")
+    return ended, settle(run, recipe, task, valid, failures, device=how.device, teller=teller)
+
+
+def settle(
+    run: Run,
+    recipe: Recipe,
+    task: Task,
+    valid: Sequence[Prepared],
+    failures: Sequence[Failure],
+    *,
+    device: str | None,
+    teller: Teller,
+) -> list[Judged]:
+    """Judge what has learned on its validation cases, and calibrate it by them."""
+    trained, chosen = with_overlap(open_run(run.folder, device=device), valid, teller)
+    judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
+    task, judged, told = calibrated(task, judged)
+    run.write_recipe(replace(recipe, task=task.settings(), answering=trained.recipe.answering))
+    run.note(calibration=told, **({"overlap": chosen.as_dict()} if chosen else {}))
+    clear(run.folder / "cache")
+    return judged
+
+
+def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
+    """Train by descent; give the recipe as it was followed, and what ended it."""
+    run, team = learner.run, learner.team
+    pace = pace_of(run)
+    if not learner.recipe.training.steps:
+        recipe, pace = decide_steps(learner, how.deadline, how.tests, teller)
+        learner.recipe = shared_recipe(recipe, team)
+    if team.leads:
+        run.write_recipe(learner.recipe)
+        run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
+        if pace:
+            run.note(pace=pace.state())
+    trackers = [registry.find("engine.training.trackers", how.track)(run.folder)] if how.track and team.leads else []
+    with teller.bar("Learning") as bar:
+        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers, pace=pace)
+    if learner.recipe.training.replanned:
+        teller.say(told_replans(learner.recipe.training))
+    return learner.recipe, ended
+
+
+def pace_of(run: Run) -> Pace | None:
+    """Give what watches a run that goes on in the time that it had left; None where its steps were not planned so."""
+    state = run.noted().get("pace") if run.has_begun else None
+    return resumed(state) if state else None
+
+
+def told_replans(training: Training) -> str:
+    """Say how the plan changed while the machine was slower or faster than expected."""
+    (_, threads, first), *later = training.replanned
+    counts = [threads, *(t for _, t, _ in later)]
+    switches = sum(a != b for a, b in pairwise(counts))
+    return (
+        f"The machine did not keep its pace: {first} steps were planned and {training.steps} taken; "
+        f"the number of threads changed {switches} times. The recipe says when."
+    )
+
+
+def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:
+    """Give every process of a team the leader's recipe."""
+    return from_table(tomllib.loads(team.share(to_toml(recipe) if recipe is not None else "")))
+
+
+def read(
+    run: Run, cohort: Cohort, recipe: Recipe, teller: Teller
+) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
+    """Read and prepare the cases of training and validation; a training case that fails is told and left out."""
+    steps = build_steps(recipe.prepare)
+    ready, failed = load_side(cohort, "train", steps, run.folder, teller)
+    valid, lost = load_side(cohort, "val", steps, run.folder, teller)
+    for failure in [*failed, *lost]:
+        teller.say(f"Case {failure.id!r} failed: {failure.why}")
+    if failed:
+        run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
+    if not ready:
+        raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
+    return ready, valid, lost
+
+
+def tests_of(cohort: Cohort) -> list[Entry]:
+    """List the test cases that can be judged."""
+    return [e for e in cohort.entries if e.split == "test" and e.truth is not None]
+
+
+CHOSE = (
+    "These cases also chose the best weights and the temperature, so the figures may be a little too good. "
+    "Judge on cases of their own with evaluate."
+)
+
+
+def conclude_run(
+    run: Run,
+    cohort: Cohort,
+    judged: Sequence[Judged],
+    *,
+    device: str | None,
+    teller: Teller,
+    told: Sequence[str] = (CHOSE,),
+) -> Evaluation:
+    """Judge on the test cases where there are any, else tell what was found on validation, and write it down.
+
+    What is ``told`` stands beside the figures of validation cases.
+    """
+    trained = open_run(run.folder, device=device)
+    split = "val"
+    if tests_of(cohort):
+        ready, failures = load_side(cohort, "test", trained.steps, run.folder, teller)
+        judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
+        clear(run.folder / "cache")
+        told = ()
+    if not judged:
+        raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
+    calibration = run.noted().get("calibration")
+    evaluation = conclude(trained.task, judged, split=split, told=told, calibration=calibration)
+    write_evaluation(run.folder, evaluation)
+    return evaluation

@@ -1,0 +1,368 @@
+"""From what the data is and how long there is, to a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from ... import registry
+from ...errors import SettingError
+from ..runs.recipe import Answering, Recipe, Training
+from .dataset_facts import Facts
+
+CONVEX = ("logistic", "svm")
+"""The models whose optimum is found by a solver."""
+LONGEST = {1: 0, 2: 64, 3: 32}
+"""The most elements along an axis of images, by their axes, that are taken as rows."""
+SMALL = {2: 64, 3: 24}
+"""Up to so many elements along an axis an image is shown whole at first, by its axes; a larger one is halved."""
+FEWEST = {2: 14.0, 3: 10.0}
+"""How many elements long the smaller objects that are to be found must be, by the axes."""
+DETECTOR = "retina"
+"""The detector that is planned: the best of the three at a budget of minutes."""
+BRIEF = 300
+"""With fewer steps than these the planned rate is too low where small lesions are to be found.
+
+In a hundred steps they were not found at all. To tell whole images apart, higher rates were no better.
+"""
+LEAST = 4
+"""The fewest elements along an axis at the bottom of a network."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to learn: ``minutes``, or so many ``steps``, or until it stops helping."""
+
+    minutes: float = 20.0
+    steps: int = 0
+    until_plateau: bool = False
+
+
+def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0, model: str = "") -> Recipe:
+    """Give the recipe that suits the data and the budget; every choice in it can be changed.
+
+    It is chosen by what the task asks of a network, so a task that is new has a plan as well. ``model`` is the one that
+    a person has chosen: one that is convex is solved, and so is what is planned for a table of features.
+    """
+    budget = budget or Budget()
+    make = registry.find("tasks", facts.task)
+    own, shape = registry.settings(make), make(dims=facts.dims).outputs.shape
+    makers = {"dense": segmentation, "pooled": classification}
+    if shape == "pooled" and (model in CONVEX or facts.dims == 1):
+        recipe = rows(facts, model or CONVEX[0], gpu=gpu, seed=seed)
+    elif facts.task == "registration":
+        recipe = registration(facts, gpu=gpu, seed=seed)
+    elif shape == "pyramid":
+        recipe = detection(facts, model or DETECTOR, gpu=gpu, seed=seed)
+    else:
+        recipe = makers[shape](facts, gpu=gpu, seed=seed)
+    known = {k: v for k, v in recipe.task.items() if k in own}
+    recipe = replace(recipe, task={"kind": facts.task, **known})
+    if budget.until_plateau:
+        return without_end(recipe)
+    return recipe.with_training(minutes=float(budget.minutes), steps=budget.steps)
+
+
+def without_end(recipe: Recipe) -> Recipe:
+    """Give the recipe that learns until it stops helping.
+
+    The rate stays high, and the mean of the weights does what a falling rate would do.
+    """
+    return replace(
+        recipe.with_training(steps=100_000, minutes=0.0, validations=400, average=0.998),
+        schedule={"name": "constant", "warm": 0.002},
+        stopping=({"name": "no_improvement", "patience": 12},),
+    )
+
+
+def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+    """A U-Net on patches."""
+    spacing = spacing_for(facts)
+    sizes = facts.sizes_mm() if spacing else np.array(facts.shapes)
+    middle = np.median(sizes, axis=0) / np.array(spacing or [1.0] * facts.dims)
+    room = (2.5e5 if gpu else 1.1e5) if facts.dims == 3 else (2.6e5 if gpu else 6.6e4)
+    grain = spacing or facts.middle_spacing()
+    patch, strides = patch_and_strides(middle, grain, room)
+    base = {(2, False): 24, (3, False): 16, (2, True): 32, (3, True): 32}[(facts.dims, gpu)]
+    channels = [min(base * 2**level, 320) for level in range(len(strides) + 1)]
+    batch = 2 if facts.dims == 3 else max(2, min(8, round(2.6e5 / float(np.prod(patch)))))
+    return Recipe(
+        task={"kind": "segmentation", "dims": facts.dims, "channels": facts.channels, "labels": facts.labels},
+        model={
+            "name": "unet",
+            "channels": tuple(channels),
+            "strides": tuple(tuple(s) for s in strides),
+            "encoder": "plain",
+        },
+        prepare=(*placing(facts, spacing), scaling(facts)),
+        augment=augmentation(facts, spacing),
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed, brief=BRIEF),
+        answering=Answering(),
+    )
+
+
+def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+    """A residual network on whole images."""
+    shape = whole_shape(facts, gpu=gpu)
+    stem = 1 if max(shape) <= SMALL[facts.dims] else 2
+    levels = int(np.clip(1 + np.floor(np.log2(max(shape) / stem / LEAST)), 2, 4))
+    base = 32 if facts.dims == 2 else 16
+    channels = tuple(min(base * 2**level, 256) for level in range(levels))
+    return Recipe(
+        task={
+            "kind": "classification",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "labels": facts.labels,
+            "exclusive": facts.exclusive,
+        },
+        model={"name": "resnet", "channels": channels, "blocks": (2,) * levels, "stem": stem, "dropout": 0.3},
+        prepare=(*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)),
+        augment=whole_augmentation(facts),
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 5e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            batch=int(max(4, min(32, facts.cases // 4))),
+            patch=shape,
+            foreground=0.0,
+            average=0.99,
+            seed=seed,
+        ),
+        answering=Answering(flips=whole_flips(facts)),
+    )
+
+
+def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
+    """A detector on whole images or, where they are large, on windows: as coarse as the smallest objects allow."""
+    small, large = (v or 16.0 for v in facts.objects)
+    grain = np.array(facts.middle_spacing())
+    wanted = np.maximum(grain, small / FEWEST[facts.dims])
+    spacing = tuple(round(float(v), 4) for v in wanted) if np.any(wanted > 1.1 * grain) else spacing_for(facts)
+    shape = np.median(facts.sizes_mm(), axis=0) / np.array(spacing or grain)
+    room = (2.5e5 if gpu else 1.1e5) if facts.dims == 3 else (4e5 if gpu else 1.3e5)
+    while np.prod(shape) > room:
+        shape[int(np.argmax(shape))] *= 0.95
+    patch = tuple(int(ceil(s / 8) * 8) for s in shape)
+    least = small / float(np.mean(spacing or grain))
+    first = 1 if least < {2: 6, 3: 10}[facts.dims] else 2 if least < 24 else 3
+    own = registry.settings(registry.find("models", model))
+    scale = round(float(np.clip(least / 2**first, 1.5, 6.0)), 2)
+    levels = int(np.clip(1 + ceil(np.log2(max(large / small, 1.0))), 2, 3))
+    base = {2: 16, 3: 12}[facts.dims] * (2 if gpu else 1)
+    batch = 4 if facts.dims == 3 else int(np.clip(round(4e5 / float(np.prod(patch))), 4, 16))
+    return Recipe(
+        task={
+            "kind": "detection",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "labels": facts.labels,
+            "most": int(max(16, ceil(1.5 * facts.most_objects / 8) * 8)),
+        },
+        model={
+            "name": model,
+            "channels": tuple(min(base * 2**level, 128) for level in range(first + levels)),
+            "first": first,
+            "width": {2: 64, 3: 32}[facts.dims],
+            **({"scales": (scale, round(1.4 * scale, 2))} if "scales" in own else {}),
+        },
+        prepare=(*placing(facts, spacing), scaling(facts)),
+        augment=augmentation(facts, spacing)[:-1],
+        optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(batch=batch, patch=patch, foreground=0.5, average=0.995, seed=seed),
+        answering=Answering(),
+    )
+
+
+def registration(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
+    """A U-Net that sees both images whole, laid on one grid, and says along which velocity to flow."""
+    shape = np.max(np.array(facts.shapes), axis=0).astype(float)
+    room = (1e6 if gpu else 2.5e5) if facts.dims == 3 else (2.6e5 if gpu else 6.6e4)
+    shape *= min(1.0, float(room / np.prod(shape)) ** (1 / facts.dims))
+    levels = int(np.clip(np.floor(np.log2(float(shape.min()) / LEAST)), 1, 4))
+    whole = tuple(int(ceil(s / 2**levels) * 2**levels) for s in shape)
+    widths = {2: (16, 32, 64, 96, 128), 3: (8, 16, 32, 48, 64)}[facts.dims]
+    return Recipe(
+        task={
+            "kind": "registration",
+            "dims": facts.dims,
+            "channels": facts.channels,
+            "smoothness": 0.5,
+            "diffeomorphic": True,
+            "centred": facts.across,
+        },
+        model={"name": "unet", "channels": widths[: levels + 1]},
+        prepare=(*placing(facts, ()), {"name": "fit", "shape": whole}, {"name": "normalise", "way": "each"}),
+        augment=({"name": "flip", "axes": tuple(range(facts.dims))},),
+        optimiser={"name": "muon", "rate": 5e-3, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            batch=2 if facts.dims == 3 else 8, patch=whole, foreground=0.0, balance=0.0, average=0.99, seed=seed,
+            precision="float32",
+        ),
+        answering=Answering(),
+    )  # fmt: skip
+
+
+def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
+    """A model of rows: of features as they are, or of whole images; solved where it is convex."""
+    fitting = [n for n in registry.names("models") if "shape" in registry.settings(registry.find("models", n))]
+    if model not in fitting:
+        raise SettingError(
+            f"{model!r} takes images, but this is a table of features. Take one of {', '.join(fitting)}."
+        )
+    task = {"kind": facts.task, "dims": facts.dims, "channels": facts.channels, "labels": facts.labels}
+    task |= {"exclusive": facts.exclusive} | ({"loss_name": "hinge"} if model == "svm" else {})
+    solver = {"name": f"{model}_interior_point", "strength": 0.0} if model in CONVEX else {}
+    prepare, shape = row_of_features(facts) if facts.dims == 1 else row_of_image(facts, gpu=gpu)
+    return Recipe(
+        task=task,
+        model={"name": model},
+        prepare=prepare,
+        optimiser={"name": "adamw", "rate": 1e-2 if facts.dims == 1 else 2e-3, "decay": 1e-2},
+        schedule={"name": "cosine", "warm": 0.1},
+        solver=solver | ({"penalty": "l2"} if model == "logistic" else {}),
+        gradients=({"name": "clipped", "norm": 5.0},),
+        training=Training(
+            batch=int(max(4, min(32, facts.cases // 4))),
+            patch=shape,
+            foreground=0.0,
+            balance=0.0,
+            average=0.99,
+            seed=seed,
+            precision="float32",
+        ),
+        answering=Answering(),
+    )
+
+
+def row_of_features(facts: Facts) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """The step that chooses and scales columns by their names, and the shape that it gives."""
+    names, means, deviations = zip(*facts.columns, strict=True)
+    return ({"name": "columns", "names": names, "means": means, "deviations": deviations},), (len(names),)
+
+
+def row_of_image(facts: Facts, *, gpu: bool) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """The steps that bring whole images to one shape and scale, and the shape."""
+    whole = whole_shape(facts, gpu=gpu)
+    factor = min(1.0, LONGEST[facts.dims] / max(whole))
+    shape = tuple(int(max(4, ceil(s * factor / 4) * 4)) for s in whole)
+    return (*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)), shape
+
+
+def spacing_for(facts: Facts) -> tuple[float, ...]:
+    """Give the spacing to resample to: the median, where spacings differ; empty where all agree or none is known."""
+    if not facts.measured:
+        return ()
+    spacings = np.array(facts.spacings)
+    middle = np.median(spacings, axis=0)
+    if np.all(np.abs(spacings / middle - 1) < 0.01):
+        return ()
+    thick = int(np.argmax(middle))
+    if middle[thick] > 3 * np.min(middle):
+        middle[thick] = max(np.percentile(spacings[:, thick], 10), 3 * np.min(middle))
+    return tuple(round(float(v), 4) for v in middle)
+
+
+def patch_and_strides(
+    middle: Sequence[float] | Any, spacing: Sequence[float], room: float
+) -> tuple[list[int], list[list[int]]]:
+    """Choose what the network sees, as large as ``room`` elements allow, and how each level shrinks it.
+
+    Axes shrink while they keep at least four elements and are not much coarser than the finest axis.
+
+    >>> patch_and_strides([36, 50, 35], [1, 1, 1], 1.1e5)
+    ([40, 56, 40], [[2, 2, 2], [2, 2, 2], [2, 2, 2]])
+    """
+    patch = np.minimum(np.array(middle, float), 512)
+    while np.prod(patch) > room:
+        patch[int(np.argmax(patch * np.array(spacing)))] *= 0.95
+    strides: list[list[int]] = []
+    now, grain = patch.copy(), np.array(spacing, float)
+    while len(strides) < 5:
+        halves = (now >= 2 * LEAST) & (grain <= 2 * grain.min())
+        if not halves.any() or now[halves].max() < 2 * LEAST:
+            break
+        strides.append([2 if h else 1 for h in halves])
+        now, grain = np.where(halves, now / 2, now), np.where(halves, grain * 2, grain)
+    if not strides:
+        strides = [[2 if s > 1 else 1 for s in patch]]
+    whole = np.prod(np.array(strides), axis=0)
+    return [int(max(1, ceil(p / w)) * w) for p, w in zip(patch, whole, strict=True)], strides
+
+
+def whole_shape(facts: Facts, *, gpu: bool) -> tuple[int, ...]:
+    """Choose the shape that whole images are brought to: their own, up to what a processor can carry."""
+    middle = np.median(np.array(facts.shapes), axis=0)
+    if facts.measured and facts.dims == 3:
+        extent = np.median(facts.sizes_mm(), axis=0)
+        middle = extent / np.min(facts.middle_spacing())
+    most = {(2, False): 128, (2, True): 224, (3, False): 48, (3, True): 96}[(facts.dims, gpu)]
+    factor = min(1.0, most / float(np.max(middle)))
+    return tuple(int(max(4, ceil(m * factor / 4) * 4)) for m in middle)
+
+
+def placing(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
+    """The steps that put every case into the same place."""
+    steps: list[dict[str, Any]] = [{"name": "reorient", "to": "RAS"}] if facts.dims == 3 else []
+    if facts.mixed and len(facts.channels) == 1:
+        steps.append({"name": "planes", "to": min(facts.planes, 3)})
+    if len(facts.channels) > 1:
+        steps.append({"name": "align"})
+    if spacing:
+        steps.append({"name": "resample", "spacing": tuple(spacing)})
+    return tuple(steps)
+
+
+def scaling(facts: Facts) -> dict[str, Any]:
+    """The step that brings intensities to a common scale."""
+    if facts.modality in ("ct", "pet") and facts.planes == 1:
+        low, high, mean, deviation = (round(v, 3) for v in facts.intensity)
+        return {"name": "normalise", "way": "fixed", "low": low, "high": high, "mean": mean, "deviation": deviation}
+    return {"name": "normalise", "way": "each"}
+
+
+def augmentation(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
+    """Random changes for patches: bodies lie one way up, what is seen through a microscope lies any way."""
+    anyway = facts.dims == 2 and not facts.measured
+    grain = tuple(round(float(v), 4) for v in (spacing or facts.middle_spacing()))
+    spatial: dict[str, Any] = {"name": "spatial", "share": 0.7, "degrees": 180.0 if anyway else 15.0, "bend": 1.0}
+    if len({round(g, 2) for g in grain}) > 1:
+        spatial["spacing"] = grain
+    flips = ({"name": "flip", "axes": (0, 1)},) if anyway else ()
+    return (*flips, spatial, {"name": "intensity"}, {"name": "noise"}, {"name": "blur"}, {"name": "low_resolution"})
+
+
+def whole_augmentation(facts: Facts) -> tuple[dict[str, Any], ...]:
+    """Random changes for whole images. In a volume, the size and the form of an organ tell much, and are left."""
+    much = (
+        {"degrees": 20.0, "scale": 0.25, "bend": 0.5}
+        if facts.dims == 2
+        else {"degrees": 15.0, "scale": 0.1, "bend": 0.0}
+    )
+    spatial = {"name": "spatial", "share": 0.9, "shift": 0.1, **much}
+    return (
+        {"name": "flip", "axes": whole_flips(facts)},
+        spatial,
+        {"name": "intensity", "share": 0.4},
+        {"name": "noise", "most": 0.1},
+        {"name": "blur", "share": 0.1},
+    )
+
+
+def whole_flips(facts: Facts) -> tuple[int, ...]:
+    """The axes along which a mirrored image shows the same: left and right, unless a class names a side."""
+    sided = any(word in name.lower().split() for name in facts.labels for word in ("left", "right"))
+    if sided:
+        return ()
+    return (0,) if facts.dims == 3 else (1,)

@@ -1,0 +1,163 @@
+"""Learn, and where a network ails, change the recipe and go on from where it was still well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ... import registry
+from ...descent.health import LASTS, Finding
+from ...errors import Diverged, SettingError
+from ..runs.checkpoint import read_checkpoint, write_checkpoint
+from ..runs.recipe import Recipe
+from ..runs.run import Run
+from .pace import Pace
+from .trackers import Track
+from .trainer import Learner, Watch, learn
+
+MOST = 6
+"""How many remedies are tried before a run goes on as it is."""
+CLIP = 1.0
+WARM = 0.1
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A recipe that is changed, and how, in words; ``slower`` is the factor of the rate, ``anew``: from the start."""
+
+    recipe: Recipe
+    words: str
+    slower: float = 1.0
+    anew: bool = False
+
+
+class Ailing(Exception):  # noqa: N818  (no error: it is caught where it is healed)
+    """Raised out of a training that is to be healed."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.sentence)
+        self.finding = finding
+
+
+def learn_well(
+    learner: Learner,
+    *,
+    heal: bool,
+    say: Callable[[str], None],
+    watch: Watch | None = None,
+    trackers: Sequence[Track] = (),
+    pace: Pace | None = None,
+) -> str:
+    """Train as ``learn`` does, and say what ails the network; with ``heal``, remedy it and go on."""
+    if heal and learner.team.size > 1:
+        raise SettingError("A team of processes cannot be healed together. Use one process, or leave --heal away.")
+    healed = told_before(learner.run)
+    while True:
+        tries = heal and len(healed) < MOST
+        try:
+            heed = heed_of(learner.recipe, say, tries)
+            return learn(learner, watch=watch, trackers=trackers, heed=heed, pace=pace)
+        except Ailing as ailing:
+            finding = ailing.finding
+        except Diverged as reason:
+            if not tries:
+                raise
+            finding = Finding(learner.done, "exploding", "the network", str(reason))
+            say(finding.sentence)
+        remedy = remedy_for(finding, learner.recipe)
+        assert remedy is not None  # what has none was not raised
+        begin = go_back(learner, finding, remedy)
+        words = f"Healed: {remedy.words}; it goes on from {f'step {begin}' if begin else 'the beginning'}."
+        say(words)
+        healed.append({"step": finding.step, "kind": finding.kind, "layer": finding.layer, "sentence": finding.sentence,
+                       "remedy": words})  # fmt: skip
+        learner.run.note(healed=healed)
+
+
+def told_before(run: Run) -> list[dict[str, Any]]:
+    """Give the remedies that a run has had already."""
+    return list(run.noted().get("healed", []))
+
+
+def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[[Finding], None]:
+    """Make what a training tells its findings to: it says them, and ends the training where there is a remedy."""
+
+    def heed(finding: Finding) -> None:
+        say(f"Step {finding.step}: {finding.sentence}")
+        if heal and remedy_for(finding, recipe) is not None:
+            raise Ailing(finding)
+
+    return heed
+
+
+def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
+    """Choose what helps against a finding; None where nothing is known to."""
+    if finding.kind == "exploding":
+        return calmer(recipe, 0.1)
+    if finding.kind in ("dead", "saturated"):
+        return calmer(recipe, 0.3)
+    if finding.kind == "vanishing":
+        return kept_alive(recipe)
+    return None
+
+
+def calmer(recipe: Recipe, slower: float) -> Remedy:
+    """Lower the rate, clip the gradients, and let the rate rise from nothing."""
+    rate = float(recipe.optimiser.get("rate", default_of("descent.optimisers", recipe.optimiser, "rate"))) * slower
+    words = [f"the rate is {rate:.2g}"]
+    gradients = recipe.gradients
+    if not any(g["name"] == "clipped" for g in gradients):
+        gradients = (*gradients, {"name": "clipped", "norm": CLIP})
+        words.append(f"gradients are clipped at {CLIP:g}")
+    schedule = dict(recipe.schedule)
+    warm = schedule.get("warm", default_of("descent.schedules", schedule, "warm"))
+    if warm is not None and warm < WARM:
+        schedule["warm"] = WARM
+        words.append(f"the rate rises over a {WARM:.0%} of the steps")
+    changed = replace(recipe, optimiser={**recipe.optimiser, "rate": rate}, gradients=gradients, schedule=schedule)
+    return Remedy(changed, ", ".join(words), slower)
+
+
+def kept_alive(recipe: Recipe) -> Remedy:
+    """Normalise between the layers and lead ways around them where the network can, else the gradient of each layer."""
+    usual, changes, words = default_of("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
+    if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
+        changes["normalise"] = usual
+        words.append(f"the layers are normalised ({usual})")
+    if default_of("models", recipe.model, "around") is False and not recipe.model.get("around", False):
+        changes["around"] = True
+        words.append("ways lead around the layers")
+    if changes:
+        return Remedy(replace(recipe, model={**recipe.model, **changes}), ", ".join(words), anew=True)
+    if any(g["name"] == "normalised" for g in recipe.gradients):
+        return calmer(recipe, 0.3)
+    changed = replace(recipe, gradients=(*recipe.gradients, {"name": "normalised", "each": True}))
+    return Remedy(changed, "the gradient of each layer is scaled to one length", anew=True)
+
+
+def default_of(room: str, table: Mapping[str, Any], key: str) -> Any:
+    """Give the default of a setting of what a table names; None where it has no such setting."""
+    return registry.settings(registry.find(room, table["name"])).get(key)
+
+
+def go_back(learner: Learner, finding: Finding, remedy: Remedy) -> int:
+    """Lay the changed recipe down, and go back to the last checkpoint from before the fault; give its step."""
+    run = learner.run
+    learner.recipe = remedy.recipe
+    run.write_recipe(remedy.recipe)
+    sound = None
+    for path in () if remedy.anew else (run.last, run.best):
+        state = read_checkpoint(path) if path.exists() else None
+        if sound is None and state is not None and int(state["done"]) <= finding.step - LASTS:
+            sound = state
+    for path in (run.last, run.best):
+        path.unlink(missing_ok=True)
+    learner.begin()
+    if sound is None:
+        return 0
+    for group in sound["optimiser"]["param_groups"]:
+        for key in {"lr", "base_rate"} & group.keys():
+            group[key] *= remedy.slower
+    write_checkpoint(run.last, sound)
+    return int(sound["done"])

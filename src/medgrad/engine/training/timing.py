@@ -1,0 +1,134 @@
+"""How long things take on this machine, measured before they are planned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import torch
+
+from ...machine.cores import FreeCores, threads_for
+from ..compute.device import thread_counts
+from ..progress import Teller
+from ..runs.recipe import Recipe
+from .pace import Pace
+from .trainer import Learner
+
+TIMED = 6
+"""How many steps are timed, after two that are not."""
+LONG_ENOUGH = 20.0
+"""The seconds after which timing gives up on more."""
+PART = 0.06
+"""The share of the time that is left after which it does so too."""
+SHARE = 0.1
+"""The share of the time that validation on the way may take."""
+FEWEST_ROUNDS = 4
+FEWEST_CASES = {"dense": 4, "pooled": 32}
+"""The fewest cases that a validation says something with: a figure of a whole set, such as an AUROC, needs more."""
+FINAL = 2.5
+"""How much longer the last judgement of a case takes, with all its figures and pictures, than one on the way."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The seconds of one step with the number of threads that is quickest now, and the most that may ever be worth it.
+
+    Where others use the processor at the moment, all threads may be worth it later.
+    """
+
+    seconds: float
+    threads: int
+    most: int
+
+
+def time_steps(learner: Learner, left: float = inf, progress: Callable[[int], None] | None = None) -> StepTime:
+    """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
+
+    It takes at least four steps with each, and little of the seconds that are ``left``; ``progress`` hears of each.
+
+    Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
+    Everything is put back as it was.
+    """
+    most = torch.get_num_threads()
+    asked = learner.recipe.training.threads
+    found, free = {}, FreeCores()
+    for count in [asked] if asked else thread_counts():
+        torch.set_num_threads(count)
+        taken = []
+        began = time.perf_counter()
+        for _ in learner.steps(lambda: TIMED + 2, progress=lambda number: number / 10**6):
+            taken.append(time.perf_counter() - began)
+            if progress:
+                progress(len(taken))
+            began = time.perf_counter()
+            if len(taken) > 3 and sum(taken) > min(LONG_ENOUGH, PART * left):
+                break
+        found[count] = float(np.median(taken[2:]))
+        learner.begin()
+    torch.set_num_threads(most)
+    best = min(found, key=lambda count: found[count])
+    best = most if most in found and found[most] < 1.1 * found[best] else best
+    is_calm = threads_for(free() or most, most) == most
+    return StepTime(found[best], best, asked or (best if is_calm else most))
+
+
+def time_validation(learner: Learner) -> float:
+    """Measure the seconds that judging one validation case takes."""
+    if not learner.valid:
+        return 0.0
+    learner.average.update(0)
+    began = time.perf_counter()
+    learner.validate(2)
+    taken = (time.perf_counter() - began) / min(2, len(learner.valid))
+    learner.begin()
+    return taken
+
+
+def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> tuple[Recipe, Pace]:
+    """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases.
+
+    Also gives what plans the steps anew where the machine becomes slower or faster on the way.
+    """
+    with teller.bar("Timing a few steps") as bar:
+        step = time_steps(learner, deadline - time.perf_counter(), lambda done: bar(done, TIMED + 2))
+        learner.recipe = learner.recipe.with_training(threads=step.threads)
+        learner.begin()
+        case_seconds = time_validation(learner)
+    training, left = learner.recipe.training, deadline - time.perf_counter()
+    rounds, cases = share_out(
+        SHARE * left,
+        case_seconds,
+        rounds=training.validations,
+        cases=len(learner.valid),
+        fewest=FEWEST_CASES.get(learner.task.outputs.shape, 8),
+    )
+    final_cases = FINAL * (len(learner.valid) + tests)
+    possible = int((left - (final_cases + rounds * cases) * case_seconds) / step.seconds)
+    steps = max(training.min_steps, possible)
+    teller.say(f"A step takes {step.seconds:.2f} s on {step.threads} threads, so there is time for {max(0, possible)}.")
+    if steps > possible:
+        more = (steps - max(0, possible)) * step.seconds
+        teller.say(f"{steps} steps are taken all the same: less teaches nothing. That takes {more:.0f} s more.")
+        deadline += more
+    recipe = learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
+    pace = Pace(deadline, step.most, final_cases, case_seconds, usual=step.seconds)
+    return recipe, pace
+
+
+def share_out(seconds: float, each: float, *, rounds: int, cases: int, fewest: int = 4) -> tuple[int, int]:
+    """Choose how often to validate and on how many cases, in so many seconds where ``each`` case takes so long.
+
+    Fewer cases first, down to the ``fewest``; then fewer rounds, down to a few.
+
+    >>> share_out(60.0, 0.5, rounds=10, cases=40)
+    (10, 12)
+    >>> share_out(10.0, 0.5, rounds=10, cases=40)
+    (5, 4)
+    """
+    judged = int(seconds / max(each, 1e-9))
+    fewest = min(fewest, cases)
+    rounds = max(min(FEWEST_ROUNDS, rounds), min(rounds, judged // max(1, fewest)))
+    return rounds, max(fewest, min(cases, judged // max(1, rounds)))

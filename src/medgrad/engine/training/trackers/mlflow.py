@@ -1,0 +1,29 @@
+"""MLflow: figures of a run in its tracking store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ....errors import need
+from . import Track
+
+
+def mlflow(folder: Path) -> Track:
+    """Log to the store that MLflow is set up with (MLFLOW_TRACKING_URI), else to ``mlruns`` beside the run."""
+    client = need("mlflow", extra="mlflow")
+    import os
+
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        client.set_tracking_uri(f"sqlite:///{(folder.parent / 'mlruns.db').resolve()}")
+    client.set_experiment("medgrad")
+    client.start_run(run_name=folder.name)
+
+    def track(step: int, figures: Mapping[str, float]) -> None:
+        client.log_metrics({k.replace("@", "-at-"): float(v) for k, v in figures.items()}, step=step)
+
+    return track
+
+
+mlflow.needs = ("mlflow", "mlflow")  # type: ignore[attr-defined]
+THIS = mlflow

@@ -1,0 +1,29 @@
+"""TensorBoard: figures as event files in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ....errors import need
+from . import Track
+
+
+def tensorboard(folder: Path) -> Track:
+    """Write into ``tensorboard/`` of the run; look at it with ``tensorboard --logdir RUN``."""
+    need("tensorboard", extra="track")
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"), flush_secs=10)
+
+    def track(step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, step)
+        if any(name.startswith("valid/") for name in figures):
+            writer.flush()
+
+    return track
+
+
+tensorboard.needs = ("tensorboard", "track")  # type: ignore[attr-defined]
+THIS = tensorboard

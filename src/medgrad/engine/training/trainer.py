@@ -1,0 +1,328 @@
+"""One training: from prepared cases to weights, resumable at any moment to the same bits."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ... import registry
+from ...augment import Augmentation, augment
+from ...descent.gradients import build_gradients
+from ...descent.health import Finding, Health
+from ...descent.rates import apart
+from ...descent.schedules import Schedule, build_schedule
+from ...descent.stopping import Line, Rule, build_rules
+from ...descent.watch import watched
+from ...errors import Diverged
+from ...tasks._task import Batch, Sample, Task, finest, stack
+from ..compute.device import Mixed, Place, use_threads
+from ..compute.distributed import Team, shared
+from ..evaluation.evaluate import Judged
+from ..evaluation.judge import judge_quickly
+from ..loading.cache import Prepared
+from ..loading.prefetch import ahead
+from ..loading.sampling import cover, draws, part, shares_of, window
+from ..runs.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_checkpoint
+from ..runs.pretrained import begin_with
+from ..runs.recipe import Recipe
+from ..runs.run import Run, build_model, open_run, planes_of
+from .loop import Average, Step, train
+from .pace import Pace
+from .step_log import Log, line_of, plain
+from .step_plan import progress, threads_at, validates, with_replan
+from .trackers import Track
+
+Watch = Callable[[int, int, str], None]
+Heed = Callable[[Finding], None]
+SAVE_SECONDS = 30.0
+
+
+@dataclass
+class Learner:
+    """The machinery of one training, made anew from its recipe each time: nothing in it is not in a checkpoint."""
+
+    run: Run
+    recipe: Recipe
+    task: Task
+    cases: Sequence[Prepared]
+    valid: Sequence[Prepared]
+    place: Place
+    team: Team = field(default_factory=Team)
+    network: nn.Module = field(init=False)
+    judge: nn.Module = field(init=False)
+    optimiser: torch.optim.Optimizer = field(init=False)
+    average: Average = field(init=False)
+    shares: Any = field(init=False)
+    schedule: Schedule = field(init=False)
+    rules: list[Rule] = field(init=False)
+    health: Health = field(init=False)
+    done: int = 0
+    best: float = -np.inf
+    best_step: int = -1
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Make network and optimiser as they are before the first step."""
+        training = self.recipe.training
+        if training.threads:
+            use_threads(training.threads)
+        torch.manual_seed(training.seed)
+        planes = planes_of([self.cases[0].case], self.task)
+        network = build_model(self.recipe, self.task, planes)
+        if self.recipe.start and not self.run.last.exists():
+            begun = begin_with(network, self.recipe.start)
+            if self.team.leads:
+                self.run.note(start=begun)
+        self.network = self.place.model(shared(network, self.team))
+        self.judge = self.place.model(build_model(self.recipe, self.task, planes))
+        settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
+        make = registry.find("descent.optimisers", self.recipe.optimiser["name"])
+        self.optimiser = make(self.network.named_parameters(), **settings)
+        apart(self.optimiser, self.network.named_parameters(), self.recipe.rates)
+        self.schedule, self.rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
+        self.health = Health()
+        self.average = Average(self.network, training.average)
+        self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
+        self.done, self.best, self.best_step = 0, -np.inf, -1
+
+    def learn_steps(self) -> Iterator[Step]:
+        """Learn from where it stands to the end of the plan, which may change on the way."""
+        return self.steps(
+            lambda: self.recipe.training.steps,
+            progress=lambda number: progress(self.recipe.training, number),
+            boost=lambda: self.recipe.training.pace,
+        )
+
+    def steps(
+        self, upto: Callable[[], int], *, progress: Callable[[int], float], boost: Callable[[], float] = lambda: 1.0
+    ) -> Iterator[Step]:
+        """Learn from where it stands until so many steps are done.
+
+        The rate is that of the schedule at the ``progress`` of a step, times a ``boost``.
+        """
+        for step in train(
+            Mixed(self.network, self.place),
+            self.task,
+            ahead(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
+            optimiser=self.optimiser,
+            gradients=build_gradients(
+                [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
+            ),
+            schedule=lambda done: boost() * self.schedule(done),
+            steps=sys.maxsize,
+            progress=progress,
+            first=self.done,
+            seed=self.recipe.training.seed,
+            average=self.average,
+        ):
+            self.done = step.number + 1
+            yield step
+            if self.done >= upto():
+                return
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """Draw, cut, encode and augment, one batch after another, beginning with that of step ``first``."""
+        training = self.recipe.training
+        changes = build_augmentations(self.recipe)
+        number = first
+        while True:
+            whole = draws(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
+            chosen = whole[self.team.part(training.batch)]
+            cut = [
+                window(self.cases[d.case].case, training.patch, d.seed, foreground=training.foreground) for d in chosen
+            ]
+            batch = stack([self.task.encode(c) for c in cut])
+            batch = batch.to(self.place.device)
+            inputs, target = augment(
+                batch.inputs, batch.target, self.task.moves, steps=changes, seeds=[(*d.seed, 1) for d in chosen]
+            )
+            yield self.place.batch(Batch(inputs, target, batch.grids))
+            number += 1
+
+    def everything(self) -> Iterator[Batch]:
+        """Cut every training case into patches that cover it, and yield them batch by batch, always the same."""
+        training = self.recipe.training
+        waiting: list[Sample] = []
+        for ready in self.cases:
+            for start in cover(ready.case.grid.shape, training.patch):
+                waiting.append(self.task.encode(part(ready.case, start, training.patch)))
+                if len(waiting) == training.batch:
+                    yield self.place.batch(stack(waiting))
+                    waiting = []
+        if waiting:
+            yield self.place.batch(stack(waiting))
+
+    def teacher(self, run: str) -> Callable[[Tensor], Tensor]:
+        """Open the run of a teacher; several networks (folds) teach their mean."""
+        models = open_run(run, device=self.place.device).models
+        return lambda inputs: torch.stack([finest(model(inputs)).float() for model in models]).mean(0)
+
+    def hear(self, line: Line) -> str:
+        """Tell the schedule and the rules what was written down; give the reason to stop, or nothing."""
+        if hasattr(self.schedule, "hear"):
+            self.schedule.hear(line)
+        return next((reason for reason in [rule(line) for rule in self.rules] if reason), "")
+
+    def validate(self, count: int) -> float | None:
+        """Give the task's aim on so many validation cases, evenly chosen; None where there is none."""
+        if not self.valid or not self.average.weights:
+            return None
+        return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.aim)
+
+    def judged(self, count: int) -> list[Judged]:
+        """Judge the mean weights on so many validation cases, evenly chosen, as they were prepared."""
+        self.judge.load_state_dict(self.average.weights)
+        model = Mixed(self.judge, self.place)
+        chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
+        cases = [self.valid[index] for index in chosen]
+        return judge_quickly(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it takes to go on."""
+        return {
+            "model": self.network.state_dict(),
+            "average": self.average.weights,
+            "optimiser": self.optimiser.state_dict(),
+            "planes": planes_of([self.cases[0].case], self.task),
+            "done": self.done,
+            "best": self.best,
+            "best_step": self.best_step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where a checkpoint was written."""
+        restore_order(self.network, state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for p, kept in self.optimiser.state.items():
+            for k, v in kept.items():
+                if isinstance(v, torch.Tensor) and v.shape == p.shape:
+                    kept[k] = torch.empty_like(p).copy_(v)  # in the same order of memory as its weights
+        self.average.weights = {k: v.to(self.place.device) for k, v in state["average"].items()}
+        for k, v in self.network.state_dict().items():
+            self.average.weights[k] = torch.empty_like(v).copy_(self.average.weights[k])
+        self.done, self.best = int(state["done"]), float(state["best"])
+        self.best_step = int(state["best_step"])
+
+
+def build_augmentations(recipe: Recipe) -> list[Augmentation]:
+    """Make the random changes that a recipe names."""
+    return [registry.find("augment", t["name"])(**{k: v for k, v in t.items() if k != "name"}) for t in recipe.augment]
+
+
+def learn(
+    learner: Learner,
+    *,
+    watch: Watch | None = None,
+    trackers: Sequence[Track] = (),
+    heed: Heed | None = None,
+    pace: Pace | None = None,
+) -> str:
+    """Train until the budget or a rule ends it; give the reason in a sentence. Goes on where a checkpoint stands.
+
+    ``heed`` is told what ails the network, as soon as it is found; it may raise to end the training. ``pace`` plans
+    threads and steps anew on the way; what it decides is written into the recipe before it counts.
+    """
+    run = learner.run
+    if run.last.exists():
+        with told_as_damaged(run.last):
+            learner.restore(read_checkpoint(run.last))
+    log = Log(run.steps_file, learner.team, tuple(trackers))
+    saved = time.monotonic()
+    note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
+    ended = ""
+    for line in log.begin(learner.done):
+        learner.health.hear(line)
+        ended = learner.hear(line) or ended
+    left: Iterable[Step] = ()
+    if learner.done < learner.recipe.training.steps:
+        use_planned_threads(learner)
+        left = learner.learn_steps()
+    for step, seen in watched(learner.network, () if ended else left, first=learner.done):
+        ended = told(learner, log, line_of(step, seen), heed)
+        if pace:
+            pace.took(step.seconds)
+        if ended or validates(learner.recipe.training, learner.done):
+            said, reason = check(learner, log, pace)
+            note, ended = said or note, ended or reason
+            saved = save(learner, pace)
+        elif time.monotonic() - saved > SAVE_SECONDS:
+            saved = save(learner, pace)
+        replan(learner, pace)
+        if watch:
+            watch(learner.done, learner.recipe.training.steps, f"loss {step.loss:.3f}  {note}".strip())
+        if ended:
+            break
+    if learner.team.leads and not run.best.exists():
+        write_checkpoint(run.best, learner.state())
+    return ended or f"its {learner.recipe.training.steps} steps were done"
+
+
+def replan(learner: Learner, pace: Pace | None) -> None:
+    """Plan what is left anew where the pace asks for it, and use the threads that are planned for the next step."""
+    training = learner.recipe.training
+    if pace and pace.is_due(training, learner.done):
+        found = learner.team.share(pace.replan(training, learner.done) if learner.team.leads else None)
+        if found:
+            learner.recipe = replace(learner.recipe, training=with_replan(training, (found[0], found[1], found[2])))
+            if learner.team.leads:
+                learner.run.write_recipe(learner.recipe)
+    use_planned_threads(learner)
+
+
+def use_planned_threads(learner: Learner) -> None:
+    """Use as many threads as are planned for the next step."""
+    threads = threads_at(learner.recipe.training, learner.done)
+    if threads:
+        use_threads(threads)
+
+
+def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> str:
+    """Write a line down and let the rules hear it; give the reason to stop, the leader's for all."""
+    log.write(line)
+    for finding in learner.health.hear(line):
+        log.write(finding.as_line())
+        if heed:
+            heed(finding)
+    reason = learner.hear(line)
+    return learner.team.share(reason) if learner.rules else reason
+
+
+def check(learner: Learner, log: Log, pace: Pace | None = None) -> tuple[str, str]:
+    """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all.
+
+    Gives a note for the progress bar, and the reason to stop if there is one.
+    """
+    leads = learner.team.leads
+    count = learner.recipe.training.validation_cases or len(learner.valid)
+    began = time.perf_counter()
+    found = learner.team.share(learner.validate(count) if leads else None)
+    if pace:
+        pace.judged(time.perf_counter() - began, min(count, len(learner.valid)))
+    if found is None:
+        return "", ""
+    ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.aim: found}}))
+    if np.isfinite(found) and found >= learner.best:
+        learner.best, learner.best_step = found, learner.done - 1
+        if leads:
+            write_checkpoint(learner.run.best, learner.state())
+    return f"{learner.task.aim} {found:.3f}", ended
+
+
+def save(learner: Learner, pace: Pace | None = None) -> float:
+    """Write the last checkpoint and how much of its time is left, and give the time."""
+    if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
+        raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")
+    if learner.team.leads:
+        write_checkpoint(learner.run.last, learner.state())
+        if pace:
+            learner.run.note(pace=pace.state())
+    return time.monotonic()

@@ -1,0 +1,1 @@
+"""From a trained network to a written answer, without torch: sliding windows, decoding, artefacts."""

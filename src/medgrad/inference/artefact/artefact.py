@@ -1,0 +1,198 @@
+"""An artefact: a folder with a network and all else that it takes to answer as the run that it came from.
+
+``artefact.json`` says how cases are prepared, what the network is shown, how its output is read, and how far its
+answers were found to agree with the run's. How an output is read is one of three words:
+
+``logits``   one number a class for every element, (1, classes, *patch); the largest is the label
+``chances``  one probability a class, (b, classes); calibrated
+``boxes``    two outputs: corners in elements (1, n, 2 * dims), and a probability a class (1, n, classes)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import FormatError, SettingError
+from ...prepare._step import Step, build_steps
+from ..coarse_to_fine import COARSEST
+from ..input_check import Takes
+
+FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 1
+
+Reading = Literal["logits", "chances", "boxes"]
+READINGS: dict[str, Reading] = {"segmentation": "logits", "classification": "chances", "detection": "boxes"}
+OUTPUTS: dict[Reading, tuple[str, ...]] = {
+    "logits": ("logits",),
+    "chances": ("chances",),
+    "boxes": ("corners", "chances"),
+}
+NEEDED = {
+    "artefact": int,
+    "medgrad": str,
+    "target": str,
+    "precision": str,
+    "network": str,
+    "reading": str,
+    "task": dict,
+    "prepare": list,
+    "patch": list,
+    "overlap": (int, float),
+    "flips": list,
+    "planes": int,
+    "files": dict,
+    "agreement": dict,
+    "tolerance": (int, float),
+}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """An opened artefact: its folder, and what its ``artefact.json`` says."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def network(self) -> Path:
+        """The network's file."""
+        return self.folder / str(self.about["network"])
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files that make the network: all that it vouches for but its example."""
+        return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
+
+    @property
+    def reading(self) -> Reading:
+        """How the output is read."""
+        return READINGS[self.kind]
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """All settings of the task."""
+        return frozen(self.about["task"])
+
+    @property
+    def kind(self) -> str:
+        """The name of the task."""
+        return str(self.about["task"]["kind"])
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The images of a case in the order in which they are stacked; empty: as they come."""
+        return tuple(self.about["task"]["channels"])
+
+    @property
+    def dims(self) -> int:
+        """How many axes an image has."""
+        return int(self.about["task"]["dims"])
+
+    @property
+    def takes(self) -> Takes:
+        """What it takes: images such as its run learned from, where that was written down."""
+        is_brought = any(step.get("name") == "planes" for step in self.about["prepare"])
+        return Takes(self.dims, self.channels, self.about.get("inputs", {}), is_brought)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """The shape of a window."""
+        return tuple(self.about["patch"])
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The chain of preparation."""
+        return build_steps(frozen(self.about["prepare"]))
+
+    @cached_property
+    def example(self) -> tuple[list[NDArray[np.float32]], list[list[NDArray[Any]]]]:
+        """Inputs (1, planes, *patch) that stand in the artefact, and what its network said of each when it was made."""
+        with np.load(self.folder / EXAMPLE, allow_pickle=False) as stored:
+            count = int(stored["count"])
+            inputs = [stored[f"inputs-{i}"].astype(np.float32) for i in range(count)]
+            names = ["labels"] if self.reading == "logits" else OUTPUTS[self.reading]
+            return inputs, [[stored[f"{name}-{i}"] for name in names] for i in range(count)]
+
+
+def is_artefact(folder: Path | str) -> bool:
+    """Tell whether a folder is an artefact."""
+    return (Path(folder) / FILE).is_file()
+
+
+def open_artefact(folder: Path | str) -> Artefact:
+    """Open an artefact, or raise if anything in it is not as it was written."""
+    folder = Path(folder)
+    try:
+        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as reason:
+        raise FormatError(f"{str(folder / FILE)!r} cannot be read. Export the run again.") from reason
+    check(about, folder)
+    for name, known in about["files"].items():
+        path = folder / name
+        if not path.is_file() or hash_of(path) != known:
+            raise FormatError(
+                f"{str(path)!r} is missing, or is not the file that was exported. Export the run again, or copy the "
+                "whole folder."
+            )
+    return Artefact(folder, about)
+
+
+def check(about: Any, folder: Path) -> None:
+    """Raise unless what an ``artefact.json`` says is of the kinds that are needed."""
+    where = repr(str(folder / FILE))
+    if not isinstance(about, dict) or not isinstance(about.get("artefact"), int):
+        raise FormatError(f"{where} does not describe an artefact.")
+    if about["artefact"] > VERSION:
+        raise FormatError(f"{where} was written by medgrad {about.get('medgrad')}, which is newer. Update medgrad.")
+    for key, kind in NEEDED.items():
+        if not isinstance(about.get(key), kind):  # type: ignore[arg-type]
+            raise FormatError(f"{where} has no {key!r}, or it is not what it should be. Export the run again.")
+    task = about["task"]
+    if (
+        task.get("kind") not in READINGS
+        or not isinstance(task.get("labels"), list)
+        or task.get("dims") not in (1, 2, 3)
+    ):
+        raise FormatError(f"{where} describes a task that is not known here. Update medgrad.")
+    if type(about.get("coarse", 1)) is not int or not 1 <= about.get("coarse", 1) <= COARSEST:
+        raise FormatError(f"{where} asks for a first pass over so many elements as cannot be. Export the run again.")
+    names = [*about["files"], about["network"]]
+    if any(PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts for n in names):
+        raise FormatError(f"{where} names files outside its own folder. Do not trust it.")
+    if about["network"] not in about["files"] or EXAMPLE not in about["files"]:
+        raise FormatError(f"{where} does not vouch for its own network and its example. Export the run again.")
+
+
+def reading_of(kind: str) -> Reading:
+    """Say how the output of a task's network is read, or raise if it cannot be exported."""
+    if kind == "registration":
+        raise SettingError(
+            "A run that registers answers about two images and refines its answer by descent, which takes torch: it "
+            "is not exported. Use medgrad register FIXED MOVING --run RUN."
+        )
+    if kind not in READINGS:
+        raise SettingError(f"A run of the task {kind!r} cannot be exported. These can: {', '.join(READINGS)}.")
+    return READINGS[kind]
+
+
+def hash_of(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def frozen(value: Any) -> Any:
+    """Turn lists within tables into tuples, as settings hold them."""
+    if isinstance(value, Mapping):
+        return {k: frozen(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(frozen(v) for v in value)
+    return value

@@ -1,0 +1,62 @@
+"""torch itself, for networks kept as one of its exported programs or as TorchScript."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....errors import FormatError, need
+from ....machine.cores import count
+from ..infer import Ask
+from ._backend import is_here
+
+
+class TorchExport:
+    """Runs ``.pt2`` and ``.ts`` files in float32; it is loaded only when an artefact holds one."""
+
+    reads = (".pt2", ".ts")
+    extra = "torch"
+
+    def is_installed(self) -> bool:
+        """Tell whether it can be used here."""
+        return is_here("torch")
+
+    def ways(self) -> tuple[str, ...]:
+        """Name the precisions that it can compute in."""
+        return ("float32",)
+
+    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Ask:
+        """Open a network."""
+        del way
+        torch: Any = need("torch", extra=self.extra)
+        if threads:
+            torch.set_num_threads(min(threads, count()))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that TorchScript grows old is for whoever writes it
+                network = script(torch, path) if path.suffix == ".ts" else torch.export.load(path).module()
+        except Exception as reason:
+            raise FormatError(f"{str(path)!r} is no network that torch can run.") from reason
+
+        def ask(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+            try:
+                with torch.inference_mode():
+                    said = network(torch.from_numpy(np.ascontiguousarray(inputs)))
+            except (RuntimeError, AssertionError) as reason:
+                line = str(reason).strip().splitlines()[0][:300]
+                raise ValueError(f"torch could not run {path.name!r}: {line}") from reason
+            return [s.numpy() for s in (said if isinstance(said, (tuple, list)) else (said,))]
+
+        return ask
+
+
+def script(torch: Any, path: Path) -> Any:
+    """Load TorchScript."""
+    return torch.jit.load(str(path), map_location="cpu").eval()
+
+
+THIS = TorchExport()

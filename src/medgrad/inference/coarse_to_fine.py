@@ -1,0 +1,207 @@
+"""Two passes over a large case: a coarse one that finds where anything is, and a fine one that looks only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..data import Case, Grid, LabelMap
+from ..data.grid import as_rows
+from .sliding_window import NUMBERS, Arrays, Start, part, stitched, window_starts
+
+LEAST = 20
+"""A case of fewer windows is looked at in one pass: there is little to be spared."""
+CELL = 4
+"""What is there is remembered in cells of so many elements along each axis."""
+COARSEST = 8
+"""A first pass over fewer elements than every eighth along each axis sees hardly anything."""
+MOST_THINGS = 1000
+"""More things than that are specks, around which no windows are placed."""
+MARGIN = 8
+"""A window is looked at again if the first pass found anything in it, or so many elements around it."""
+
+
+def labelled(
+    look: Callable[[Case], Any],
+    decode: Callable[[Any, Grid], LabelMap],
+    case: Case,
+    *,
+    patch: Sequence[int],
+    overlap: float,
+    coarse: int = 1,
+    arrays: Arrays = NUMBERS,
+    blocks: int = 1,
+) -> LabelMap:
+    """Label a case by overlapping windows, and leave out those of which a first pass shows that nothing is there.
+
+    Every element that the first pass labels gets the same answer as if no window had been left out, since every window
+    over it is looked at. One that only overlapping windows would have labelled, far from all that the first pass
+    found, stays background. If the first pass is ``coarse``, over every so many-th element along each axis, a window
+    lies around each thing that it finds, and several overlap only over what is larger than a window.
+    """
+    only = None
+    if in_two_passes(case.grid.shape, patch, overlap, coarse):
+        only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
+    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
+
+
+def where_to_look(
+    look: Callable[[Case], Any],
+    decode: Callable[[Any, Grid], LabelMap],
+    case: Case,
+    *,
+    patch: Sequence[int],
+    overlap: float,
+    coarse: int,
+) -> list[Start]:
+    """Give the windows that a first pass asks for; what it found is as large as an answer, and is not kept."""
+    found = spread(anywhere(look, decode, thinned(case, coarse), patch), coarse, case.grid.shape)
+    needed = near(found, patch)
+    only = [start for start in every_start(found.shape, patch, overlap) if needed(start)]
+    return min(aimed(found, patch, overlap) or only, only, key=len) if coarse > 1 else only
+
+
+def in_two_passes(shape: Sequence[int], patch: Sequence[int], overlap: float, coarse: int) -> bool:
+    """Tell whether a first pass may spare anything: there are many windows, and it is cheaper than looking at all."""
+    return count_of(shape, patch, overlap) >= LEAST and (overlap > 0 or coarse > 1)
+
+
+def thinned(case: Case, by: int) -> Case:
+    """Keep every ``by``-th element of the images along each axis, where it lies."""
+    if by == 1:
+        return case
+    dims = case.grid.dims
+    shape = [-(-n // by) for n in case.grid.shape]
+    grid = Grid(tuple(shape), as_rows(case.grid.matrix @ np.diag([*[float(by)] * dims, 1.0])), case.grid.measured)
+    kept = (slice(None, None, by),) * dims
+    images = {k: replace(v, array=np.ascontiguousarray(v.array[kept]), grid=grid) for k, v in case.images.items()}
+    return replace(case, images=images, truth=None, region=None)
+
+
+def spread(found: NDArray[np.bool_], by: int, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Undo ``thinned``: what is found at an element is found at all that it stands for."""
+    for axis in range(found.ndim) if by > 1 else ():
+        found = found.repeat(by, axis=axis)
+    return found[tuple(slice(n) for n in shape)]
+
+
+def anywhere(
+    look: Callable[[Case], Any], decode: Callable[[Any, Grid], LabelMap], case: Case, patch: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Tell of each element whether any window gives it a label, of windows that hardly overlap and are not blended."""
+    shape, size = case.grid.shape, [max(p, 1) for p in patch]
+    before = [(max(s, p) - s) // 2 for s, p in zip(shape, size, strict=True)]
+    found = np.zeros(shape, np.bool_)
+    for start in every_start(shape, size, 0.0):
+        corner = [a - b for a, b in zip(start, before, strict=True)]
+        box = part(case, corner, size)
+        labels = decode(look(box), box.grid).array
+        where = tuple(slice(max(0, a), a + p) for a, p in zip(corner, size, strict=True))
+        inside = tuple(slice(max(0, -a), max(0, -a) + n) for a, n in zip(corner, found[where].shape, strict=True))
+        found[where] |= labels[inside] != 0
+    return found
+
+
+def count_of(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
+    """Count the windows over a case."""
+    return int(np.prod([len(window_starts(s, p, overlap)) for s, p in zip(shape, patch, strict=True)]))
+
+
+def every_start(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[Start]:
+    """List where the windows over a case begin."""
+    return [*product(*[window_starts(max(s, p), p, overlap) for s, p in zip(shape, patch, strict=True)])]
+
+
+def near(labels: NDArray[Any], patch: Sequence[int], margin: int = MARGIN) -> Callable[[Start], bool]:
+    """Tell of windows whether there is any label in or near them, by sums over cells that are made once."""
+    cells = in_cells(labels)
+    there = np.zeros([n + 1 for n in cells.shape], np.int64)
+    there[(slice(1, None),) * labels.ndim] = cells
+    for axis in range(labels.ndim):
+        np.cumsum(there, axis=axis, out=there)
+    before = [(max(s, p) - s) // 2 for s, p in zip(labels.shape, patch, strict=True)]
+
+    def needed(start: Start) -> bool:
+        ends = [
+            (max(0, a - b - margin) // CELL, -(-min(n, a - b + p + margin) // CELL))
+            for a, b, p, n in zip(start, before, patch, labels.shape, strict=True)
+        ]
+        found = 0
+        for corner in product((0, 1), repeat=labels.ndim):
+            sign = (-1) ** (labels.ndim - sum(corner))
+            found += sign * int(there[tuple(e[c] for e, c in zip(ends, corner, strict=True))])
+        return found > 0
+
+    return needed
+
+
+def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell of each cell whether there is any label in it."""
+    cells = labels
+    for axis, size in enumerate(labels.shape):
+        cells = np.logical_or.reduceat(cells, np.arange(0, size, CELL), axis=axis)
+    return np.asarray(cells)
+
+
+def aimed(labels: NDArray[Any], patch: Sequence[int], overlap: float) -> list[Start]:
+    """Place windows around what is labelled: one over things that fit into it together, several over a larger one.
+
+    None where there are more than ``MOST_THINGS``.
+    """
+    room = [max(s, p) for s, p in zip(labels.shape, patch, strict=True)]
+    before = [(r - s) // 2 for r, s in zip(room, labels.shape, strict=True)]
+    needed = near(labels, patch, 0)
+    found: set[tuple[int, ...]] = set()
+    for box in merged(boxes_around(labels), patch):
+        axes: list[list[int]] = []
+        for (low, high), size, length, added in zip(box, patch, room, before, strict=True):
+            first, last = low + added, high + added
+            if last - first <= size:
+                starts = [first - (size - last + first) // 2]
+            else:
+                starts = [first + start for start in window_starts(last - first, size, overlap)]
+            axes.append([min(max(start, 0), length - size) for start in starts])
+        found |= {start for start in product(*axes) if needed(start)}
+    return [*sorted(found)]
+
+
+Box = tuple[tuple[int, int], ...]
+
+
+def boxes_around(labels: NDArray[Any]) -> list[Box]:
+    """Give a box around each connected thing, with a margin; none where they are too many."""
+    cells = in_cells(labels)
+    things, many = ndimage.label(cells, np.ones((3,) * cells.ndim, bool))
+    if many > MOST_THINGS:
+        return []
+    return [
+        tuple(
+            (max(0, s.start * CELL - MARGIN), min(n, s.stop * CELL + MARGIN))
+            for s, n in zip(where, labels.shape, strict=True)
+        )
+        for where in ndimage.find_objects(things)
+    ]
+
+
+def merged(boxes: Sequence[Box], patch: Sequence[int]) -> list[Box]:
+    """Put boxes together as long as what they span fits into a window.
+
+    >>> merged([((0, 4),), ((5, 8),), ((20, 30),)], [8])
+    [((0, 8),), ((20, 30),)]
+    """
+    found: list[Box] = []
+    for box in sorted(boxes):
+        for i, other in enumerate(found):
+            both = tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(box, other, strict=True))
+            if all(high - low <= size for (low, high), size in zip(both, patch, strict=True)):
+                found[i] = both
+                break
+        else:
+            found.append(box)
+    return found

@@ -1,0 +1,174 @@
+"""What a run takes, by what it learned from; an input of another kind is refused before it is prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data import Case, Image, Source
+from ..data.cohorts import Entry
+from ..data.dicom.file import is_dicom, open_dicom, word
+from ..data.dicom.image import MODALITY
+from ..data.formats import Extent, extent_of
+from ..errors import FormatError, MedgradError
+
+WORDS = {"ct": "CT", "mr": "MR", "pet": "PET", "us": "ultrasound", "xray": "X-ray", "photo": "photographic"}
+KINDS = {1: "rows of numbers", 2: "flat pictures", 3: "volumes"}
+ONE = {1: "a row of numbers", 2: "a flat picture", 3: "a volume"}
+GIVE = {
+    1: "Give a table of numbers: a .csv with the same columns.",
+    2: "Give flat pictures: PNG, TIFF, or a DICOM file of one slice.",
+    3: "Give a volume: a NIfTI file or a DICOM series.",
+}
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a run takes: how many axes, and which images a case has.
+
+    ``known`` says of each image that was learned from which numbers of ``channels`` and which ``modalities`` occurred;
+    it is empty for runs that did not write it down, and None among the modalities is a file that did not say. With
+    ``any_channels`` cases are brought to the number of channels that is wanted.
+    """
+
+    dims: int
+    names: tuple[str, ...] = ()
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    any_channels: bool = False
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that were learned from, if all that was learned from has one."""
+        found = {m for about in self.known.values() for m in about.get("modalities", ())}
+        return () if None in found else tuple(sorted(found))
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        what = " or ".join(WORDS.get(m, m) for m in self.modalities)
+        axes = f"{self.dims} {'axis' if self.dims == 1 else 'axes'}"
+        return f"{what} {KINDS[self.dims]}".strip() + f" ({axes}{self._channels()})"
+
+    def _channels(self) -> str:
+        if len(self.names) > 1 or self.any_channels or not self.known:
+            return f", the images {', '.join(map(repr, self.names))}" if len(self.names) > 1 else ""
+        ((name, about),) = list(self.known.items())[:1]
+        counts = sorted(about.get("channels", ()))
+        said = name_of_channel(name)
+        return f", {' or '.join(map(str, counts))} channel{'' if counts == [1] else 's'}{said}" if counts else ""
+
+
+def name_of_channel(name: str) -> str:
+    """Give the name of an image for a sentence, unless it says nothing."""
+    return "" if name in ("image", "features") else f" {name!r}"
+
+
+def learned_from(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
+    """Say of each image of some cases which numbers of channels and which modalities occur."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for case in cases:
+        for name, image in case.images.items():
+            about = found.setdefault(name, {"channels": [], "modalities": []})
+            for key, value in (("channels", image.channels), ("modalities", image.modality)):
+                if value not in about[key]:
+                    about[key].append(value)
+    return found
+
+
+def joined(every: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
+    """Put together what several runs learned from; nothing where one does not say."""
+    if not every or not all(every):
+        return {}
+    found: dict[str, dict[str, list[Any]]] = {}
+    for known in every:
+        for name, about in known.items():
+            held = found.setdefault(name, {})
+            for key, values in about.items():
+                held[key] = [*held.get(key, []), *(v for v in values if v not in held.get(key, []))]
+    return found
+
+
+def check_header(takes: Takes, entry: Entry) -> None:
+    """Raise if a case is not what a run takes, as far as names and headers tell; unread, where they do not."""
+    missing = [name for name in takes.names if name not in entry.images]
+    first = next(iter(entry.images.values()))
+    if missing and len(takes.names) > 1:
+        raise FormatError(
+            f"{str(first)!r} comes without {', '.join(map(repr, missing))}, but this run takes the images "
+            f"{', '.join(map(repr, takes.names))}. Give a folder with NAME_0000, NAME_0001, ... in this order."
+        )
+    for name, source in entry.images.items():
+        if is_of_dicom(source.path):
+            if not source.item:  # of several series in a folder, the first file may be of another one
+                check_kind(takes, name, source, modality=modality_in(source.path))
+        elif (seen := extent(source)) is not None:
+            flat = takes.dims == 2 and 1 in seen.grid.shape
+            check_kind(takes, name, source, dims=2 if flat else seen.grid.dims, channels=seen.channels)
+
+
+def extent(source: Source) -> Extent | None:
+    """Tell what a header says; None where it cannot be read, as reading the file will say why."""
+    try:
+        return extent_of(source)
+    except (MedgradError, OSError, ValueError):
+        return None
+
+
+def is_of_dicom(path: Path) -> bool:
+    """Tell whether a path is a DICOM file, or a folder."""
+    return path.is_dir() or is_dicom(path)
+
+
+def modality_in(path: Path) -> str | None:
+    """Read the modality from the header of a DICOM file, or of the first in a folder; None where it does not tell."""
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    first = next((p for p in files if is_dicom(p)), None)
+    if first is None:
+        return None
+    try:
+        return MODALITY.get(word(open_dicom(first, pixels=False, only=("Modality",)), "Modality"))
+    except (MedgradError, OSError, ValueError):
+        return None
+
+
+def check_case(takes: Takes, case: Case, entry: Entry) -> None:
+    """Raise if a case that has been read is not what a run takes."""
+    for name, image in case.images.items():
+        check_image(takes, name, entry.images[name], image)
+
+
+def check_image(takes: Takes, name: str, source: Source, image: Image) -> None:
+    """Raise if an image is not what a run takes."""
+    modality = image.modality if image.modality != "other" else None
+    check_kind(takes, name, source, dims=image.grid.dims, channels=image.channels, modality=modality)
+
+
+def check_kind(
+    takes: Takes,
+    name: str,
+    source: Source,
+    *,
+    dims: int | None = None,
+    channels: int | None = None,
+    modality: str | None = None,
+) -> None:
+    """Raise if axes, channels or modality, where they are known, are not those that a run takes."""
+    about = takes.known.get(name, {})
+    counts, learned = about.get("channels", ()), about.get("modalities", ())
+    is_of_modality = modality is None or not learned or None in learned or modality in learned
+    fits = takes.any_channels or channels is None or not counts or channels in counts
+    if (dims in (None, takes.dims)) and fits and is_of_modality:
+        return
+    came = ONE.get(dims or takes.dims, f"an image of {dims} axes")
+    axes = f"{dims} {'axis' if dims == 1 else 'axes'}" if dims else ""
+    planes = f"{channels} channel{'' if channels == 1 else 's'}" if channels else ""
+    which = f" of {WORDS.get(modality, modality)}" if modality and not is_of_modality else ""
+    brackets = f" ({', '.join(w for w in (axes, planes) if w)})" if axes or planes else ""
+    if dims not in (None, takes.dims):
+        todo = GIVE[takes.dims]
+    elif not is_of_modality:
+        todo = f"Give {' or '.join(WORDS.get(m, m) for m in learned)}, or learn from such images with fit."
+    else:
+        todo = f"Give images with {' or '.join(map(str, sorted(counts)))} channel{'' if counts == [1] else 's'}."
+    raise FormatError(f"{str(source)!r} is {came}{which}{brackets}, but this run takes {takes}. {todo}")

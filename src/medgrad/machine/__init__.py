@@ -1,0 +1,1 @@
+"""What this machine offers: processor cores and memory."""

@@ -1,1 +1,0 @@
-"""Floor 1: what a radiologist measures and follows."""

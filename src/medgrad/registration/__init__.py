@@ -1,0 +1,1 @@
+"""Two images lined up by descent on the transform."""

@@ -1,0 +1,108 @@
+"""Where a registration begins: turns are tried one by one, and the shift of each is found for all places at once."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from ..data import Grid
+from ..models.transforms._linear import rotations
+from .image_pyramid import Grey, seen_on
+
+Matrix = NDArray[np.float64]
+STEP_DEGREES = {2: 15.0, 3: 30.0}
+SIDE = {2: 48, 3: 16}
+ROOM = 1.2
+"""The coarse grid is so many times as long as the longer image, so that turned corners stay on it."""
+
+
+def starts(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matrix]:
+    """Give some matrices in world mm that are worth a try: as things lie, middle on middle, and the likeliest turns.
+
+    A turn is as likely as the best correlation that any shift gives it, by the intensities or by their edges.
+    """
+    found = [np.eye(fixed.grid.dims + 1), onto(np.eye(fixed.grid.dims), middle(fixed.grid), middle(moving.grid))]
+    if turns > 0:
+        found += likely(fixed, moving, turns=turns, count=count)
+    return [m for i, m in enumerate(found) if not any(np.allclose(m, other) for other in found[:i])]
+
+
+def onto(turn: Matrix, fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> Matrix:
+    """Give the matrix that turns about one point of the fixed image and brings it onto one of the moving image."""
+    n = len(turn)
+    whole = np.eye(n + 1)
+    whole[:n, :n] = turn
+    whole[:n, n] = moving - turn @ fixed
+    return whole
+
+
+def middle(grid: Grid) -> NDArray[np.float64]:
+    """Give the world point in the middle of a grid."""
+    return grid.world((np.array(grid.shape) - 1) / 2)
+
+
+def mass(picture: Grey) -> NDArray[np.float64]:
+    """Give the world point at which a picture balances."""
+    return picture.grid.world(ndimage.center_of_mass(picture.array + 1e-6))
+
+
+def turned(dims: int, most: float) -> list[Matrix]:
+    """List turns up to so many degrees, evenly spread, the smallest first."""
+    step = STEP_DEGREES[dims]
+    reach = int(most // step) + 1
+    axes = 3 if dims == 3 else 1
+    every = np.array(list(product(range(-reach, reach + 1), repeat=axes)), float) * step
+    size = np.linalg.norm(every, axis=1)
+    kept = every[size <= most + step / 2]
+    kept = kept[np.argsort(np.linalg.norm(kept, axis=1), kind="stable")]
+    return list(rotations(torch.from_numpy(np.deg2rad(kept))).numpy())
+
+
+def likely(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matrix]:
+    """Give the likeliest rigid matrices by correlation on a coarse grid that has room for every shift."""
+    n = fixed.grid.dims
+    size = max(max(np.array(p.grid.shape) * p.grid.spacing) for p in (fixed, moving))
+    side, space = SIDE[n], size * ROOM / SIDE[n]
+    centre, other = middle(fixed.grid), mass(moving)
+    grid = Grid.of((side,) * n, spacing=(space,) * n, origin=tuple(centre - (side - 1) / 2 * space))
+    around = [onto(t, centre, other) for t in turned(n, turns)]
+    best: list[Matrix] = []
+    still, still_known = seen_on(fixed, grid, [np.eye(n + 1)])
+    seen, known = seen_on(moving, grid, around)
+    for edges in (False, True):
+        scores, shifts = correlated(outline(still, still_known, edges), outline(seen, known, edges))
+        best += [around[i] @ shift_of(shifts[i] * space) for i in scores.argsort(descending=True)[:count].tolist()]
+    return best
+
+
+def correlated(still: Tensor, seen: Tensor) -> tuple[Tensor, NDArray[np.int64]]:
+    """Give the best correlation of each outline (b, *shape) with the one that stands still, and its shift."""
+    shape = still.shape[1:]
+    room, axes = [2 * s for s in shape], list(range(1, still.ndim))
+    spectrum = torch.fft.rfftn(still, s=room, dim=axes).conj() * torch.fft.rfftn(seen, s=room, dim=axes)
+    scores, at = torch.fft.irfftn(spectrum, s=room, dim=axes).flatten(1).max(1)
+    shift = np.stack(np.unravel_index(at.numpy(), room), axis=-1)
+    return scores, np.where(shift >= np.array(shape), shift - np.array(room), shift)
+
+
+def outline(seen: Tensor, known: Tensor, edges: bool) -> Tensor:
+    """Give what is correlated: intensities about their mean, or slopes; nothing where unknown, and each of norm 1."""
+    axes = list(range(1, seen.ndim))
+    if edges:
+        slopes = torch.gradient(seen, dim=axes)
+        seen = torch.stack(slopes).square().sum(0).sqrt()
+    about = (seen * known).sum(axes, keepdim=True) / known.sum(axes, keepdim=True).clamp_min(1)
+    seen = (seen - about) * known
+    return seen / seen.square().sum(axes, keepdim=True).sqrt().clamp_min(1e-6)
+
+
+def shift_of(shift: NDArray[np.float64]) -> Matrix:
+    """Give the matrix of a shift."""
+    whole = np.eye(len(shift) + 1)
+    whole[:-1, -1] = shift
+    return whole

@@ -1,0 +1,47 @@
+"""Whether a registration is to be believed at all: images that show the same are less alike when they are shifted."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import registry
+from .image_pyramid import Grey, coarser, scene
+
+ELEMENTS = {2: 4_000, 3: 4_000}
+SHIFTS = (-0.25, 0.0, 0.25)
+"""In shares of the image's length along each axis."""
+MEASURE = "mind"
+MOST = 0.95
+"""The images as they were laid are at most so much as unlike as the best of the shifted ones."""
+
+
+def share_of_shifted(fixed: Grey, moving: Grey, matrix: NDArray[np.float64]) -> float:
+    """Give how unlike both images are where they were laid, as a share of the least that they are when shifted."""
+    measure = registry.find("losses.similarity", MEASURE)()
+    grid = coarser(fixed.grid, ELEMENTS[fixed.grid.dims])
+    target = scene(fixed, moving, grid, [matrix]).target
+    still, seen, weight = measure.describe(target["fixed"]), measure.describe(target["moving"]), target["weight"]
+    laid, least = unlike(still, seen, weight), float("inf")
+    for shares in product(SHIFTS, repeat=grid.dims):
+        by = [round(s * n) for s, n in zip(shares, grid.shape, strict=True)]
+        if any(by):
+            here, there = window(by, grid.shape), window([-b for b in by], grid.shape)
+            least = min(least, unlike(still[here], seen[there], weight[here] * weight[there]))
+    return laid / max(least, 1e-12) if laid < float("inf") else 1.0
+
+
+def unlike(still: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor) -> float:
+    """Give the mean squared difference where both are known; endless where that is next to nowhere."""
+    whole = float(weight.sum())
+    if whole < 0.1 * weight.numel():
+        return float("inf")
+    return float(((still - seen).square().mean(1, keepdim=True) * weight).sum() / whole)
+
+
+def window(by: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Give the part of an image that still lies on another when that is shifted."""
+    return (slice(None), slice(None), *[slice(max(b, 0), s + min(b, 0)) for b, s in zip(by, shape, strict=True)])

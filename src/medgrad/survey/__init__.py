@@ -1,0 +1,1 @@
+"""A set looked at once: sizes, faults, leaks."""

@@ -1,0 +1,20 @@
+"""The process that ``workers`` starts: it reads headers and cases until there are no more questions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .. import registry
+from ..machine.allocator import keep_memory
+from .measure import serve
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    keep_memory()
+    for name in registry.names("data.formats"):
+        registry.find("data.formats", name)  # while nothing has been asked yet
+    serve(sys.stdin.buffer, answers)

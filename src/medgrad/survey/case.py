@@ -1,0 +1,218 @@
+"""What a set is like, measured case by case: sizes, intensities, labels, and what is wrong with each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..data.cohorts.cohort import Cohort, Entry
+from ..data.grid import Grid
+from ..data.source import Source
+from ..data.types import Boxes, Drawn, Image, LabelMap, Scores
+from ..errors import MedgradError
+from ..trust.leaks import Record, record
+
+Severity = Literal["note", "warning", "error"]
+
+SAMPLE = 50_000
+PERCENTILES = (0.5, 50.0, 99.5)
+MOST_PIECES = 2_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong, or worth a look, with a case; ``case`` is empty if it is with the whole set."""
+
+    case: str
+    kind: str
+    sentence: str
+    severity: Severity = "warning"
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Three percentiles (0.5, 50, 99.5), mean and deviation of some values."""
+
+    low: float
+    middle: float
+    high: float
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """How much of a case a label takes, and the sizes of its pieces, in mm to the power of the axes (or pixels)."""
+
+    share: float
+    pieces: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured on one case; ``record`` is None if its first image could not be read."""
+
+    id: str
+    patient: str
+    split: str | None
+    grid: Grid | None = None
+    channels: dict[str, int] = field(default_factory=dict)
+    modalities: dict[str, str | None] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    whole: dict[str, Intensity] = field(default_factory=dict)
+    inside: dict[str, Intensity] = field(default_factory=dict)
+    labels: dict[str, LabelFacts] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    has_labels: bool = False
+    told: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    record: Record | None = None
+
+
+def measure(cohort: Cohort, entry: Entry) -> Facts:
+    """Read one case and say what it is like; what cannot be read becomes a fault."""
+    facts = Facts(entry.id, entry.patient or entry.id, entry.split)
+    images: dict[str, Image] = {}
+    faults: list[Fault] = []
+    for name, source in entry.images.items():
+        try:
+            images[name] = cohort.read_image(name, source)
+        except (MedgradError, OSError, ValueError, MemoryError) as reason:
+            faults.append(Fault(entry.id, "unreadable", _line(reason), "error"))
+    if not images:
+        return replace(facts, faults=tuple(faults))
+    grid = next(iter(images.values())).grid
+    faults += [f for name, image in images.items() for f in _faults_of(entry.id, name, image, grid)]
+    labels, more = _labels_of(cohort, entry, grid)
+    first = next(iter(images.values()))
+    inside = labels.array > cohort.above if labels is not None else None
+    facts = replace(
+        facts,
+        grid=grid,
+        channels={n: i.channels for n, i in images.items()},
+        modalities={n: i.modality for n, i in images.items()},
+        kinds={n: i.array.dtype.name for n, i in images.items()},
+        whole={n: w for n, i in images.items() if (w := intensity(i.planes[0]))},
+        inside={
+            n: w for n, i in images.items()
+            if inside is not None and i.grid.shape == inside.shape and (w := intensity(i.planes[0][inside]))
+        },
+        told=tuple(t for i in images.values() for t in i.told),
+        record=record(first.array, id=entry.id, patient=facts.patient, split=entry.split, dims=grid.dims),
+    )  # fmt: skip
+    if isinstance(entry.truth, Scores):
+        held = [n for n, v in zip(entry.truth.names, entry.truth.values.tolist(), strict=True) if v > 0.5]
+        facts = replace(facts, classes=tuple(held))
+    if labels is not None:
+        facts = replace(facts, labels=label_facts(labels, cohort), has_labels=True)
+    if isinstance(entry.truth, Drawn) and entry.truth.corners.shape[1] == 2 * grid.dims:
+        facts = replace(facts, labels=box_facts(entry.truth.on(grid), grid), has_labels=True)
+    return replace(facts, faults=(*faults, *more))
+
+
+def _line(reason: BaseException) -> str:
+    return " ".join(str(reason).split())[:400] or type(reason).__name__
+
+
+def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Fault]:
+    """Give what is wrong with the values of an image, and with its place beside the first."""
+    found = []
+    array = image.array
+    which = f"the image {name!r}" if name != "image" else "the image"
+    if array.dtype.kind == "f":
+        bad = array.size - int(np.isfinite(array).sum())
+        if bad:
+            found.append(Fault(case, "non-finite", f"{bad} elements of {which} are NaN or infinite.", "error"))
+    if array.size == 0 or (grid.dims > 1 and (array == array.flat[0]).all()):
+        found.append(Fault(case, "constant", f"All elements of {which} are equal: it shows nothing.", "error"))
+    if not image.grid.is_close(grid, tolerance_mm=0.5) and image.grid.measured:
+        sizes = f"{image.grid.shape} and {grid.shape}"
+        found.append(Fault(case, "images apart", f"{which} does not lie on the grid of the first ({sizes}).", "note"))
+    return found
+
+
+def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Fault]]:
+    """Read the truth as the file numbers it, with what is wrong with it."""
+    if cohort.task == "registration" and (entry.truth is None or len(entry.images) == 2):
+        return None, []
+    if entry.truth is None:
+        return None, [Fault(entry.id, "no truth", "There is no truth for it; nothing is learned from it.", "note")]
+    if not isinstance(entry.truth, Source):
+        return None, []
+    try:
+        labels = cohort.read_mask(entry.truth, grid)
+        labels = cohort.renumber(labels, where=str(entry.truth)) if cohort.aliases else labels
+        region = cohort.read_mask(entry.region, grid) if entry.region else None
+    except (MedgradError, OSError, ValueError, MemoryError) as reason:
+        kind = "grid" if "its image" in str(reason) else "labels" if "this set has" in str(reason) else "unreadable"
+        return None, [Fault(entry.id, kind, _line(reason), "error")]
+    found = []
+    held = set(np.unique(labels.array).tolist()) - {0}
+    unknown = sorted(held - set(cohort.values)) if cohort.values else []
+    if unknown:
+        found.append(
+            Fault(entry.id, "labels", f"Its mask holds {unknown}, but the set has {list(cohort.values)}.", "error")
+        )
+    if not (labels.array > cohort.above).any():
+        found.append(Fault(entry.id, "empty", "Its mask is empty.", "note"))
+    elif region is not None:
+        drawn = labels.array > cohort.above
+        outside = float((drawn & (region.array == 0)).sum() / drawn.sum())
+        if outside > 0.02:
+            found.append(Fault(entry.id, "region", f"{outside:.0%} of its mask lie outside the region that counts."))
+    return labels, found
+
+
+def intensity(values: NDArray[Any]) -> Intensity | None:
+    """Summarise values by an even sample of them; None if there is none that is finite.
+
+    >>> intensity(np.arange(101)).middle
+    50.0
+    """
+    flat = values.ravel()
+    flat = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
+    flat = flat[np.isfinite(flat)]
+    if not flat.size:
+        return None
+    low, middle, high = (float(v) for v in np.percentile(flat, PERCENTILES))
+    return Intensity(low, middle, high, float(flat.mean()), float(flat.std()))
+
+
+def label_facts(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
+    """Measure each label that occurs; things that are numbered one by one are the pieces of their label."""
+    array, voxel = labels.array, labels.grid.voxel_mm
+    values = tuple(range(1, len(cohort.labels) + 1)) if cohort.aliases else cohort.values
+    if not values:
+        inside = array > cohort.above
+        if not inside.any():
+            return {}
+        sizes = np.bincount(array.ravel())[1:] if cohort.above == 0 and int(array.max()) > 1 else None
+        pieces = [float(s) * voxel for s in sizes if s] if sizes is not None and len(sizes) < 2**17 else None
+        return {cohort.labels[0]: LabelFacts(float(inside.mean()), tuple(pieces or pieces_of(inside, voxel)))}
+    found = {}
+    boxes = ndimage.find_objects(array.astype(np.int32, copy=False), max_label=max(values))
+    for name, value in zip(cohort.labels, values, strict=True):
+        if boxes[value - 1] is not None:
+            part = array[boxes[value - 1]] == value
+            found[name] = LabelFacts(float(part.sum() / array.size), tuple(pieces_of(part, voxel)))
+    return found
+
+
+def box_facts(boxes: Boxes, grid: Grid) -> dict[str, LabelFacts]:
+    """Measure the boxes of each label that occurs; what several hold counts several times."""
+    whole = grid.voxel_mm * float(np.prod(grid.shape))
+    sizes = (boxes.corners[:, grid.dims :] - boxes.corners[:, : grid.dims]).prod(axis=1)
+    held = {boxes.names[int(v)]: sizes[boxes.labels == v] for v in np.unique(boxes.labels)}
+    return {n: LabelFacts(float(v.sum() / whole), tuple(sorted(v.tolist(), reverse=True))) for n, v in held.items()}
+
+
+def pieces_of(mask: NDArray[np.bool_], voxel: float) -> Sequence[float]:
+    """Give the sizes of the pieces of a mask that hang together, corners counted, the largest first."""
+    numbered, n = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    sizes = np.sort(np.bincount(numbered.ravel(), minlength=n + 1)[1:])[::-1]
+    return [float(s) * voxel for s in sizes[:MOST_PIECES]]

@@ -1,0 +1,390 @@
+"""A bound on memory is kept or refused, and reading, asking and writing go on side by side."""
+
+import gzip
+import platform
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from dicom_answers import make_series
+
+from medgrad.data import Case, Grid, Image, LabelMap, Source
+from medgrad.data.formats import Extent, extent_of, read
+from medgrad.errors import FormatError, MedgradError, SettingError
+from medgrad.inference.pipeline import memory_limit as ram
+from medgrad.inference.pipeline import pipeline as flow
+from medgrad.inference.pipeline.memory_estimate import Taken, room_for_sums, stages
+from medgrad.inference.pipeline.pipeline import Asking, answered
+from medgrad.inference.sliding_window import blocks_within, most_blocks, size_of_sums, stitched
+from medgrad.machine import allocator as memory
+from medgrad.prepare.crop import Crop
+from medgrad.prepare.normalise import Normalise
+from medgrad.prepare.reorient import Reorient
+from medgrad.prepare.resample import Resample
+
+OBLIQUE = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"), [("4G", 4 << 30), ("1.5g", 3 << 29), ("700 MiB", 700 << 20), ("2KB", 2048), ("123456", 123456)]
+)
+def test_an_amount_of_memory_is_read(text, amount):
+    assert ram.parse(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "G", "-4G", "4X", "0", "four", "4G4", "1e9", "nan"])
+def test_what_is_no_amount_is_one_line(text):
+    with pytest.raises(SettingError, match="--ram is an amount of memory") as caught:
+        ram.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def taking(n):
+    block = np.ones(n, np.uint8)
+    time.sleep(0.25)  # a thread on a busy machine must get its turn
+    return int(block[-1])
+
+
+def test_what_a_task_takes_is_measured():
+    size = 96 << 20
+    assert size * 0.9 < ram.growth(lambda: taking(size)) < size * 1.2
+    assert ram.growth(lambda: taking(1 << 20)) < size * 0.3
+
+
+def test_it_is_measured_where_the_mark_of_the_peak_cannot_be_set_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(ram, "PEAK", tmp_path / "no" / "such")
+    size = 96 << 20
+    assert size * 0.9 < ram.growth(lambda: taking(size)) < size * 1.2
+
+
+def saved(path, array, slope=None):
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 2, 3, 1])), path)
+    if slope:
+        raw = bytearray(path.read_bytes())
+        raw[112:120] = np.array([slope, -3], "<f4").tobytes()
+        path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "slope"), [(np.int16, None), (np.uint8, 0.5), (np.float32, None)])
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 3)])
+def test_a_header_tells_what_the_image_will_be(tmp_path, kind, slope, shape):
+    path = saved(tmp_path / "a.nii", np.ones(shape, kind), slope)
+    told, image = extent_of(Source(path)), read(path)
+    assert (told.grid, told.channels, told.bytes) == (image.grid, image.channels, image.array.itemsize)
+    assert told.size == image.array.nbytes
+
+
+def test_of_a_picture_the_header_is_not_asked(tmp_path):
+    from PIL import Image as Picture
+
+    Picture.new("L", (4, 4)).save(tmp_path / "a.png")
+    assert extent_of(Source(tmp_path / "a.png")) is None
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (1, -1024), (0.5, 0), (3, 40_000)])
+def test_headers_tell_what_a_series_will_be_without_a_pixel(tmp_path, monkeypatch, slope, intercept):
+    source, _ = make_series(tmp_path, OBLIQUE)
+    for path in tmp_path.iterdir():
+        head = pydicom.dcmread(path)
+        head.RescaleSlope, head.RescaleIntercept = slope, intercept
+        head.save_as(path)
+    image = read(source)
+    monkeypatch.setattr("medgrad.data.dicom.image.every_pixels", None)
+    told = extent_of(source)
+    assert told.grid.is_close(image.grid)
+    assert (told.channels, told.bytes, told.beside) == (image.channels, image.array.itemsize, 2)
+    assert told.size == image.array.nbytes
+
+
+def test_where_only_pixels_tell_nothing_is_told(tmp_path):
+    source, _ = make_series(tmp_path)
+    first = min(tmp_path.iterdir())
+    head = pydicom.dcmread(first)
+    head.SOPInstanceUID = head.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    head.save_as(tmp_path / "copy.dcm")
+    assert extent_of(source) is None
+    assert read(source).grid.shape == (9, 8, 5)
+    head.Modality = "PT"
+    head.save_as(tmp_path / "copy.dcm")
+    assert extent_of(Source(tmp_path / "copy.dcm")) is None
+
+
+@pytest.mark.real
+def test_of_every_file_that_is_read_the_header_had_told_the_size(real_data):
+    known = 0
+    for path in sorted(real_data("dicom_zoo").rglob("*")):
+        try:
+            image, told = read(Source(path)), extent_of(Source(path))
+        except (FormatError, MedgradError):
+            continue
+        if told is not None:
+            known += 1
+            assert told.size == image.array.nbytes, path
+    assert known > 5
+
+
+STEPS = (Reorient("RAS"), Crop(-5000.0), Resample((2.0, 2.0, 2.0)), Normalise("fixed"))
+
+
+def test_a_step_makes_what_was_told():
+    from medgrad.inference.pipeline.memory_estimate import next_of
+
+    grid = Grid((20, 30, 40), ((0, -1.0, 0, 0), (1.5, 0, 0, 3), (0, 0, 2.5, 1), (0, 0, 0, 1)))
+    case = Case("one", {"image": Image(np.zeros(grid.shape, np.int16), grid)})
+    told = Extent(grid, 1, 2)
+    for step in STEPS:
+        case, told = step.apply(case), next_of(told, step)
+        made = case.images["image"]
+        assert told.grid.is_close(made.grid)
+        assert told.size == made.array.nbytes
+
+
+def test_what_does_not_fit_is_refused_with_what_it_would_take():
+    pictures, taken = [Extent(Grid.of((512, 512, 1000)), 1, 2)], Taken(500 << 20, (96, 96, 96), 25, 1, STEPS)
+    assert room_for_sums(pictures, taken, 8 << 30, now=400 << 20) > room_for_sums(pictures, taken, 6 << 30, now=0) > 0
+    with pytest.raises(MedgradError, match=r"would take \d+M of memory, but --ram is 1G") as caught:
+        room_for_sums(pictures, taken, 1 << 30, now=400 << 20)
+    assert "\n" not in str(caught.value)
+    enough = str(caught.value).split("Give --ram ")[1].split(",")[0]
+    assert room_for_sums(pictures, taken, ram.parse(enough), now=400 << 20) > 0
+    with pytest.raises(MedgradError):
+        room_for_sums(pictures, taken, ram.parse(enough) - (2 << 20), now=400 << 20)
+
+
+def test_more_that_is_held_leaves_less_for_the_sums():
+    pictures, taken = [Extent(Grid.of((100, 100, 100)), 1, 2)], Taken(1 << 20, (32, 32, 32), 3)
+    rooms = [room_for_sums(pictures, taken, 1 << 30, now=now << 20) for now in (0, 100)]
+    assert rooms[0] - rooms[1] == pytest.approx((100 << 20) / 1.05, rel=1e-4)
+    assert max(stages(pictures, taken).values()) >= 2e6 + 2e6 + (1 << 20)
+
+
+@pytest.mark.parametrize("most", [0, 40_000, 150_000, 400_000, 1 << 30])
+def test_sums_are_made_within_their_bound_and_say_the_same(most):
+    shape, patch, made = (40, 33, 70), (16, 16, 16), []
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    case = Case("one", {"image": Image(array, Grid.of(shape))})
+
+    def look(box):
+        array = box.images["image"].array
+        return np.stack([array + array.mean(), array * array.std() - 0.2])
+
+    def decode(output, grid):
+        made.append(output.base.nbytes)
+        return LabelMap(output.argmax(0).astype(np.uint8), grid)
+
+    blocks = blocks_within(shape, patch, 2, most)
+    whole = stitched(look, decode, case, patch=patch, overlap=0.5)
+    made.clear()
+    parts = stitched(look, decode, case, patch=patch, overlap=0.5, blocks=blocks)
+    assert (parts.array == whole.array).all()
+    assert max(made) <= size_of_sums(shape, patch, 2, blocks) <= max(most or 1 << 30, 40_000 * 2)
+    assert blocks == 1 or size_of_sums(shape, patch, 2, blocks - 1) > most
+    assert blocks <= most_blocks(shape, patch)
+
+
+GAPS = """
+import numpy as np
+from medgrad.machine.allocator import giving_back, keep_memory
+from medgrad.inference.pipeline.memory_limit import status
+
+def after_arrays():
+    before, small = status("VmRSS"), []
+    for size in range(96, 128, 4):  # each a little larger than the gap that the last one left
+        large = np.ones(size << 20, np.uint8)
+        small.append(np.ones(1 << 16, np.uint8))  # what settles behind it
+        del large
+    return status("VmRSS") - before
+
+keep_memory()
+with giving_back():
+    lean = after_arrays()
+print(lean >> 20, after_arrays() >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_where_memory_is_short_large_arrays_leave_no_gaps():
+    done = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
+    lean, kept = map(int, done.stdout.split())
+    assert lean < 16
+    assert kept > 200  # as it is otherwise, and again afterwards
+
+
+class Slow:
+    """Takes its time to read, to say and to write, and notes when."""
+
+    def __init__(self, seconds=0.05):
+        self.seconds, self.log, self.lock = seconds, [], threading.Lock()
+
+    def did(self, what, which):
+        with self.lock:
+            self.log.append((f"{what} begins", which))
+        time.sleep(self.seconds)
+        with self.lock:
+            self.log.append((f"{what} ends", which))
+
+    def asking(self):
+        def ready(box):
+            case = box.pop()
+            self.did("reading", case.id)
+            return case, None
+
+        def say(case, sums):
+            self.did("saying", case.id)
+            if case.id == "c":
+                raise ValueError("the network does not like c")
+            array = case.images["image"].array
+            return LabelMap((array > 2).astype(np.uint8), case.grid, {1: case.id})
+
+        def back(said, rest):
+            self.did("writing", said.names[1])
+            return said
+
+        return Asking(ready, say, back, lambda: Taken(1 << 20, (4, 4, 4), 2))
+
+    def at(self, what, which):
+        return self.log.index((what, which))
+
+
+def folder_of(tmp_path):
+    for seed, name in enumerate("abcde"):
+        values = np.random.default_rng(seed).integers(0, 5, (4, 5, 6)).astype(np.int16)
+        saved(tmp_path / f"{name}.nii.gz", values)
+    raw = gzip.decompress((tmp_path / "b.nii.gz").read_bytes())
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(raw[:-20]))
+    return tmp_path
+
+
+def ask_all(slow, folder, out, **settings):
+    asked = answered(slow.asking(), folder, out, task="segmentation", channels=(), dims=3, **settings)
+    return [(Path(a.source).name, a.failed, None if a.failed else read(a.written[0]).array) for a in asked]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder, slow, lean = folder_of(tmp_path_factory.mktemp("in")), Slow(), Slow(0)
+    x, y = tmp_path_factory.mktemp("x"), tmp_path_factory.mktemp("y")
+    return slow, ask_all(slow, folder, x), lean, ask_all(lean, folder, y, ram=8 << 30)
+
+
+def test_every_input_is_told_in_order_and_a_bad_one_stops_no_other(both):
+    _, rows, _, _ = both
+    assert [name for name, _, _ in rows] == [f"{n}.nii.gz" for n in "abcde"]
+    assert [bool(why) for _, why, _ in rows] == [False, True, True, False, False]
+    assert "b.nii.gz" in rows[1][1]
+    assert "does not like c" in rows[2][1]
+
+
+def test_the_next_is_read_and_the_last_is_written_meanwhile(both):
+    slow, _, _, _ = both
+    assert slow.at("reading begins", "e") < slow.at("saying ends", "d")
+    assert slow.at("writing begins", "d") < slow.at("saying ends", "e")
+    assert slow.at("reading begins", "e") > slow.at("saying ends", "c")  # one ahead, not more
+
+
+def test_with_a_bound_one_follows_the_other_and_the_same_is_said(both):
+    _, rows, lean, plain = both
+    whats = [what.split()[1] for what, _ in lean.log]
+    assert whats == ["begins", "ends"] * (len(whats) // 2)
+    assert [r[:2] for r in rows] == [r[:2] for r in plain]
+    assert all((a[2] == b[2]).all() for a, b in zip(rows, plain, strict=True) if not a[1])
+
+
+def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
+    lean = []
+    memory.keep_memory()
+    monkeypatch.setattr(memory, "keep", lambda piece: bool(lean.append(piece)))
+    slow = Slow(0)
+    slow.did = lambda *_: lean.append("did")
+    saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out")
+    assert set(lean) == {"did"}
+    lean.clear()
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", ram=64 << 30)
+    assert lean == [memory.LARGE, "did", "did", "did", memory.KEPT]
+
+
+def test_an_input_beyond_the_bound_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
+    monkeypatch.setattr(flow.Cohort, "load", lambda *_: pytest.fail("it was read"))
+    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.nii.gz", tmp_path / "out", ram=1 << 20)
+    assert "--ram is 1M" in why
+
+
+def test_where_the_header_does_not_tell_it_is_refused_after_reading(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), np.int16))
+    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.npy", tmp_path / "out", ram=1 << 20)
+    assert "--ram is 1M" in why
+
+
+def test_an_answer_of_one_part_cannot_keep_a_bound(tmp_path):
+    asking = flow.whole(lambda case: case)
+    with pytest.raises(SettingError, match="--ram cannot be kept"):
+        next(answered(asking, tmp_path, tmp_path, task="segmentation", channels=(), dims=3, ram=1))
+
+
+def test_a_case_is_given_back_step_by_step():
+    import weakref
+
+    gone = []
+
+    class Noting:
+        def apply(self, case):
+            made = Case(case.id, {"image": Image(case.images["image"].array + 1, case.grid)})
+            weakref.finalize(case.images["image"].array, gone.append, len(gone))
+            return made
+
+    class Last:
+        def apply(self, case):
+            assert len(gone) == 2
+            return case
+
+    box = [Case("one", {"image": Image(np.zeros((3, 3, 3)), Grid.of((3, 3, 3)))})]
+    case, grids = ram.prepare_lean(box, [Noting(), Noting(), Last()])
+    assert (case.images["image"].array == 2).all()
+    assert len(grids) == 3
+    assert not box
+
+
+CODE = """
+import sys
+from medgrad.apps.verbs.predict import predict
+from medgrad.inference.pipeline.memory_limit import PEAK, status
+from pathlib import Path
+run, image, out, most = sys.argv[1:]
+found = predict(run, image, out=Path(out), ram=most)
+print(len(found["answers"]), status("VmHWM"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is told by Linux alone")
+def test_a_whole_process_keeps_the_bound_that_its_refusal_named(tmp_path):
+    from untrained import make_run
+
+    names = [f"organ {n}" for n in range(24)]
+    run = make_run(
+        tmp_path / "run", dims=3, patch=32, task={"labels": names}, model={"name": "unet", "channels": [8, 16]}
+    )
+    array = np.random.default_rng(0).integers(-1000, 1000, (96, 160, 160)).astype(np.int16)
+    image = saved(tmp_path / "a.nii.gz", array)
+
+    def asked(most):
+        words = [sys.executable, "-c", CODE, str(run), str(image), str(tmp_path / most), most]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    why = asked("200M").stderr
+    assert "--ram is 200M" in why
+    enough = why.split("Give --ram ")[1].split(",")[0]
+    done = asked(f"{int(enough[:-1]) + 60}M")
+    assert done.returncode == 0, done.stderr
+    answers, peak = map(int, done.stdout.split())
+    assert answers == 1
+    assert 0.5 * ram.parse(enough) < peak < ram.parse(enough) + (60 << 20)
