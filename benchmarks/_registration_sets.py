@@ -77,8 +77,7 @@ def patients() -> list[Known]:
 
 def weightings() -> list[Known]:
     """Give FLAIR and T1 of a patient at two dates; how they lie to each other was registered by others."""
-    from medgrad.data.formats import read
-    from medgrad.data.formats._transform_itk import read_matrix
+    from medgrad.data.formats import read, read_matrix
 
     folder, found = DATA / "longitudinal_ms" / "patient01", []
     for date in (1, 2):
@@ -91,7 +90,7 @@ def weightings() -> list[Known]:
 
 def to_study(folder: Path, date: int) -> Array:
     """Read the matrix from the common space to a date."""
-    from medgrad.data.formats._transform_itk import read_matrix
+    from medgrad.data.formats import read_matrix
 
     return read_matrix(folder / f"study{date}_FLAIR_to_common_space.txt")
 

@@ -77,7 +77,7 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
     from _networks import SMALL
 
     from medgrad.errors import MedgradError
-    from medgrad.export._export import export
+    from medgrad.export import export
 
     def task() -> int:
         network = (SMALL if small == "small" else LARGE)[name]

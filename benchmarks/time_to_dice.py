@@ -40,7 +40,7 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
     from medgrad.engine.training.dataset_facts import gather
     from medgrad.engine.training.plan import Budget, plan
     from medgrad.engine.training.trainer import Learner
-    from medgrad.prepare._step import build_steps
+    from medgrad.prepare import build_steps
 
     keep_memory()
     cohort = split(recognise(Path(folder)), seed=0)

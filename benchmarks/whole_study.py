@@ -140,7 +140,7 @@ def measure(folder: str, size: str) -> Callable[[], tuple[float, int]]:
     from medgrad.engine.evaluation.tune_windows import choose_overlap
     from medgrad.engine.loading.cache import Prepared
     from medgrad.engine.runs.run import Run, open_run
-    from medgrad.prepare._step import prepare
+    from medgrad.prepare import prepare
 
     trained, names = open_run(Path(folder)), {n: f"ball {n}" for n in range(1, LABELS + 1)}
 

@@ -1,6 +1,7 @@
 """A room imports only from the floors below its own: never sideways, never up."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -36,6 +37,31 @@ def statements(tree: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case)):
             yield node
             yield from statements(node)
+
+
+def imported_names(path: Path, root: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give line and whole name, from the package's root on, of each thing of the package that a file imports."""
+    here = list(path.relative_to(root).parts[:-1]) if path.is_relative_to(root) else []
+    for node in statements(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            words = (node.module or "").split(".") if node.module else []
+            if node.level:
+                words = [*here[: len(here) - node.level + 1], *words]
+            elif words[0] != "medgrad":
+                continue
+            for name in node.names:
+                yield node.lineno, [*(words if node.level else words[1:]), name.name]
+
+
+def strangers(paths: Iterable[Path], root: Path) -> list[str]:
+    """Give the imports of what begins with a line in another room."""
+    return [
+        f"{path}:{line} imports {'.'.join(name)}"
+        for path in paths
+        for line, name in imported_names(path, root)
+        if any(word.startswith("_") and not word.startswith("__") for word in name)
+        and not (path.is_relative_to(root) and path.relative_to(root).parts[0] == name[0])
+    ]
 
 
 def imported_files(path: Path, root: Path) -> Iterator[tuple[int, Path]]:
@@ -110,6 +136,27 @@ def test_no_files_import_one_another():
 def test_no_folders_import_one_another():
     folders = ((file.parent, other.parent) for file, _, other in arrows(ROOT) if len(file.parts) > 1)
     assert circles(graph_of(pair for pair in folders if pair[0] != Path())) == []
+
+
+def test_no_room_imports_what_is_private_to_another():
+    assert strangers(sorted(ROOT.rglob("*.py")), ROOT) == []
+
+
+def test_examples_and_guides_import_public_names_alone(tmp_path):
+    pages = [PAGE.parents[2] / "README.md", *PAGE.parents[1].rglob("*.md")]
+    for number, page in enumerate(page for page in pages if page.exists() and page.parent.name != "reference"):
+        for count, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+            (tmp_path / f"{page.stem}_{number}_{count}.py").write_text(block)
+    examples = (PAGE.parents[2] / "examples").glob("*.py")
+    assert strangers([*sorted(tmp_path.glob("*.py")), *examples], ROOT) == []
+
+
+def test_a_private_import_is_told_with_file_and_line(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "x.py").write_text("from ..prepare._step import Step\nfrom ._task import Task\n")
+    assert strangers([tmp_path / "tasks" / "x.py"], tmp_path) == [
+        f"{tmp_path / 'tasks' / 'x.py'}:1 imports prepare._step.Step"
+    ]
 
 
 def test_a_circle_is_found():

@@ -6,9 +6,9 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.compress.weights.masks import zeros
-from medgrad.descent.gradients._pruned import prunable
+from medgrad.descent.gradients import prunable
 from medgrad.errors import Diverged, SettingError
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 
 NAMES = registry.names("compress.criteria")
 SIGNED = ("grasp", "movement")

@@ -9,7 +9,7 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients, loss_of
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 from medgrad.tasks.classification import Classification
 
 GRADIENTS = registry.names("descent.gradients")

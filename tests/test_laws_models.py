@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medgrad import registry
-from medgrad.tasks._task import finest
+from medgrad.tasks import finest
 
 NAMES = registry.names("models")
 SHAPES = {2: (16, 24), 3: (16, 8, 16)}

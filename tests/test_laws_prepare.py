@@ -8,7 +8,7 @@ import pytest
 from medgrad import registry
 from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.data.grid import as_rows
-from medgrad.prepare._step import build_steps, prepare, restore
+from medgrad.prepare import build_steps, prepare, restore
 
 NAMES = registry.names("prepare")
 SETTINGS = {"fit": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}

@@ -17,7 +17,7 @@ from medgrad.engine.compute.device import Place
 from medgrad.engine.evaluation.infer import answer
 from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
 from medgrad.engine.training.loop import Average, train
-from medgrad.tasks._task import Task, finest, stack
+from medgrad.tasks import Task, finest, stack
 
 CPU = Place("cpu", torch.float32)
 DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).gives]

@@ -12,8 +12,8 @@ from medgrad.compress.structure.channels import chosen, cut, importance, leasts,
 from medgrad.compress.structure.cost import cost_of
 from medgrad.compress.structure.graph import graph_of
 from medgrad.errors import SettingError
-from medgrad.models._narrow import narrowed, widths
-from medgrad.tasks._task import finest
+from medgrad.models import narrowed, widths
+from medgrad.tasks import finest
 
 TRACED = [("unet", 3), ("mlp none", 2)]
 NOTHING = ("logistic", "svm", "svm rbf")

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.criteria._criterion import still
+from medgrad.compress.criteria import still
 from medgrad.compress.weights.masks import masks_of
 from medgrad.errors import SettingError
-from medgrad.tasks._task import Batch
+from medgrad.tasks import Batch
 from medgrad.tasks.classification import Classification
 
 

@@ -10,12 +10,11 @@ from torch.optim import optimizer
 from medgrad import registry
 from medgrad.compress.weights.masks import apply, masks_in, masks_of, n_of_m, transposed, zeros
 from medgrad.compress.weights.sparsity_schedule import drop_and_grow, in_rounds, moving_share, share_at, shares
-from medgrad.descent.gradients import build_gradients
-from medgrad.descent.gradients._pruned import prunable
+from medgrad.descent.gradients import build_gradients, prunable
 from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
 from medgrad.engine.training.loop import Average, train
 from medgrad.errors import SettingError
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 
 SCORES = {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([[0.1, 0.2, 9.0]])}
 

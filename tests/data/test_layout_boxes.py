@@ -10,8 +10,7 @@ from PIL import Image as Pillow
 from medgrad.data import Boxes, Drawn, Grid, Image
 from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.data.cohorts.layouts.yolo import names_of_yaml
-from medgrad.data.formats import write
-from medgrad.data.formats._boxes import write_boxes
+from medgrad.data.formats import write, write_boxes
 from medgrad.errors import LayoutError
 from medgrad.survey.dataset import look
 

@@ -8,8 +8,7 @@ from medgrad.data import Deformation, Grid, Image, LabelMap, Landmarks, Pair
 from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.data.cohorts.pairs import paired
 from medgrad.data.cohorts.split import split
-from medgrad.data.formats import write
-from medgrad.data.formats._transform_itk import write_field, write_matrix
+from medgrad.data.formats import write, write_field, write_matrix
 from medgrad.errors import LayoutError
 
 GRID = Grid.of((16, 16, 16), spacing=(1, 1, 2))

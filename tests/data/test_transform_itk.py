@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from medgrad.data import Deformation, Grid
-from medgrad.data.formats._transform_itk import read_field, read_matrix, turned, write_field, write_matrix
+from medgrad.data.formats import read_field, read_matrix, write_field, write_matrix
+from medgrad.data.formats._transform_itk import turned
 from medgrad.data.transform import Transform, linear
 from medgrad.errors import FormatError
 

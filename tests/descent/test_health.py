@@ -13,7 +13,7 @@ from medgrad.descent.watch import Watch, is_due, watched
 from medgrad.engine.training.loop import train
 from medgrad.engine.training.step_log import line_of
 from medgrad.models.mlp import MLP
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 from medgrad.tasks.classification import Classification
 
 TASK = Classification(dims=2, labels=("a", "b"))

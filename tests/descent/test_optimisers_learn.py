@@ -16,7 +16,7 @@ from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
 from medgrad.engine.training.loop import Average, train
 from medgrad.engine.training.trainer import Learner
 from medgrad.errors import NameNotFound, SettingError
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 from medgrad.tasks.classification import Classification
 
 STEPS = 70

@@ -7,7 +7,7 @@ from torch import nn, optim
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.engine.training.loop import train
-from medgrad.tasks._task import stack
+from medgrad.tasks import stack
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from medgrad.data import Grid
 from medgrad.engine.compute import device
 from medgrad.engine.compute.device import Mixed, Place, choose, in_order, order_of
 from medgrad.errors import SettingError
-from medgrad.models._blocks import InstanceNorm, with_quick_norms
-from medgrad.tasks._task import Batch
+from medgrad.models import InstanceNorm
+from medgrad.models._blocks import with_quick_norms
+from medgrad.tasks import Batch
 
 CPU = Place("cpu", torch.float32)
 SHAPES = [(2, 1, 6, 5), (2, 3, 6, 5), (2, 1, 4, 6, 5), (1, 1, 4, 6, 5), (2, 4, 4, 6, 5)]

@@ -109,7 +109,7 @@ def test_in_short_only_what_is_likely_right_is_counted():
 def test_empty_places_of_a_target_change_no_cost():
     import torch
 
-    from medgrad.tasks._task import stack
+    from medgrad.tasks import stack
     from medgrad.tasks.detection import trimmed
 
     batch = stack([TASK.encode(TASK.example(seed)) for seed in range(3)])

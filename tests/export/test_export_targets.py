@@ -12,7 +12,7 @@ from medgrad.data.formats import write
 from medgrad.engine.evaluation.infer import answer as with_torch
 from medgrad.engine.runs.run import open_run
 from medgrad.errors import MedgradError, SettingError
-from medgrad.export._export import export
+from medgrad.export import export
 from medgrad.export._finish import FLOAT32, as_float32
 from medgrad.inference.artefact.agreement import agreement
 from medgrad.inference.artefact.artefact import open_artefact

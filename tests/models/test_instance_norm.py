@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medgrad.models._blocks import InstanceNorm, folding, is_worth_folding
+from medgrad.models import InstanceNorm
+from medgrad.models._blocks import folding, is_worth_folding
 
 LARGE = {2: (320, 210), 3: (40, 56, 41)}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medgrad import registry
-from medgrad.models._blocks import InstanceNorm
+from medgrad.models import InstanceNorm
 
 pytestmark = pytest.mark.peer
 

@@ -10,8 +10,8 @@ from medgrad import registry
 from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
 from medgrad.engine.runs.run import build_model
 from medgrad.errors import MedgradError, SettingError
-from medgrad.models._blocks import InstanceNorm, conv
-from medgrad.models._narrow import narrowed, widths
+from medgrad.models import InstanceNorm, narrowed, widths
+from medgrad.models._blocks import conv
 
 LAYERS = [
     (nn.Conv2d(4, 6, 3), [4, 6, 1], [2, 3, 1], {"weight": (3, 2, 3, 3), "bias": (3,)}),

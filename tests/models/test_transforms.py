@@ -6,9 +6,10 @@ import torch.nn.functional as F
 
 from medgrad import registry
 from medgrad.losses.regularity.gaussian import smoothed
-from medgrad.models.transforms._linear import exponential, rotations
+from medgrad.models.transforms import exponentiate, jacobians, rotations, warp
+from medgrad.models.transforms._linear import exponential
 from medgrad.models.transforms._trilinear import Trilinear, fits
-from medgrad.models.transforms._warp import compose, exponentiate, invert, jacobians, places, resized, warp
+from medgrad.models.transforms._warp import compose, invert, places, resized
 from medgrad.models.transforms.velocity import along, cosines
 
 NAMES = registry.names("models.transforms")

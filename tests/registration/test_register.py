@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from medgrad import registry
 from medgrad.data import Grid, Image, LabelMap, Pair
-from medgrad.data.formats import read
-from medgrad.data.formats._transform_itk import read_matrix
+from medgrad.data.formats import read, read_matrix
 from medgrad.data.transform import Transform, linear, moved_image, voxels
 from medgrad.metrics import folding, log_jacobian, moved_dice, tre_mm
 from medgrad.registration.image_pyramid import coarser, grey

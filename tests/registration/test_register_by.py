@@ -10,7 +10,7 @@ from medgrad.engine.compute.device import Place
 from medgrad.engine.runs.recipe import Answering, Recipe, Training
 from medgrad.engine.runs.run import Trained
 from medgrad.errors import SettingError
-from medgrad.prepare._step import build_steps
+from medgrad.prepare import build_steps
 from medgrad.registration.register import Settings, register
 from medgrad.registration.with_network import register_by
 from medgrad.tasks.registration import Registration

@@ -25,8 +25,8 @@ from ..engine.runs.run import Run, open_run
 from ..engine.runs.training_data import recorded
 from ..engine.training.fit import SPARE, conclude_run, now, settle, tests_of
 from ..errors import SettingError
-from ..models._narrow import widths
-from ..tasks._task import Task
+from ..models import widths
+from ..tasks import Task
 from ..trust.noninferiority import NonInferiority
 from ..trust.paired import compare
 from ..version import VERSION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from .grid import Grid, as_rows
-from .types import Deformation, Image, LabelMap, Landmarks
+from .types import Deformation, Image, LabelMap, Landmarks, Pair
 
 Points = NDArray[np.float64]
 ROUNDS = 60
@@ -135,3 +136,22 @@ def growth(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
         [np.gradient(steps, axis=a) if grid.shape[a] > 1 else np.zeros_like(steps) for a in range(n)], axis=-1
     )
     return np.linalg.det(np.eye(n) + slopes)
+
+
+@lru_cache(maxsize=8)
+def identity(grid: Grid) -> Deformation:
+    """Give the deformation that moves nothing."""
+    return Deformation(np.zeros((*grid.shape, grid.dims), np.float32), grid)
+
+
+def grid_of_truth(truth: Pair | Deformation) -> Grid:
+    """Give the grid on which a truth can be failed: its own, or a box about its landmarks."""
+    if isinstance(truth, Deformation):
+        return truth.grid
+    if isinstance(truth.fixed, (LabelMap, Image)):
+        return truth.fixed.grid
+    points = truth.fixed.points
+    low = points.min(axis=0)
+    size = np.maximum(np.ceil(points.max(axis=0) - low).astype(int) + 1, 2)
+    spacing = np.maximum(size / 64, 1.0)
+    return Grid.of([int(s) for s in np.ceil(size / spacing)], spacing=tuple(spacing), origin=tuple(low))

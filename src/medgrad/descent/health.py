@@ -9,7 +9,7 @@ from math import isfinite
 from statistics import median
 from typing import Any, Literal
 
-from .stopping._rule import Line, loss_in
+from .stopping import Line, loss_in
 
 Kind = Literal["vanishing", "exploding", "dead", "saturated", "spike"]
 

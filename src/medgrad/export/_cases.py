@@ -20,7 +20,7 @@ from ..errors import SettingError
 from ..inference.artefact.artefact import Artefact
 from ..inference.encode import stacked
 from ..inference.sliding_window import blind, part
-from ..prepare._step import prepare
+from ..prepare import prepare
 
 PATIENTS, JUDGES, WINDOWS = 16, 6, 4
 """So many patients measure ranges, so many judge, and so many windows are shown of each who measures."""

@@ -16,7 +16,7 @@ from ..engine.compute.device import Mixed, Place
 from ..engine.runs.run import Trained
 from ..errors import SettingError
 from ..inference.artefact.artefact import reading_of
-from ..tasks._task import Task, finest
+from ..tasks import Task, finest
 from ..tasks.classification import Classification
 from ..tasks.detection import Detection
 from ._target import Finished

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import need
-from ..inference.artefact.backends._backend import without_telemetry
+from ..inference.artefact.backends import without_telemetry
 from ._target import Feed, Finished, no_int8, quietly
 from .onnx import silent, write_onnx
 

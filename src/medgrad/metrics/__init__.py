@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .. import registry
 from ..data.grid import Grid
 from ..data.types import Boxes, LabelMap
+from ._boxes import written
 from ._metric import Figure, Metric, Row, diagonal
 from ._places import placed
 from ._rows import means
@@ -36,7 +37,9 @@ __all__ = [
     "pool",
     "pool_many",
     "unit",
+    "without_nan",
     "worst",
+    "written",
 ]
 
 

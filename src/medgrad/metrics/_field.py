@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.grid import Grid
-from ..data.transform import Transform, growth, looked_up, moved_labels, voxels
+from ..data.transform import Transform, growth, identity, looked_up, moved_labels, voxels
 from ..data.types import Deformation, Image, LabelMap, Landmarks, Pair
 from .dice import compute as dice_of
 
@@ -74,7 +73,7 @@ def likeness(truth: Known, answer: Deformation, region: LabelMap | None) -> tupl
     counts = np.ones(still.shape, bool) if region is None else region.array != 0
     points, image = voxels(truth.fixed.grid), truth.moving
     moved = []
-    for deformation in (answer, nothing(truth.fixed.grid)):
+    for deformation in (answer, identity(truth.fixed.grid)):
         ends = on_grid(deformation, truth.fixed.grid).to_moving(points)
         seen = looked_up(image.planes[0].astype(np.float32), image.grid, ends, outside=np.nan)
         counts &= np.isfinite(seen)
@@ -115,22 +114,3 @@ def growth_inside(answer: Deformation, region: LabelMap | None) -> NDArray[np.fl
     """Give the growth of every element of an answer, or of those in a region that lies on its grid."""
     found = growth(answer.field, answer.grid)
     return found[region.array != 0] if region is not None and region.array.shape == found.shape else found.ravel()
-
-
-@lru_cache(maxsize=8)
-def nothing(grid: Grid) -> Deformation:
-    """Give the deformation that moves nothing."""
-    return Deformation(np.zeros((*grid.shape, grid.dims), np.float32), grid)
-
-
-def grid_of(truth: Known) -> Grid:
-    """Give the grid on which a truth can be failed: its own, or a box about its landmarks."""
-    if isinstance(truth, Deformation):
-        return truth.grid
-    if isinstance(truth.fixed, (LabelMap, Image)):
-        return truth.fixed.grid
-    points = truth.fixed.points
-    low = points.min(axis=0)
-    size = np.maximum(np.ceil(points.max(axis=0) - low).astype(int) + 1, 2)
-    spacing = np.maximum(size / 64, 1.0)
-    return Grid.of([int(s) for s in np.ceil(size / spacing)], spacing=tuple(spacing), origin=tuple(low))

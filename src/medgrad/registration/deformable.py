@@ -15,11 +15,11 @@ from .. import registry
 from ..data import Grid
 from ..data.grid import as_rows
 from ..data.transform import Transform
-from ..models.transforms._warp import jacobians, warp
+from ..models.transforms import jacobians, warp
 from ..models.transforms.affine import Affine
 from ..models.transforms.velocity import Velocity
 from ..prepare.resample import scaled
-from ..tasks._task import Batch
+from ..tasks import Batch
 from ..tasks.registration import Registration
 from .image_pyramid import Grey, coarser, looked_up, places, scene
 from .linear import in_world

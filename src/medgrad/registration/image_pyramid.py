@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data import Grid, Image, LabelMap
 from ..losses.regularity.gaussian import smoothed
 from ..prepare.resample import scaled
-from ..tasks._task import Batch
+from ..tasks import Batch
 
 Array = NDArray[np.float32]
 MARGIN = 0.1

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..data import Grid
-from ..models.transforms._linear import rotations
+from ..models.transforms import rotations
 from .image_pyramid import Grey, seen_on
 
 Matrix = NDArray[np.float64]

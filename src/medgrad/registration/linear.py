@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .. import registry
 from ..data import Grid
-from ..models.transforms._linear import Linear
-from ..tasks._task import Batch
+from ..models.transforms import Linear
+from ..tasks import Batch
 from ..tasks.registration import Registration
 from .image_pyramid import Grey, coarser, scene
 from .initial_alignment import starts

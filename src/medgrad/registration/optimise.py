@@ -12,7 +12,7 @@ from .. import registry
 from ..descent.gradients import Gradients, build_gradients
 from ..descent.stopping import build_rules
 from ..engine.training.loop import steady, train
-from ..tasks._task import Batch, Task
+from ..tasks import Batch, Task
 from ..tasks.registration import Registration
 
 ITERATIONS = 5

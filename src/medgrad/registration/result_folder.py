@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data import Grid, Image
-from ..data.formats import write
-from ..data.formats._transform_itk import read_field, write_field, write_matrix
+from ..data.formats import read_field, write, write_field, write_matrix
 from ..data.grid import as_rows
 from ..data.transform import Transform, growth, linear, moved_image, voxels
 from ..errors import FormatError

@@ -9,9 +9,9 @@ from typing import Any
 
 from .. import metrics
 from ..trust.paired import Comparison
-from ._html import column, number, plural, svg, table, text
 from .answers import label
 from .forest import EDGE, HEIGHT, digits, title
+from .html import column, number, plural, svg, table, text
 from .page import document
 from .sources import definitions
 

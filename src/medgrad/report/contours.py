@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from ._html import svg, text
+from .html import svg, text
 from .read import Picture
 
 # For each pattern of set corners (1 upper left, 2 upper right, 4 lower right, 8 lower left): the edges of the square

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._html import duration, number, svg, text, ticks
+from .html import duration, number, svg, text, ticks
 
 WIDTH, HEIGHT = 500.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 30.0, 40.0

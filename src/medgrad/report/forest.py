@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from ._html import column, number, svg, table, text, ticks
+from .html import column, number, svg, table, text, ticks
 
 WIDTH, HEIGHT = 384.0, 22.0
 EDGE = 8.0

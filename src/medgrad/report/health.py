@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._html import bullets, svg, text
+from .html import bullets, svg, text
 
 COLUMNS, ROWS = 36, 60
 NAME, CELL, TALL, SHORT = 150.0, 9.0, 12.0, 7.0

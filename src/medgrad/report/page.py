@@ -10,11 +10,11 @@ from typing import Any
 from .. import metrics
 from ..version import VERSION
 from . import answers, sources
-from ._html import duration, number, plural, text
 from .contours import pictures
 from .curves import curves
 from .forest import digits, forest, known, title
 from .health import health
+from .html import duration, number, plural, text
 from .pruned import pruned
 from .read import Found, read_run
 
@@ -257,7 +257,7 @@ def terms(found: Found) -> str:
 
 def missing(found: Found) -> str:
     """List the files that were damaged."""
-    from ._html import bullets
+    from .html import bullets
 
     notes: Sequence[str] = found.missed
     return bullets(list(notes))

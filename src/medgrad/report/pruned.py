@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._html import column, number, plural, svg, table, text
 from .curves import HEIGHT, WIDTH, Frame
 from .forest import title
+from .html import column, number, plural, svg, table, text
 
 COSTS = (("flops", "Work"), ("parameters", "Parameters"), ("bytes", "Bytes"), ("milliseconds", "Time"))
 MADE = {

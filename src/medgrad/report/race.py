@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
-from ._html import column, number, plural, svg, table, text, ticks
 from .comparison import p_value
 from .curves import HEIGHT, WIDTH, Frame, Line
 from .forest import title
+from .html import column, number, plural, svg, table, text, ticks
 from .page import document
 
 COLOURS = 8

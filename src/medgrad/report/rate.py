@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ._html import svg, text
 from .curves import BOTTOM, HEIGHT, TOP, WIDTH, Frame
+from .html import svg, text
 from .page import document
 
 

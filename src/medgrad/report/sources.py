@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from ._html import Markup, bullets, column, duration, facts, number, plural, table, text
 from .forest import COUNTS, title
+from .html import Markup, bullets, column, duration, facts, number, plural, table, text
 
 SIDES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
 MOST_CASES = 1000

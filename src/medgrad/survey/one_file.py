@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import registry
-from ..data.formats import format_of, read, read_labels, series_in
-from ..data.formats._format import Format
+from ..data.formats import Format, format_of, read, read_labels, series_in
 from ..data.grid import Grid
 from ..data.source import Source
 from ..data.types import Image, LabelMap

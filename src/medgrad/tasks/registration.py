@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
-from ..metrics._field import grid_of, nothing
-from ..models.transforms._warp import exponentiate, warp
+from ..data.transform import grid_of_truth, identity
+from ..models.transforms import exponentiate, warp
 from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
 
 
@@ -107,8 +107,8 @@ class Registration(Task):
         return metrics.judge(["aligned"] if quick else metrics_on("field"), truth, answer, region=region)
 
     def failed(self, truth: Deformation | Pair, *, region: LabelMap | None = None) -> dict[str, Any]:
-        grid = grid_of(truth)
-        return {name: metrics.worst(name, grid) for name in self.judge(truth, nothing(grid), region=region)}
+        grid = grid_of_truth(truth)
+        return {name: metrics.worst(name, grid) for name in self.judge(truth, identity(grid), region=region)}
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         return metrics.pool(metrics_on("field"), rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...report._html import bullets, duration, number, text
 from ...report.contours import pictures
+from ...report.html import bullets, duration, number, text
 from ...report.page import card, document
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ def apply(
     check_there(thing)
     check_new_file(out, thing, such_as="moved.nii.gz")
 
-    from ...data.formats import read, read_labels, write
-    from ...data.formats._landmarks import read_landmarks, write_landmarks
+    from ...data.formats import read, read_labels, read_landmarks, write, write_landmarks
     from ...data.transform import moved_image, moved_labels, moved_landmarks
     from ...registration.result_folder import load
 

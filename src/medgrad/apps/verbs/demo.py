@@ -202,7 +202,7 @@ def told_time(seconds: float, planned: float) -> str:
     >>> told_time(60, 60)
     '1 min'
     """
-    from ...report._html import duration
+    from ...report.html import duration
 
     longer = f" instead of {duration(planned, rough=True)}: this machine is slow, or others use it too"
     return duration(seconds, rough=True) + (longer if seconds > LATE * planned else "")

@@ -31,7 +31,7 @@ def export(
     if calibrate is not None:
         check_set(calibrate)
 
-    from ...export._export import export as make
+    from ...export import export as make
 
     done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, teller=teller)
     text = (

@@ -79,7 +79,7 @@ def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, teller: Teller) ->
     from ...engine.runs.run import Run
     from ...engine.training.rate_finder import find_rate as find
     from ...engine.training.trainer import Learner
-    from ...prepare._step import build_steps
+    from ...prepare import build_steps
     from ...report import write_rate
 
     with TemporaryDirectory() as folder:

@@ -115,7 +115,7 @@ def register(
 
 def check_tables_of_points(tables: Two | None) -> None:
     """Raise unless tables of landmarks, where they were given, have columns of coordinates; no image is read."""
-    from ...data.formats._landmarks import check_landmarks
+    from ...data.formats import check_landmarks
 
     for path in tables or ():
         check_landmarks(path)
@@ -139,8 +139,7 @@ def within(rois: Two, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:
 def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:
     """Read what is known about both images, before any time is spent on them."""
     from ...data import Pair
-    from ...data.formats import read_labels
-    from ...data.formats._landmarks import read_landmarks
+    from ...data.formats import read_labels, read_landmarks
 
     truths = []
     if labels:

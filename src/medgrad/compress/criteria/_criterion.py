@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ...descent.gradients import Everything
-from ...descent.gradients._pruned import prunable
+from ...descent.gradients import Everything, prunable
 from ...errors import Diverged, SettingError
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 
 Scores = dict[str, Tensor]
 """For each weight that may be pruned, by its name in ``model.named_parameters()``, how much each element matters."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...descent.gradients import Everything
 from ...errors import SettingError
-from ...tasks._task import Task
+from ...tasks import Task
 from ._criterion import Scores, check, itself, loss_of_part, means, parts, slopes
 
 SHORT = 1e-3

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...descent.gradients import Everything
-from ...tasks._task import Task
+from ...tasks import Task
 from ._criterion import Criterion, Each, Scores, means, still
 
 

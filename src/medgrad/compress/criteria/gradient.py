@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...descent.gradients import Everything
-from ...tasks._task import Task
+from ...tasks import Task
 from ._criterion import Criterion, Each, Scores, means, still
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...descent.gradients import Everything
 from ...errors import SettingError
-from ...tasks._task import Task
+from ...tasks import Task
 from ._criterion import Criterion, Scores, loss_of_part, parts, slopes, still
 from ._curvature import norm
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...descent.gradients import Everything
-from ...descent.gradients._pruned import prunable
-from ...tasks._task import Task
+from ...descent.gradients import Everything, prunable
+from ...tasks import Task
 from ._criterion import Criterion, Scores
 
 

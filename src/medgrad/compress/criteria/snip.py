@@ -7,7 +7,7 @@ from torch import nn
 
 from ...descent.gradients import Everything
 from ...errors import SettingError
-from ...tasks._task import Task
+from ...tasks import Task
 from ._criterion import Criterion, Scores, itself, means, still
 
 

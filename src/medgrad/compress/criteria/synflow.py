@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ...descent.gradients import Everything
-from ...descent.gradients._pruned import Kept, lowest, prunable, with_best, zero_outside
+from ...descent.gradients import Everything, Kept, lowest, prunable, with_best, zero_outside
 from ...errors import SettingError
-from ...models._blocks import InstanceNorm
-from ...tasks._task import Task
+from ...models import InstanceNorm
+from ...tasks import Task
 from ._criterion import Criterion, Scores, parts, slopes, still
 
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)

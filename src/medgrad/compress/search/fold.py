@@ -26,7 +26,7 @@ from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run, build_model, network_of, open_run
 from ...engine.training.trainer import Learner
 from ...errors import SettingError
-from ...tasks._task import Batch
+from ...tasks import Batch
 from ..structure.cost import Cost, cost_of, in_turns, milliseconds
 from ..structure.graph import graph_of
 from ..structure.groups import Graph

@@ -15,7 +15,7 @@ from torch import nn
 from ... import registry
 from ...descent.gradients import Everything
 from ...errors import SettingError
-from ..criteria._criterion import loss_of_part, still
+from ..criteria import loss_of_part, still
 from ..structure.channels import What, chosen, cut, importance, lowest
 from ..structure.cost import cost_of
 from ..structure.graph import answer_shapes

@@ -19,7 +19,7 @@ from torch.fx.node import map_arg
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import SettingError
-from ...models._narrow import NORM
+from ...models import NORM
 
 
 @dataclass(frozen=True)

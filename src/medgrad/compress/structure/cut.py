@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...models._narrow import CONVOLUTION, narrowed, widths
+from ...models import CONVOLUTION, narrowed, widths
 from .groups import Group, Place, first_names
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...engine.compute.convolutions import BLOCK
-from ...models._narrow import CONVOLUTION, width_of
+from ...models import CONVOLUTION, width_of
 from .channel_ids import LOCKED, Known, Leaf, Marks, Numbers, Uniform
 from .cost import flops_in, in_mode, traced
 from .cut import cut

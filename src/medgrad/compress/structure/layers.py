@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...models._narrow import CONVOLUTION, narrowed
+from ...models import CONVOLUTION, narrowed
 from .graph import answer_shapes
 
 Damage = Callable[[nn.Module], float]

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...descent.gradients._pruned import Kept, kept_of, lowest, prunable, with_best, zero_outside
+from ...descent.gradients import Kept, kept_of, lowest, prunable, with_best, zero_outside
 from ...errors import SettingError
 
 Scope = Literal["global", "layer"]

@@ -9,10 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...descent.gradients import Everything
-from ...descent.gradients._pruned import Kept, dropped_and_grown, prunable
+from ...descent.gradients import Everything, Kept, dropped_and_grown, prunable
 from ...errors import SettingError
-from ...tasks._task import Task
+from ...tasks import Task
 from ..criteria import Criterion
 from .masks import Scope, apply, masks_in, masks_of
 

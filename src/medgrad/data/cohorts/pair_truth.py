@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import suffix_of
-from ..formats._landmarks import read_landmarks
-from ..formats._transform_itk import read_field, read_matrix
+from ..formats import read_field, read_landmarks, read_matrix, suffix_of
 from ..grid import Grid, as_rows
 from ..source import Both, Source
 from ..transform import Transform

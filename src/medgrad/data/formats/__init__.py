@@ -16,24 +16,36 @@ from ..file_cache import collecting, holding, once
 from ..grid import Grid
 from ..source import Source
 from ..types import Image, LabelMap
+from ._boxes import Kind, write_boxes
 from ._format import Format
+from ._landmarks import check_landmarks, read_landmarks, write_landmarks
+from ._transform_itk import read_field, read_matrix, write_field, write_matrix
 
 __all__ = [
     "Extent",
     "Format",
+    "Kind",
     "SeriesInfo",
+    "check_landmarks",
     "collecting",
     "extent_of",
     "format_of",
     "holding",
     "read",
+    "read_field",
     "read_labels",
+    "read_landmarks",
+    "read_matrix",
     "reading_ahead",
     "series_in",
     "stored_pixels",
     "suffix_of",
     "whole_numbers",
     "write",
+    "write_boxes",
+    "write_field",
+    "write_landmarks",
+    "write_matrix",
 ]
 
 

@@ -8,8 +8,21 @@ from typing import Any
 
 from ... import registry
 from ._gradients import Everything, Gradients, loss_of
+from ._pruned import Kept, dropped_and_grown, kept_of, lowest, prunable, with_best, zero_outside
 
-__all__ = ["Everything", "Gradients", "build_gradients", "loss_of"]
+__all__ = [
+    "Everything",
+    "Gradients",
+    "Kept",
+    "build_gradients",
+    "dropped_and_grown",
+    "kept_of",
+    "loss_of",
+    "lowest",
+    "prunable",
+    "with_best",
+    "zero_outside",
+]
 
 
 def build_gradients(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 
 Gradients = Callable[[nn.Module, Task, Batch], dict[str, float]]
 """Fill ``p.grad`` of every parameter and return what there is to tell.

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Gradients
 from .plain import plain
 

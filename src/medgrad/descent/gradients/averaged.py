@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Gradients
 from .plain import plain
 

@@ -3,7 +3,7 @@
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Gradients
 from .plain import plain
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Gradients
 
 

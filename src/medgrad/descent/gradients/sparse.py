@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ...errors import SettingError
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Gradients
 from ._pruned import Kept, dropped_and_grown, lowest, or_all, prunable, zero_outside
 from .plain import plain

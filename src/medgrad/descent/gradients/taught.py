@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...tasks._task import Batch, Output, Task, finest
+from ...tasks import Batch, Output, Task, finest
 from ._gradients import Gradients, loss_of
 from .plain import plain
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...errors import SettingError
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ._gradients import Everything, Gradients
 from .plain import plain
 

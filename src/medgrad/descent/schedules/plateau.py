@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from ..stopping._rule import Line, figure_in
+from ..stopping import Line, figure_in
 
 
 class Plateau:

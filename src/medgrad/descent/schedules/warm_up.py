@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import registry
-from ..stopping._rule import Line
+from ..stopping import Line
 
 
 class WarmUp:

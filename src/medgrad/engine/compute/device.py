@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import SettingError
 from ...machine.allocator import keep_memory as keep_memory
 from ...machine.cores import count as cores_allowed
-from ...tasks._task import Batch
+from ...tasks import Batch
 from .convolutions import Sound
 
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import registry
 from ...data import Scores
-from ...tasks._task import Task
+from ...tasks import Task
 from ...tasks.classification import Classification
 from ...tasks.detection import Detection
 from ...trust import temperature

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics._boxes import written
-from ...metrics._scores import without_nan
+from ...metrics import without_nan, written
 from ...metrics.ap import LEVELS, hits_of
 from ...metrics.counting import LEAST, SURE, shares
 from ...tasks.detection import Detection

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import FormatError, SettingError
 from ...metrics import better, by_order, placed
-from ...tasks._task import Task
+from ...tasks import Task
 from ...trust.noninferiority import noninferior
 from ...trust.paired import PoolMany
 from ...trust.paired import compare as pairwise

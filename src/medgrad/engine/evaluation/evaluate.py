@@ -17,7 +17,7 @@ from ...data import Case
 from ...data.atomic_files import write_text
 from ...metrics import bounds
 from ...metrics.decisions import confusion
-from ...tasks._task import Task
+from ...tasks import Task
 from ...tasks.classification import Classification
 from ...trust.intervals import bootstrap
 from ...trust.reliability import as_dicts, reliability

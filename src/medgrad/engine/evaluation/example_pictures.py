@@ -17,7 +17,7 @@ from ...inference.pipeline.overlay import boxes_in as boxes_in
 from ...inference.pipeline.overlay import eight_bit as eight_bit
 from ...inference.pipeline.overlay import upright as upright
 from ...inference.pipeline.overlay import write_overlay as write_overlay
-from ...tasks._task import Task
+from ...tasks import Task
 from .evaluate import Judged
 
 MOST = 512

@@ -16,8 +16,8 @@ from ...inference.coarse_to_fine import labelled
 from ...inference.sliding_window import LEAST, blind
 from ...inference.sliding_window import slide as slide
 from ...inference.sliding_window import window_starts as window_starts
-from ...prepare._step import Step, prepare, restore
-from ...tasks._task import Task, finest
+from ...prepare import Step, prepare, restore
+from ...tasks import Task, finest
 from ..compute.device import Place, in_order
 from ..runs.recipe import Answering
 

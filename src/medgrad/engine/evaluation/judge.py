@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ...prepare._step import restore
-from ...tasks._task import Task
+from ...prepare import restore
+from ...tasks import Task
 from ..compute.device import Place
 from ..loading.cache import Failure, Prepared
 from ..progress import Silent, Teller

@@ -20,7 +20,7 @@ from ...inference.pipeline.write import in_short as in_short
 from ...inference.pipeline.write import put as put
 from ...inference.pipeline.write_dicom import CHANCES
 from ...inference.sliding_window import blind
-from ...prepare._step import prepare, restore
+from ...prepare import prepare, restore
 from ..runs.run import Trained
 from .infer import answer_prepared
 from .probabilities import chances

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...data import Case, Image
 from ...errors import SettingError
 from ...inference.sliding_window import blind, stitched
-from ...prepare._step import prepare, restore
+from ...prepare import prepare, restore
 from ...tasks.segmentation import Segmentation
 from ..runs.run import Trained
 from .infer import TENSORS, ask

@@ -15,7 +15,7 @@ from ...data import Case, Drawn, Grid, LabelMap, Source
 from ...data.cohorts import Cohort, Entry
 from ...data.formats import holding, read_labels
 from ...errors import MedgradError
-from ...prepare._step import Step, prepare
+from ...prepare import Step, prepare
 from ...survey.file_hashes import own_files
 from ..progress import Teller
 from .sampling import find_places

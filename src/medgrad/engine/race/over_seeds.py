@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...metrics import bounds, by_order, placed
-from ...tasks._task import Task
+from ...tasks import Task
 from ...trust.intervals import bootstrap
 from ...trust.paired import compare
 from ..evaluation.evaluate import Row

@@ -17,9 +17,9 @@ from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split as make_split
 from ...errors import Diverged, SettingError
-from ...prepare._step import build_steps
+from ...prepare import build_steps
 from ...survey.dataset import Look
-from ...tasks._task import Task
+from ...tasks import Task
 from ...trust.holm import holm
 from ..compute.device import choose, threads_kept
 from ..evaluation.evaluate import Row

@@ -13,10 +13,10 @@ from torch import nn
 
 from ... import registry
 from ...errors import FormatError, SettingError
-from ...models._narrow import narrowed
-from ...prepare._step import Step, build_steps
+from ...models import (narrowed)
+from ...prepare import (Step, build_steps)
 from ...inference.input_check import Takes, joined
-from ...tasks._task import Task
+from ...tasks import (Task)
 from .checkpoint import (read_learned, restore_order)
 from ...data.atomic_files import (write_text)
 from ..compute.device import Mixed, Place, choose

@@ -20,9 +20,9 @@ from ...data.cohorts.split import folds as make_folds
 from ...data.cohorts.split import split as make_split
 from ...errors import LayoutError, SettingError
 from ...inference.input_check import learned_from
-from ...prepare._step import build_steps
+from ...prepare import build_steps
 from ...survey.dataset import Look
-from ...tasks._task import Task
+from ...tasks import Task
 from ...version import VERSION
 from ..compute.device import choose, threads_kept
 from ..compute.distributed import Team, join, leave

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...descent.gradients import Gradients, loss_of
 from ...errors import Diverged
-from ...tasks._task import Batch, Task
+from ...tasks import Batch, Task
 from ..compute.device import seed_generators
 
 MOST_SKIPPED = 20

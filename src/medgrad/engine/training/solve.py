@@ -19,7 +19,7 @@ from ...data import Scores
 from ...data.atomic_files import write_text
 from ...descent.solvers import Solution
 from ...errors import LayoutError, SettingError
-from ...tasks._task import Task
+from ...tasks import Task
 from ...tasks.classification import Classification
 from ..compute.device import Mixed, Place
 from ..evaluation.judge import judge_quickly

@@ -21,7 +21,7 @@ from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
 from ...descent.watch import watched
 from ...errors import Diverged
-from ...tasks._task import Batch, Sample, Task, finest, stack
+from ...tasks import Batch, Sample, Task, finest, stack
 from ..compute.device import Mixed, Place, use_threads
 from ..compute.distributed import Team, shared
 from ..evaluation.evaluate import Judged

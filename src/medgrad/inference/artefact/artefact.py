@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, SettingError
-from ...prepare._step import Step, build_steps
+from ...prepare import Step, build_steps
 from ..coarse_to_fine import COARSEST
 from ..input_check import Takes
 

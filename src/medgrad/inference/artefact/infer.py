@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data import Case
-from ...prepare._step import prepare, restore
+from ...prepare import prepare, restore
 from .. import decode
 from ..coarse_to_fine import labelled
 from ..encode import stacked

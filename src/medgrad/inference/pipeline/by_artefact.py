@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...data import Case
-from ...prepare._step import prepare, restore
+from ...prepare import prepare, restore
 from ..artefact.artefact import Artefact
 from ..artefact.infer import Ask, answer_prepared, mirrored
 from ..sliding_window import blind

@@ -10,7 +10,7 @@ import numpy as np
 from ...data import Grid
 from ...data.formats import Extent
 from ...errors import MedgradError
-from ...prepare._step import Step
+from ...prepare import Step
 from ...prepare.crop import Crop
 from ...prepare.fit import Fit
 from ...prepare.normalise import Normalise

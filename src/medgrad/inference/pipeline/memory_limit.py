@@ -13,7 +13,7 @@ from typing import Any
 from ...data import Case, Grid
 from ...errors import SettingError
 from ...machine.allocator import give_back
-from ...prepare._step import Step
+from ...prepare import Step
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 STATUS = Path("/proc/self/status")

@@ -12,8 +12,7 @@ from ...data import Boxes, Deformation, Image, LabelMap, Scores, Source
 from ...data.atomic_files import write_text
 from ...data.cohorts import Entry
 from ...data.dicom.write.equipment import Maker
-from ...data.formats import holding, read, suffix_of, write
-from ...data.formats._boxes import Kind, write_boxes
+from ...data.formats import Kind, holding, read, suffix_of, write, write_boxes
 from ...errors import MedgradError
 from ..decode import likeliest
 from .write_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels

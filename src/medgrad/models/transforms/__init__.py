@@ -4,3 +4,8 @@ Each is an ordinary model for the loop: its forward looks at nothing of the inpu
 shape, and gives the displacement (b, dims, *shape), in elements, that tells where each element of the fixed image lies
 in the moving one. ``count`` transforms are learned side by side, one a sample. Fresh weights move nothing.
 """
+
+from ._linear import Linear, rotations
+from ._warp import exponentiate, jacobians, warp
+
+__all__ = ["Linear", "exponentiate", "jacobians", "rotations", "warp"]

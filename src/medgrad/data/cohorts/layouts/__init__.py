@@ -12,12 +12,12 @@ from ....errors import LayoutError
 from ...formats import suffix_of
 from ...source import Source
 from ..cohort import Cohort
-from ._files import NOT_FOLDERS, is_data
+from ._files import NOT_FOLDERS, images_in, is_data
 from ._images import single_images
 from ._layout import HintError, Hints, Layout, Miss
 from ._nearest import FAR, lacking
 
-__all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "recognise"]
+__all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "images_in", "recognise"]
 
 SERVED_BY_MASKS = ("detection", "registration")
 """The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
