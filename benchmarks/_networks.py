@@ -47,10 +47,10 @@ def trained_our_way(name: str, settings: dict[str, Any], steps: int) -> tuple[An
     import torch
 
     from medgrad import registry
-    from medgrad.engine.compute.device import Mixed, in_order
+    from medgrad.engine.compute.device import AutocastModule, in_order
 
     network, place = our_way(name, settings)
-    model, cost = Mixed(network, place), registry.find("losses", "dice_entropy")()
+    model, cost = AutocastModule(network, place), registry.find("losses", "dice_entropy")()
     optimiser, last = torch.optim.AdamW(network.parameters(), 1e-3, fused=True), 0.0
     for seed in range(steps):
         inputs, labels = batch(seed, 32)

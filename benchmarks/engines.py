@@ -93,13 +93,13 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
 
 def by_torch(run: Path, case: Any, precision: str) -> Callable[[], Any]:
     """Make ready to answer with the run, in a precision."""
-    from medgrad.engine.compute.device import Mixed, choose, keep_memory
+    from medgrad.engine.compute.device import AutocastModule, choose, keep_memory
     from medgrad.engine.evaluation.infer import answer_prepared
     from medgrad.engine.runs.run import open_run
 
     keep_memory()
     trained, place = open_run(run), choose(precision)
-    models = [Mixed(place.model(m.network), place) for m in trained.models]
+    models = [AutocastModule(place.model(m.network), place) for m in trained.models]
     patch = trained.recipe.training.patch
     return lambda: answer_prepared(models, trained.task, case, patch=patch, place=place).array
 
@@ -151,10 +151,10 @@ def contestants(exported: Path) -> list[tuple[str, str, str]]:
 def chosen(folder: Path, threads: int) -> dict[str, str]:
     """Say which engine ``predict`` takes for each artefact."""
     from medgrad.inference.artefact.artefact import open_artefact
-    from medgrad.inference.artefact.fastest import choose
+    from medgrad.inference.artefact.fastest import select_backend
 
     there = sorted((folder / "run" / "exported").iterdir())
-    return {one.name: choose(open_artefact(one), threads=threads)[1].name for one in there}
+    return {one.name: select_backend(open_artefact(one), threads=threads)[1].name for one in there}
 
 
 def size_of(folder: Path) -> int:

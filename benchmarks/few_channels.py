@@ -33,7 +33,7 @@ def layer(name: str, precision: str, side: str) -> Callable[[], dict[str, float]
     import torch
     from torch import nn
 
-    from medgrad.engine.compute.convolutions import Sound
+    from medgrad.engine.compute.convolutions import SafeConvolutions
     from medgrad.engine.compute.device import choose, in_order
 
     torch.manual_seed(0)
@@ -47,7 +47,7 @@ def layer(name: str, precision: str, side: str) -> Callable[[], dict[str, float]
     rounded = place.dtype == torch.bfloat16
 
     def answer() -> dict[str, float]:
-        way = Sound() if side == "ours" else nullcontext()
+        way = SafeConvolutions() if side == "ours" else nullcontext()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=rounded), way:
             for _ in range(TURNS):
                 out = network(x)

@@ -43,7 +43,7 @@ def trained(name: str) -> Any:
     from medgrad.engine.progress import Silent
     from medgrad.engine.runs.run import Run, open_run
     from medgrad.engine.training.fit import fit
-    from medgrad.engine.training.trainer import Learner
+    from medgrad.engine.training.trainer import Trainer
 
     keep_memory()
     place, changes = SETS[name]
@@ -56,7 +56,7 @@ def trained(name: str) -> Any:
     cases, _ = load_side(sides, "train", opened.steps, Path(tempfile.mkdtemp()), Silent())
     valid, _ = load_side(sides, "val", opened.steps, Path(tempfile.mkdtemp()), Silent())
     place_of = choose(opened.recipe.training.precision)
-    learner = Learner(Run(folder), opened.recipe, opened.task, cases, valid, place_of)
+    learner = Trainer(Run(folder), opened.recipe, opened.task, cases, valid, place_of)
     learner.average.weights = {k: v.clone() for k, v in opened.models[0].network.state_dict().items()}
     return learner
 

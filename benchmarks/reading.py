@@ -43,7 +43,7 @@ def make(root: Path) -> None:
     from medgrad.apps.verbs.demo import BODY, DRAWN
     from medgrad.data import Grid, Image, LabelMap, Source
     from medgrad.data.cohorts.phantom import Phantom, write_cohort
-    from medgrad.data.dicom.write.ct import Told, write_ct
+    from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
     from medgrad.data.dicom.write.rtstruct import write_structures
     from medgrad.data.dicom.write.seg import write_seg
 
@@ -53,13 +53,15 @@ def make(root: Path) -> None:
         values = smooth / smooth.std() * 300 + chance.normal(0, 12, smooth.shape)
         grid = Grid((side, side, slices), ((-1.0, 0, 0, 100), (0, -1.0, 0, 100), (0, 0, 2.0, 0), (0, 0, 0, 1)))
         for name, syntax in PACKED.items() if side != 256 else ():
-            about = Told(f"{slices} {side} {name}", "study", "frame", {"PatientID": "P"})
+            about = SeriesHeader(f"{slices} {side} {name}", "study", "frame", {"PatientID": "P"})
             for path in write_ct(root / f"{slices} x {side} {name}", Image(values, grid, "ct"), about):
                 if syntax:
                     one = pydicom.dcmread(path)
                     one.compress(syntax, generate_instance_uid=False)
                     one.save_as(path)
-    write_ct(root / "drawn on", Image(values, grid, "ct"), Told("drawn on", "study", "frame", {"PatientID": "P"}))
+    write_ct(
+        root / "drawn on", Image(values, grid, "ct"), SeriesHeader("drawn on", "study", "frame", {"PatientID": "P"})
+    )
     where = np.moveaxis(np.indices(grid.shape), 0, -1)
     organs = np.zeros(grid.shape, np.uint8)
     for label, (x, y) in enumerate(((80, 80), (80, 170), (170, 80), (170, 170)), 1):

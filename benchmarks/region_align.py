@@ -64,13 +64,13 @@ def side(name: str, which: str, how: str, file: str) -> None:
     """Do one side, and leave the values (and the gradient) in a file."""
     import torch
 
-    from medgrad.models.boxes import region_align
+    from medgrad.models.boxes import roi_align
 
     features, boxes, batch, size = drawn(which)
     pull = torch.randn(REGIONS, features.shape[1], *size, generator=torch.Generator().manual_seed(1))
     align: Callable[..., Any] = by_points
     if name == "ours":
-        align = lambda f, b, i, s: region_align(f, b, i, size=s, samples=SAMPLES)  # noqa: E731
+        align = lambda f, b, i, s: roi_align(f, b, i, size=s, samples=SAMPLES)  # noqa: E731
 
     def task() -> None:
         if how == "forward":

@@ -42,13 +42,13 @@ def ours(network: Any, places: Any) -> Any:
     import torch
 
     from medgrad.data import Case, Grid, Image
-    from medgrad.engine.compute.device import Place
+    from medgrad.engine.compute.device import Compute
     from medgrad.engine.evaluation.infer import answer_prepared
     from medgrad.tasks.segmentation import Segmentation
 
     task = Segmentation(labels=tuple(f"label {i}" for i in range(1, CLASSES)))
     case = Case("noise", {"image": Image(places, Grid.of(places.shape))})
-    place = Place("cpu", torch.float32)
+    place = Compute("cpu", torch.float32)
     return lambda: answer_prepared([network], task, case, patch=(PATCH,) * 3, place=place).array
 
 
@@ -57,9 +57,9 @@ def theirs(network: Any, places: Any) -> Any:
     import torch
     from monai.inferers import sliding_window_inference
 
-    from medgrad.engine.evaluation.infer import bell
+    from medgrad.engine.evaluation.infer import gaussian_weights
 
-    inputs, weights = torch.from_numpy(places)[None, None], bell((PATCH,) * 3)
+    inputs, weights = torch.from_numpy(places)[None, None], gaussian_weights((PATCH,) * 3)
 
     def answer() -> Any:
         with torch.inference_mode():

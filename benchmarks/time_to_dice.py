@@ -39,7 +39,7 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
     from medgrad.engine.runs.run import Run
     from medgrad.engine.training.dataset_facts import gather
     from medgrad.engine.training.plan import Budget, plan
-    from medgrad.engine.training.trainer import Learner
+    from medgrad.engine.training.trainer import Trainer
     from medgrad.prepare import build_steps
 
     keep_memory()
@@ -52,7 +52,7 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
 
     def once() -> list[tuple[int, float, float]]:
         told = recipe.with_training(steps=STEPS, seed=next(seeds), threads=threads)
-        learner = Learner(Run(rest), told, told.build_task(), cases, valid, choose(told.training.precision))
+        learner = Trainer(Run(rest), told, told.build_task(), cases, valid, choose(told.training.precision))
         seconds, found, began = 0.0, [], time.process_time()
         for _ in learner.learn_steps():
             seconds += time.process_time() - began

@@ -81,7 +81,7 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
     import torch.nn.functional as F
 
     from medgrad import registry
-    from medgrad.engine.compute.device import Mixed, choose, in_order, keep_memory
+    from medgrad.engine.compute.device import AutocastModule, choose, in_order, keep_memory
     from medgrad.engine.runs.checkpoint import write_checkpoint
     from medgrad.engine.runs.recipe import from_table
     from medgrad.engine.runs.run import Run, build_model
@@ -100,7 +100,7 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
     torch.manual_seed(0)
     keep_memory()
     model, place = build_model(recipe, recipe.build_task(), 1), choose()
-    asked = Mixed(place.model(model), place)
+    asked = AutocastModule(place.model(model), place)
 
     def task() -> float:
         chance, size, whole = np.random.default_rng(0), 32, 96

@@ -57,7 +57,7 @@ def part(room: str, name: str) -> str:
     module = import_module(f"medgrad.{room}.{name}")
     thing = module.THIS
     lines = [f"## {name}", "", inspect.getdoc(module) or "", ""]
-    settings = {k: v for k, v in registry.settings(thing).items() if k != "teller"} if callable(thing) else {}
+    settings = {k: v for k, v in registry.settings(thing).items() if k != "progress"} if callable(thing) else {}
     if settings:
         lines += [
             "| setting | default |",

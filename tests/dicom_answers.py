@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.write.ct import Told, write_ct
-from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
+from medgrad.data.dicom.write.equipment import Algorithm
 from medgrad.data.dicom.write.measurement_report import write_measurements
 from medgrad.data.dicom.write.parametric_map import write_maps
 from medgrad.data.dicom.write.rtstruct import write_structures
@@ -29,7 +29,7 @@ def make_series(folder, directions=AXIAL, shape=(9, 8, 5), spacing=(0.7, 1.3, 2.
     matrix[:3, 3] = (12.5, -40.25, 7.0)
     array = np.random.default_rng(0).integers(-900, 900, shape).astype(np.int16)
     about = {"PatientID": "p", "PatientName": "A^B", "StudyDate": "20240102", "StudyTime": "101500", "StudyID": "7"}
-    write_ct(folder, Image(array, Grid(shape, as_rows(matrix)), "ct"), Told("a", "study", "frame", about))
+    write_ct(folder, Image(array, Grid(shape, as_rows(matrix)), "ct"), SeriesHeader("a", "study", "frame", about))
     return Source(folder), read(folder)
 
 
@@ -50,7 +50,7 @@ def maker_in(folder):
     """Give a maker with weights."""
     path = folder / "weights.bin"
     path.write_bytes(WEIGHTS)
-    return Maker("segmentation by unet", (path,))
+    return Algorithm("segmentation by unet", (path,))
 
 
 def every_answer(folder, source, image):

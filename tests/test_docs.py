@@ -73,7 +73,7 @@ def small(monkeypatch):
     from medgrad.engine.training import plan as planning
     from medgrad.engine.training import rate_finder as find_rate
 
-    plan, effort, field = fit.plan, prune.Effort, race.prepare_field
+    plan, effort, field = fit.plan, prune.Effort, race.prepare_race
 
     def tiny(*words, **settings):
         recipe = plan(*words, **settings)
@@ -92,7 +92,7 @@ def small(monkeypatch):
     monkeypatch.setattr(timing, "TIMED", 1)
     monkeypatch.setattr(race, "TURNS", 1)
     monkeypatch.setattr(race, "ROUNDS", 2)
-    monkeypatch.setattr(race, "prepare_field", lambda *words: replace(field(*words), seconds=0.0))  # the fewest steps
+    monkeypatch.setattr(race, "prepare_race", lambda *words: replace(field(*words), seconds=0.0))  # the fewest steps
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
     before = torch.get_num_threads()
     torch.set_num_threads(1)

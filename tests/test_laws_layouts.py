@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medgrad import registry
 from medgrad.data.cohorts.cohort import SPLITS, Cohort, Source
-from medgrad.data.cohorts.layouts import Hints, Miss, recognise
+from medgrad.data.cohorts.layouts import Hints, NoMatch, recognise
 from medgrad.data.formats import write
 from medgrad.data.grid import Grid
 from medgrad.data.types import Image, LabelMap
@@ -318,7 +318,7 @@ def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
     (tmp_path / "notes.txt").write_text("words")
     for place in (tmp_path / "empty", tmp_path / "notes.txt", tmp_path):
         found = layout(place, Hints())
-        assert isinstance(found, Miss)
+        assert isinstance(found, NoMatch)
         assert 0 <= found.closeness <= 1
         assert found.why.endswith(".")
 
@@ -326,7 +326,7 @@ def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_left_alone_by_a_task_that_it_does_not_serve(name, tmp_path):
     assert isinstance(
-        registry.find("data.cohorts.layouts", name)(EXAMPLES[name](tmp_path), Hints(task="weather")), Miss
+        registry.find("data.cohorts.layouts", name)(EXAMPLES[name](tmp_path), Hints(task="weather")), NoMatch
     )
 
 

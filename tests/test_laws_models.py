@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medgrad import registry
-from medgrad.tasks import finest
+from medgrad.tasks import full_resolution
 
 NAMES = registry.names("models")
 SHAPES = {2: (16, 24), 3: (16, 8, 16)}
@@ -31,7 +31,7 @@ def model_and_dims(request):
 def test_gives_what_it_says(model_and_dims):
     model, dims = model_and_dims
     x = torch.randn(2, 2, *SHAPES[dims])
-    out = finest(model.eval()(x))
+    out = full_resolution(model.eval()(x))
     assert set(model.gives) & {"dense", "pooled", "pyramid"}
     if "pyramid" in model.gives:
         corners, chances = model.boxes(out, dims=dims, classes=3)
@@ -57,7 +57,9 @@ def test_a_sample_is_answered_the_same_in_any_company(model_and_dims):
     model, dims = model_and_dims
     x = torch.randn(3, 2, *SHAPES[dims])
     with torch.no_grad():
-        torch.testing.assert_close(finest(model.eval()(x))[:1], finest(model(x[:1])), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            full_resolution(model.eval()(x))[:1], full_resolution(model(x[:1])), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_is_rebuilt_by_its_weights(model_and_dims):
@@ -67,4 +69,4 @@ def test_is_rebuilt_by_its_weights(model_and_dims):
     again = make(name, dims)
     again.load_state_dict(model.state_dict())
     x = torch.randn(1, 2, *SHAPES[dims])
-    torch.testing.assert_close(finest(again.eval()(x)), finest(model.eval()(x)))
+    torch.testing.assert_close(full_resolution(again.eval()(x)), full_resolution(model.eval()(x)))

@@ -13,13 +13,13 @@ from medgrad.compress.structure.cost import cost_of
 from medgrad.compress.structure.graph import graph_of
 from medgrad.data import LabelMap
 from medgrad.descent.gradients import build_gradients, loss_of
-from medgrad.engine.compute.device import Place
+from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation.infer import answer
 from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
-from medgrad.engine.training.loop import Average, train
-from medgrad.tasks import Task, finest, stack
+from medgrad.engine.training.loop import EMA, train
+from medgrad.tasks import Task, full_resolution, stack
 
-CPU = Place("cpu", torch.float32)
+CPU = Compute("cpu", torch.float32)
 DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).gives]
 SLOW = {("two_stage", 3), ("retina", 3), ("yolo", 2)}
 """Each detector, and both numbers of axes, in little time; the slow tests look at all."""
@@ -77,7 +77,7 @@ def learn(task, cases, model, steps=40, gradients=(), rate=3e-3):
             optimiser=optimiser,
             gradients=build_gradients(gradients),
             steps=steps,
-            average=Average(model, 0.9),
+            average=EMA(model, 0.9),
         )
     )
 
@@ -93,16 +93,16 @@ def test_comes_nearer_to_a_teacher(task, cases):
     with torch.no_grad():
         for p in teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
-        known = finest(teacher(batch.inputs))
+        known = full_resolution(teacher(batch.inputs))
     assert task.unlike(known, known).item() == pytest.approx(0, abs=1e-6)
     if getattr(task, "detector", "") == "two_stage":
         with pytest.raises(ValueError, match="candidates"):
-            task.unlike(finest(pupil(batch.inputs)), known)
+            task.unlike(full_resolution(pupil(batch.inputs)), known)
         return
     optimiser, apart = torch.optim.Adam(pupil.parameters(), 3e-3), []
     for _ in range(12):
         optimiser.zero_grad()
-        apart.append(task.unlike(finest(pupil(batch.inputs)), known, warmth=2.0))
+        apart.append(task.unlike(full_resolution(pupil(batch.inputs)), known, warmth=2.0))
         apart[-1].backward()
         optimiser.step()
     assert apart[-1].item() < 0.9 * apart[0].item()
@@ -177,7 +177,7 @@ def test_score_has_a_gradient_at_the_input(task, cases):
     model = network(task)
     learn(task, cases, model, steps=5)
     x = stack([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
-    score = task.score(finest(model.eval()(x)), task.outputs.channels - 1)
+    score = task.score(full_resolution(model.eval()(x)), task.outputs.channels - 1)
     assert score.shape == (2,)
     score.sum().backward()
     assert x.grad is not None
@@ -188,7 +188,7 @@ def test_a_mappable_loss_is_the_mean_of_its_samples(task, cases):
     if not task.is_mappable:
         pytest.skip("the task says that its loss is not mappable")
     batch = stack([task.encode(c) for c in cases[:3]])
-    output = finest(network(task).eval()(batch.inputs)).detach()
+    output = full_resolution(network(task).eval()(batch.inputs)).detach()
     whole = sum(task.loss(output, batch.target).values())
     each = torch.func.vmap(lambda o, t: sum(task.loss(o[None], {k: v[None] for k, v in t.items()}).values()))(
         output, batch.target
@@ -234,7 +234,7 @@ def test_can_be_pruned_and_learns_on(task, cases):
     assert widths
     assert cost_of(smaller, example).flops <= 0.7 * cost_of(model, example).flops
     with torch.no_grad():
-        assert finest(smaller(batch.inputs)).shape == finest(model(batch.inputs)).shape
+        assert full_resolution(smaller(batch.inputs)).shape == full_resolution(model(batch.inputs)).shape
     losses = [s.loss for s in learn(task, cases[:1], smaller, steps=12, rate=1e-2)]
     assert max(losses[-3:]) < min(losses[:2])
 

@@ -57,7 +57,7 @@ class TestManners:
 
         hints = get_type_hints(registry.find("apps.verbs", verb), include_extras=True)
         for name, hint in hints.items():
-            if name not in ("teller", "return"):
+            if name not in ("progress", "return"):
                 assert hint.__metadata__[0].help.endswith("."), name
 
     def test_the_version_is_told(self):

@@ -9,7 +9,7 @@ import torch
 
 from medgrad.apps.verbs import demo as verb
 from medgrad.apps.verbs._demo_page import write_page
-from medgrad.apps.verbs._journey import Journey, claim, make_fewer, numbers_held_out
+from medgrad.apps.verbs._journey import DemoState, make_fewer, numbers_held_out, reserve_folder
 from medgrad.apps.verbs.demo import BODY, FEWEST, demo, lesion_dice
 from medgrad.data.cohorts.phantom import Phantom
 from medgrad.engine.progress import Silent
@@ -21,24 +21,24 @@ TINY = Phantom(
 
 
 def journey(folder, **settings):
-    return Journey(folder, TINY, settings.pop("minutes", 1.0), Silent(), **settings)
+    return DemoState(folder, TINY, settings.pop("minutes", 1.0), Silent(), **settings)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(FormatError, match="-o"):
-        claim(journey(tmp_path))
+        reserve_folder(journey(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_demo_that_was_cut_off_is_gone_on_with(tmp_path):
-    claim(journey(tmp_path / "d"))
-    claim(journey(tmp_path / "d"))
+    reserve_folder(journey(tmp_path / "d"))
+    reserve_folder(journey(tmp_path / "d"))
 
 
 def test_a_slow_machine_makes_fewer_patients_and_says_so(tmp_path):
-    going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
-    claim(going)
+    going = DemoState(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+    reserve_folder(going)
     make_fewer(going, seconds=5.0)
     assert (going.phantom.patients, going.n_learn) == (19, 12)
     assert "19 patients instead of 30" in going.told[-1]
@@ -46,8 +46,8 @@ def test_a_slow_machine_makes_fewer_patients_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("seconds, patients", [(0.5, 30), (3.2, 30), (6.0, 16), (60.0, 12)])
 def test_there_are_as_many_patients_as_can_be_made_in_a_part_of_the_time(seconds, patients, tmp_path):
-    going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
-    claim(going)
+    going = DemoState(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+    reserve_folder(going)
     make_fewer(going, seconds)
     assert going.phantom.patients == patients
 
@@ -56,17 +56,17 @@ def test_there_are_as_many_patients_as_can_be_made_in_a_part_of_the_time(seconds
 def test_a_demo_that_goes_on_keeps_its_patients_on_their_sides(first, then, tmp_path):
     sides = []
     for seconds in (first, then):
-        going = Journey(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
-        claim(going)
+        going = DemoState(tmp_path / "d", Phantom(patients=30, **BODY), 8.0, Silent())
+        reserve_folder(going)
         make_fewer(going, seconds)
         sides.append((going.n_learn, list(numbers_held_out(going))))
     assert sides[0] == sides[1]
 
 
 def test_a_demo_with_other_settings_is_not_mixed_in(tmp_path):
-    claim(journey(tmp_path / "d"))
+    reserve_folder(journey(tmp_path / "d"))
     with pytest.raises(SettingError, match="other settings"):
-        claim(journey(tmp_path / "d", minutes=2.0))
+        reserve_folder(journey(tmp_path / "d", minutes=2.0))
 
 
 def test_too_few_patients_are_refused_before_anything_is_written(tmp_path):
@@ -77,7 +77,7 @@ def test_too_few_patients_are_refused_before_anything_is_written(tmp_path):
 
 @pytest.mark.parametrize("patients", [FEWEST, 9, 30, 101])
 def test_every_patient_has_one_part(patients, tmp_path):
-    going = Journey(tmp_path, Phantom(patients=patients, **BODY), 1.0, Silent())
+    going = DemoState(tmp_path, Phantom(patients=patients, **BODY), 1.0, Silent())
     held_out = patients - going.n_learn - 1
     assert going.n_learn >= 5
     assert held_out >= 2
@@ -135,7 +135,7 @@ def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
     from medgrad.data.formats import read, read_labels
 
     going = journey(tmp_path / "d", changes={"training": {"steps": 6}})
-    found = verb.travel(going)
+    found = verb.run_steps(going)
     assert set(found["metrics"]) == {"lesion dice", "auroc", "nodules found"}
     assert json.loads(json.dumps(found))["report"].endswith("report.html")
     page = (tmp_path / "d" / "report.html").read_text()
@@ -155,7 +155,7 @@ def test_without_highdicom_the_journey_goes_on_in_nifti(tmp_path, monkeypatch):
     for module in (verb, write):
         monkeypatch.setattr(module, "find_spec", lambda _: None)
     going = journey(tmp_path / "d", changes={"training": {"steps": 6}})
-    found = verb.travel(going)
+    found = verb.run_steps(going)
     assert found["answer"].endswith("P008.nii.gz")
     assert found["metrics"]["lesion dice"]["value"] is not None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.machine.cores import count
 
 HEARD = """
@@ -39,7 +39,7 @@ def patients(tmp_path_factory):
     folder = tmp_path_factory.mktemp("patients")
     for number in range(6):
         chance = np.random.default_rng(number)
-        told = Told(f"series {number}", f"study {number}", f"frame {number}", {"PatientID": f"P{number}"})
+        told = SeriesHeader(f"series {number}", f"study {number}", f"frame {number}", {"PatientID": f"P{number}"})
         series = folder / f"P{number}" / "CT"
         write_ct(series, Image(chance.normal(0, 99, CT.shape), CT, "ct"), told)
         mask = np.zeros(CT.shape, np.uint8)

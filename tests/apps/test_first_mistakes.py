@@ -73,7 +73,7 @@ def test_a_package_that_is_missing_is_told_first(volumes, tmp_path, monkeypatch)
 
 
 def test_the_demo_checks_what_it_is_asked_before_it_makes_patients(tmp_path, monkeypatch):
-    monkeypatch.setattr("medgrad.apps.verbs.demo.travel", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr("medgrad.apps.verbs.demo.run_steps", lambda *_: pytest.fail("it began"))
     (tmp_path / "file").write_text("words")
     for words, said in (
         (("--minutes", -1), "--minutes is a number above 0"),

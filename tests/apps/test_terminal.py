@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from medgrad.apps import terminal as teller
+from medgrad.apps import terminal as progress
 from medgrad.apps.terminal import Terminal, shortened
 
 WORK = """
@@ -49,7 +49,7 @@ def test_on_a_terminal_the_line_moves_before_between_and_within_bars(tmp_path):
 
 
 def test_without_a_terminal_work_that_says_nothing_still_prints_a_line(capsys, monkeypatch):
-    monkeypatch.setattr(teller, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.2)
     with Terminal() as terminal:
         terminal.say("Planning ...")
         deadline = time.monotonic() + 30

@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from medgrad import registry
-from medgrad.compress.structure.channels import chosen, cut, importance, leasts, lowest
+from medgrad.compress.structure.channels import chosen, cut, importance, min_channels, smallest_share
 from medgrad.compress.structure.cost import cost_of
 from medgrad.compress.structure.graph import graph_of
 from medgrad.errors import SettingError
-from medgrad.models import narrowed, widths
-from medgrad.tasks import finest
+from medgrad.models import widths, with_widths
+from medgrad.tasks import full_resolution
 
 TRACED = [("unet", 3), ("mlp none", 2)]
 NOTHING = ("logistic", "svm", "svm rbf")
@@ -74,9 +74,9 @@ def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silent(kind,
     gone = half(graph.groups)
     smaller, _ = cut(model, gone)
     with torch.no_grad():
-        want = finest(silenced(kind, dims, gone)(example(kind, dims, 2)))
-        got = finest(smaller.eval()(example(kind, dims, 2)))
-        whole = finest(model.eval()(example(kind, dims, 2)))
+        want = full_resolution(silenced(kind, dims, gone)(example(kind, dims, 2)))
+        got = full_resolution(smaller.eval()(example(kind, dims, 2)))
+        whole = full_resolution(model.eval()(example(kind, dims, 2)))
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
     assert not torch.allclose(got, whole, rtol=1e-2, atol=1e-2), "nothing was removed"
 
@@ -158,7 +158,7 @@ def test_several_costs_come_down_together_and_none_lower_than_they_must():
 
 def test_the_lowest_share_is_that_of_the_network_with_the_fewest_channels():
     model, graph = known("unet", 3)
-    share = lowest(graph, least=2)
+    share = smallest_share(graph, least=2)
     smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=2))
     assert cost_of(smaller, example("unet", 3)).flops == pytest.approx(share * cost_of(model, example("unet", 3)).flops)
     assert {w[1] for n, w in widths(smaller).items() if len(w) == 3} == {2, 3}
@@ -183,7 +183,7 @@ def test_widths_are_multiples_where_asked():
 def test_a_layer_keeps_the_fewest_or_a_multiple():
     model, graph = known("resnet", 2)
     weigh = torch.rand(len(graph.groups), generator=torch.Generator().manual_seed(3))
-    share = lowest(graph, least=3, multiple=4)
+    share = smallest_share(graph, least=3, multiple=4)
     _, new = cut(model, chosen(graph, weigh, {"flops": share}, least=3, multiple=4))
     changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
     assert {n for n, o in changed if n != o} == {3}
@@ -205,7 +205,9 @@ def test_each_family_keeps_the_fewest_that_were_asked():
     model, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="keeps 4 channels"):
         chosen(graph, torch.rand(len(graph.groups)), {"flops": 0.01}, least=4)
-    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": lowest(graph, least=3)}, least=3))
+    smaller, _ = cut(
+        model, chosen(graph, torch.rand(len(graph.groups)), {"flops": smallest_share(graph, least=3)}, least=3)
+    )
     assert {numbers[0] for numbers in widths(smaller).values() if len(numbers) == 1} == {3}
 
 
@@ -269,7 +271,7 @@ def test_layers_of_other_scales_compare():
 def test_a_cut_network_is_rebuilt_from_its_settings_its_widths_and_its_weights():
     model, graph = known("two_stage", 2)
     smaller, new = cut(model, half(graph.groups))
-    again = narrowed(registry.find("models", "two_stage")(2, 3, 2, **KINDS["two_stage"]), new)
+    again = with_widths(registry.find("models", "two_stage")(2, 3, 2, **KINDS["two_stage"]), new)
     again.load_state_dict(smaller.state_dict())
     x = example("two_stage", 2)
     with torch.no_grad():
@@ -280,7 +282,7 @@ def test_a_network_is_cut_again():
     model, graph = known("unet", 3)
     once, first = cut(model, half(graph.groups))
     twice, new = cut(once, half(graph_of(once, example("unet", 3)).groups))
-    fresh = narrowed(make("unet", 3), first | new)
+    fresh = with_widths(make("unet", 3), first | new)
     fresh.load_state_dict(twice.state_dict())
     assert sum(p.numel() for p in fresh.parameters()) < sum(p.numel() for p in once.parameters())
 
@@ -302,8 +304,8 @@ def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
     before, whole = widths(model), model.state_dict()
     once, _ = cut(model, half(known_graph.groups, share=0.3))
     graph = graph_of(once, shown)
-    least = leasts(graph, whole, 1, 0.5)
-    share = max(0.01, lowest(graph, least=least))
+    least = min_channels(graph, whole, 1, 0.5)
+    share = max(0.01, smallest_share(graph, least=least))
     gone = chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=least)
     twice = cut(once, gone)[0]
     assert all(
@@ -314,6 +316,6 @@ def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
 
 def test_a_network_of_which_nothing_can_go_is_told_so():
     graph = graph_of(make("logistic", 2), example("logistic", 2))
-    least = leasts(graph, {}, 4, 0.25)
+    least = min_channels(graph, {}, 4, 0.25)
     with pytest.raises(SettingError, match="each layer keeps all of its channels"):
         chosen(graph, torch.zeros(len(graph.groups)), {"flops": 0.5}, least=least)

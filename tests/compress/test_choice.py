@@ -10,7 +10,7 @@ from torch import nn
 from medgrad.compress.search import stages
 from medgrad.compress.search.selection import FREE, Choice, fewest, widths_for
 from medgrad.compress.search.shrinking import quick_without, within_time_if_cheap
-from medgrad.compress.search.target import Goal
+from medgrad.compress.search.target import Target
 from medgrad.compress.structure.channels import chosen
 from medgrad.compress.structure.cost import Cost
 from medgrad.compress.structure.graph import graph_of
@@ -73,7 +73,7 @@ def tower(per_part, fixed):
 
 def left_out(ground, wished):
     order = [str(n) for n in (3, 1, 4, 0, 2, 5)]
-    return quick_without(ground, Goal({"flops": 0.9}, wished), Choice(least=1), lambda: order)
+    return quick_without(ground, Target({"flops": 0.9}, wished), Choice(least=1), lambda: order)
 
 
 def test_whole_layers_go_until_it_is_as_quick_as_is_wished_for_and_at_most_half_of_them():
@@ -114,6 +114,6 @@ def test_the_time_that_is_wished_for_is_met_where_enough_of_the_work_is_left(mon
 )
 def test_whether_the_parent_teaches_is_tried_only_where_it_does_not_make_steps_much_longer(target, asked, tells):
     parents = SimpleNamespace(each=[SimpleNamespace(task=SimpleNamespace(detector=""))])
-    assert stages.teaching(parents, Goal.of(target).quick(), stages.Effort(0, 0.0, taught=asked)) == tells
+    assert stages.teaching(parents, Target.of(target).quick(), stages.Effort(0, 0.0, taught=asked)) == tells
     two = SimpleNamespace(each=[SimpleNamespace(task=SimpleNamespace(detector="two_stage"))])
-    assert stages.teaching(two, Goal.of(target).quick(), stages.Effort(0, 0.0, taught=asked)) is False
+    assert stages.teaching(two, Target.of(target).quick(), stages.Effort(0, 0.0, taught=asked)) is False

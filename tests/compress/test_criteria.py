@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.criteria import still
+from medgrad.compress.criteria import frozen_statistics
 from medgrad.compress.weights.masks import masks_of
 from medgrad.errors import SettingError
 from medgrad.tasks import Batch
@@ -293,7 +293,7 @@ def test_batch_norm_goes_by_what_it_learned_and_before_learning_by_the_batch():
 
 def test_chance_within_a_network_is_still():
     model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Linear(4, 4)))
-    with still(model):
+    with frozen_statistics(model):
         assert model.training
         assert not model[0].training
         assert torch.equal(model[0](torch.ones(8)), torch.ones(8))

@@ -193,7 +193,7 @@ BY_TRIAL = [why for why in LOCKING if why.startswith("a width")]
 @pytest.mark.parametrize("why", LOCKING)
 def test_what_cannot_be_followed_stays(why, monkeypatch):
     if why not in BY_TRIAL:  # the graph alone tells
-        monkeypatch.setattr(graph, "proven", lambda *given: given[-1])
+        monkeypatch.setattr(graph, "verified", lambda *given: given[-1])
     join = LOCKING[why]
     net = Net(lambda n, x: n.c(join(n, n.a(x))), a=conv(2, 4), c=conv(4, 1))
     net.scale, net.made = nn.Parameter(torch.ones(4, 1, 1)), conv(4, 4)
@@ -222,7 +222,7 @@ def test_a_lock_holds_no_more_than_it_must():
 
 
 def test_weights_that_two_layers_share_stay(monkeypatch):
-    monkeypatch.setattr(graph, "proven", lambda *given: given[-1])
+    monkeypatch.setattr(graph, "verified", lambda *given: given[-1])
     net = nn.Sequential(conv(2, 4), conv(4, 4), conv(4, 4), conv(4, 1))
     assert touches(net)
     net[2].weight = net[1].weight

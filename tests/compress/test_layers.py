@@ -10,8 +10,8 @@ from torch import nn
 
 from medgrad import fit, predict, prune
 from medgrad.compress.search.selection import Choice
-from medgrad.compress.search.shrinking import slimmest, within_time
-from medgrad.compress.search.target import Goal
+from medgrad.compress.search.shrinking import min_cost, within_time
+from medgrad.compress.search.target import Target
 from medgrad.compress.structure.cost import cost_of
 from medgrad.compress.structure.graph import graph_of
 from medgrad.compress.structure.layers import dispensable, leavable, merged_widths, without
@@ -74,7 +74,7 @@ def test_a_layer_costs_what_it_will_when_it_is_narrow():
         return cost_of(network, ground.example).flops
 
     def slim(network):
-        return slimmest(ground, network, Goal.of("flops=0.5"), choice)
+        return min_cost(ground, network, Target.of("flops=0.5"), choice)
 
     assert slim(net) < whole(net)
     assert saved("1", whole) < saved("3", whole)
@@ -107,7 +107,7 @@ def test_where_time_is_aimed_at_a_layer_costs_what_a_processor_spends():
     ground = ground_of(net, torch.zeros(1, 1, 8, 8))
 
     def saved(goal):
-        whole, less = (slimmest(ground, n, Goal.of(goal), Choice(least=4)) for n in (net, without(net, ["1"])))
+        whole, less = (min_cost(ground, n, Target.of(goal), Choice(least=4)) for n in (net, without(net, ["1"])))
         return whole - less
 
     assert saved("flops=0.5") == 2 * 64 * 4 * 4

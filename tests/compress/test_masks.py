@@ -12,7 +12,7 @@ from medgrad.compress.weights.masks import apply, masks_in, masks_of, n_of_m, tr
 from medgrad.compress.weights.sparsity_schedule import drop_and_grow, in_rounds, moving_share, share_at, shares
 from medgrad.descent.gradients import build_gradients, prunable
 from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
-from medgrad.engine.training.loop import Average, train
+from medgrad.engine.training.loop import EMA, train
 from medgrad.errors import SettingError
 from medgrad.tasks import stack
 
@@ -227,7 +227,7 @@ def steps(model, task, batches, *, settings, by="muon", first=0, state=None, rat
     if state is not None:
         stepper.load_state_dict(state)
     gradients = build_gradients([{"name": "clipped"}, {"name": "sparse", **settings}])
-    average = Average(model, 0.9)
+    average = EMA(model, 0.9)
     for _ in train(
         model, task, batches[first:], optimiser=stepper, gradients=gradients, steps=99, first=first, average=average
     ):

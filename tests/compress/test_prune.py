@@ -33,7 +33,8 @@ def parent(tmp_path_factory, brief_searches):
 def count_time(patch):
     """Let a network take as long as it has work to do: the clock would tell other networks each time."""
     patch.setattr(
-        "medgrad.compress.search.fold.Ground.timed", lambda ground, net, **_: float(cost_of(net, ground.example).flops)
+        "medgrad.compress.search.fold.FoldContext.timed",
+        lambda ground, net, **_: float(cost_of(net, ground.example).flops),
     )
 
 

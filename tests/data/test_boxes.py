@@ -7,14 +7,14 @@ import torch
 from medgrad.augment import augment
 from medgrad.augment.flip import Flip
 from medgrad.augment.spatial import Spatial
-from medgrad.data import Drawn, Grid, LabelMap
+from medgrad.data import Grid, LabelMap, UnplacedBoxes
 from medgrad.data.boxes_of import boxes_of_labels, boxes_of_objects
 
 
 def test_shares_and_elements_say_the_same():
     grid = Grid.of((10, 20), spacing=(2.0, 0.5))
-    elements = Drawn(np.array([[1, 4, 5, 16.0]]), np.array([0])).on(grid)
-    shares = Drawn(np.array([[0.1, 0.2, 0.5, 0.8]]), np.array([0]), "shares").on(grid)
+    elements = UnplacedBoxes(np.array([[1, 4, 5, 16.0]]), np.array([0])).on(grid)
+    shares = UnplacedBoxes(np.array([[0.1, 0.2, 0.5, 0.8]]), np.array([0]), "shares").on(grid)
     np.testing.assert_allclose(elements.corners, shares.corners)
     np.testing.assert_allclose(elements.corners, [[1.0, 1.75, 9.0, 7.75]])
 
@@ -23,13 +23,13 @@ def test_a_turned_axis_leaves_the_lower_corner_first():
     matrix = np.diag([-1.0, 1.0, 2.0, 1.0])
     matrix[:3, 3] = (9, 0, 0)
     grid = Grid((10, 10, 10), tuple(map(tuple, matrix)))
-    found = Drawn(np.array([[0, 0, 0, 1, 2, 3.0]]), np.array([0])).on(grid).corners[0]
+    found = UnplacedBoxes(np.array([[0, 0, 0, 1, 2, 3.0]]), np.array([0])).on(grid).corners[0]
     assert (found[3:] > found[:3]).all()
     np.testing.assert_allclose(found, [8.5, -0.5, -1, 9.5, 1.5, 5])
 
 
 def test_boxes_that_hold_nothing_are_left_out():
-    drawn = Drawn(np.array([[1, 1, 1, 4], [4, 4, 2, 6], [0, 0, 2, 2.0]]), np.array([0, 1, 2]))
+    drawn = UnplacedBoxes(np.array([[1, 1, 1, 4], [4, 4, 2, 6], [0, 0, 2, 2.0]]), np.array([0, 1, 2]))
     assert drawn.on(Grid.of((9, 9))).labels.tolist() == [2]
 
 
@@ -97,7 +97,7 @@ def test_labels_that_do_not_count_are_background(tmp_path):
     found = narrowed(whole, ["lesion"]).load(entry).truth
     assert found.names == {1: "lesion"}
     assert (found.array == (array == 20)).all()
-    drawn = Drawn(np.array([[0, 0, 2, 2], [3, 3, 5, 5.0]]), np.array([0, 1]))
+    drawn = UnplacedBoxes(np.array([[0, 0, 2, 2], [3, 3, 5, 5.0]]), np.array([0, 1]))
     boxes = narrowed(whole, ["lesion"]).load(Entry("a", entry.images, drawn)).truth
     assert boxes.corners.tolist() == [[2.5, 2.5, 4.5, 4.5]]
     assert boxes.names == {0: "lesion"}

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.dicom.rtstruct import filled
-from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.equipment import Algorithm
 from medgrad.data.dicom.write.measurement_report import encoded_measurements, units_of
 from medgrad.data.dicom.write.outlines import outlines
 from medgrad.data.dicom.write.parametric_map import encoded_maps
@@ -146,12 +146,12 @@ def test_several_files_of_weights_make_one_device(tmp_path):
     for number in range(2):
         paths.append(tmp_path / f"{number}")
         paths[-1].write_bytes(bytes([number]))
-    one, both = Maker("a", tuple(paths[:1])), Maker("a", tuple(paths))
+    one, both = Algorithm("a", tuple(paths[:1])), Algorithm("a", tuple(paths))
     assert one.serial == hashlib.sha256(b"\0").hexdigest()
     assert both.serial not in both.weights
     assert len(both.serial) == 64
     assert both.parameters["weights_sha256"].split() == list(both.weights)
-    assert Maker().serial == "0"
+    assert Algorithm().serial == "0"
 
 
 def test_the_report_measures_what_the_labels_hold(written):

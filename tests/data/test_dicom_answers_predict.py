@@ -14,10 +14,10 @@ from untrained import make_run
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import read_labels, write
 from medgrad.engine.evaluation.infer import answer
-from medgrad.engine.evaluation.probabilities import chances
+from medgrad.engine.evaluation.probabilities import probability_maps
 from medgrad.engine.runs.run import open_run
 from medgrad.inference.artefact.artefact import open_artefact
-from medgrad.inference.artefact.fastest import choose
+from medgrad.inference.artefact.fastest import select_backend
 from medgrad.inference.artefact.infer import answer as by_engine
 from medgrad.inference.decode import likeliest
 from medgrad.registry import find
@@ -90,7 +90,7 @@ def test_chances_are_of_what_the_labels_say(ground):
     trained = open_run(run, device="cpu")
     trained = replace(trained, steps=tuple(s for s in trained.steps if not isinstance(s, find("prepare", "resample"))))
     case = Case("a", {"image": image})
-    said = chances(trained, case)
+    said = probability_maps(trained, case)
     labels = answer(
         trained.models,
         trained.task,
@@ -107,7 +107,7 @@ def test_chances_are_of_what_the_labels_say(ground):
 
 def test_chances_that_were_resampled_are_still_shares(ground):
     _, image, run = ground
-    said = chances(open_run(run, device="cpu"), Case("a", {"image": image}))
+    said = probability_maps(open_run(run, device="cpu"), Case("a", {"image": image}))
     assert said.grid == image.grid
     assert 0 <= said.array.min() <= said.array.max() <= 1
     assert 0 < said.array.sum(axis=-1).max() <= 1 + 1e-5
@@ -118,9 +118,9 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
     source, image, run = ground
     exported = Path(done("export", run, "-o", tmp_path / "artefact")["artefact"])
     artefact = open_artefact(exported)
-    ask, _, _ = choose(artefact, engine="onnxruntime")
+    ask, _, _ = select_backend(artefact, engine="onnxruntime")
     case = Case("a", {"image": image})
-    ours, theirs = by_engine(artefact, ask, case, chances=True), chances(open_run(run, device="cpu"), case)
+    ours, theirs = by_engine(artefact, ask, case, chances=True), probability_maps(open_run(run, device="cpu"), case)
     assert ours.tags == theirs.tags
     np.testing.assert_allclose(ours.array, theirs.array, atol=0.02)  # the run may answer in bfloat16
     found = done("predict", exported, source.path, "-o", tmp_path / "a", "--as", "map", "--engine", "onnxruntime")

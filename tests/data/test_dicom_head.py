@@ -7,14 +7,14 @@ import pytest
 from medgrad.data import Grid, Image
 from medgrad.data.dicom import header as _dicom_head
 from medgrad.data.dicom.header import read_head
-from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 
 CT = Grid((6, 6, 4), ((-1.0, 0, 0, 0), (0, -1.0, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 1)))
 
 
 @pytest.fixture
 def slices(tmp_path):
-    told = Told("series", "study", "frame", {"PatientID": "P"})
+    told = SeriesHeader("series", "study", "frame", {"PatientID": "P"})
     return write_ct(tmp_path, Image(np.zeros(CT.shape), CT, "ct"), told)
 
 

@@ -11,7 +11,7 @@ import pytest
 from dicom_answers import AXIAL, labels_on, make_series, write_segmentation
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.formats import read, read_labels
 from medgrad.data.grid import as_rows
 
@@ -102,7 +102,9 @@ def test_a_hundred_segments_are_written_in_5_seconds_and_read_in_2(tmp_path):
     matrix[:3, :3] = AXIAL * (0.7, 0.7, 1.0)
     grid = Grid(shape, as_rows(matrix))
     write_ct(
-        tmp_path / "ct", Image(np.zeros(shape, np.int16), grid, "ct"), Told("a", "study", "frame", {"PatientID": "p"})
+        tmp_path / "ct",
+        Image(np.zeros(shape, np.int16), grid, "ct"),
+        SeriesHeader("a", "study", "frame", {"PatientID": "p"}),
     )
     image = read(tmp_path / "ct")
     array = np.zeros(shape, np.uint8)

@@ -9,8 +9,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.write.ct import Told, uid_of, write_ct
-from medgrad.data.dicom.write.equipment import Maker
+from medgrad.data.dicom.write.ct import SeriesHeader, uid_of, write_ct
+from medgrad.data.dicom.write.equipment import Algorithm
 from medgrad.data.dicom.write.seg import encoded, segmentation
 from medgrad.data.dicom.write.snomed import codes_of
 from medgrad.data.dicom.write.source import slices_of
@@ -37,7 +37,7 @@ def series(folder, directions=AXIAL, shape=(9, 7, 5), spacing=(0.7, 1.3, 2.5), k
     array = np.random.default_rng(0).integers(-900, 900, shape).astype(np.int16)
     grid = Grid(shape, as_rows(matrix))
     about = {"PatientID": "p", "StudyDate": "20240102", **elements}
-    write_ct(folder, Image(array, grid, "ct"), Told(key, "study", "frame", about))
+    write_ct(folder, Image(array, grid, "ct"), SeriesHeader(key, "study", "frame", about))
     return array, grid
 
 
@@ -75,7 +75,7 @@ def test_the_frames_are_those_that_highdicom_makes_one_by_one(tmp_path, marked, 
     labels = LabelMap(array, labels.grid, labels.names)
     slices = slices_of(labels.grid, source)
     plain = segmentation(
-        np.stack([s.of(array) for s in slices]), slices, labels.names, source, kind="BINARY", maker=Maker(), key="k"
+        np.stack([s.of(array) for s in slices]), slices, labels.names, source, kind="BINARY", maker=Algorithm(), key="k"
     )
     found = []
     for name, made in (("a", encoded(labels, source, key="k")), ("b", plain)):
@@ -275,10 +275,10 @@ def test_a_missing_highdicom_is_told_with_the_command_that_installs_it(tmp_path,
 
 def test_volumes_that_are_no_stack_of_slices_are_refused(tmp_path):
     image = Image(np.zeros((4, 4, 4), np.int16), Grid.of((4, 4, 4)), "ct")
-    write_ct(tmp_path / "right-handed", image, Told("k", "s", "f"))
+    write_ct(tmp_path / "right-handed", image, SeriesHeader("k", "s", "f"))
     mirrored = Grid((4, 4, 4), as_rows(np.diag([-1.0, 1, 1, 1])))
     with pytest.raises(ValueError, match="Reorient"):
-        write_ct(tmp_path / "mirrored", Image(image.array, mirrored, "ct"), Told("k", "s", "f"))
+        write_ct(tmp_path / "mirrored", Image(image.array, mirrored, "ct"), SeriesHeader("k", "s", "f"))
 
 
 def test_known_names_have_the_codes_of_snomed():

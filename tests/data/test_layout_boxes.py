@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from medgrad.data import Boxes, Drawn, Grid, Image
+from medgrad.data import Boxes, Grid, Image, UnplacedBoxes
 from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.data.cohorts.layouts.yolo import names_of_yaml
 from medgrad.data.formats import write, write_boxes
@@ -291,7 +291,7 @@ def test_what_is_written_as_coco_comes_back(tmp_path):
 
 def test_elements_of_a_turned_volume_run_along_the_array(tmp_path):
     grid = Grid((10, 10, 10), ((-1.0, 0, 0, 9), (0, 1.0, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 1)))
-    drawn = Drawn(np.array([[0, 1, 2, 3, 5, 8.0]]), np.array([0]), names={0: "a"}).on(grid)
+    drawn = UnplacedBoxes(np.array([[0, 1, 2, 3, 5, 8.0]]), np.array([0]), names={0: "a"}).on(grid)
     found = json.loads(write_boxes(tmp_path / "x.json", drawn, grid, kind="json", image_name="x").read_text())
     ends = [f"element{axis}_{end}" for end in ("from", "to") for axis in range(3)]
     assert [found["boxes"][0][end] for end in ends] == [0, 1, 2, 3, 5, 8]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medgrad.data import Source
-from medgrad.data.cohorts.layouts import Hints, Miss, recognise
+from medgrad.data.cohorts.layouts import Hints, NoMatch, recognise
 from medgrad.data.cohorts.layouts.features import features
 from medgrad.data.formats import read
 from medgrad.data.formats.csv import item_of, named_rows, places_in
@@ -93,7 +93,7 @@ def test_infinity_is_a_gap(tmp_path):
 def test_a_table_that_names_files_is_not_a_table_of_features(tmp_path):
     text = "\n".join(["scan,age,label", *[f"s{i}.nii.gz,{i},{'ab'[i % 2]}" for i in range(8)]])
     found = features(table(tmp_path, text), Hints())
-    assert isinstance(found, Miss)
+    assert isinstance(found, NoMatch)
     assert "'scan'" in found.why
     with pytest.raises(LayoutError):
         recognise(tmp_path)

@@ -13,8 +13,8 @@ from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.descent.optimisers.muon import orthogonal
 from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
-from medgrad.engine.training.loop import Average, train
-from medgrad.engine.training.trainer import Learner
+from medgrad.engine.training.loop import EMA, train
+from medgrad.engine.training.trainer import Trainer
 from medgrad.errors import NameNotFound, SettingError
 from medgrad.tasks import stack
 from medgrad.tasks.classification import Classification
@@ -60,7 +60,7 @@ def learner(name):
     network = registry.find("models", "cnn")(1, 3, 2, channels=(4, 8)).to(memory_format=torch.channels_last)
     stepper = optimiser(name)(network.named_parameters())
     place = SimpleNamespace(device="cpu")
-    return SimpleNamespace(network=network, optimiser=stepper, average=Average(network, 0.9), place=place)
+    return SimpleNamespace(network=network, optimiser=stepper, average=EMA(network, 0.9), place=place)
 
 
 def go(learner, first, last):
@@ -79,7 +79,7 @@ def test_a_run_that_is_restored_goes_on_to_the_same_bits(name, tmp_path):
     state = {"model": first.network.state_dict(), "average": first.average.weights, "done": 3, "best": 0.0}
     state |= {"optimiser": first.optimiser.state_dict(), "best_step": 0, "stale": 0}
     write_checkpoint(tmp_path / "last.safetensors", state)
-    Learner.restore(second, read_checkpoint(tmp_path / "last.safetensors"))
+    Trainer.restore(second, read_checkpoint(tmp_path / "last.safetensors"))
     go(second, 3, 6)
     for key, value in whole.network.state_dict().items():
         assert torch.equal(second.network.state_dict()[key], value), key

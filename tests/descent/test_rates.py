@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.descent.rates import apart
+from medgrad.descent.rates import split_groups
 from medgrad.errors import SettingError
 
 
@@ -16,7 +16,7 @@ def network():
 
 def optimiser(net, rules, name="adamw"):
     made = registry.find("descent.optimisers", name)(net.named_parameters(), rate=1e-2)
-    apart(made, net.named_parameters(), rules)
+    split_groups(made, net.named_parameters(), rules)
     return made
 
 

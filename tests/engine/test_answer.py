@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from medgrad.data import Case, Grid, Image
-from medgrad.engine.compute.device import Place
+from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation.infer import (
     TOGETHER,
     answer_prepared,
     answers_prepared,
-    bell,
+    gaussian_weights,
+    group_by_shape,
     slabs,
-    together,
     window_starts,
 )
 from medgrad.engine.runs.recipe import Answering
 from medgrad.tasks.classification import Classification
 from medgrad.tasks.segmentation import Segmentation
 
-CPU = Place("cpu", torch.float32)
+CPU = Compute("cpu", torch.float32)
 
 
 def all_at_once(look, shape, patch, overlap):
@@ -33,8 +33,8 @@ def all_at_once(look, shape, patch, overlap):
         where = tuple(slice(a, a + p) for a, p in zip(start, patch, strict=True))
         if isinstance(sums, int):
             sums = torch.zeros(len(said), *shape)
-        sums[(slice(None), *where)] += said * bell(patch)
-        weights[where] += bell(patch)
+        sums[(slice(None), *where)] += said * gaussian_weights(patch)
+        weights[where] += gaussian_weights(patch)
     return sums / weights
 
 
@@ -137,4 +137,4 @@ def test_cases_shown_together_are_answered_as_each_alone():
 
 def test_large_cases_are_shown_one_at_a_time():
     encoded = [(None, torch.zeros(TOGETHER // 2 + 1)), (None, torch.zeros(TOGETHER // 2 + 1))]
-    assert [len(group) for group in together(encoded)] == [1, 1]
+    assert [len(group) for group in group_by_shape(encoded)] == [1, 1]

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from medgrad.data.atomic_files import write_bytes
-from medgrad.engine.runs.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_checkpoint
+from medgrad.engine.runs.checkpoint import as_format_error, load_weights, read_checkpoint, write_checkpoint
 from medgrad.errors import FormatError, MedgradError
 
 
@@ -51,8 +51,8 @@ def test_a_malicious_head_is_one_line(tmp_path, plain):
 
 
 def test_weights_of_another_network_are_told_as_such_and_not_as_damage(tmp_path):
-    with pytest.raises(FormatError, match="do not fit this network"), told_as_damaged(tmp_path / "x"):
-        restore_order(torch.nn.Linear(2, 2), torch.nn.Linear(3, 2).state_dict())
+    with pytest.raises(FormatError, match="do not fit this network"), as_format_error(tmp_path / "x"):
+        load_weights(torch.nn.Linear(2, 2), torch.nn.Linear(3, 2).state_dict())
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):

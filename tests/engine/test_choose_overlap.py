@@ -10,7 +10,7 @@ from command_line import FLAT, done, make_flat
 from torch import nn
 
 from medgrad.data import Case, Grid, Image, LabelMap
-from medgrad.engine.compute.device import Place
+from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation import tune_windows as overlap
 from medgrad.engine.evaluation.tune_windows import choose_overlap
 from medgrad.engine.loading.cache import Prepared
@@ -41,7 +41,7 @@ class Network(nn.Module):
 def trained(blind, kind="segmentation"):
     task = {"kind": kind, "dims": 2, "labels": ["thing"]}
     recipe = from_table({"task": task, "training": {"patch": [PATCH, PATCH]}})
-    return Trained(recipe.build_task(), (Network(blind),), (), recipe, Place("cpu", torch.float32))
+    return Trained(recipe.build_task(), (Network(blind),), (), recipe, Compute("cpu", torch.float32))
 
 
 def case(seed, size=60):

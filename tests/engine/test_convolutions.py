@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from medgrad.engine.compute.convolutions import Sound, abreast, spread
-from medgrad.engine.compute.device import Mixed, Place, has_fast_bfloat16, in_order
+from medgrad.engine.compute.convolutions import SafeConvolutions, fold_neighbours, spread
+from medgrad.engine.compute.device import AutocastModule, Compute, has_fast_bfloat16, in_order
 
-FAST, FULL = Place("cpu", torch.bfloat16), Place("cpu", torch.float32)
+FAST, FULL = Compute("cpu", torch.bfloat16), Compute("cpu", torch.float32)
 PLACES = [FULL, pytest.param(FAST, marks=pytest.mark.skipif(not has_fast_bfloat16(), reason="no bfloat16"))]
 SHAPES = [(2, 2, 2), (2, 2, 4), (2, 4, 4), (1, 1, 1), (3, 1, 8), (4, 4, 4), (1, 1), (2, 2), (4, 4)]
 
@@ -19,7 +19,7 @@ def gradient(place, shape, stride):
     torch.manual_seed(0)
     make = nn.Conv3d if len(shape) == 3 else nn.Conv2d
     network = place.model(make(64, 64, 3, stride, 1))
-    out = Mixed(network, place)(torch.randn(4, 64, *shape))
+    out = AutocastModule(network, place)(torch.randn(4, 64, *shape))
     (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
     return network.weight.grad
 
@@ -43,7 +43,7 @@ def test_a_stride_over_few_channels_writes_nowhere_else(channels, shape, place):
     x = torch.randn(2, channels, *shape)
     exact = make(channels, 8, 1, 2).double()
     exact.load_state_dict(network.state_dict())
-    for made, inputs in ((Mixed(network, place), in_order(x)), (exact, x.double())):
+    for made, inputs in ((AutocastModule(network, place), in_order(x)), (exact, x.double())):
         out = made(inputs)
         (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
     near = 0.02 if place is FAST else 1e-5
@@ -54,7 +54,7 @@ def test_a_stride_over_few_channels_writes_nowhere_else(channels, shape, place):
 def test_a_convolution_that_pads_keeps_its_stride():
     network = FULL.model(nn.Conv2d(3, 4, 1, 2, 1))
     x = torch.randn(1, 3, 6, 6)
-    torch.testing.assert_close(Mixed(network, FULL)(x), network(x))
+    torch.testing.assert_close(AutocastModule(network, FULL)(x), network(x))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_a_single_volume_is_convolved_the_same_when_onednn_is_asked_by_name(
     monkeypatch.setattr(torch, "mkldnn_convolution", lambda *given: asked.append(1) or named(*given))
     with torch.no_grad():
         plain = layer(x)
-        with Sound():
+        with SafeConvolutions():
             found = layer(x)
     assert len(asked) == 1
     torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
-    with Sound():
+    with SafeConvolutions():
         layer(x).sum().backward()
     assert len(asked) == 1  # what is learned from goes the usual way
 
@@ -100,7 +100,7 @@ def test_a_single_sample_is_spread_as_by_a_transposed_convolution(channels, shap
     layer, x = make(*channels, blocks, blocks, bias=bias), torch.randn(1, channels[0], *shape)
     x = (x.contiguous(memory_format=order) if last else x).requires_grad_()
     found = []
-    for sound in (nullcontext(), Sound()):
+    for sound in (nullcontext(), SafeConvolutions()):
         with profile(activities=[ProfilerActivity.CPU]) as seen, sound:
             out = layer(x)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
@@ -125,7 +125,7 @@ def test_a_single_sample_is_spread_as_by_a_transposed_convolution(channels, shap
 def test_any_other_transposed_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
     monkeypatch.setattr("medgrad.engine.compute.convolutions.spread", None)
     layer, x = nn.ConvTranspose2d(4, 4, **settings), torch.randn(inputs)
-    with Sound():
+    with SafeConvolutions():
         torch.testing.assert_close(layer(x), layer(x))
 
 
@@ -147,10 +147,11 @@ def test_few_channels_are_computed_abreast_and_are_the_same(channels, shape, ker
     layer = nn.Conv3d(*channels, sizes, padding=tuple(k // 2 for k in sizes), bias=bias)
     x, done = in_order(torch.randn(1, channels[0], *shape)), []
     monkeypatch.setattr(
-        "medgrad.engine.compute.convolutions.abreast", lambda *a, **k: done.append(1) or abreast(*a, **k)
+        "medgrad.engine.compute.convolutions.fold_neighbours",
+        lambda *a, **k: done.append(1) or fold_neighbours(*a, **k),
     )
     with torch.no_grad():
-        wanted, found = layer.double()(x.double()), Mixed(place.model(layer.float()), place)(x)
+        wanted, found = layer.double()(x.double()), AutocastModule(place.model(layer.float()), place)(x)
     assert done
     assert found.movedim(1, -1).is_contiguous()
     assert float((found - wanted).norm() / wanted.norm()) < (0.01 if place is FAST else 1e-5)
@@ -170,16 +171,16 @@ def test_few_channels_are_computed_abreast_and_are_the_same(channels, shape, ker
     ],
 )
 def test_any_other_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.abreast", None)
+    monkeypatch.setattr("medgrad.engine.compute.convolutions.fold_neighbours", None)
     layer, x = nn.Conv3d(4, 4, 3, **settings), in_order(torch.randn(inputs))
-    with Sound(), torch.no_grad():
+    with SafeConvolutions(), torch.no_grad():
         torch.testing.assert_close(layer(x), layer(x))
 
 
 def test_what_learns_is_not_computed_abreast(monkeypatch):
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.abreast", None)
+    monkeypatch.setattr("medgrad.engine.compute.convolutions.fold_neighbours", None)
     layer, x = nn.Conv3d(4, 4, 3, padding=1), in_order(torch.randn(1, 4, 16, 64, 64))
-    with Sound():
+    with SafeConvolutions():
         layer(x).sum().backward()
     assert layer.weight.grad is not None
 
@@ -190,9 +191,9 @@ def test_a_single_sample_is_spread_in_bfloat16_while_answering(bias, monkeypatch
     layer, x, done = nn.ConvTranspose3d(16, 4, 2, 2, bias=bias), in_order(torch.randn(1, 16, 8, 9, 10)), []
     monkeypatch.setattr("medgrad.engine.compute.convolutions.spread", lambda *given: done.append(1) or spread(*given))
     with torch.no_grad():
-        wanted, found = layer(x), Mixed(layer, FAST)(x)
+        wanted, found = layer(x), AutocastModule(layer, FAST)(x)
     assert done
     assert float((found - wanted).norm() / wanted.norm()) < 0.01
     done.clear()
-    Mixed(layer, FAST)(x).sum().backward()
+    AutocastModule(layer, FAST)(x).sum().backward()
     assert not done

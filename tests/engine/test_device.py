@@ -7,13 +7,13 @@ from torch import nn
 from medgrad import registry
 from medgrad.data import Grid
 from medgrad.engine.compute import device
-from medgrad.engine.compute.device import Mixed, Place, choose, in_order, order_of
+from medgrad.engine.compute.device import AutocastModule, Compute, choose, in_order, order_of
 from medgrad.errors import SettingError
 from medgrad.models import InstanceNorm
 from medgrad.models._blocks import with_quick_norms
 from medgrad.tasks import Batch
 
-CPU = Place("cpu", torch.float32)
+CPU = Compute("cpu", torch.float32)
 SHAPES = [(2, 1, 6, 5), (2, 3, 6, 5), (2, 1, 4, 6, 5), (1, 1, 4, 6, 5), (2, 4, 4, 6, 5)]
 
 
@@ -52,8 +52,8 @@ def test_bfloat16_says_nearly_what_float32_says(dims):
     torch.manual_seed(0)
     network = registry.find("models", "unet")(1, 3, dims, channels=(8, 16))
     x = torch.randn(2, 1, *(16,) * dims)
-    exact = Mixed(network, CPU)(x)
-    rough = Mixed(network, Place("cpu", torch.bfloat16))(x)
+    exact = AutocastModule(network, CPU)(x)
+    rough = AutocastModule(network, Compute("cpu", torch.bfloat16))(x)
     assert rough.dtype == torch.float32
     assert (rough - exact).norm() < 0.03 * exact.norm()
     assert not torch.equal(rough, exact)
@@ -61,7 +61,7 @@ def test_bfloat16_says_nearly_what_float32_says(dims):
 
 def test_several_outputs_all_come_back_in_float32():
     network = registry.find("models", "unet")(1, 3, 2, channels=(4, 4, 4, 4), deep=True).train()
-    out = Mixed(network, Place("cpu", torch.bfloat16))(torch.randn(2, 1, 16, 16))
+    out = AutocastModule(network, Compute("cpu", torch.bfloat16))(torch.randn(2, 1, 16, 16))
     assert isinstance(out, tuple)
     assert {o.dtype for o in out} == {torch.float32}
 

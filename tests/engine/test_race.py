@@ -11,7 +11,7 @@ from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
 from medgrad.engine.race.entrant import Entrant, by_grid, by_optuna
 from medgrad.engine.race.over_seeds import estimate, paired
-from medgrad.engine.race.race import Trial, curve_of, shown_best
+from medgrad.engine.race.race import Trial, curve_of, pick_significantly_better
 from medgrad.report.race import race_page, verdict
 from medgrad.tasks.classification import Classification
 
@@ -200,5 +200,5 @@ def test_an_optimisers_own_rate_stays_unless_another_is_shown_to_be_better(own, 
     made = [rows(0, own), rows(1, other)]
     ground = SimpleNamespace(task=TASK, patients=[str(n) for n in range(len(made[0]))])
     trials = [Trial("adamw", 1.0, 0, 9, 1.0, TASK.summarise(r)[TASK.aim], rows=tuple(r)) for r in made]
-    assert shown_best(ground, trials, own=0) == wanted
-    assert shown_best(ground, [replace(trials[0], figure=None), trials[1]], own=0) == 1
+    assert pick_significantly_better(ground, trials, own=0) == wanted
+    assert pick_significantly_better(ground, [replace(trials[0], figure=None), trials[1]], own=0) == 1

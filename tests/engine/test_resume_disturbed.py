@@ -18,7 +18,7 @@ from medgrad.engine.runs.recipe import Recipe, merged, read_recipe
 from medgrad.engine.runs.run import Run
 from medgrad.engine.training.fit import pace_of
 from medgrad.engine.training.pace import Pace
-from medgrad.engine.training.trainer import Learner, learn
+from medgrad.engine.training.trainer import Trainer, learn
 
 DISTURBED = {5: (5, 2, 26), 12: (12, 1, 15), 14: (14, 2, 22)}
 """What the neighbour made of 24 steps on one thread."""
@@ -51,7 +51,7 @@ def machinery(cases, folder, recipe):
     train, valid = cases
     run = Run(folder)
     run.write_recipe(recipe)
-    return Learner(run, recipe, recipe.build_task(), train, valid, choose("float32", "cpu"))
+    return Trainer(run, recipe, recipe.build_task(), train, valid, choose("float32", "cpu"))
 
 
 def learned(cases, folder, recipe, pace=None):

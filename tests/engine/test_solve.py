@@ -10,7 +10,7 @@ from command_line import done, make_pictures, medgrad, one_line
 
 from medgrad import registry
 from medgrad.data import Case, Grid, Image, Scores
-from medgrad.engine.compute.device import Place
+from medgrad.engine.compute.device import Compute
 from medgrad.engine.loading.cache import Prepared
 from medgrad.engine.runs.checkpoint import read_checkpoint
 from medgrad.engine.runs.recipe import Recipe, Training, from_table, merged, to_toml
@@ -19,7 +19,7 @@ from medgrad.engine.training.solve import is_solved, solve
 from medgrad.errors import MedgradError, SettingError
 from medgrad.tasks.classification import Classification
 
-CPU = Place("cpu", torch.float32)
+CPU = Compute("cpu", torch.float32)
 SHAPE = (3, 4)
 
 

@@ -3,13 +3,13 @@
 import pytest
 from command_line import CLASSES, done, make_pictures
 
-from medgrad.engine.race.parallel import spread
+from medgrad.engine.race.parallel import parallel_map
 
 JOBS = [(number,) for number in range(7)]
 
 
 def test_the_order_is_that_of_the_jobs():
-    assert list(spread(lambda shared, n: shared["scale"] * n, {"scale": 3}, JOBS)) == [0, 3, 6, 9, 12, 15, 18]
+    assert list(parallel_map(lambda shared, n: shared["scale"] * n, {"scale": 3}, JOBS)) == [0, 3, 6, 9, 12, 15, 18]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def cluster(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_in_the_same_order(cluster):
     work = lambda shared, n: shared["scale"] * n  # noqa: E731  (travels by value)
-    assert list(spread(work, {"scale": 3}, JOBS, where="ray")) == list(spread(work, {"scale": 3}, JOBS))
+    assert list(parallel_map(work, {"scale": 3}, JOBS, where="ray")) == list(parallel_map(work, {"scale": 3}, JOBS))
 
 
 @pytest.mark.peer

@@ -9,7 +9,7 @@ from tiny_set import make_folder
 
 from medgrad import fit, registry
 from medgrad.engine.runs.checkpoint import read_checkpoint
-from medgrad.engine.runs.pretrained import begin_with, like
+from medgrad.engine.runs.pretrained import load_pretrained, recipe_from_run
 from medgrad.engine.runs.recipe import Recipe, merged, read_table
 from medgrad.errors import FormatError, SettingError
 
@@ -27,7 +27,7 @@ def saved(tmp_path, network):
 
 def test_the_same_network_gets_every_number(tmp_path):
     learned, own = unet(seed=1), unet(seed=2)
-    told = begin_with(own, {"weights": saved(tmp_path, learned)})
+    told = load_pretrained(own, {"weights": saved(tmp_path, learned)})
     assert told["taken"] == 1
     assert told["anew"] == []
     x = torch.randn(1, 1, 8, 8, 8)
@@ -37,7 +37,7 @@ def test_the_same_network_gets_every_number(tmp_path):
 def test_other_classes_begin_anew_and_nothing_else(tmp_path):
     learned, own = unet(outputs=2, seed=1), unet(outputs=5, seed=2)
     before = {k: v.clone() for k, v in own.state_dict().items()}
-    told = begin_with(own, {"weights": saved(tmp_path, learned)})
+    told = load_pretrained(own, {"weights": saved(tmp_path, learned)})
     assert told["anew"] == ["heads.0.bias", "heads.0.weight"]
     for name, value in own.state_dict().items():
         assert torch.equal(value, before[name] if name in told["anew"] else learned.state_dict()[name]), name
@@ -45,7 +45,7 @@ def test_other_classes_begin_anew_and_nothing_else(tmp_path):
 
 def test_grey_images_are_seen_as_coloured_ones_of_one_value(tmp_path):
     learned, own = unet(inputs=3, seed=1).eval(), unet(inputs=1, seed=2).eval()
-    begin_with(own, {"weights": saved(tmp_path, learned)})
+    load_pretrained(own, {"weights": saved(tmp_path, learned)})
     x = torch.randn(1, 1, 8, 8, 8)
     torch.testing.assert_close(own(x), learned(x.expand(-1, 3, -1, -1, -1)), rtol=1e-4, atol=1e-5)
 
@@ -53,14 +53,14 @@ def test_grey_images_are_seen_as_coloured_ones_of_one_value(tmp_path):
 def test_only_a_part_is_taken_where_only_a_part_is_wanted(tmp_path):
     learned, own = unet(seed=1), unet(seed=2)
     before = {k: v.clone() for k, v in own.state_dict().items()}
-    begin_with(own, {"weights": saved(tmp_path, learned), "only": ("down.",)})
+    load_pretrained(own, {"weights": saved(tmp_path, learned), "only": ("down.",)})
     for name, value in own.state_dict().items():
         assert torch.equal(value, learned.state_dict()[name] if name.startswith("down.") else before[name]), name
 
 
 def test_another_network_is_refused_with_how_little_fits(tmp_path):
     with pytest.raises(FormatError, match=r"fits \d+% of this network's numbers"):
-        begin_with(unet(channels=(4, 8)), {"weights": saved(tmp_path, unet(channels=(6, 12)))})
+        load_pretrained(unet(channels=(4, 8)), {"weights": saved(tmp_path, unet(channels=(6, 12)))})
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_what_cannot_be_begun_with_is_told(tmp_path, start, said, monkeypatch):
     saved(tmp_path, unet())
     (tmp_path / "text.safetensors").write_text("these are no weights")
     with pytest.raises((FormatError, SettingError), match=said):
-        begin_with(unet(), start)
+        load_pretrained(unet(), start)
 
 
 def test_a_persons_tables_lie_over_those_of_the_run(tmp_path):
     (tmp_path / "recipe.toml").write_text(
         "[model]\nname = 'unet'\nchannels = [4, 8]\n[[prepare]]\nname = 'reorient'\n[training]\npatch = [8, 8, 8]\n"
     )
-    tables = like(tmp_path, {"training": {"batch": 3}, "start": {"only": ["down."]}})
+    tables = recipe_from_run(tmp_path, {"training": {"batch": 3}, "start": {"only": ["down."]}})
     assert tables["training"] == {"patch": (8, 8, 8), "batch": 3}
     assert tables["start"] == {"weights": str(tmp_path), "only": ["down."]}
     assert tables["model"]["channels"] == (4, 8)
-    assert like(tmp_path, {"model": {"name": "vgg"}})["model"] == {"name": "vgg"}
+    assert recipe_from_run(tmp_path, {"model": {"name": "vgg"}})["model"] == {"name": "vgg"}
 
 
 def test_a_pruned_network_is_begun_with_as_narrow_as_it_is(tmp_path):
     (tmp_path / "recipe.toml").write_text("[model]\nname = 'unet'\n[widths]\n'down.0.0.conv' = [1, 3, 1]\n")
-    assert like(tmp_path, {})["widths"] == {"down.0.0.conv": (1, 3, 1)}
-    assert "widths" not in like(tmp_path, {"model": {"name": "vgg"}})
+    assert recipe_from_run(tmp_path, {})["widths"] == {"down.0.0.conv": (1, 3, 1)}
+    assert "widths" not in recipe_from_run(tmp_path, {"model": {"name": "vgg"}})
     recipe = Recipe(widths={"down.0.0.conv": (1, 3, 1)})
     assert merged(recipe, {"model": {"deep": True}}).widths == recipe.widths
     assert merged(recipe, {"model": {"name": "monai", "network": "SegResNet"}}).widths == {}

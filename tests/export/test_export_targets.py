@@ -16,7 +16,7 @@ from medgrad.export import export
 from medgrad.export._finish import FLOAT32, as_float32
 from medgrad.inference.artefact.agreement import agreement
 from medgrad.inference.artefact.artefact import open_artefact
-from medgrad.inference.artefact.fastest import choose
+from medgrad.inference.artefact.fastest import select_backend
 from medgrad.inference.artefact.infer import answer
 from medgrad.registry import find
 
@@ -44,7 +44,7 @@ def case(seed, shape, **grid):
 def said_by_both(run, folder, cases):
     """Give pairs of answers: by the run in float32, and by what was exported."""
     trained, artefact = open_run(run, device="cpu"), open_artefact(folder)
-    ask, *_ = choose(artefact)
+    ask, *_ = select_backend(artefact)
     recipe, models = trained.recipe, as_float32(trained)
     settings = {"steps": trained.steps, "patch": recipe.training.patch, "place": FLOAT32, "how": recipe.answering}
     return [(with_torch(models, trained.task, one, **settings), answer(artefact, ask, one)) for one in cases]
@@ -145,8 +145,8 @@ def test_eight_bits_are_measured_on_training_patients_and_judged_on_others(targe
     if target == "openvino":
         pytest.importorskip("nncf", reason="the openvino extra is not installed")
     told = []
-    teller = find_teller(told)
-    done = export(known, to=target, int8=True, tolerance=0.2, teller=teller)
+    progress = find_teller(told)
+    done = export(known, to=target, int8=True, tolerance=0.2, progress=progress)
     assert "Measuring ranges on 4 windows of 4 training patients." in told
     assert done.on == "validation cases"
     assert done.agreement.cases == 2

@@ -8,7 +8,7 @@ import pytest
 from medgrad.errors import FormatError, MedgradError, Missing, SettingError
 from medgrad.inference.artefact import fastest as choosing
 from medgrad.inference.artefact.artefact import hash_of, is_artefact, open_artefact, reading_of
-from medgrad.inference.artefact.fastest import choose, usable
+from medgrad.inference.artefact.fastest import select_backend, usable
 from medgrad.registry import find, names
 
 ENGINES = names("inference.artefact.backends")
@@ -125,28 +125,28 @@ def engines(monkeypatch):
 
 def test_the_quickest_engine_that_agrees_answers(tmp_path, engines):
     engines(slow=Pretended(3, float32=0), quick=Pretended(1, float32=0), wrong=Pretended(0.1, float32=0.01))
-    ask, chosen, tried = choose(open_artefact(make(tmp_path / "a")))
+    ask, chosen, tried = select_backend(open_artefact(make(tmp_path / "a")))
     assert chosen.name == "quick, float32"
     assert {t.engine: round(t.agreement.off, 6) for t in tried} == {"slow": 0, "quick": 0, "wrong": 0.01}
     assert ask(np.zeros((1, 1, 10, 10), np.float32))[0].shape == (1, 2, 10, 10)
-    assert choose(open_artefact(tmp_path / "a"), engine="slow")[1].engine == "slow"
+    assert select_backend(open_artefact(tmp_path / "a"), engine="slow")[1].engine == "slow"
 
 
 def test_what_agreed_on_patients_need_only_be_sound_on_made_up_windows(tmp_path, engines):
     engines(one=Pretended(1, bfloat16=0.02, float32=0))
-    assert choose(open_artefact(make(tmp_path / "a")))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "a")))[1].way == "float32"
     agreed = {"one, bfloat16": {"off": 0.0005}}
-    assert choose(open_artefact(make(tmp_path / "b", ways=agreed)))[1].way == "bfloat16"
+    assert select_backend(open_artefact(make(tmp_path / "b", ways=agreed)))[1].way == "bfloat16"
     differed = {"one, bfloat16": {"off": 0.002}}
-    assert choose(open_artefact(make(tmp_path / "c", ways=differed)))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "c", ways=differed)))[1].way == "float32"
     engines(one=Pretended(1, bfloat16=0.08, float32=0))
-    assert choose(open_artefact(make(tmp_path / "d", ways=agreed)))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "d", ways=agreed)))[1].way == "float32"
 
 
 def test_engines_that_say_something_else_do_not_answer(tmp_path, engines):
     engines(one=Pretended(1, float32=0.5))
     with pytest.raises(MedgradError, match=r"one, float32: equal 0\.9"):
-        choose(open_artefact(make(tmp_path / "a")))
+        select_backend(open_artefact(make(tmp_path / "a")))
 
 
 def test_an_engine_that_is_missing_is_told_with_what_installs_it(tmp_path, engines):

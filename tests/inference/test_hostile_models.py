@@ -12,7 +12,7 @@ from hostile_models import about, every
 from PIL import Image as Pillow
 from untrained import make_run
 
-from medgrad.engine.runs.pretrained import begin_with
+from medgrad.engine.runs.pretrained import load_pretrained
 from medgrad.errors import FormatError
 from medgrad.inference.artefact.artefact import hash_of
 
@@ -59,7 +59,7 @@ def test_as_weights_to_begin_with(tmp_path, hostile, name):
     path = tmp_path / "w.safetensors"
     path.write_bytes(hostile[name])
     with pytest.raises(FormatError, match=r"w\.safetensors") as told:
-        begin_with(torch.nn.Linear(2, 2), {"weights": path})
+        load_pretrained(torch.nn.Linear(2, 2), {"weights": path})
     assert "\n" not in str(told.value)
 
 

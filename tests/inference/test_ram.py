@@ -15,13 +15,13 @@ import pytest
 from dicom_answers import make_series
 
 from medgrad.data import Case, Grid, Image, LabelMap, Source
-from medgrad.data.formats import Extent, extent_of, read
+from medgrad.data.formats import ImageSpec, extent_of, read
 from medgrad.errors import FormatError, MedgradError, SettingError
 from medgrad.inference.pipeline import memory_limit as ram
 from medgrad.inference.pipeline import pipeline as flow
-from medgrad.inference.pipeline.memory_estimate import Taken, room_for_sums, stages
-from medgrad.inference.pipeline.pipeline import Asking, answered
-from medgrad.inference.sliding_window import blocks_within, most_blocks, size_of_sums, stitched
+from medgrad.inference.pipeline.memory_estimate import MemoryCost, room_for_sums, stages
+from medgrad.inference.pipeline.pipeline import Predictor, answered
+from medgrad.inference.sliding_window import blocks_within, most_blocks, size_of_sums, sliding_window
 from medgrad.machine import allocator as memory
 from medgrad.prepare.crop import Crop
 from medgrad.prepare.normalise import Normalise
@@ -53,14 +53,14 @@ def taking(n):
 
 def test_what_a_task_takes_is_measured():
     size = 96 << 20
-    assert size * 0.9 < ram.growth(lambda: taking(size)) < size * 1.2
-    assert ram.growth(lambda: taking(1 << 20)) < size * 0.3
+    assert size * 0.9 < ram.peak_memory(lambda: taking(size)) < size * 1.2
+    assert ram.peak_memory(lambda: taking(1 << 20)) < size * 0.3
 
 
 def test_it_is_measured_where_the_mark_of_the_peak_cannot_be_set_back(monkeypatch, tmp_path):
     monkeypatch.setattr(ram, "PEAK", tmp_path / "no" / "such")
     size = 96 << 20
-    assert size * 0.9 < ram.growth(lambda: taking(size)) < size * 1.2
+    assert size * 0.9 < ram.peak_memory(lambda: taking(size)) < size * 1.2
 
 
 def saved(path, array, slope=None):
@@ -138,7 +138,7 @@ def test_a_step_makes_what_was_told():
 
     grid = Grid((20, 30, 40), ((0, -1.0, 0, 0), (1.5, 0, 0, 3), (0, 0, 2.5, 1), (0, 0, 0, 1)))
     case = Case("one", {"image": Image(np.zeros(grid.shape, np.int16), grid)})
-    told = Extent(grid, 1, 2)
+    told = ImageSpec(grid, 1, 2)
     for step in STEPS:
         case, told = step.apply(case), next_of(told, step)
         made = case.images["image"]
@@ -147,7 +147,7 @@ def test_a_step_makes_what_was_told():
 
 
 def test_what_does_not_fit_is_refused_with_what_it_would_take():
-    pictures, taken = [Extent(Grid.of((512, 512, 1000)), 1, 2)], Taken(500 << 20, (96, 96, 96), 25, 1, STEPS)
+    pictures, taken = [ImageSpec(Grid.of((512, 512, 1000)), 1, 2)], MemoryCost(500 << 20, (96, 96, 96), 25, 1, STEPS)
     assert room_for_sums(pictures, taken, 8 << 30, now=400 << 20) > room_for_sums(pictures, taken, 6 << 30, now=0) > 0
     with pytest.raises(MedgradError, match=r"would take \d+M of memory, but --ram is 1G") as caught:
         room_for_sums(pictures, taken, 1 << 30, now=400 << 20)
@@ -159,7 +159,7 @@ def test_what_does_not_fit_is_refused_with_what_it_would_take():
 
 
 def test_more_that_is_held_leaves_less_for_the_sums():
-    pictures, taken = [Extent(Grid.of((100, 100, 100)), 1, 2)], Taken(1 << 20, (32, 32, 32), 3)
+    pictures, taken = [ImageSpec(Grid.of((100, 100, 100)), 1, 2)], MemoryCost(1 << 20, (32, 32, 32), 3)
     rooms = [room_for_sums(pictures, taken, 1 << 30, now=now << 20) for now in (0, 100)]
     assert rooms[0] - rooms[1] == pytest.approx((100 << 20) / 1.05, rel=1e-4)
     assert max(stages(pictures, taken).values()) >= 2e6 + 2e6 + (1 << 20)
@@ -180,9 +180,9 @@ def test_sums_are_made_within_their_bound_and_say_the_same(most):
         return LabelMap(output.argmax(0).astype(np.uint8), grid)
 
     blocks = blocks_within(shape, patch, 2, most)
-    whole = stitched(look, decode, case, patch=patch, overlap=0.5)
+    whole = sliding_window(look, decode, case, patch=patch, overlap=0.5)
     made.clear()
-    parts = stitched(look, decode, case, patch=patch, overlap=0.5, blocks=blocks)
+    parts = sliding_window(look, decode, case, patch=patch, overlap=0.5, blocks=blocks)
     assert (parts.array == whole.array).all()
     assert max(made) <= size_of_sums(shape, patch, 2, blocks) <= max(most or 1 << 30, 40_000 * 2)
     assert blocks == 1 or size_of_sums(shape, patch, 2, blocks - 1) > most
@@ -247,7 +247,7 @@ class Slow:
             self.did("writing", said.names[1])
             return said
 
-        return Asking(ready, say, back, lambda: Taken(1 << 20, (4, 4, 4), 2))
+        return Predictor(ready, say, back, lambda: MemoryCost(1 << 20, (4, 4, 4), 2))
 
     def at(self, what, which):
         return self.log.index((what, which))

@@ -11,8 +11,17 @@ from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.engine.evaluation.infer import TENSORS
 from medgrad.inference import coarse_to_fine as sparing
 from medgrad.inference import sliding_window as windows
-from medgrad.inference.coarse_to_fine import LEAST, MARGIN, aimed, count_of, labelled, near, spread, thinned
-from medgrad.inference.sliding_window import NUMBERS, slabs, stitched
+from medgrad.inference.coarse_to_fine import (
+    LEAST,
+    MARGIN,
+    count_of,
+    near,
+    sliding_window_coarse_to_fine,
+    spread,
+    strided,
+    windows_around,
+)
+from medgrad.inference.sliding_window import NUMBERS, slabs, sliding_window
 
 PATCH = (16, 16, 16)
 
@@ -53,8 +62,8 @@ def scene(shape=(96, 90, 94), seed=0):
 @pytest.mark.parametrize(("kind", "arrays"), [(np.asarray, NUMBERS), (torch.from_numpy, TENSORS)])
 def test_the_same_is_found_by_fewer_windows(kind, arrays):
     case, whole, spared = scene(), Looker(kind), Looker(kind)
-    full = stitched(whole, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
-    part = labelled(spared, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
+    full = sliding_window(whole, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
+    part = sliding_window_coarse_to_fine(spared, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
     assert full.array.any()
     assert (full.array == part.array).all()
     assert spared.calls < 0.5 * whole.calls
@@ -62,7 +71,7 @@ def test_the_same_is_found_by_fewer_windows(kind, arrays):
 
 def test_of_an_empty_case_only_the_first_pass_is_made():
     case, looker = case_of(np.zeros((70, 60, 50))), Looker()
-    found = labelled(looker, decode, case, patch=PATCH, overlap=0.5)
+    found = sliding_window_coarse_to_fine(looker, decode, case, patch=PATCH, overlap=0.5)
     assert not found.array.any()
     assert found.array.shape == (70, 60, 50)
     assert looker.calls <= count_of((70, 60, 50), PATCH, 0.0) + 1
@@ -83,12 +92,12 @@ def test_what_the_first_pass_found_is_not_kept(monkeypatch, coarse):
 
     monkeypatch.setattr(sparing, "spread", noting)
     monkeypatch.setattr(sparing, "stitched", second)
-    assert labelled(Looker(), decode, scene(), patch=PATCH, overlap=0.5, coarse=coarse).array.any()
+    assert sliding_window_coarse_to_fine(Looker(), decode, scene(), patch=PATCH, overlap=0.5, coarse=coarse).array.any()
 
 
 def test_a_small_case_is_looked_at_once():
     shape, looker = (33, 20, 16), Looker()
-    labelled(looker, decode, case_of(np.ones(shape)), patch=PATCH, overlap=0.5)
+    sliding_window_coarse_to_fine(looker, decode, case_of(np.ones(shape)), patch=PATCH, overlap=0.5)
     assert looker.calls == count_of(shape, PATCH, 0.5) < LEAST
 
 
@@ -128,8 +137,8 @@ def test_in_blocks_the_same_is_said_with_less_memory(blocks, shape):
         sizes.append(output.nbytes if output.base is None else output.base.nbytes)
         return decode(output, grid)
 
-    whole = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
-    parts = stitched(Looker(), noting, case, patch=PATCH, overlap=0.5, blocks=blocks)
+    whole = sliding_window(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    parts = sliding_window(Looker(), noting, case, patch=PATCH, overlap=0.5, blocks=blocks)
     assert (whole.array == parts.array).all()
     assert whole.grid == parts.grid
     if shape[-1] == 70 and blocks > 2:
@@ -140,20 +149,20 @@ def test_in_blocks_the_same_is_said_with_less_memory(blocks, shape):
 def test_before_each_of_several_blocks_what_was_freed_is_given_back(monkeypatch, blocks, times):
     given = []
     monkeypatch.setattr(windows, "give_back", lambda: given.append(1))
-    stitched(Looker(), decode, scene((30, 20, 64)), patch=PATCH, overlap=0.5, blocks=blocks)
+    sliding_window(Looker(), decode, scene((30, 20, 64)), patch=PATCH, overlap=0.5, blocks=blocks)
     assert len(given) == times
 
 
 def test_a_slab_is_decoded_a_few_planes_at_a_time(monkeypatch):
     case, shown = scene((40, 20, 24)), []
-    whole = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    whole = sliding_window(Looker(), decode, case, patch=PATCH, overlap=0.5)
     monkeypatch.setattr(windows, "AT_ONCE", 3 * 2 * 20 * 24)
 
     def noting(output, grid):
         shown.append(output.shape[1])
         return decode(output, grid)
 
-    parts = stitched(Looker(), noting, case, patch=PATCH, overlap=0.5)
+    parts = sliding_window(Looker(), noting, case, patch=PATCH, overlap=0.5)
     assert max(shown) == 3
     assert sum(shown) == 40
     assert (whole.array == parts.array).all()
@@ -164,13 +173,13 @@ def test_a_slab_is_decoded_a_few_planes_at_a_time(monkeypatch):
 @pytest.mark.parametrize("shape", [(96, 90, 94), (97, 33, 71)])
 def test_a_coarse_first_look_spares_more_and_is_no_more_wrong(shape, overlap):
     case, whole, spared, coarse = scene(shape), Looker(), Looker(), Looker()
-    full = stitched(whole, decode, case, patch=PATCH, overlap=overlap)
-    labelled(spared, decode, case, patch=PATCH, overlap=overlap)
-    found = labelled(coarse, decode, case, patch=PATCH, overlap=overlap, coarse=2)
+    full = sliding_window(whole, decode, case, patch=PATCH, overlap=overlap)
+    sliding_window_coarse_to_fine(spared, decode, case, patch=PATCH, overlap=overlap)
+    found = sliding_window_coarse_to_fine(coarse, decode, case, patch=PATCH, overlap=overlap, coarse=2)
     truth = case.images["image"].array > 0.5
     assert (found.array != truth).sum() <= (full.array != truth).sum()
     assert found.grid == case.grid
-    first, thin = (count_of(grid, PATCH, 0.0) for grid in (shape, thinned(case, 2).grid.shape))
+    first, thin = (count_of(grid, PATCH, 0.0) for grid in (shape, strided(case, 2).grid.shape))
     assert coarse.calls < spared.calls - 0.5 * (first - thin)
 
 
@@ -184,7 +193,7 @@ def test_windows_are_aimed_at_all_that_is_labelled(shape, seed):
         labels[tuple(slice(a, a + size) for a in at)] = True
     covered = np.zeros(shape, bool)
     before = [(max(s, p) - s) // 2 for s, p in zip(shape, patch, strict=True)]
-    windows = aimed(labels, patch, 0.25)
+    windows = windows_around(labels, patch, 0.25)
     for start in windows:
         assert all(0 <= a <= max(s, p) - p for a, s, p in zip(start, shape, patch, strict=True))
         covered[tuple(slice(max(0, a - b), a - b + p) for a, b, p in zip(start, before, patch, strict=True))] = True
@@ -195,25 +204,25 @@ def test_windows_are_aimed_at_all_that_is_labelled(shape, seed):
 def test_one_window_lies_around_things_that_fit_into_it_and_several_over_a_larger_one():
     labels = np.zeros((100, 100, 100), bool)
     labels[40:44, 50:54, 60:64] = labels[46:50, 50:54, 60:64] = True
-    assert aimed(labels, (32, 32, 32), 0.5) == [(30, 36, 46)]
+    assert windows_around(labels, (32, 32, 32), 0.5) == [(30, 36, 46)]
     labels[:] = False
     labels[10:90, 48:52, 48:52] = True
-    assert aimed(labels, (32, 32, 32), 0.0) == [(0, 34, 34), (23, 34, 34), (45, 34, 34), (68, 34, 34)]
+    assert windows_around(labels, (32, 32, 32), 0.0) == [(0, 34, 34), (23, 34, 34), (45, 34, 34), (68, 34, 34)]
 
 
 def test_of_specks_everywhere_the_windows_are_those_that_lie_evenly(monkeypatch):
     monkeypatch.setattr(sparing, "MOST_THINGS", 5)
     case, looker = scene(), Looker()
     case.images["image"].array[::24, ::24, ::24] = 2
-    spared = labelled(looker, decode, case, patch=PATCH, overlap=0.5, coarse=2)
-    full = stitched(Looker(), decode, case, patch=PATCH, overlap=0.5)
+    spared = sliding_window_coarse_to_fine(looker, decode, case, patch=PATCH, overlap=0.5, coarse=2)
+    full = sliding_window(Looker(), decode, case, patch=PATCH, overlap=0.5)
     assert (spared.array == full.array).all()
 
 
 @pytest.mark.parametrize("by", [1, 2, 3])
 def test_what_is_thinned_lies_where_it_lay(by):
     case = scene((20, 17, 9))
-    thin = thinned(case, by)
+    thin = strided(case, by)
     at = np.argwhere(np.ones(thin.grid.shape, bool))
     assert np.allclose(thin.grid.world(at), case.grid.world(at * by))
     assert np.array_equal(thin.images["image"].array[tuple(at.T)], case.images["image"].array[tuple((at * by).T)])

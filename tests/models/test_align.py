@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from plain_boxes import random_boxes
 
-from medgrad.models.boxes import region_align
+from medgrad.models.boxes import roi_align
 
 
 def by_points(features, boxes, batch, size, samples):
@@ -39,7 +39,7 @@ def test_values_and_gradients_are_those_of_sampling_each_point(dims, size, lengt
         features, boxes, batch = drawn(seed, dims, length=length)
         one, two = features.clone().requires_grad_(), features.clone().requires_grad_()
         found, want = (
-            region_align(one, boxes, batch, size=size, samples=samples),
+            roi_align(one, boxes, batch, size=size, samples=samples),
             by_points(two, boxes, batch, size, samples),
         )
         torch.testing.assert_close(found, want)
@@ -54,50 +54,50 @@ def test_a_box_around_each_element_gives_the_features_back(dims):
     features = torch.randn(1, 3, *(4, 5, 6)[:dims])
     shape = features.shape[2:]
     box = torch.tensor([[-0.5] * dims + [s - 0.5 for s in shape]])
-    torch.testing.assert_close(region_align(features, box, torch.tensor([0]), size=shape, samples=1), features)
+    torch.testing.assert_close(roi_align(features, box, torch.tensor([0]), size=shape, samples=1), features)
 
 
 def test_a_slope_is_met_in_the_middle_of_each_bin():
     features = torch.arange(8.0).expand(1, 1, 6, 8)
-    found = region_align(features, torch.tensor([[1.0, 1.0, 4.0, 5.0]]), torch.tensor([0]), size=(1, 2))
+    found = roi_align(features, torch.tensor([[1.0, 1.0, 4.0, 5.0]]), torch.tensor([0]), size=(1, 2))
     assert found.flatten().tolist() == [2.0, 4.0]
 
 
 def test_no_box_is_no_region():
     features = torch.randn(2, 3, 4, 4, requires_grad=True)
-    found = region_align(features, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), size=(7, 7))
+    found = roi_align(features, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), size=(7, 7))
     assert found.shape == (0, 3, 7, 7)
     found.sum().backward()
 
 
 def test_one_element_along_an_axis_goes_on():
     features = torch.randn(1, 2, 1, 5)
-    found = region_align(features, torch.tensor([[-3.0, 0.0, 3.0, 4.0]]), torch.tensor([0]), size=(2, 1))
+    found = roi_align(features, torch.tensor([[-3.0, 0.0, 3.0, 4.0]]), torch.tensor([0]), size=(2, 1))
     assert torch.equal(found[:, :, 0], found[:, :, 1])
 
 
 def test_half_precision_comes_back_as_it_came():
     features, boxes, batch = drawn(0, 2, length=2.0)
     half = features.bfloat16().requires_grad_()
-    found = region_align(half, boxes, batch, size=(5, 5))
+    found = roi_align(half, boxes, batch, size=(5, 5))
     found.sum().backward()
     assert found.dtype == half.grad.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), region_align(features, boxes, batch, size=(5, 5)), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(found.double(), roi_align(features, boxes, batch, size=(5, 5)), atol=0.05, rtol=0.05)
 
 
 def test_mixed_precision_around_it_changes_nothing():
     features, boxes, batch = drawn(0, 2, length=2.0)
     one, two = features.float().requires_grad_(), features.float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        region_align(one, boxes, batch, size=(5, 5)).square().sum().backward()
-    region_align(two, boxes, batch, size=(5, 5)).square().sum().backward()
+        roi_align(one, boxes, batch, size=(5, 5)).square().sum().backward()
+    roi_align(two, boxes, batch, size=(5, 5)).square().sum().backward()
     assert torch.equal(one.grad, two.grad)
 
 
 def test_a_few_regions_at_a_time_are_all_regions(monkeypatch):
     features, boxes, batch = drawn(0, 3, length=2.0)
     one, two = features.clone().requires_grad_(), features.clone().requires_grad_()
-    region_align(one, boxes, batch, size=(4, 4, 4)).square().sum().backward()
+    roi_align(one, boxes, batch, size=(4, 4, 4)).square().sum().backward()
     monkeypatch.setattr("medgrad.models.boxes._window.LUMP", 1000)
-    region_align(two, boxes, batch, size=(4, 4, 4)).square().sum().backward()
+    roi_align(two, boxes, batch, size=(4, 4, 4)).square().sum().backward()
     torch.testing.assert_close(one.grad, two.grad)

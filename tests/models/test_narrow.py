@@ -10,7 +10,7 @@ from medgrad import registry
 from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
 from medgrad.engine.runs.run import build_model
 from medgrad.errors import MedgradError, SettingError
-from medgrad.models import InstanceNorm, narrowed, widths
+from medgrad.models import InstanceNorm, widths, with_widths
 from medgrad.models._blocks import conv
 
 LAYERS = [
@@ -31,7 +31,7 @@ LAYERS = [
 @pytest.mark.parametrize(("layer", "old", "new", "shapes"), LAYERS, ids=lambda v: type(v).__name__)
 def test_each_kind_of_layer_takes_another_width_and_works_with_it(layer, old, new, shapes):
     assert widths(nn.Sequential(layer)) == {"0": old}
-    smaller = narrowed(nn.Sequential(layer), {"0": new})
+    smaller = with_widths(nn.Sequential(layer), {"0": new})
     assert widths(smaller) == {"0": new}
     state = {name: tuple(t.shape) for name, t in smaller[0].state_dict().items() if t.ndim}
     assert state == shapes
@@ -46,7 +46,7 @@ def test_each_kind_of_layer_takes_another_width_and_works_with_it(layer, old, ne
 
 def test_the_network_that_was_given_stays_as_it_is():
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    narrowed(net, {"0": [4, 1], "1": [1, 2]})
+    with_widths(net, {"0": [4, 1], "1": [1, 2]})
     assert net(torch.zeros(1, 4)).shape == (1, 2)
     assert widths(net) == {"0": [4, 3], "1": [3, 2]}
 
@@ -62,35 +62,35 @@ def test_the_network_that_was_given_stays_as_it_is():
 )
 def test_a_new_layer_begins_as_if_it_had_been_made_so(layer, old, new):
     torch.manual_seed(0)
-    narrow, fresh = narrowed(nn.Sequential(layer(*old[:2])), {"0": new})[0], layer(*new[:2])
+    narrow, fresh = with_widths(nn.Sequential(layer(*old[:2])), {"0": new})[0], layer(*new[:2])
     assert float(narrow.weight.detach().std()) == pytest.approx(float(fresh.weight.detach().std()), rel=0.05)
 
 
 def test_a_layer_that_begins_with_no_opinion_has_none():
     net = registry.find("models", "yolo")(1, 2, 2, channels=(4, 8), first=1, width=8, normalise="batch")
-    small = narrowed(net, {"classes.last": [5, 2, 1]})
+    small = with_widths(net, {"classes.last": [5, 2, 1]})
     assert torch.equal(small.classes.last.bias, net.classes.last.bias)
 
 
 def test_no_layer_becomes_wider():
     with pytest.raises(SettingError, match="none is larger"):
-        narrowed(nn.Sequential(nn.Linear(4, 3)), {"0": [4, 5]})
+        with_widths(nn.Sequential(nn.Linear(4, 3)), {"0": [4, 5]})
 
 
 def test_a_part_without_any_width_is_left_out():
     net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))
-    smaller = narrowed(net, {"1": []})
+    smaller = with_widths(net, {"1": []})
     x = torch.randn(3, 4)
     assert torch.equal(smaller(x), net[2](net[0](x)))
     assert set(smaller.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     with pytest.raises(SettingError, match="no part"):
-        narrowed(net, {"3": []})
+        with_widths(net, {"3": []})
 
 
 def test_what_was_frozen_stays_so():
     net = nn.Sequential(nn.Linear(4, 3))
     net[0].bias.requires_grad_(False)
-    smaller = narrowed(net, {"0": [4, 2]})
+    smaller = with_widths(net, {"0": [4, 2]})
     assert not smaller[0].bias.requires_grad
     assert smaller[0].weight.requires_grad
 
@@ -101,7 +101,7 @@ def test_what_was_frozen_stays_so():
 )
 def test_widths_that_do_not_fit_are_told(wanted, said):
     with pytest.raises(SettingError, match=said):
-        narrowed(nn.Sequential(nn.Linear(4, 3)), wanted)
+        with_widths(nn.Sequential(nn.Linear(4, 3)), wanted)
 
 
 SMALL = {"down.0.0.0": (1, 5, 1), "down.0.0.1": (5,), "down.0.1.0": (5, 8, 1), "join.0.1": ()}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from plain_boxes import by_hand, random_boxes
 
-from medgrad.models.boxes import fuse, iou, nms, soft_nms
+from medgrad.models.boxes import iou, nms, soft_nms, weighted_box_fusion
 
 
 def slow_nms(boxes, scores, overlap, labels=None):
@@ -88,7 +88,7 @@ def test_nothing_in_is_nothing_out():
         assert nms(none, torch.zeros(0)).shape == (0,)
         assert [t.shape[0] for t in soft_nms(none, torch.zeros(0), overlap=0.5, sigma=0.5)] == [0, 0]
         whole = torch.zeros(0, dtype=torch.long)
-        boxes, scores, labels = fuse(none, torch.zeros(0), whole, whole, count=2)
+        boxes, scores, labels = weighted_box_fusion(none, torch.zeros(0), whole, whole, count=2)
         assert (boxes.shape, scores.shape, labels.shape) == ((0, 2 * dims), (0,), (0,))
 
 
@@ -137,7 +137,7 @@ def test_fused_boxes_are_those_of_a_plain_loop(dims):
         boxes = np.concatenate([objects + rng.normal(0, 0.3, objects.shape) for _ in range(4)])
         scores, labels, models = rng.random(24), np.tile(rng.integers(0, 2, 6), 4), np.repeat(np.arange(4), 6)
         given = (torch.from_numpy(v) for v in (boxes, scores, labels, models))
-        found, said, kinds = fuse(*given, overlap=0.4, count=4)
+        found, said, kinds = weighted_box_fusion(*given, overlap=0.4, count=4)
         want = slow_fuse(boxes, scores, labels, models, 0.4, 4)
         np.testing.assert_allclose(found.numpy(), [c["box"] for c in want], atol=1e-9)
         np.testing.assert_allclose(said.numpy(), [c["score"] for c in want], atol=1e-9)
@@ -146,5 +146,5 @@ def test_fused_boxes_are_those_of_a_plain_loop(dims):
 
 def test_what_one_of_two_models_sees_counts_half():
     box = torch.tensor([[0.0, 0, 4, 4]])
-    _, scores, _ = fuse(box, torch.tensor([0.8]), torch.tensor([0]), torch.tensor([1]), count=2)
+    _, scores, _ = weighted_box_fusion(box, torch.tensor([0.8]), torch.tensor([0]), torch.tensor([1]), count=2)
     assert scores.tolist() == pytest.approx([0.4])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medgrad.data import Grid
-from medgrad.data.transform import Transform, looked_up, moved_image, voxels
+from medgrad.data.transform import Transform, interpolate, moved_image, voxels
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -59,5 +59,5 @@ def test_the_moving_image_seen_through_the_truth_is_the_fixed_one(pairs, seed):
 def test_what_counts_is_body_inside_the_moving_image(pairs):
     _, moving, truth, inside = pairs.pair("spots", 6)
     ends = voxels(moving.grid)[inside] + truth[inside]
-    assert looked_up(moving.array, moving.grid, ends, outside=-1.0).min() >= 0
+    assert interpolate(moving.array, moving.grid, ends, outside=-1.0).min() >= 0
     assert inside.mean() > 0.3

@@ -140,7 +140,7 @@ def test_a_modality_is_guessed_only_where_the_values_speak(tmp_path, make, modal
 
 def test_progress_counts_every_case(tmp_path):
     said = []
-    look(recognise(volumes(tmp_path)), progress=lambda done, whole: said.append((done, whole)))
+    look(recognise(volumes(tmp_path)), on_progress=lambda done, whole: said.append((done, whole)))
     assert said == [(i + 1, 5) for i in range(5)]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.cohorts.layouts import recognise
-from medgrad.data.dicom.write.ct import Told, write_ct
+from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.formats import write
 from medgrad.engine.training.dataset_facts import gather
 from medgrad.survey import measure as measuring
@@ -68,7 +68,7 @@ def series(folder: Path, count: int = 2) -> Path:
 
     for number in range(count):
         chance = np.random.default_rng(number)
-        told = Told(f"series {number}", f"study {number}", f"frame {number}", {"PatientID": f"P{number}"})
+        told = SeriesHeader(f"series {number}", f"study {number}", f"frame {number}", {"PatientID": f"P{number}"})
         write_ct(folder / f"P{number}" / "CT", Image(chance.normal(0, 99, CT.shape), CT, "ct"), told)
         mask = np.zeros(CT.shape, np.uint8)
         mask[3:7, 3:8, 2:4] = 1

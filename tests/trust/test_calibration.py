@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from medgrad.trust.reliability import as_dicts, reliability
-from medgrad.trust.temperature import COLDEST, cooled, fit, logits_of, surprise
+from medgrad.trust.temperature import COLDEST, fit, logits_of, nll, rescaled
 
 
 def overconfident(n=4000, k=3, by=2.5, seed=0):
@@ -33,7 +33,7 @@ def test_the_truth_never_becomes_less_likely(seed, exclusive):
     rng = np.random.default_rng(seed)
     logits, truth = rng.normal(size=(6, 3)) * 5, np.eye(3)[rng.integers(0, 3, 6)]
     t = fit(logits, truth, exclusive=exclusive)
-    assert surprise(logits / t, truth, exclusive=exclusive) <= surprise(logits, truth, exclusive=exclusive)
+    assert nll(logits / t, truth, exclusive=exclusive) <= nll(logits, truth, exclusive=exclusive)
 
 
 def test_a_set_that_is_all_right_does_not_make_certain():
@@ -43,13 +43,13 @@ def test_a_set_that_is_all_right_does_not_make_certain():
 def test_a_temperature_keeps_the_order_of_the_classes():
     logits, _ = overconfident(50)
     p = softmax(logits, axis=1)
-    assert np.array_equal(cooled(p, 3.0).argmax(1), p.argmax(1))
-    assert cooled(p, 1.0) == pytest.approx(p)
+    assert np.array_equal(rescaled(p, 3.0).argmax(1), p.argmax(1))
+    assert rescaled(p, 1.0) == pytest.approx(p)
 
 
 def test_certain_probabilities_have_finite_logits():
     assert np.isfinite(logits_of(np.array([[1.0, 0.0]]))).all()
-    assert np.isfinite(cooled(np.array([[1.0, 0.0]]), 2.0, exclusive=False)).all()
+    assert np.isfinite(rescaled(np.array([[1.0, 0.0]]), 2.0, exclusive=False)).all()
 
 
 def test_logits_that_are_not_numbers_are_refused():

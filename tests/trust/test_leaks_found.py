@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from medgrad.errors import LeakError
 from medgrad.trust import leaks as room
-from medgrad.trust.leaks import Leak, Record, fingerprint_pixels, leaks, record, refuse, twins
+from medgrad.trust.leaks import Leak, Record, fingerprint_pixels, leaks, near_duplicates, record, refuse
 
 
 def tissue(seed: int, shape: tuple[int, ...] = (96, 96)) -> np.ndarray:
@@ -107,14 +107,14 @@ def test_the_same_pixels_are_found_however_they_are_stored():
 def test_copies_on_one_side_are_twins_but_no_leak():
     chosen = records([tissue(1), tissue(1), tissue(2)], ["train", "train", "val"])
     assert leaks(chosen) == []
-    assert [(t.first, t.second) for t in twins(chosen)] == [("c0", "c1")]
+    assert [(t.first, t.second) for t in near_duplicates(chosen)] == [("c0", "c1")]
 
 
 def test_pictures_of_one_patient_are_no_twins():
     base = tissue(0).astype(float)
     images = [(base + 3 * i).astype(np.uint8) for i in range(4)] + [tissue(i) for i in range(1, 12)]
     chosen = records(images, [None] * 15, ["x"] * 4 + [f"p{i}" for i in range(11)])
-    assert twins(chosen) == []
+    assert near_duplicates(chosen) == []
 
 
 def test_blank_pictures_are_no_leak():

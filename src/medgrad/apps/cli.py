@@ -51,11 +51,11 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     """Turn a verb into a command: it gets somebody to tell things to, and its findings are printed."""
     hints = get_type_hints(verb, include_extras=True)
     shape = inspect.signature(verb)
-    takes_teller = "teller" in shape.parameters
+    takes_teller = "progress" in shape.parameters
     kept = [
         p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
         for p in shape.parameters.values()
-        if p.name != "teller"
+        if p.name != "progress"
     ]
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
 
@@ -65,7 +65,7 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
 
         keep_memory()
         with Terminal() as terminal:
-            found = verb(**given, **({"teller": terminal} if takes_teller else {}))
+            found = verb(**given, **({"progress": terminal} if takes_teller else {}))
         if found:
             typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
 

@@ -37,7 +37,7 @@ def per_sample(values: Tensor, inputs: Tensor) -> Tensor:
     return channels.view(*channels.shape, *[1] * (inputs.ndim - 2))
 
 
-def kept_inside(boxes: Tensor, shape: Sequence[int]) -> Tensor:
+def clip_boxes(boxes: Tensor, shape: Sequence[int]) -> Tensor:
     """Cut (..., 2 * dims) boxes at the edges of an image; one of which less than a third is left has no size any more.
 
     Elements lie at whole numbers and reach half an element to each side. A box without a size is none.

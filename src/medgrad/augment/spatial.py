@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._augment import Drawn, Targets, kept_inside
+from ._augment import Drawn, Targets, clip_boxes
 
 OUTSIDE = -1
 
@@ -151,7 +151,7 @@ def around(boxes: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> 
     inverse = torch.linalg.inv(drawn["matrix"])
     reach = (half**2 @ (inverse**2).mT).sqrt()
     centre = landed((low + high) / 2, drawn, shape)
-    moved = kept_inside(torch.cat([centre - reach, centre + reach], dim=-1), shape)
+    moved = clip_boxes(torch.cat([centre - reach, centre + reach], dim=-1), shape)
     return torch.where((half > 0).all(-1, keepdim=True), moved, boxes)
 
 

@@ -19,11 +19,11 @@ from ..engine.evaluation.compare import pooling
 from ..engine.evaluation.evaluate import Judged
 from ..engine.evaluation.judge import judge_all
 from ..engine.loading.cache import clear
-from ..engine.progress import Silent, Teller
+from ..engine.progress import Progress, Silent
 from ..engine.runs.provenance import machine, write_cohort
 from ..engine.runs.run import Run, open_run
 from ..engine.runs.training_data import recorded
-from ..engine.training.fit import SPARE, conclude_run, now, settle, tests_of
+from ..engine.training.fit import SPARE, calibrate_and_validate, conclude_run, now, tests_of
 from ..errors import SettingError
 from ..models import widths
 from ..tasks import Task
@@ -36,7 +36,7 @@ from .search.parents import Child, Parents, named
 from .search.selection import FREE, Choice
 from .search.stage_plan import best, is_good, more_time
 from .search.stages import Effort, Search, search
-from .search.target import Goal
+from .search.target import Target
 
 SENSIBLE = 10
 """What takes more than so many times as long is not foretold in minutes."""
@@ -61,7 +61,7 @@ def prune(
     data: Path | None = None,
     seed: int = 0,
     device: str | None = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make a run that costs as little as the ``target`` says, or as little as it can while no worse than by ``margin``.
 
@@ -76,15 +76,15 @@ def prune(
     The folds of a run are pruned side by side, each judged by the patients that it did not learn from and taught by its
     own parent; a stage counts by all of them together, so that no few patients decide how small is too small.
     """
-    clock, began, teller, folder = time.perf_counter(), now(), teller or Silent(), Path(out)
-    goal, asked = Goal.of(target).quick(), Goal.of(target)
+    clock, began, progress, folder = time.perf_counter(), now(), progress or Silent(), Path(out)
+    goal, asked = Target.of(target).quick(), Target.of(target)
     if folder.exists() and any(folder.iterdir()) and not (folder / "rungs").exists():
         raise SettingError(f"{str(folder)!r} is not empty. Name a new folder for the pruned run.")
-    parents = Parents(Path(run), data, margin, device, seed, teller)
-    teller.say(told_patients(parents))
+    parents = Parents(Path(run), data, margin, device, seed, progress)
+    progress.say(told_patients(parents))
     others = [n for n in controls_of(parents) if n in NARROW or all_controls] if controls else []
     if "narrow" in others and not steps:
-        teller.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-controls leaves it out.")
+        progress.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-controls leaves it out.")
     choice = choice or Choice(free=FREE)
     effort = Effort(steps, clock + 60 * minutes * SPARE - finishing(parents), minutes, taught, reach, seed)
     kept = search(parents, goal, choice, effort, folder / "rungs" / "search")
@@ -149,7 +149,7 @@ def told_more(kept: Search, more: float) -> str:
     return f"By the course of its score about {count} more {unit}{'s' if count > 1 else ''} of learning would do."
 
 
-def missed(kept: Search, chosen: Child, goal: Goal, parents: Parents) -> dict[str, Any] | None:
+def missed(kept: Search, chosen: Child, goal: Target, parents: Parents) -> dict[str, Any] | None:
     """Tell what a search lost at the smallest size that it came to, where that was not good enough, and what it takes.
 
     None where the target was reached.
@@ -180,10 +180,12 @@ def finish(
     judged: list[list[Judged]] = []
     for ground, part, place in zip(parents.each, best.each, parents.places(folder), strict=True):
         one, chooses, reported = copied(part, place), ground.chooses, ground.reported
-        settle(one, one.recipe(), ground.task, chooses.cases, chooses.lost, device=ground.device, teller=ground.teller)
+        calibrate_and_validate(
+            one, one.recipe(), ground.task, chooses.cases, chooses.lost, device=ground.device, progress=ground.progress
+        )
         clear(one.folder / "pictures")
         trained = open_run(one.folder, device=ground.device)
-        judged.append(judge_all(trained, reported.cases, reported.lost, teller=ground.teller, pictures=one.folder))
+        judged.append(judge_all(trained, reported.cases, reported.lost, progress=ground.progress, pictures=one.folder))
         one.note(parameters=part.cost.parameters, pruned_from=str(ground.folder))
         one.note(inputs=Run(ground.folder).noted().get("inputs", {}))
         clear(ground.folder / "pruning")
@@ -194,7 +196,7 @@ def finish(
     run.note(parameters=best.cost.parameters, pruned_from=str(parents.folder))
     every = [j for each in judged for j in each]
     words = told_of(parents)
-    conclude_run(run, parents.cohorts[0], every, device=parents.device, teller=parents.teller, told=words)
+    conclude_run(run, parents.cohorts[0], every, device=parents.device, progress=parents.progress, told=words)
     child = parents.beside(best.made, best.each, "reported", judged)
     told = {
         **told,

@@ -3,13 +3,12 @@
 from .case import Case
 from .grid import Grid
 from .source import Source
-from .types import Boxes, Deformation, Drawn, Image, LabelMap, Landmarks, Pair, Scores, Truth, join
+from .types import Boxes, Deformation, Image, LabelMap, Landmarks, Pair, Scores, Truth, UnplacedBoxes, join
 
 __all__ = [
     "Boxes",
     "Case",
     "Deformation",
-    "Drawn",
     "Grid",
     "Image",
     "LabelMap",
@@ -18,5 +17,6 @@ __all__ = [
     "Scores",
     "Source",
     "Truth",
+    "UnplacedBoxes",
     "join",
 ]

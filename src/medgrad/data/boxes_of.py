@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .types import Boxes, LabelMap, boxed
+from .types import Boxes, LabelMap, map_boxes
 
 
 def boxes_of_objects(labels: LabelMap, names: Mapping[int, str]) -> Boxes:
@@ -55,5 +55,5 @@ def boxes_at(labels: LabelMap, numbered: NDArray[Any], kinds: NDArray[Any], name
             corners.append([*(s.start - 0.5 for s in place), *(s.stop - 0.5 for s in place)])
             found.append(kinds[number])
     dims = labels.grid.dims
-    world = boxed(np.array(corners, float).reshape(-1, 2 * dims), labels.grid.world)
+    world = map_boxes(np.array(corners, float).reshape(-1, 2 * dims), labels.grid.world)
     return Boxes(world, np.array(found, np.int64), None, names)

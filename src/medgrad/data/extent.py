@@ -10,7 +10,7 @@ from .grid import Grid
 
 
 @dataclass(frozen=True)
-class Extent:
+class ImageSpec:
     """What an image is, as far as memory is concerned: its grid, its channels, and the bytes of an element.
 
     ``beside`` are the bytes of an element that reading takes for a while, beside those that stay.

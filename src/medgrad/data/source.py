@@ -23,7 +23,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Both:
+class PairSource:
     """Where the truths about both images of a pair lie."""
 
     fixed: Source

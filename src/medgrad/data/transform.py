@@ -15,7 +15,7 @@ from .types import Deformation, Image, LabelMap, Landmarks, Pair
 
 Points = NDArray[np.float64]
 ROUNDS = 60
-ENOUGH_MM = 1e-4
+TOLERANCE_MM = 1e-4
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Transform:
             return at
         for _ in range(ROUNDS):
             before, at = at, aim - self.bent(at)
-            if np.abs(at - before).max(initial=0.0) < ENOUGH_MM:
+            if np.abs(at - before).max(initial=0.0) < TOLERANCE_MM:
                 break
         return at
 
@@ -70,7 +70,7 @@ class Transform:
         """Give the bend at world points."""
         if self.bend is None:
             return np.zeros_like(points)
-        return np.stack([looked_up(b, self.grid, points) for b in np.moveaxis(self.bend, -1, 0)], axis=-1)
+        return np.stack([interpolate(b, self.grid, points) for b in np.moveaxis(self.bend, -1, 0)], axis=-1)
 
     def deformation(self) -> Deformation:
         """Give the whole way of every point of the grid."""
@@ -90,7 +90,7 @@ def voxels(grid: Grid) -> Points:
     return grid.world(np.stack(np.meshgrid(*[np.arange(s) for s in grid.shape], indexing="ij"), axis=-1))
 
 
-def looked_up(
+def interpolate(
     array: NDArray[Any], grid: Grid, points: Points, *, order: int = 1, outside: float | None = None
 ) -> NDArray[Any]:
     """Look an array up at (..., dims) world points; outside it, its edge goes on, or there is ``outside``."""
@@ -104,7 +104,7 @@ def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
     """Bring a moving image onto the grid of the fixed one; where it has nothing, there is its lowest value."""
     points = transform.to_moving(voxels(transform.grid))
     planes = [
-        looked_up(p.astype(np.float32), image.grid, points, order=order, outside=float(p.min())) for p in image.planes
+        interpolate(p.astype(np.float32), image.grid, points, order=order, outside=float(p.min())) for p in image.planes
     ]
     array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
     if image.array.dtype.kind in "ui":
@@ -116,7 +116,7 @@ def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
 def moved_labels(labels: LabelMap, transform: Transform) -> LabelMap:
     """Bring a moving label map onto the grid of the fixed image: each element takes the nearest label."""
     points = transform.to_moving(voxels(transform.grid))
-    array = looked_up(labels.array, labels.grid, points, order=0, outside=0)
+    array = interpolate(labels.array, labels.grid, points, order=0, outside=0)
     return replace(labels, array=array, grid=transform.grid)
 
 
@@ -125,7 +125,7 @@ def moved_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
     return Landmarks(transform.to_fixed(landmarks.points), landmarks.names)
 
 
-def growth(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+def jacobian(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     """Give how many times larger each element becomes: the Jacobian determinant of a displacement (*shape, dims) in mm.
 
     Below 0 the deformation folds.

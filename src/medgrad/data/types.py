@@ -80,7 +80,7 @@ class Boxes:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class UnplacedBoxes:
     """Boxes as a file says them, before the grid of their image is known.
 
     ``space`` says what ``corners`` count in: ``elements`` along the axes of the array (rows first), where the first
@@ -95,7 +95,7 @@ class Drawn:
     def on(self, grid: Grid) -> Boxes:
         """Give the boxes in world mm. Those that hold nothing are left out: ``look`` names them as faults.
 
-        >>> Drawn(np.array([[0, 0, 2, 2.0]]), np.array([0])).on(Grid.of((4, 4))).corners.tolist()
+        >>> UnplacedBoxes(np.array([[0, 0, 2, 2.0]]), np.array([0])).on(Grid.of((4, 4))).corners.tolist()
         [[-0.5, -0.5, 1.5, 1.5]]
         """
         corners = np.asarray(self.corners, float).reshape(-1, 2 * grid.dims)
@@ -103,11 +103,11 @@ class Drawn:
         corners, labels = corners[whole], np.asarray(self.labels, np.int64)[whole]
         if self.space != "world":
             size = np.tile(grid.shape, 2) if self.space == "shares" else 1.0
-            corners = boxed(corners * size - 0.5, grid.world)
+            corners = map_boxes(corners * size - 0.5, grid.world)
         return Boxes(corners, labels, None, self.names)
 
 
-def boxed(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+def map_boxes(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
     """Move all corners of (n, 2 * dims) boxes, and give the boxes around where they end."""
     dims = corners.shape[1] // 2
     ends = corners.reshape(-1, 2, dims)

@@ -14,7 +14,7 @@ from ..errors import SettingError, nearest
 KNOWN = {"match": str, "rate": float, "decay": float, "layerwise": float}
 
 
-def apart(
+def split_groups(
     optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, nn.Parameter]], rules: Sequence[Mapping[str, Any]]
 ) -> None:
     """Part the groups of an optimiser, in place, so that each weight learns by the first rule that matches its name.

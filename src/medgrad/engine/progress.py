@@ -14,7 +14,7 @@ class Bar(Protocol):
     def __call__(self, done: int, total: int, note: str = "", /) -> None: ...
 
 
-class Teller(Protocol):
+class Progress(Protocol):
     """Takes sentences and shows bars; the command line draws them, a notebook may, a test need not."""
 
     def say(self, text: str) -> None: ...

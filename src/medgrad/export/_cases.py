@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ..data import Case
 from ..data.cohorts import Cohort, Entry
 from ..data.cohorts.layouts import recognise
-from ..engine.loading.sampling import cover
+from ..engine.loading.sampling import grid_patches
 from ..engine.runs.provenance import hash_of
 from ..engine.runs.training_data import home_if_there, recorded
 from ..errors import SettingError
 from ..inference.artefact.artefact import Artefact
 from ..inference.encode import stacked
-from ..inference.sliding_window import blind, part
+from ..inference.sliding_window import part, without_truth
 from ..prepare import prepare
 
 PATIENTS, JUDGES, WINDOWS = 16, 6, 4
@@ -87,7 +87,7 @@ def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDA
     """Read cases and cut what the network would be shown of them: the whole, or a few windows of each."""
     shown = []
     for cohort, entry in chosen:
-        case, _ = prepare(blind(cohort.load(entry)), artefact.steps)
+        case, _ = prepare(without_truth(cohort.load(entry)), artefact.steps)
         shown += [stacked(box, artefact.channels)[None] for box in cut(artefact, case)]
     return shown
 
@@ -96,6 +96,6 @@ def cut(artefact: Artefact, case: Case) -> list[Case]:
     """Give the parts of a prepared case that are shown, spread over it."""
     if artefact.reading == "chances":
         return [case]
-    starts = cover(case.grid.shape, artefact.patch)
+    starts = grid_patches(case.grid.shape, artefact.patch)
     chosen = np.random.default_rng(len(starts)).permutation(len(starts))[:WINDOWS]
     return [part(case, starts[i], artefact.patch) for i in sorted(chosen)]

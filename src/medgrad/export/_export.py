@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import registry
 from ..data.atomic_files import write_bytes, write_text
 from ..engine.evaluation.infer import answer as answer_with_torch
-from ..engine.progress import Silent, Teller
+from ..engine.progress import Progress, Silent
 from ..engine.runs.checkpoint import read_learned
 from ..engine.runs.run import Run, Trained, open_run
 from ..errors import MedgradError, SettingError
@@ -29,7 +29,7 @@ from ..inference.artefact.infer import Ask, answer
 from ..version import VERSION as MEDGRAD
 from ._cases import Sides, choose_cases, feed
 from ._finish import FLOAT32, as_float32, examples, finish
-from ._target import Finished, Target
+from ._target import ExportModule, Target
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ def export(
     int8: bool = False,
     calibrate: Path | str | None = None,
     tolerance: float | None = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write an artefact, or raise if its answers are further from the run's than ``tolerance``.
 
     By default that is 0.001 of the elements or of a probability, and 0.01 of the boxes; in 8 bits 0.01 of the elements,
     and 0.05 of a probability or of the boxes. The artefact is there as a whole or not at all.
     """
-    run, teller, kind = Path(run), teller or Silent(), to.replace("-", "_")
+    run, progress, kind = Path(run), progress or Silent(), to.replace("-", "_")
     target: Target = registry.find("export", kind)
     shrink = getattr(target, "shrink", None)
     if int8 and shrink is None:
         raise SettingError(f"--int8 is for --to onnx and --to openvino, not for {to}.")
     folder = Path(out) if out is not None else run / "exported" / (f"{to}-int8" if int8 else to)
-    refuse_strangers(folder)
+    check_output_folder(folder)
     trained = open_run(run, device="cpu")
     reading = reading_of(trained.task.kind)
     precision = "int8" if int8 else "float32"
@@ -76,14 +76,14 @@ def export(
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     temporary.mkdir()
     try:
-        teller.say(f"Writing the network as {to}.")
+        progress.say(f"Writing the network as {to}.")
         target.write(finished, temporary)
         artefact = Artefact(temporary, about)
         if int8 and shrink is not None:
             shown = feed(artefact, sides.measure)
-            teller.say(f"Measuring ranges on {len(shown)} windows of {len(sides.measure)} training patients.")
+            progress.say(f"Measuring ranges on {len(shown)} windows of {len(sides.measure)} training patients.")
             shrink(finished, temporary, shown)
-        done = judged(artefact, trained, finished, target, sides, limit, teller)
+        done = judged(artefact, trained, finished, target, sides, limit, progress)
         put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -120,11 +120,11 @@ def facts(
 def judged(
     artefact: Artefact,
     trained: Trained,
-    finished: Finished,
+    finished: ExportModule,
     target: Target,
     sides: Sides,
     limit: float,
-    teller: Teller,
+    progress: Progress,
 ) -> tuple[int, Agreement, str, dict[str, Any]]:
     """Show that the written network agrees with its run, and write down how far; raise if it does not."""
     engines = usable(artefact)
@@ -132,14 +132,14 @@ def judged(
     ask = registry.find(ROOM, native).open(artefact.network)
     windows = examples(trained.task, artefact.about["planes"], artefact.patch)
     made_up, largest = on_windows(artefact, finished, ask, windows)
-    cases, wanted = originals(trained, sides, teller)
+    cases, wanted = originals(trained, sides, progress)
     found = compared(artefact, ask, cases, wanted) if cases else made_up
     if found.off > limit:
         raise MedgradError(
             f"The exported network and the run agree too little on {found.cases} {sides.judged_on}: {found.words} "
             f"(off by {found.off:.4g}, allowed {limit:g}). Give --tolerance to keep it, or export without --int8."
         )
-    confirmed = confirm(artefact, target, sides, cases, wanted, limit)
+    confirmed = verify(artefact, target, sides, cases, wanted, limit)
     ways = others(artefact, native, engines, cases, wanted, found)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **stored(artefact, windows, ask))
@@ -156,7 +156,7 @@ def judged(
 
 
 def on_windows(
-    artefact: Artefact, finished: Finished, ask: Ask, windows: Sequence[NDArray[np.float32]]
+    artefact: Artefact, finished: ExportModule, ask: Ask, windows: Sequence[NDArray[np.float32]]
 ) -> tuple[Agreement, float]:
     """Hold the written network against the module on made-up windows: what is read, and the numbers themselves."""
     pairs, largest = [], 0.0
@@ -170,10 +170,10 @@ def on_windows(
     return agreement(pairs), largest
 
 
-def originals(trained: Trained, sides: Sides, teller: Teller) -> tuple[list[Any], list[Any]]:
+def originals(trained: Trained, sides: Sides, progress: Progress) -> tuple[list[Any], list[Any]]:
     """Read the cases that judge, and answer about each with torch in float32."""
     models, cases, said = as_float32(trained), [], []
-    with teller.bar("Asking the run") as bar:
+    with progress.bar("Asking the run") as bar:
         for number, (cohort, entry) in enumerate(sides.judge):
             case = cohort.load(entry)
             cases.append(case)
@@ -220,7 +220,7 @@ def others(
     return ways
 
 
-def confirm(
+def verify(
     artefact: Artefact, target: Target, sides: Sides, cases: Sequence[Any], wanted: Sequence[Any], limit: float
 ) -> dict[str, Any]:
     """Where a target prepares and answers by itself, hold that against the run too; raise if it is further off."""
@@ -238,7 +238,7 @@ def confirm(
     return {} if found is None else {artefact.about["target"]: found.as_dict()}
 
 
-def refuse_strangers(folder: Path) -> None:
+def check_output_folder(folder: Path) -> None:
     """Raise if something stands where the artefact is to be that is none."""
     if folder.exists() and not is_artefact(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"{str(folder)!r} is there and is no artefact, so it is left alone. Give another place.")

@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import registry
-from ..engine.compute.device import Mixed, Place
+from ..engine.compute.device import AutocastModule, Compute
 from ..engine.runs.run import Trained
 from ..errors import SettingError
 from ..inference.artefact.artefact import reading_of
-from ..tasks import Task, finest
+from ..tasks import Task, full_resolution
 from ..tasks.classification import Classification
 from ..tasks.detection import Detection
-from ._target import Finished
+from ._target import ExportModule
 
 EXAMPLES = 3
 """So many made-up windows stand in an artefact, so that an engine can be tried."""
 
-FLOAT32 = Place("cpu", torch.float32)
+FLOAT32 = Compute("cpu", torch.float32)
 
 
-class Mean(nn.Module):
+class Ensemble(nn.Module):
     """The mean of what several networks say, and of what each says of the input mirrored along ``flips``."""
 
     def __init__(self, networks: Sequence[nn.Module], flips: Sequence[int] = ()) -> None:
@@ -37,11 +37,11 @@ class Mean(nn.Module):
         self.turns = [[a + 2 for a, on in zip(flips, way, strict=True) if on] for way in ways]
 
     def forward(self, x: Tensor) -> Tensor:
-        said = [finest(network(x.flip(t) if t else x)) for t in self.turns for network in self.networks]
+        said = [full_resolution(network(x.flip(t) if t else x)) for t in self.turns for network in self.networks]
         return sum(said[1:], said[0]) / len(said) if len(said) > 1 else said[0]
 
 
-class Chances(nn.Module):
+class Calibrated(nn.Module):
     """Probabilities, as calibrated."""
 
     def __init__(self, logits: nn.Module, task: Classification) -> None:
@@ -54,7 +54,7 @@ class Chances(nn.Module):
         return logits.softmax(1) if self.exclusive else logits.sigmoid()
 
 
-class Found(nn.Module):
+class DetectorWithBoxes(nn.Module):
     """Corners of candidates, and the probability of each class."""
 
     def __init__(self, network: nn.Module, task: Detection) -> None:
@@ -64,20 +64,20 @@ class Found(nn.Module):
         self.dims, self.classes = task.dims, len(task.labels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.read(finest(self.network(x)), dims=self.dims, classes=self.classes)
+        return self.read(full_resolution(self.network(x)), dims=self.dims, classes=self.classes)
 
 
 def plain(model: nn.Module) -> nn.Module:
     """Give the network itself, out of what runs it in a faster type."""
-    return (model.network if isinstance(model, Mixed) else model).float().eval()
+    return (model.network if isinstance(model, AutocastModule) else model).float().eval()
 
 
 def as_float32(trained: Trained) -> tuple[nn.Module, ...]:
     """Give the networks of a run as they answer in float32, which is what an artefact must agree with."""
-    return tuple(Mixed(plain(m), FLOAT32).eval() for m in trained.models)
+    return tuple(AutocastModule(plain(m), FLOAT32).eval() for m in trained.models)
 
 
-def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> Finished:
+def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> ExportModule:
     """Make the one module of a run that is exported."""
     task, reading = trained.task, reading_of(trained.task.kind)
     networks = [plain(m) for m in trained.models]
@@ -87,13 +87,13 @@ def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> Finished:
                 f"This run has {len(networks)} folds, and the boxes of several networks have no mean that one network "
                 "could give. Export one of them: medgrad export RUN/fold-0."
             )
-        module: nn.Module = Found(networks[0], task)
+        module: nn.Module = DetectorWithBoxes(networks[0], task)
     elif isinstance(task, Classification):
-        module = Chances(Mean(networks, trained.recipe.answering.flips), task)
+        module = Calibrated(Ensemble(networks, trained.recipe.answering.flips), task)
     else:
-        module = Mean(networks)
+        module = Ensemble(networks)
     inputs = torch.from_numpy(examples(task, planes, trained.recipe.training.patch)[0])
-    return Finished(module.eval(), inputs, reading, about)
+    return ExportModule(module.eval(), inputs, reading, about)
 
 
 def examples(task: Task, planes: int, patch: Sequence[int]) -> list[NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..inference.artefact.artefact import OUTPUTS, Reading
+from ..inference.artefact.artefact import OUTPUTS, OutputKind
 
 OPSET = 17
 Feed = Sequence[NDArray[np.float32]]
@@ -22,7 +22,7 @@ Feed = Sequence[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Finished:
+class ExportModule:
     """A network whose output needs no more tensors, an input that it takes, and what the artefact will say of it.
 
     Windows of ``logits`` have one shape. What is read as ``chances`` or ``boxes`` may be shown at any.
@@ -30,7 +30,7 @@ class Finished:
 
     module: nn.Module
     inputs: Tensor
-    reading: Reading
+    reading: OutputKind
     about: Mapping[str, Any]
 
     @property
@@ -50,14 +50,14 @@ class Target(Protocol):
     network: str
     engine: str
 
-    def write(self, finished: Finished, folder: Path) -> None:
+    def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network, and whatever else the form has, in float32."""
 
 
 class Shrinking(Target, Protocol):
     """A form that has 8 bits too."""
 
-    def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
+    def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
         """Turn the written network to 8 bits, its ranges measured on what it is fed."""
 
 

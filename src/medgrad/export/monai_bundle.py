@@ -16,7 +16,7 @@ from ..data.cohorts import Entry
 from ..data.formats import read_labels
 from ..errors import SettingError, need
 from ..inference.artefact.agreement import Agreement, agreement
-from ._target import Finished, quietly
+from ._target import ExportModule, quietly
 
 FILES = (".nii", ".nii.gz")
 
@@ -31,7 +31,7 @@ class MonaiBundle:
     network = "models/model.ts"
     engine = "torch_export"
 
-    def write(self, finished: Finished, folder: Path) -> None:
+    def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network as TorchScript, and the two configurations."""
         monai: Any = need("monai", extra="monai")
         if finished.reading != "logits" or finished.about["flips"]:
@@ -183,7 +183,7 @@ def counterpart(link: Mapping[str, Any], channels: int) -> list[dict[str, Any]] 
     return [{"_target_": "ScaleIntensityRanged", **ends, "clip": given["way"] == "fixed"}]
 
 
-def metadata(finished: Finished, monai: str) -> dict[str, Any]:
+def metadata(finished: ExportModule, monai: str) -> dict[str, Any]:
     """Give ``metadata.json``."""
     about = finished.about
     labels = ["background", *about["task"]["labels"]]

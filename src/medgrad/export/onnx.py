@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import need
-from ._target import OPSET, Feed, Finished, no_int8, quietly
+from ._target import OPSET, ExportModule, Feed, no_int8, quietly
 
 LAYERS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """What is computed in 8 bits; all between stays in float32, since corners of boxes have no 8 bits to spare."""
@@ -23,11 +23,11 @@ class Onnx:
     network = "network.onnx"
     engine = "onnxruntime"
 
-    def write(self, finished: Finished, folder: Path) -> None:
+    def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network."""
         write_onnx(finished, folder / self.network)
 
-    def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
+    def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
         """Turn the network to 8 bits with ONNX Runtime's static quantisation.
 
         Weights leave one bit unused, so that sums do not overflow on processors without VNNI. Inputs of layers have no
@@ -63,7 +63,7 @@ class Onnx:
         plain.unlink()
 
 
-def write_onnx(finished: Finished, path: Path, *, extra: str = "onnx") -> None:
+def write_onnx(finished: ExportModule, path: Path, *, extra: str = "onnx") -> None:
     """Write a network as ONNX; ``extra`` is what the caller's target is installed by."""
     need("onnx", extra=extra)
     axes = {"inputs": {a: f"axis_{a - 2}" for a in finished.moving}} if finished.moving else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import need
 from ..inference.artefact.backends import without_telemetry
-from ._target import Feed, Finished, no_int8, quietly
+from ._target import ExportModule, Feed, no_int8, quietly
 from .onnx import silent, write_onnx
 
 LAYERS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul"}
@@ -23,7 +23,7 @@ class OpenVino:
     network = "network.xml"
     engine = "openvino"
 
-    def write(self, finished: Finished, folder: Path) -> None:
+    def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network, with its weights beside it."""
         without_telemetry()
         runtime: Any = need("openvino", extra="openvino")
@@ -32,7 +32,7 @@ class OpenVino:
         self.save(runtime, runtime.Core().read_model(str(passing)), folder)
         passing.unlink()
 
-    def shrink(self, finished: Finished, folder: Path, feed: Feed) -> None:
+    def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
         """Turn the network to 8 bits with NNCF.
 
         Ranges reach from the least to the most that was seen, since few windows are seen. Weights leave one bit unused,

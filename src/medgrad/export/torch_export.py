@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import SettingError
-from ._target import Finished, quietly
+from ._target import ExportModule, quietly
 
 
 class TorchExport:
@@ -16,7 +16,7 @@ class TorchExport:
     network = "network.pt2"
     engine = "torch_export"
 
-    def write(self, finished: Finished, folder: Path) -> None:
+    def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network."""
         moves = dict.fromkeys(finished.moving, torch.export.Dim.AUTO)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Boxes, Grid
-from ..data.types import boxed
+from ..data.types import map_boxes
 from ..trust import likelihood
 
 
@@ -55,7 +55,7 @@ def volumes(corners: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.maximum(corners[:, dims:] - corners[:, :dims], 0).prod(axis=1))
 
 
-def meant(
+def calibrated(
     scores: NDArray[np.float64], labels: NDArray[np.int64], *, slopes: Sequence[float], shifts: Sequence[float]
 ) -> NDArray[np.float64]:
     """Give scores as what they were found to mean, by a slope and a shift a class; without any, as they are."""
@@ -67,17 +67,17 @@ def meant(
     return new
 
 
-def cut(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+def clip(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
     """Cut boxes, in elements, at the edges of an image."""
     return np.asarray(np.clip(corners, -0.5, np.tile(np.array(shape) - 0.5, 2)))
 
 
-def uncut(boxes: Boxes, window: Grid, grid: Grid) -> Boxes:
+def drop_truncated(boxes: Boxes, window: Grid, grid: Grid) -> Boxes:
     """Leave out the boxes that end at an edge of a window which is not one of the image."""
     dims = grid.dims
     begin = grid.index(window.world(np.zeros(dims))).round()
     size = np.array(window.shape)
-    at = boxed(boxes.corners, window.index)
+    at = map_boxes(boxes.corners, window.index)
     ends_low = (at[:, :dims] <= 0.5) & (begin > 0)
     ends_high = (at[:, dims:] >= size - 1.5) & (begin + size < np.array(grid.shape))
     too_large = (at[:, dims:] - at[:, :dims]) > size / 2

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ..data import Case, Grid, LabelMap
 from ..data.grid import as_rows
-from .sliding_window import NUMBERS, Arrays, Start, part, stitched, window_starts
+from .sliding_window import NUMBERS, Arrays, Start, part, sliding_window, window_starts
 
 LEAST = 20
 """A case of fewer windows is looked at in one pass: there is little to be spared."""
@@ -27,7 +27,7 @@ MARGIN = 8
 """A window is looked at again if the first pass found anything in it, or so many elements around it."""
 
 
-def labelled(
+def sliding_window_coarse_to_fine(
     look: Callable[[Case], Any],
     decode: Callable[[Any, Grid], LabelMap],
     case: Case,
@@ -48,7 +48,7 @@ def labelled(
     only = None
     if in_two_passes(case.grid.shape, patch, overlap, coarse):
         only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
-    return stitched(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
+    return sliding_window(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
 
 
 def where_to_look(
@@ -61,10 +61,10 @@ def where_to_look(
     coarse: int,
 ) -> list[Start]:
     """Give the windows that a first pass asks for; what it found is as large as an answer, and is not kept."""
-    found = spread(anywhere(look, decode, thinned(case, coarse), patch), coarse, case.grid.shape)
+    found = spread(anywhere(look, decode, strided(case, coarse), patch), coarse, case.grid.shape)
     needed = near(found, patch)
     only = [start for start in every_start(found.shape, patch, overlap) if needed(start)]
-    return min(aimed(found, patch, overlap) or only, only, key=len) if coarse > 1 else only
+    return min(windows_around(found, patch, overlap) or only, only, key=len) if coarse > 1 else only
 
 
 def in_two_passes(shape: Sequence[int], patch: Sequence[int], overlap: float, coarse: int) -> bool:
@@ -72,7 +72,7 @@ def in_two_passes(shape: Sequence[int], patch: Sequence[int], overlap: float, co
     return count_of(shape, patch, overlap) >= LEAST and (overlap > 0 or coarse > 1)
 
 
-def thinned(case: Case, by: int) -> Case:
+def strided(case: Case, by: int) -> Case:
     """Keep every ``by``-th element of the images along each axis, where it lies."""
     if by == 1:
         return case
@@ -85,7 +85,7 @@ def thinned(case: Case, by: int) -> Case:
 
 
 def spread(found: NDArray[np.bool_], by: int, shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Undo ``thinned``: what is found at an element is found at all that it stands for."""
+    """Undo ``strided``: what is found at an element is found at all that it stands for."""
     for axis in range(found.ndim) if by > 1 else ():
         found = found.repeat(by, axis=axis)
     return found[tuple(slice(n) for n in shape)]
@@ -149,7 +149,7 @@ def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(cells)
 
 
-def aimed(labels: NDArray[Any], patch: Sequence[int], overlap: float) -> list[Start]:
+def windows_around(labels: NDArray[Any], patch: Sequence[int], overlap: float) -> list[Start]:
     """Place windows around what is labelled: one over things that fit into it together, several over a larger one.
 
     None where there are more than ``MOST_THINGS``.

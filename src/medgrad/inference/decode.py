@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Boxes, Grid, Image, LabelMap, Scores
-from ..data.types import boxed
-from .boxes import cut, joined, meant, nms, take, uncut
+from ..data.types import map_boxes
+from .boxes import calibrated, clip, drop_truncated, joined, nms, take
 
 CANDIDATES = 10
 """Of so many times the boxes that are kept, the likeliest are thinned."""
@@ -40,7 +40,7 @@ def largest(planes: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def chances(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> Image:
+def probabilities(logits: NDArray[Any], grid: Grid, task: Mapping[str, Any]) -> Image:
     """Give how likely each label is, (*shape, labels), of logits (classes, *shape)."""
     shares = np.exp(logits - logits.max(axis=0), dtype=np.float32)
     shares /= shares.sum(axis=0)
@@ -74,8 +74,8 @@ def boxes(corners: NDArray[Any], chances: NDArray[Any], grid: Grid, task: Mappin
     where, kinds = where[best], kinds[best].astype(np.int64)
     found, sure = corners[where], chances[where, kinds]
     chosen = nms(found, sure, overlap=task["overlap"], labels=kinds)[: task["kept"]]
-    world = boxed(cut(found[chosen].astype(np.float64), grid.shape), grid.world)
-    told = meant(sure[chosen].astype(np.float64), kinds[chosen], slopes=task["slopes"], shifts=task["shifts"])
+    world = map_boxes(clip(found[chosen].astype(np.float64), grid.shape), grid.world)
+    told = calibrated(sure[chosen].astype(np.float64), kinds[chosen], slopes=task["slopes"], shifts=task["shifts"])
     return Boxes(world, kinds[chosen], told, dict(enumerate(task["labels"])))
 
 
@@ -83,7 +83,7 @@ def gathered(answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid, task
     """Put the boxes of overlapping windows of an image together, once."""
     if len(answers) == 1:
         return answers[0]
-    every = joined([uncut(a, w, grid) for a, w in zip(answers, windows, strict=True)])
+    every = joined([drop_truncated(a, w, grid) for a, w in zip(answers, windows, strict=True)])
     assert every.scores is not None
-    at = boxed(every.corners, grid.index)
+    at = map_boxes(every.corners, grid.index)
     return take(every, nms(at, every.scores, overlap=task["overlap"], labels=every.labels)[: task["kept"]])

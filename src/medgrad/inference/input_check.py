@@ -11,7 +11,7 @@ from ..data import Case, Image, Source
 from ..data.cohorts import Entry
 from ..data.dicom.file import is_dicom, open_dicom, word
 from ..data.dicom.image import MODALITY
-from ..data.formats import Extent, extent_of
+from ..data.formats import ImageSpec, extent_of
 from ..errors import FormatError, MedgradError
 
 WORDS = {"ct": "CT", "mr": "MR", "pet": "PET", "us": "ultrasound", "xray": "X-ray", "photo": "photographic"}
@@ -107,7 +107,7 @@ def check_header(takes: Takes, entry: Entry) -> None:
             check_kind(takes, name, source, dims=2 if flat else seen.grid.dims, channels=seen.channels)
 
 
-def extent(source: Source) -> Extent | None:
+def extent(source: Source) -> ImageSpec | None:
     """Tell what a header says; None where it cannot be read, as reading the file will say why."""
     try:
         return extent_of(source)

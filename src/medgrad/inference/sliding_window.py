@@ -77,7 +77,7 @@ class Numbers:
 NUMBERS = Numbers()
 
 
-def stitched(
+def sliding_window(
     look: Callable[[Case], Any],
     decode: Callable[[Any, Grid], Any],
     case: Case,
@@ -213,7 +213,11 @@ def slabs(
     def begun(said: Any) -> tuple[Any, Any, Weights]:
         """Make the sums for what the first window says."""
         total = Weights(near, patch, shape, arrays, said, evenly=only is None)
-        return arrays.zeros(len(said), patch[0], *shape[1:], like=said), arrays.near(bell(patch, arrays), said), total
+        return (
+            arrays.zeros(len(said), patch[0], *shape[1:], like=said),
+            arrays.near(gaussian_weights(patch, arrays), said),
+            total,
+        )
 
     for (first, row), after in zip(rows, [*[first for first, _ in rows[1:]], shape[0]], strict=True):
         for start in row:
@@ -321,7 +325,7 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [round(i * (size - patch) / (count - 1)) for i in range(count)]
 
 
-def bell(patch: Sequence[int], arrays: Arrays = NUMBERS) -> Any:
+def gaussian_weights(patch: Sequence[int], arrays: Arrays = NUMBERS) -> Any:
     """Give a Gaussian weight for each element of a window: a product over the axes."""
     weight: Any = None
     for size in patch:
@@ -359,6 +363,6 @@ def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
     )
 
 
-def blind(case: Case) -> Case:
+def without_truth(case: Case) -> Case:
     """Give the case without its truth and its region."""
     return Case(case.id, case.images, None, case.patient, None, case.notes)

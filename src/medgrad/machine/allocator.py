@@ -28,7 +28,7 @@ def keep_memory() -> bool:
 
 
 @contextmanager
-def giving_back() -> Iterator[None]:
+def return_memory() -> Iterator[None]:
     """For a while, give back what is large as soon as it is freed.
 
     Kept, it leaves gaps that the next array may not fit into, as what is small has settled there: then what the process

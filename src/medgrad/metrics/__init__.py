@@ -17,9 +17,9 @@ from ..data.grid import Grid
 from ..data.types import Boxes, LabelMap
 from ._boxes import written
 from ._metric import Figure, Metric, Row, diagonal
-from ._places import placed
+from ._places import ranked
 from ._rows import means
-from ._scores import without_nan
+from ._scores import none_for_nan
 
 __all__ = [
     "Figure",
@@ -33,11 +33,11 @@ __all__ = [
     "judge_failed",
     "judge_set",
     "judge_set_many",
-    "placed",
+    "none_for_nan",
     "pool",
     "pool_many",
+    "ranked",
     "unit",
-    "without_nan",
     "worst",
     "written",
 ]
@@ -143,7 +143,7 @@ def nothing_like(truth: LabelMap | Boxes) -> LabelMap | Boxes:
 def pool(metrics: Sequence[str], rows: Sequence[Row]) -> dict[str, float | None]:
     """Give the figures of a set from its rows: the mean of each, or what the metric says where a mean is wrong."""
     found = pool_many(metrics, rows, np.ones((1, len(rows))))
-    return without_nan({name: float(values[0]) for name, values in found.items()})
+    return none_for_nan({name: float(values[0]) for name, values in found.items()})
 
 
 def pool_many(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.grid import Grid
-from ..data.transform import Transform, growth, identity, looked_up, moved_labels, voxels
+from ..data.transform import Transform, identity, interpolate, jacobian, moved_labels, voxels
 from ..data.types import Deformation, Image, LabelMap, Landmarks, Pair
 from .dice import compute as dice_of
 
@@ -22,7 +22,7 @@ def distances(truth: Known, answer: Deformation, region: LabelMap | None) -> tup
     """
     fixed, moving = corresponding(truth)
     if region is not None and len(fixed):
-        inside = looked_up(region.array, region.grid, fixed, order=0, outside=0) != 0
+        inside = interpolate(region.array, region.grid, fixed, order=0, outside=0) != 0
         fixed, moving = fixed[inside], moving[inside]
     if not len(fixed):
         return np.zeros(0), np.zeros(0)
@@ -47,7 +47,7 @@ def corresponding(truth: Known) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 def ends_of(answer: Deformation, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Tell where an answer takes world points; beyond its grid its edge goes on."""
-    way = [looked_up(f, answer.grid, points) for f in np.moveaxis(answer.field, -1, 0)]
+    way = [interpolate(f, answer.grid, points) for f in np.moveaxis(answer.field, -1, 0)]
     return points + np.stack(way, axis=-1)
 
 
@@ -75,7 +75,7 @@ def likeness(truth: Known, answer: Deformation, region: LabelMap | None) -> tupl
     moved = []
     for deformation in (answer, identity(truth.fixed.grid)):
         ends = on_grid(deformation, truth.fixed.grid).to_moving(points)
-        seen = looked_up(image.planes[0].astype(np.float32), image.grid, ends, outside=np.nan)
+        seen = interpolate(image.planes[0].astype(np.float32), image.grid, ends, outside=np.nan)
         counts &= np.isfinite(seen)
         moved.append(seen)
     after, before = (correlation(still[counts], m[counts]) for m in moved)
@@ -112,5 +112,5 @@ def bend_on(transform: Transform, grid: Grid) -> NDArray[np.float32] | None:
 
 def growth_inside(answer: Deformation, region: LabelMap | None) -> NDArray[np.float64]:
     """Give the growth of every element of an answer, or of those in a region that lies on its grid."""
-    found = growth(answer.field, answer.grid)
+    found = jacobian(answer.field, answer.grid)
     return found[region.array != 0] if region is not None and region.array.shape == found.shape else found.ravel()

@@ -13,12 +13,12 @@ SCORED = ("said", "met")
 """What the numbers are called that are scores, or begin with them."""
 
 
-def placed(rows: Sequence[Row]) -> list[Row]:
+def ranked(rows: Sequence[Row]) -> list[Row]:
     """Give rows in which each score is one over its place among those of the same name in all rows; equal ones share.
 
-    >>> placed([{"said/a": 0.9}, {"said/a": 0.2}, {"said/a": 0.4}])
+    >>> ranked([{"said/a": 0.9}, {"said/a": 0.2}, {"said/a": 0.4}])
     [{'said/a': 1.0}, {'said/a': 0.3333333333333333}, {'said/a': 0.5}]
-    >>> placed([{"met/a": "0.9:1 0.2:0"}, {"met/a": "0.4:-"}])
+    >>> ranked([{"met/a": "0.9:1 0.2:0"}, {"met/a": "0.4:-"}])
     [{'met/a': '1:1 0.333333333:0'}, {'met/a': '0.5:-'}]
     """
     names = [f"{word}/{label}" for word in SCORED for label in labels_with(rows, word)]

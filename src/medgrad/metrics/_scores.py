@@ -36,15 +36,15 @@ def once(many: Many) -> Callable[..., dict[str, float | None]]:
         truth, probabilities = np.asarray(truth, float), np.asarray(probabilities, float)
         check(truth, probabilities, names, exclusive)
         found = many(truth, probabilities, np.ones((1, len(truth))), names=names, exclusive=exclusive)
-        return without_nan({name: float(values[0]) for name, values in found.items()})
+        return none_for_nan({name: float(values[0]) for name, values in found.items()})
 
     return compute
 
 
-def without_nan(row: Mapping[str, float]) -> dict[str, float | None]:
+def none_for_nan(row: Mapping[str, float]) -> dict[str, float | None]:
     """Give None for each number that is not one.
 
-    >>> without_nan({"auroc": float("nan")})
+    >>> none_for_nan({"auroc": float("nan")})
     {'auroc': None}
     """
     return {name: None if math.isnan(value) else value for name, value in row.items()}

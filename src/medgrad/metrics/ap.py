@@ -11,7 +11,7 @@ from ..data.types import Boxes, LabelMap
 from ._boxes import OBJECTS, Numbers, found_by_label, hits, overlaps, read_back, written
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, sums
-from ._scores import mean_of_known, ratio, without_nan
+from ._scores import mean_of_known, none_for_nan, ratio
 
 COCO = np.linspace(0.5, 0.95, 10)
 LEVELS = (0.1, 0.2, 0.3, 0.4, *COCO.tolist())
@@ -29,7 +29,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
         row[f"objects/{found.label}"] = float(len(found.truth))
         row[f"said/{found.label}"] = written(found.scores[:MOST], [word_of(h) for h in hit])
     figures = pool([row], np.ones((1, 1)))
-    return {**row, **without_nan({name: float(v[0]) for name, v in figures.items()})}
+    return {**row, **none_for_nan({name: float(v[0]) for name, v in figures.items()})}
 
 
 def word_of(hit: NDArray[np.bool_]) -> str:

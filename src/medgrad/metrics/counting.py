@@ -10,7 +10,7 @@ from ..data.types import Boxes, LabelMap
 from ._boxes import OBJECTS, Numbers, found_by_label, hits, overlaps
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, means, sums
-from ._scores import ratio, without_nan
+from ._scores import none_for_nan, ratio
 
 SURE = 0.5
 LEAST = {2: 0.5, 3: 0.1}
@@ -28,7 +28,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
         row[f"box_false_positives/{found.label}"] = counts[1] - counts[2]
         row[f"count_error/{found.label}"] = abs(counts[1] - counts[0])
         shared = shares(found.label, *(np.array([v]) for v in counts))
-        row |= without_nan({name: float(v[0]) for name, v in shared.items()})
+        row |= none_for_nan({name: float(v[0]) for name, v in shared.items()})
     return row
 
 

@@ -10,7 +10,7 @@ from ..data.types import Boxes, LabelMap
 from ._boxes import OBJECTS, Found, Numbers, found_by_label, read_back, written
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, sums
-from ._scores import mean_of_known, ratio, without_nan
+from ._scores import mean_of_known, none_for_nan, ratio
 
 RATES = (0.125, 0.25, 0.5, 1, 2, 4, 8)
 NEITHER = "-"
@@ -23,7 +23,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
         row[f"objects/{found.label}"] = float(len(found.truth))
         row[f"met/{found.label}"] = written(found.scores, words_of(found))
     figures = pool([row], np.ones((1, 1)))
-    return {**row, **without_nan({name: float(v[0]) for name, v in figures.items()})}
+    return {**row, **none_for_nan({name: float(v[0]) for name, v in figures.items()})}
 
 
 def words_of(found: Found) -> list[str]:

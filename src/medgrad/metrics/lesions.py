@@ -12,7 +12,7 @@ from ..data.types import LabelMap
 from ._labels import Mask, pairs
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, means, sums
-from ._scores import Numbers, ratio, without_nan
+from ._scores import Numbers, none_for_nan, ratio
 
 TOUCH = 0.1
 COUNTS = ("count", "found", "answers", "false_positives")
@@ -42,7 +42,7 @@ def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
         counts = (float(len(hit)), float(hit.sum()), float(len(right)), float((~right).sum()))
         row |= {f"lesion_{word}/{pair.label}": v for word, v in zip(COUNTS, counts, strict=True)}
         found = shares(pair.label, *(np.array([v]) for v in counts))
-        row |= without_nan({name: float(v[0]) for name, v in found.items()})
+        row |= none_for_nan({name: float(v[0]) for name, v in found.items()})
     return row
 
 

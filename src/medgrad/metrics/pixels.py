@@ -10,7 +10,7 @@ from ..data.types import LabelMap
 from ._labels import pairs
 from ._metric import F1, SPECIFICITY, Figure, Metric, Row
 from ._rows import labels_with, sums
-from ._scores import Numbers, ratio, without_nan
+from ._scores import Numbers, none_for_nan, ratio
 
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 
@@ -25,7 +25,7 @@ def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
         counts = (float(both), float(extra), float(missed), float(inside - both - extra - missed))
         row |= {f"{word}/{pair.label}": v for word, v in zip(COUNTS, counts, strict=True)}
         found = shares(pair.label, *(np.array([v]) for v in counts))
-        row |= without_nan({name: float(v[0]) for name, v in found.items()})
+        row |= none_for_nan({name: float(v[0]) for name, v in found.items()})
     return row
 
 

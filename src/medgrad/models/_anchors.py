@@ -33,7 +33,7 @@ def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor
     return torch.stack(found)
 
 
-def owners(
+def assign(
     said: Candidates, target: dict[str, Tensor], *, near: float = NEAR, far: float = FAR
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Tell of each candidate (b, n) which object it is nearest to, whether it is for it, and whether it is for none.
@@ -60,7 +60,7 @@ def focal(logits: Tensor, wanted: Tensor) -> Tensor:
 
 def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> tuple[Tensor, Tensor]:
     """Give the focal cost of the classes, and the smooth distance of the shifts from the right ones."""
-    owner, mine, nobodys = owners(said, target)
+    owner, mine, nobodys = assign(said, target)
     ones = mine.unsqueeze(2).to(said.logits.dtype)
     wanted = torch.zeros_like(said.logits).scatter(2, kinds.gather(1, owner).unsqueeze(2), ones)
     counted = (mine | nobodys).unsqueeze(2)

@@ -155,7 +155,7 @@ class Layer(nn.Sequential):
         )
 
 
-class Around(nn.Sequential):
+class Skip(nn.Sequential):
     """Layers with a way around them, along which a gradient reaches what lies before however many there are."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def width_of(module: nn.Module) -> list[int]:
     return []
 
 
-def narrowed(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module:
+def with_widths(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module:
     """Give a copy of a network in which some layers, by their names, are narrower; the others stay as they are.
 
     What has no width at all is left out: a layer, or a part of several, that gives what comes in another value but no
@@ -59,9 +59,9 @@ def narrowed(model: nn.Module, wanted: Mapping[str, Sequence[int]]) -> nn.Module
     A network that is new begins as it would have if it had been made so: what is left of each weight is scaled to the
     fewer numbers that come in. One that has learned is to be filled with the weights that fit.
 
-    >>> narrowed(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), {"0": [4, 1], "1": [1, 2]})[0]
+    >>> with_widths(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), {"0": [4, 1], "1": [1, 2]})[0]
     Linear(in_features=4, out_features=1, bias=True)
-    >>> narrowed(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), {"1": []})[1]
+    >>> with_widths(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), {"1": []})[1]
     Identity()
     """
     model = deepcopy(model)

@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
     logits: Tensor
 
 
-def apart(output: Tensor, *, dims: int, classes: int) -> Candidates:
+def unpack(output: Tensor, *, dims: int, classes: int) -> Candidates:
     """Tell the columns of a detector's output (b, n, columns) apart."""
     numbers = output.shape[-1] - 2 * dims - classes
     return Candidates(*output.split([dims, dims, numbers, classes], dim=-1))
@@ -132,7 +132,7 @@ def places(level: Tensor, stride: int) -> Tensor:
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
 
 
-def table(where: Tensor, size: Tensor, said: Sequence[Tensor]) -> Tensor:
+def pack(where: Tensor, size: Tensor, said: Sequence[Tensor]) -> Tensor:
     """Put places and sizes (n, dims) before what is said of each (b, n, ...): the output of a detector."""
     b = len(said[0])
     fixed = torch.cat([where, size], dim=-1).to(torch.float32)

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ._blocks import Around
+from ._blocks import Skip
 
 
 class MLP(nn.Module):
@@ -39,7 +39,7 @@ class MLP(nn.Module):
         for a, b in pairwise(sizes):
             layer = [nn.Linear(a, b), *([nn.LayerNorm(b)] if normalise == "layer" else []), nn.GELU()]
             layer.append(nn.Dropout(dropout))
-            layers += [Around(*layer)] if around and a == b else layer
+            layers += [Skip(*layer)] if around and a == b else layer
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], outputs)
         nn.init.zeros_(self.head.weight)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._anchors import RATIOS, anchor_cost, forms
-from ._pyramid import Pyramid, Tower, apart, over, places, shifted, table, unsure
+from ._pyramid import Pyramid, Tower, over, pack, places, shifted, unpack, unsure
 
 
 class Retina(nn.Module):
@@ -59,18 +59,18 @@ class Retina(nn.Module):
         where, size = anchors_of(levels, self.pyramid.strides, self.forms)
         shifts = over(levels, self.shifts, 2 * self.dims)
         classes = over(levels, self.classes, self.outputs)
-        return table(where, size, [shifts, classes])
+        return pack(where, size, [shifts, classes])
 
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
         """Give the corners (b, n, 2 * dims) of all candidates, and the probability of each class."""
-        said = apart(output, dims=dims, classes=classes)
+        said = unpack(output, dims=dims, classes=classes)
         return shifted(said.centre, said.size, said.shift), said.logits.sigmoid()
 
     @staticmethod
     def cost(output: Tensor, target: dict[str, Tensor], *, classes: int) -> dict[str, Tensor]:
         """Focal cost of the classes, and smooth distance of the shifts."""
-        said = apart(output, dims=target["boxes"].shape[-1] // 2, classes=classes)
+        said = unpack(output, dims=target["boxes"].shape[-1] // 2, classes=classes)
         naming, placing = anchor_cost(said, target, target["classes"].clamp_min(0))
         return {"class": naming, "box": placing}
 

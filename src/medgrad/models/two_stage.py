@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ._anchors import RATIOS, anchor_cost, forms, shift_cost
 from ._blocks import MAX
-from ._pyramid import Pyramid, Tower, apart, over, present, rows, shifted, table, unsure
-from .boxes.align import region_align
+from ._pyramid import Pyramid, Tower, over, pack, present, rows, shifted, unpack, unsure
+from .boxes.align import roi_align
 from .boxes.overlap import iou
 from .retina import anchors_of
 
@@ -80,7 +80,7 @@ class TwoStage(nn.Module):
         where, size = anchors_of(levels, self.pyramid.strides, self.forms)
         seen = [self.objects(level) for level in levels]
         shifts = over(levels, self.shifts, 2 * self.dims)
-        first = table(where, size, [shifts, torch.cat([rows(s, 1) for s in seen], dim=1)])
+        first = pack(where, size, [shifts, torch.cat([rows(s, 1) for s in seen], dim=1)])
         regions = self.proposed(first, seen, x)
         second = self.second(levels, regions)
         return (second, first) if self.training else second
@@ -88,7 +88,7 @@ class TwoStage(nn.Module):
     def proposed(self, first: Tensor, seen: Sequence[Tensor], x: Tensor) -> Tensor:
         """Give the regions (b, k, 2 * dims) to be looked at, within the image."""
         peaks = torch.cat([rows(s.masked_fill(s < self.peak(s), -1e4), 1) for s in seen], dim=1).squeeze(2).detach()
-        said = apart(first.detach(), dims=self.dims, classes=1)
+        said = unpack(first.detach(), dims=self.dims, classes=1)
         best = peaks.topk(min(self.proposals, peaks.shape[1]), dim=1).indices
         corners = shifted(said.centre, said.size, said.shift)
         corners = corners.gather(1, best.unsqueeze(2).expand(-1, -1, 2 * self.dims))
@@ -109,7 +109,7 @@ class TwoStage(nn.Module):
         seen = flat.new_zeros(len(flat), levels[0].shape[1] * self.size[0] ** self.dims)
         for number, (level, stride) in enumerate(zip(levels, strides, strict=True)):
             here = (flat - (stride - 1) / 2) / stride
-            found = region_align(level.float(), here, which, size=self.size).flatten(1)
+            found = roi_align(level.float(), here, which, size=self.size).flatten(1)
             seen = torch.where((fitting == number).unsqueeze(1), found, seen)
         known = self.look(seen)
         fixed = torch.cat([(low + high) / 2, high - low], dim=-1)
@@ -118,7 +118,7 @@ class TwoStage(nn.Module):
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
         """Give the corners (b, k, 2 * dims) of all regions, and the probability of each class."""
-        said = apart(output, dims=dims, classes=classes + 1)
+        said = unpack(output, dims=dims, classes=classes + 1)
         return shifted(said.centre, said.size, 0.1 * said.shift), said.logits.softmax(-1)[..., :-1]
 
     @staticmethod
@@ -126,7 +126,7 @@ class TwoStage(nn.Module):
         """Cost of the proposals (where there are any), and of the classes and boxes of the regions."""
         second, *first = (output,) if isinstance(output, Tensor) else output
         dims = target["boxes"].shape[-1] // 2
-        said = apart(second, dims=dims, classes=classes + 1)
+        said = unpack(second, dims=dims, classes=classes + 1)
         regions = torch.cat([said.centre - said.size / 2, said.centre + said.size / 2], dim=-1)
         best, owner = (iou(target["boxes"], regions) * present(target).unsqueeze(2)).max(1)
         mine = best >= NEAR
@@ -134,7 +134,7 @@ class TwoStage(nn.Module):
         naming = F.cross_entropy(said.logits.movedim(-1, 1), kinds, reduction="none").mean()
         terms = {"class": naming, "box": shift_cost(said._replace(shift=0.1 * said.shift), target, owner, mine)}
         if first:
-            proposed = apart(first[0], dims=dims, classes=1)
+            proposed = unpack(first[0], dims=dims, classes=1)
             finding, placing = anchor_cost(proposed, target, torch.zeros_like(target["classes"]))
             terms |= {"proposal": finding, "proposal_box": placing}
         return terms

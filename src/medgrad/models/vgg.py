@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import MAX, Around, Head, Layer
+from ._blocks import MAX, Head, Layer, Skip
 
 
 class VGG(nn.Module):
@@ -38,7 +38,7 @@ class VGG(nn.Module):
                 stacks.append(MAX[dims](2, ceil_mode=True))
             for _ in range(count):
                 layer = Layer(width, wide, dims, normalise=normalise)
-                stacks.append(Around(layer) if around and width == wide else layer)
+                stacks.append(Skip(layer) if around and width == wide else layer)
                 width = wide
         self.body = nn.Sequential(*stacks)
         self.head = Head(width, outputs, dims, dropout=dropout)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._pyramid import Pyramid, Tower, apart, mean_over_samples, of_owner, over, places, present, table, unsure
+from ._pyramid import Pyramid, Tower, mean_over_samples, of_owner, over, pack, places, present, unpack, unsure
 from .boxes.overlap import iou, paired
 
 TOP, SHARPNESS, FIT = 10, 0.5, 6.0
@@ -62,12 +62,12 @@ class YOLO(nn.Module):
         size = [torch.full_like(w, stride) for w, stride in zip(where, self.pyramid.strides, strict=True)]
         edges = over(levels, self.edges, 2 * self.dims * self.bins)
         classes = over(levels, self.classes, self.outputs)
-        return table(torch.cat(where), torch.cat(size), [edges, classes])
+        return pack(torch.cat(where), torch.cat(size), [edges, classes])
 
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
         """Give the corners (b, n, 2 * dims) of all candidates, and the probability of each class."""
-        said = apart(output, dims=dims, classes=classes)
+        said = unpack(output, dims=dims, classes=classes)
         distance = reach(said.shift, dims) * said.size.repeat(1, 1, 2)
         return corners_of(said.centre, distance), said.logits.sigmoid()
 
@@ -76,7 +76,7 @@ class YOLO(nn.Module):
         """Cost of the classes, of the overlap, and of the distributions of the edges."""
         truth, there = target["boxes"], present(target)
         dims = truth.shape[-1] // 2
-        said = apart(output, dims=dims, classes=classes)
+        said = unpack(output, dims=dims, classes=classes)
         corners, chance = YOLO.boxes(output, dims=dims, classes=classes)
         kinds = target["classes"].clamp_min(0)
         with torch.no_grad():

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .image_pyramid import Grey, coarser, scene
+from .image_pyramid import GreyImage, coarser, scene
 
 LEVELS = 32
 ELEMENTS = {2: 10_000, 3: 8_000}
 
 
-def in_one_contrast(fixed: Grey, moving: Grey, matrix: NDArray[np.float64]) -> tuple[Grey, Grey]:
+def in_one_contrast(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> tuple[GreyImage, GreyImage]:
     """Redraw one image by a curve of its intensities: the one that can be told from the other least well by itself.
 
     A curve that folds two intensities onto one cannot be undone, so it is asked both ways which image explains more of
@@ -42,7 +42,7 @@ def curve(given: Tensor, wanted: Tensor) -> tuple[float, NDArray[np.float64]]:
     return float(1 - left), np.interp(levels, levels[there], means.numpy()[there])
 
 
-def redrawn(picture: Grey, means: NDArray[np.float64]) -> Grey:
+def redrawn(picture: GreyImage, means: NDArray[np.float64]) -> GreyImage:
     """Replace each intensity by its mean on a curve."""
     array = np.interp(picture.array, np.linspace(0, 1, LEVELS), means).astype(np.float32)
     return replace(picture, array=array)

@@ -21,7 +21,7 @@ from ..models.transforms.velocity import Velocity
 from ..prepare.resample import scaled
 from ..tasks import Batch
 from ..tasks.registration import Registration
-from .image_pyramid import Grey, coarser, looked_up, places, scene
+from .image_pyramid import GreyImage, coarser, interpolate, places, scene
 from .linear import in_world
 from .optimise import converge
 
@@ -93,7 +93,7 @@ class Bend:
         """Give the bend, in mm of the world, where a matrix takes the elements of a grid."""
         knots = tuple(max(k, -(-s // 2)) for k, s in zip(self.velocity.knots, self.grid.shape, strict=True))
         there = self.velocity.flow(back=back, knots=knots, squarings=SQUARINGS)[0]
-        seen = looked_up(there, places(scaled(self.grid, knots), grid, [matrix]))[0]
+        seen = interpolate(there, places(scaled(self.grid, knots), grid, [matrix]))[0]
         return (np.moveaxis(seen.numpy(), 0, -1) @ self.grid.directions.T).astype(np.float32)
 
 
@@ -129,7 +129,7 @@ class Search:
     """A bend that is learned level by level: on the coarse ones from stiff to soft, so that large ones come first."""
 
     def __init__(
-        self, fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, effort: Effort, *, follows: bool
+        self, fixed: GreyImage, moving: GreyImage, matrix: Matrix, similarity: str, effort: Effort, *, follows: bool
     ) -> None:
         self.pair, self.matrix, self.similarity, self.effort = (fixed, moving), matrix, similarity, effort
         self.follows = follows
@@ -187,9 +187,9 @@ class Search:
         return model
 
 
-def bent(
-    fixed: Grey,
-    moving: Grey,
+def deformable_stage(
+    fixed: GreyImage,
+    moving: GreyImage,
     matrix: Matrix,
     similarity: str,
     *,

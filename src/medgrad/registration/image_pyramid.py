@@ -23,7 +23,7 @@ MARGIN = 0.1
 
 
 @dataclass(frozen=True)
-class Grey:
+class GreyImage:
     """Intensities between 0 and 1 on the part of a grid that shows anything.
 
     What lies outside is unknown (``goes_on`` false), or more of the plain background that the edges already show.
@@ -36,7 +36,7 @@ class Grey:
     region: Array | None = None
 
 
-def grey(image: Image, region: LabelMap | None = None) -> Grey:
+def grey(image: Image, region: LabelMap | None = None) -> GreyImage:
     """Give the mean of an image's channels, without borders of one value, from its 0.5th to its 99.5th percentile."""
     array = np.nan_to_num(image.planes.astype(np.float32).mean(axis=0))
     if min(array.shape) < 4:
@@ -63,7 +63,7 @@ def grey(image: Image, region: LabelMap | None = None) -> Grey:
     within = None if region is None else (region.array[at] != 0).astype(np.float32)
     if within is not None and not within.any():
         raise ValueError("The region holds nothing of what its image shows. Give a mask that is not 0 there.")
-    return Grey(flat, image.grid.crop(low, kept.shape), goes_on, within)
+    return GreyImage(flat, image.grid.crop(low, kept.shape), goes_on, within)
 
 
 def others(array: NDArray[np.bool_], axis: int) -> tuple[int, ...]:
@@ -92,7 +92,7 @@ def coarser(grid: Grid, most: int) -> Grid:
 
 
 def seen_on(
-    picture: Grey, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1
+    picture: GreyImage, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Give a picture on a grid whose points each matrix moves into its world, and where it is known: (b, *shape) both.
 
@@ -107,13 +107,13 @@ def seen_on(
     if order > 1:
         seen = torch.from_numpy(np.stack([splined(smooth, picture.grid, grid, m, order) for m in matrices]))
     else:
-        seen = looked_up(torch.from_numpy(smooth)[None], where)[:, 0]
+        seen = interpolate(torch.from_numpy(smooth)[None], where)[:, 0]
     counts = torch.ones_like(seen)
     if not picture.goes_on:
         edge = 1 + 1 / (torch.tensor(picture.grid.shape[::-1]) - 1).clamp_min(1)
         counts = (where.abs() <= edge).all(-1).float()
     if picture.region is not None:
-        counts = counts * looked_up(torch.from_numpy(picture.region)[None], where)[:, 0]
+        counts = counts * interpolate(torch.from_numpy(picture.region)[None], where)[:, 0]
     return seen, counts
 
 
@@ -129,7 +129,7 @@ def places(source: Grid, grid: Grid, matrices: Sequence[NDArray[np.float64]]) ->
     return F.affine_grid(torch.from_numpy(theta.astype(np.float32)), size, align_corners=True)
 
 
-def looked_up(values: Tensor, where: Tensor) -> Tensor:
+def interpolate(values: Tensor, where: Tensor) -> Tensor:
     """Look values (channels, *shape) up at places (b, *shape, dims): (b, channels, *shape); their edge goes on."""
     every = values.expand(len(where), *values.shape)
     return F.grid_sample(every, where, align_corners=True, padding_mode="border")
@@ -143,7 +143,13 @@ def splined(array: Array, source: Grid, grid: Grid, matrix: NDArray[np.float64],
 
 
 def scene(
-    fixed: Grey, moving: Grey, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1, blur: float = 0.0
+    fixed: GreyImage,
+    moving: GreyImage,
+    grid: Grid,
+    matrices: Sequence[NDArray[np.float64]],
+    *,
+    order: int = 1,
+    blur: float = 0.0,
 ) -> Batch:
     """Give both pictures on one grid, the moving one as each matrix shows it: one sample a matrix.
 

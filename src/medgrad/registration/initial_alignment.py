@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data import Grid
 from ..models.transforms import rotations
-from .image_pyramid import Grey, seen_on
+from .image_pyramid import GreyImage, seen_on
 
 Matrix = NDArray[np.float64]
 STEP_DEGREES = {2: 15.0, 3: 30.0}
@@ -21,7 +21,7 @@ ROOM = 1.2
 """The coarse grid is so many times as long as the longer image, so that turned corners stay on it."""
 
 
-def starts(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matrix]:
+def starts(fixed: GreyImage, moving: GreyImage, *, turns: float, count: int) -> list[Matrix]:
     """Give some matrices in world mm that are worth a try: as things lie, middle on middle, and the likeliest turns.
 
     A turn is as likely as the best correlation that any shift gives it, by the intensities or by their edges.
@@ -46,7 +46,7 @@ def middle(grid: Grid) -> NDArray[np.float64]:
     return grid.world((np.array(grid.shape) - 1) / 2)
 
 
-def mass(picture: Grey) -> NDArray[np.float64]:
+def mass(picture: GreyImage) -> NDArray[np.float64]:
     """Give the world point at which a picture balances."""
     return picture.grid.world(ndimage.center_of_mass(picture.array + 1e-6))
 
@@ -63,7 +63,7 @@ def turned(dims: int, most: float) -> list[Matrix]:
     return list(rotations(torch.from_numpy(np.deg2rad(kept))).numpy())
 
 
-def likely(fixed: Grey, moving: Grey, *, turns: float, count: int) -> list[Matrix]:
+def likely(fixed: GreyImage, moving: GreyImage, *, turns: float, count: int) -> list[Matrix]:
     """Give the likeliest rigid matrices by correlation on a coarse grid that has room for every shift."""
     n = fixed.grid.dims
     size = max(max(np.array(p.grid.shape) * p.grid.spacing) for p in (fixed, moving))

@@ -15,7 +15,7 @@ from ..data import Grid
 from ..models.transforms import Linear
 from ..tasks import Batch
 from ..tasks.registration import Registration
-from .image_pyramid import Grey, coarser, scene
+from .image_pyramid import GreyImage, coarser, scene
 from .initial_alignment import starts
 from .optimise import converge, get_near
 
@@ -57,8 +57,8 @@ def plan_of(kind: str) -> list[Level]:
     return [coarse] if kind == "deformable" else [coarse, Level(FINE, kind, 10, 0.2, True)]
 
 
-def rough(
-    fixed: Grey, moving: Grey, transform: str, *, turns: float, tries: int, effort: float
+def coarse_search(
+    fixed: GreyImage, moving: GreyImage, transform: str, *, turns: float, tries: int, effort: float
 ) -> tuple[Matrix, float, float]:
     """Give the best of several starts, each followed for some steps, and how alike the images are there.
 
@@ -94,7 +94,9 @@ def alike(batch: Batch, which: int) -> tuple[float, float]:
     return line, float(1 - left)
 
 
-def linear_part(fixed: Grey, moving: Grey, matrix: Matrix, kind: str, similarity: str, *, effort: float) -> Matrix:
+def linear_part(
+    fixed: GreyImage, moving: GreyImage, matrix: Matrix, kind: str, similarity: str, *, effort: float
+) -> Matrix:
     """Learn the linear part from coarse to fine; each level goes on from where the one before has brought it."""
     dims = fixed.grid.dims
     before = 0

@@ -11,7 +11,7 @@ from torch import nn
 from .. import registry
 from ..descent.gradients import Gradients, build_gradients
 from ..descent.stopping import build_rules
-from ..engine.training.loop import steady, train
+from ..engine.training.loop import constant, train
 from ..tasks import Batch, Task
 from ..tasks.registration import Registration
 
@@ -62,7 +62,7 @@ def taken(
     *,
     steps: int,
     gradients: Gradients,
-    schedule: Callable[[float], float] = steady,
+    schedule: Callable[[float], float] = constant,
 ) -> Any:
     """Take steps on the one batch."""
     batches = (batch for _ in range(steps))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import registry
-from .image_pyramid import Grey, coarser, scene
+from .image_pyramid import GreyImage, coarser, scene
 
 ELEMENTS = {2: 4_000, 3: 4_000}
 SHIFTS = (-0.25, 0.0, 0.25)
@@ -19,7 +19,7 @@ MOST = 0.95
 """The images as they were laid are at most so much as unlike as the best of the shifted ones."""
 
 
-def share_of_shifted(fixed: Grey, moving: Grey, matrix: NDArray[np.float64]) -> float:
+def share_of_shifted(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> float:
     """Give how unlike both images are where they were laid, as a share of the least that they are when shifted."""
     measure = registry.find("losses.similarity", MEASURE)()
     grid = coarser(fixed.grid, ELEMENTS[fixed.grid.dims])

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from .. import registry
 from ..data import Image, LabelMap
 from ..data.grid import as_rows
-from ..data.transform import Transform, linear, looked_up, voxels
-from ..engine.progress import Silent, Teller
+from ..data.transform import Transform, interpolate, linear, voxels
+from ..engine.progress import Progress, Silent
 from .contrast import in_one_contrast
-from .deformable import Bend, Effort, bent
-from .image_pyramid import Grey, grey
-from .linear import linear_part, rough
+from .deformable import Bend, Effort, deformable_stage
+from .image_pyramid import GreyImage, grey
+from .linear import coarse_search, linear_part
 from .quality import MOST, share_of_shifted
 
 Kind = Literal["rigid", "similarity", "affine", "deformable"]
@@ -91,7 +91,7 @@ def register(
     settings: Settings | None = None,
     begun: Transform | None = None,
     regions: tuple[LabelMap, LabelMap] | None = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> Registered:
     """Find where each point of the fixed image lies in the moving one.
 
@@ -104,13 +104,13 @@ def register(
     Which image stands still is up to the images, so that both directions are the inverse of each other.
     """
     check(fixed, moving, kind, similarity)
-    how, teller = settings or Settings(), teller or Silent()
+    how, progress = settings or Settings(), progress or Silent()
     still, other = (grey(i, r) for i, r in zip((fixed, moving), regions or (None, None), strict=True))
     if begun is not None:
         return refined(fixed, still, other, begun, similarity, how)
     back = order(moving) < order(fixed)
     pair = (other, still) if back else (still, other)
-    found = searched(*pair, (fixed.modality, moving.modality), kind, similarity, how, teller)
+    found = searched(*pair, (fixed.modality, moving.modality), kind, similarity, how, progress)
     stiffness = None if found.bend is None else found.bend.stiffness
     return Registered(found.transform(fixed, back=back), found.similarity, found.told, found.kind, stiffness)
 
@@ -122,37 +122,37 @@ def order(image: Image) -> tuple[float, int, str]:
 
 
 def searched(
-    still: Grey,
-    other: Grey,
+    still: GreyImage,
+    other: GreyImage,
     modalities: tuple[str | None, str | None],
     kind: str,
     similarity: str,
     how: Settings,
-    teller: Teller,
+    progress: Progress,
 ) -> Found:
     """Go through the stages, each of which begins where the one before has ended."""
     first = "similarity" if kind == "similarity" else "rigid"
     told, asked = [], similarity
-    with teller.bar("Looking for the best start"):
-        start, line, curve = rough(still, other, first, turns=how.turns, tries=how.tries, effort=how.effort)
+    with progress.bar("Looking for the best start"):
+        start, line, curve = coarse_search(still, other, first, turns=how.turns, tries=how.tries, effort=how.effort)
     if similarity == "auto":
         similarity, why = chosen(*modalities, line, curve)
         told.append(why)
-        teller.say(why)
-    with teller.bar("Lining up"):
+        progress.say(why)
+    with progress.bar("Lining up"):
         plan = "affine" if kind == "deformable" and how.smoothness is not None else kind
         matrix = linear_part(still, other, start, plan, similarity, effort=how.effort)
     if (left := share_of_shifted(still, other, matrix)) > MOST:
         told.append(poor(left))
-        teller.say(told[-1])
+        progress.say(told[-1])
         if first != "rigid":
-            start, *_ = rough(still, other, "rigid", turns=how.turns, tries=how.tries, effort=how.effort)
+            start, *_ = coarse_search(still, other, "rigid", turns=how.turns, tries=how.tries, effort=how.effort)
         if kind != "rigid":
             matrix = linear_part(still, other, start, "rigid", similarity, effort=how.effort)
         return Found(matrix, None, similarity, tuple(told), "rigid")
     if kind != "deformable":
         return Found(matrix, None, similarity, tuple(told), kind)
-    with teller.bar("Bending"):
+    with progress.bar("Bending"):
         bend = bend_of(still, other, matrix, asked, how, CALM if left > DOUBTFUL else WILD)
     if bend is not None:
         told.append(f"The bend was taken to be as free as a smoothness of {bend.stiffness:g} leaves it.")
@@ -161,13 +161,15 @@ def searched(
         "Bending was not shown to help: what it gained where it was learned, it did not gain elsewhere. "
         "So the affine transform is given."
     )
-    teller.say(told[-1])
-    with teller.bar("Lining up"):
+    progress.say(told[-1])
+    with progress.bar("Lining up"):
         matrix = linear_part(still, other, start, "affine", similarity, effort=how.effort)
     return Found(matrix, None, similarity, tuple(told), "affine")
 
 
-def bend_of(fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, how: Settings, spread: float) -> Bend | None:
+def bend_of(
+    fixed: GreyImage, moving: GreyImage, matrix: Matrix, similarity: str, how: Settings, spread: float
+) -> Bend | None:
     """Learn the bend, by local correlation in one contrast where the images have two."""
     measure = similarity
     if similarity in ("auto", OTHER):
@@ -175,7 +177,7 @@ def bend_of(fixed: Grey, moving: Grey, matrix: Matrix, similarity: str, how: Set
         measure = SAME
     effort = EFFORTS[fixed.grid.dims] if how.smoothness is None else ASKED
     effort = replace(effort, most=round(effort.most * how.effort))
-    return bent(fixed, moving, matrix, measure, stiffness=how.smoothness, spread=spread, effort=effort)
+    return deformable_stage(fixed, moving, matrix, measure, stiffness=how.smoothness, spread=spread, effort=effort)
 
 
 def poor(left: float) -> str:
@@ -186,16 +188,18 @@ def poor(left: float) -> str:
     )
 
 
-def refined(fixed: Image, still: Grey, other: Grey, begun: Transform, similarity: str, how: Settings) -> Registered:
+def refined(
+    fixed: Image, still: GreyImage, other: GreyImage, begun: Transform, similarity: str, how: Settings
+) -> Registered:
     """Go on bending where a transform has led already."""
     measure = SAME if similarity == "auto" else similarity
     told = "A network has begun the way, and descent on the pair has refined it."
     if how.effort <= 0:
         return Registered(begun, measure, (told,))
     ends = begun.to_moving(voxels(still.grid))
-    array, region = (None if a is None else looked_up(a, other.grid, ends) for a in (other.array, other.region))
+    array, region = (None if a is None else interpolate(a, other.grid, ends) for a in (other.array, other.region))
     assert array is not None  # only a region may be missing
-    seen = Grey(array.astype(np.float32), still.grid, True, None if region is None else region.astype(np.float32))
+    seen = GreyImage(array.astype(np.float32), still.grid, True, None if region is None else region.astype(np.float32))
     one = np.eye(fixed.grid.dims + 1)
     bend = bend_of(still, seen, one, measure, how, WILD)
     if bend is None:

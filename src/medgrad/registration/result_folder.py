@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..data import Grid, Image
 from ..data.formats import read_field, write, write_field, write_matrix
 from ..data.grid import as_rows
-from ..data.transform import Transform, growth, linear, moved_image, voxels
+from ..data.transform import Transform, jacobian, linear, moved_image, voxels
 from ..errors import FormatError
 from .register import Registered
 
@@ -31,7 +31,7 @@ def save(
     whole = found.transform.deformation()
     moved = moved_image(moving, found.transform)
     ending = ".png" if fixed.grid.dims == 2 and moved.array.dtype in (np.uint8, np.uint16) else ".nii.gz"
-    swelling = Image(growth(whole.field, whole.grid).astype(np.float32), whole.grid)
+    swelling = Image(jacobian(whole.field, whole.grid).astype(np.float32), whole.grid)
     files = {
         "moved": write(folder / f"moved{ending}", moved),
         "transform": write_matrix(folder / "transform.txt", found.transform.matrix),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Case, Deformation, Image
-from ..data.cohorts.pair_truth import centre_of, laid_on
+from ..data.cohorts.pair_truth import centre_aligned, centre_of
 from ..data.grid import as_rows
 from ..data.transform import Transform, voxels
 from ..engine.evaluation.infer import answer
@@ -14,7 +14,7 @@ from ..errors import SettingError
 from ..tasks.registration import Registration
 
 
-def register_by(trained: Trained, fixed: Image, moving: Image) -> Transform:
+def register_with_network(trained: Trained, fixed: Image, moving: Image) -> Transform:
     """Ask a run where each point of the fixed image lies in the moving one; on the grid of the fixed image.
 
     A run that has learned from images laid centre on centre gets these two in the same way.
@@ -25,7 +25,7 @@ def register_by(trained: Trained, fixed: Image, moving: Image) -> Transform:
     if fixed.grid.dims != task.dims or moving.grid.dims != task.dims:
         raise SettingError(f"The run registers images of {task.dims} axes.")
     shift = centre_of(moving.grid) - centre_of(fixed.grid) if task.centred else np.zeros(task.dims)
-    laid = laid_on(moving, moving.grid, fixed.grid) if task.centred else moving
+    laid = centre_aligned(moving, moving.grid, fixed.grid) if task.centred else moving
     names = task.channels or ("fixed", "moving")
     case = Case("pair", dict(zip(names, (fixed, laid), strict=True)))
     said = answer(

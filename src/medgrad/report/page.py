@@ -16,7 +16,7 @@ from .forest import digits, forest, known, title
 from .health import health
 from .html import duration, number, plural, text
 from .pruned import pruned
-from .read import Found, read_run
+from .read import RunFiles, read_run
 
 HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "accuracy", "f1", "hd95/mean", "nsd/mean")
 SHOWN = {
@@ -35,7 +35,7 @@ def write(run: Path | str) -> Path:
     return path
 
 
-def page(found: Found) -> str:
+def page(found: RunFiles) -> str:
     """Give the whole page of a run."""
     parts = sections(found)
     links = "".join(f'<li><a href="#{name}">{text(heading)}</a></li>' for name, heading, _ in parts)
@@ -66,7 +66,7 @@ def document(heading: str, body: str) -> str:
     )
 
 
-def sections(found: Found) -> list[tuple[str, str, str]]:
+def sections(found: RunFiles) -> list[tuple[str, str, str]]:
     """Give anchor, heading and content of every part of which there is something to tell."""
     evaluation = found.evaluation
     figures = figures_of(found)
@@ -87,10 +87,10 @@ def sections(found: Found) -> list[tuple[str, str, str]]:
         ("terms", "How each number is defined", lambda: terms(found)),
         ("missing", "What could not be read", lambda: missing(found)),
     ]
-    return [(name, heading, inside) for name, heading, make in makers if (inside := guarded(heading, make))]
+    return [(name, heading, inside) for name, heading, make in makers if (inside := or_sentence(heading, make))]
 
 
-def guarded(heading: str, make: Callable[[], str]) -> str:
+def or_sentence(heading: str, make: Callable[[], str]) -> str:
     """Give a part of the page, or one sentence where what the files hold is not what a run writes."""
     try:
         return make()
@@ -99,18 +99,18 @@ def guarded(heading: str, make: Callable[[], str]) -> str:
         return f'<p class="soft">{text(heading)} {why}</p>'
 
 
-def figures_of(found: Found) -> Mapping[str, Any]:
+def figures_of(found: RunFiles) -> Mapping[str, Any]:
     """Give the numbers of the evaluation by name."""
     figures = found.evaluation.get("metrics")
     return figures if isinstance(figures, Mapping) else {}
 
 
-def is_measured(found: Found) -> bool:
+def is_measured(found: RunFiles) -> bool:
     """Tell whether the images had a spacing, by whether sizes were told in pixels."""
     return not any(name.startswith("size_bias_px") for name in figures_of(found))
 
 
-def main_figures(found: Found) -> list[str]:
+def main_figures(found: RunFiles) -> list[str]:
     """Choose the few numbers that stand at the top: those of the task, else the first that there are."""
     figures = figures_of(found)
     wanted = [*SHOWN.get(task_of(found), ()), *HEADLINES]
@@ -118,12 +118,12 @@ def main_figures(found: Found) -> list[str]:
     return (chosen or [n for n in figures if known(figures[n])["value"] is not None])[:3]
 
 
-def task_of(found: Found) -> str:
+def task_of(found: RunFiles) -> str:
     """Give the task of a run."""
     return str(found.evaluation.get("task") or found.cohort.get("task") or "")
 
 
-def headline(found: Found) -> str:
+def headline(found: RunFiles) -> str:
     """Give the title of the page: the task and what was looked for."""
     task, labels = task_of(found).capitalize() or "Run", found.cohort.get("labels")
     if not isinstance(labels, list) or not labels:
@@ -133,13 +133,13 @@ def headline(found: Found) -> str:
     return f"{task}: {', '.join(str(v) for v in labels[:6])}{', …' if len(labels) > 6 else ''}"
 
 
-def kicker(found: Found) -> str:
+def kicker(found: RunFiles) -> str:
     """Give the line above the title: the run and when it was made."""
     when = str(found.run.get("finished") or found.run.get("started") or "")[:16].replace("T", " ")
     return " · ".join(text(p) for p in (f"Run {found.folder.resolve().name}", when) if p)
 
 
-def verdict(found: Found) -> str:
+def verdict(found: RunFiles) -> str:
     """Say in one sentence what came out."""
     chosen = main_figures(found)
     if not chosen:
@@ -166,7 +166,7 @@ def card(name: str, value: str, note: str, *, unit: str = "", kind: str = "") ->
     return f'<div class="card {kind}">{inside}</div>'
 
 
-def cards(found: Found) -> str:
+def cards(found: RunFiles) -> str:
     """Give the key figures: the main numbers, who was measured, what failed, how long it took."""
     out = []
     figures = figures_of(found)
@@ -189,7 +189,7 @@ def cards(found: Found) -> str:
     return f'<dl class="cards">{"".join(out)}</dl>' if out else ""
 
 
-def leak_banner(found: Found) -> str:
+def leak_banner(found: RunFiles) -> str:
     """Say on top, in red, that a leak was allowed, or nothing."""
     if not found.cohort.get("allow_leak"):
         return ""
@@ -204,7 +204,7 @@ def leak_banner(found: Found) -> str:
     )
 
 
-def cautions(found: Found) -> str:
+def cautions(found: RunFiles) -> str:
     """Say what a reader must know before believing the figures."""
     evaluation, out = found.evaluation, []
     told = evaluation.get("told")
@@ -222,7 +222,7 @@ def cautions(found: Found) -> str:
     )
 
 
-def cases_part(found: Found) -> str:
+def cases_part(found: RunFiles) -> str:
     """Give every case on one line and the worst ones in a table."""
     columns = {n for row in found.cases[:200] for n in row}
     if any(n.startswith("truth/") for n in columns):
@@ -233,7 +233,7 @@ def cases_part(found: Found) -> str:
     return answers.spread(found.cases, names[0]) + answers.worst_cases(found.cases, names) if names else ""
 
 
-def calibration_part(found: Found) -> str:
+def calibration_part(found: RunFiles) -> str:
     """Give the calibration, where the task has one; what was fitted in training stands in ``run.json``."""
     part, fitted = found.evaluation.get("calibration"), found.run.get("calibration")
     if not isinstance(part, Mapping):
@@ -241,7 +241,7 @@ def calibration_part(found: Found) -> str:
     return answers.calibration({**(fitted if isinstance(fitted, Mapping) else {}), **part})
 
 
-def training(found: Found) -> str:
+def training(found: RunFiles) -> str:
     """Give the curves of a training, and say where there was no validation."""
     drawn = curves(found.steps)
     if drawn and not any("valid" in row for row in found.steps):
@@ -249,13 +249,13 @@ def training(found: Found) -> str:
     return drawn
 
 
-def terms(found: Found) -> str:
+def terms(found: RunFiles) -> str:
     """Give the definitions of the numbers that the page shows."""
     figures = figures_of(found)
     return sources.definitions(list(figures), split=str(found.evaluation.get("split") or "")) if figures else ""
 
 
-def missing(found: Found) -> str:
+def missing(found: RunFiles) -> str:
     """List the files that were damaged."""
     from .html import bullets
 

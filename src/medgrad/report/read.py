@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Found:
+class RunFiles:
     """All that a page is made of. ``missed`` says what could not be read, a sentence each."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Found:
 KNOWN = ("recipe.toml", "run.json", "cohort.json", "evaluation.json", "steps.jsonl", "cases.csv", "pictures")
 
 
-def read_run(folder: Path | str) -> Found:
+def read_run(folder: Path | str) -> RunFiles:
     """Read a Run folder; it must hold at least one of the files of a run."""
     folder = Path(folder)
     if not any((folder / name).exists() for name in KNOWN):
@@ -78,7 +78,7 @@ def read_run(folder: Path | str) -> Found:
     for path in sorted((folder / "pictures").glob("*.npz"))[:MOST_PICTURES]:
         picture = take(f"pictures/{path.name}", read_picture, None)
         pictures += [picture] if picture else []
-    return Found(
+    return RunFiles(
         folder,
         take("recipe.toml", read_toml, ""),
         take("run.json", read_object, {}),

@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 
 from ..data.cohorts.cohort import Cohort
 from ..data.grid import Grid
-from ..data.types import Drawn, boxed
-from .case import Facts, Fault, Severity
+from ..data.types import UnplacedBoxes, map_boxes
+from .case import Facts, Issue, Severity
 
 Flags = NDArray[np.bool_]
 EDGE = 1.0  # how far, in elements, a box may reach beyond its image; files round
 
 
-def faults_of_boxes(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
+def faults_of_boxes(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
     """Find the boxes of each case that hold nothing, that are turned over, and that reach out of the image."""
     grids = {f.id: f.grid for f in facts if f.grid is not None}
     return [
         fault
         for entry in cohort.entries
-        if isinstance(entry.truth, Drawn) and entry.id in grids
+        if isinstance(entry.truth, UnplacedBoxes) and entry.id in grids
         for fault in faults_of_case(entry.id, entry.truth, grids[entry.id])
     ]
 
 
-def faults_of_case(case: str, drawn: Drawn, grid: Grid) -> list[Fault]:
+def faults_of_case(case: str, drawn: UnplacedBoxes, grid: Grid) -> list[Issue]:
     """Find what is wrong with the boxes of one case."""
     if not len(drawn.corners):
         return []
     if drawn.corners.shape[1] != 2 * grid.dims:
         sentence = f"Its boxes have {drawn.corners.shape[1] // 2} axes, but its image has {grid.dims}."
-        return [Fault(case, "boxes", sentence, "error")]
+        return [Issue(case, "boxes", sentence, "error")]
     size = drawn.corners[:, grid.dims :] - drawn.corners[:, : grid.dims]
     turned: Flags = np.any(size < 0, axis=1)
     empty: Flags = np.any(size == 0, axis=1) & ~turned
@@ -49,18 +49,18 @@ def faults_of_case(case: str, drawn: Drawn, grid: Grid) -> list[Fault]:
         ("box beyond", beyond, f"a part more than {EDGE:g} element outside the image", "warning"),
     ]
     return [
-        Fault(case, kind, f"{said(drawn, wrong)} {words}.", how) for kind, wrong, words, how in checks if wrong.any()
+        Issue(case, kind, f"{said(drawn, wrong)} {words}.", how) for kind, wrong, words, how in checks if wrong.any()
     ]
 
 
-def in_elements(drawn: Drawn, grid: Grid) -> NDArray[np.float64]:
+def in_elements(drawn: UnplacedBoxes, grid: Grid) -> NDArray[np.float64]:
     """Give corners in elements, where the first one reaches from 0 to 1."""
     if drawn.space == "world":
-        return np.asarray(boxed(drawn.corners, grid.index) + 0.5)
+        return np.asarray(map_boxes(drawn.corners, grid.index) + 0.5)
     return drawn.corners * (np.tile(grid.shape, 2) if drawn.space == "shares" else 1.0)
 
 
-def said(drawn: Drawn, wrong: Flags) -> str:
+def said(drawn: UnplacedBoxes, wrong: Flags) -> str:
     """Say how many boxes, of which labels."""
     counts = Counter(drawn.names.get(int(v), str(int(v))) for v in drawn.labels[wrong])
     listed = ", ".join(f"{n} {label}" for label, n in sorted(counts.items()))

@@ -13,7 +13,7 @@ from scipy import ndimage
 from ..data.cohorts.cohort import Cohort, Entry
 from ..data.grid import Grid
 from ..data.source import Source
-from ..data.types import Boxes, Drawn, Image, LabelMap, Scores
+from ..data.types import Boxes, Image, LabelMap, Scores, UnplacedBoxes
 from ..errors import MedgradError
 from ..trust.leaks import Record, record
 
@@ -25,7 +25,7 @@ MOST_PIECES = 2_000
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """Something wrong, or worth a look, with a case; ``case`` is empty if it is with the whole set."""
 
     case: str
@@ -70,7 +70,7 @@ class Facts:
     classes: tuple[str, ...] = ()
     has_labels: bool = False
     told: tuple[str, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Issue, ...] = ()
     record: Record | None = None
 
 
@@ -78,12 +78,12 @@ def measure(cohort: Cohort, entry: Entry) -> Facts:
     """Read one case and say what it is like; what cannot be read becomes a fault."""
     facts = Facts(entry.id, entry.patient or entry.id, entry.split)
     images: dict[str, Image] = {}
-    faults: list[Fault] = []
+    faults: list[Issue] = []
     for name, source in entry.images.items():
         try:
             images[name] = cohort.read_image(name, source)
         except (MedgradError, OSError, ValueError, MemoryError) as reason:
-            faults.append(Fault(entry.id, "unreadable", _line(reason), "error"))
+            faults.append(Issue(entry.id, "unreadable", _line(reason), "error"))
     if not images:
         return replace(facts, faults=tuple(faults))
     grid = next(iter(images.values())).grid
@@ -110,7 +110,7 @@ def measure(cohort: Cohort, entry: Entry) -> Facts:
         facts = replace(facts, classes=tuple(held))
     if labels is not None:
         facts = replace(facts, labels=label_facts(labels, cohort), has_labels=True)
-    if isinstance(entry.truth, Drawn) and entry.truth.corners.shape[1] == 2 * grid.dims:
+    if isinstance(entry.truth, UnplacedBoxes) and entry.truth.corners.shape[1] == 2 * grid.dims:
         facts = replace(facts, labels=box_facts(entry.truth.on(grid), grid), has_labels=True)
     return replace(facts, faults=(*faults, *more))
 
@@ -119,7 +119,7 @@ def _line(reason: BaseException) -> str:
     return " ".join(str(reason).split())[:400] or type(reason).__name__
 
 
-def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Fault]:
+def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
     """Give what is wrong with the values of an image, and with its place beside the first."""
     found = []
     array = image.array
@@ -127,21 +127,21 @@ def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Fault]:
     if array.dtype.kind == "f":
         bad = array.size - int(np.isfinite(array).sum())
         if bad:
-            found.append(Fault(case, "non-finite", f"{bad} elements of {which} are NaN or infinite.", "error"))
+            found.append(Issue(case, "non-finite", f"{bad} elements of {which} are NaN or infinite.", "error"))
     if array.size == 0 or (grid.dims > 1 and (array == array.flat[0]).all()):
-        found.append(Fault(case, "constant", f"All elements of {which} are equal: it shows nothing.", "error"))
+        found.append(Issue(case, "constant", f"All elements of {which} are equal: it shows nothing.", "error"))
     if not image.grid.is_close(grid, tolerance_mm=0.5) and image.grid.measured:
         sizes = f"{image.grid.shape} and {grid.shape}"
-        found.append(Fault(case, "images apart", f"{which} does not lie on the grid of the first ({sizes}).", "note"))
+        found.append(Issue(case, "images apart", f"{which} does not lie on the grid of the first ({sizes}).", "note"))
     return found
 
 
-def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Fault]]:
+def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Issue]]:
     """Read the truth as the file numbers it, with what is wrong with it."""
     if cohort.task == "registration" and (entry.truth is None or len(entry.images) == 2):
         return None, []
     if entry.truth is None:
-        return None, [Fault(entry.id, "no truth", "There is no truth for it; nothing is learned from it.", "note")]
+        return None, [Issue(entry.id, "no truth", "There is no truth for it; nothing is learned from it.", "note")]
     if not isinstance(entry.truth, Source):
         return None, []
     try:
@@ -150,21 +150,21 @@ def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | Non
         region = cohort.read_mask(entry.region, grid) if entry.region else None
     except (MedgradError, OSError, ValueError, MemoryError) as reason:
         kind = "grid" if "its image" in str(reason) else "labels" if "this set has" in str(reason) else "unreadable"
-        return None, [Fault(entry.id, kind, _line(reason), "error")]
+        return None, [Issue(entry.id, kind, _line(reason), "error")]
     found = []
     held = set(np.unique(labels.array).tolist()) - {0}
     unknown = sorted(held - set(cohort.values)) if cohort.values else []
     if unknown:
         found.append(
-            Fault(entry.id, "labels", f"Its mask holds {unknown}, but the set has {list(cohort.values)}.", "error")
+            Issue(entry.id, "labels", f"Its mask holds {unknown}, but the set has {list(cohort.values)}.", "error")
         )
     if not (labels.array > cohort.above).any():
-        found.append(Fault(entry.id, "empty", "Its mask is empty.", "note"))
+        found.append(Issue(entry.id, "empty", "Its mask is empty.", "note"))
     elif region is not None:
         drawn = labels.array > cohort.above
         outside = float((drawn & (region.array == 0)).sum() / drawn.sum())
         if outside > 0.02:
-            found.append(Fault(entry.id, "region", f"{outside:.0%} of its mask lie outside the region that counts."))
+            found.append(Issue(entry.id, "region", f"{outside:.0%} of its mask lie outside the region that counts."))
     return labels, found
 
 

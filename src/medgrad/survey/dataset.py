@@ -12,13 +12,13 @@ import numpy as np
 
 from ..data.cohorts.cohort import SPLITS, Cohort
 from ..data.grid import Grid
-from ..trust.leaks import Leak, leaks, refuse, twins
+from ..trust.leaks import Leak, leaks, near_duplicates, refuse
 from .boxes import faults_of_boxes
-from .case import Facts, Fault, Intensity
+from .case import Facts, Intensity, Issue
 from .measure import measure_all
 from .record import Seen, Survey, about
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 ODD_SPACING = 2.0
 MOST_SAMPLED = 256
@@ -29,7 +29,7 @@ MOST_SAMPLED = 256
 class Look:
     """What a set is, what is wrong with it, and which pairs of its cases stand on two sides or show the same picture.
 
-    ``twins`` are pairs of cases of two patients that show the same picture, on whatever side.
+    ``near_duplicates`` are pairs of cases of two patients that show the same picture, on whatever side.
     """
 
     layout: str
@@ -38,7 +38,7 @@ class Look:
     patients_from: str
     told: tuple[str, ...]
     fingerprint: Mapping[str, Any]
-    faults: tuple[Fault, ...]
+    faults: tuple[Issue, ...]
     leaks: tuple[Leak, ...]
     twins: tuple[Leak, ...]
     survey: Survey | None = field(default=None, repr=False, compare=False)
@@ -72,7 +72,7 @@ def _pairs(found: Sequence[Leak], most: int = 100) -> list[dict[str, Any]]:
 def look(
     cohort: Cohort,
     *,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     workers: int = 2,
     known: Survey | None = None,
     planned: Cohort | None = None,
@@ -84,7 +84,7 @@ def look(
     it differs: what a plan must know of its cases is kept in the survey.
     """
     survey = known or Survey()
-    facts = surveyed(cohort, planned or cohort, survey, workers, progress)
+    facts = surveyed(cohort, planned or cohort, survey, workers, on_progress)
     records = [f.record for f in facts if f.record is not None]
     modality, how = modality_of(cohort, facts)
     told = [*cohort.told, *([how] if how else [])]
@@ -97,12 +97,14 @@ def look(
         fingerprint=fingerprint(cohort, facts, modality),
         faults=(*(f for one in facts for f in one.faults), *faults_of_set(cohort, facts)),
         leaks=tuple(leaks(records)),
-        twins=tuple(twins(records)),
+        twins=tuple(near_duplicates(records)),
         survey=survey,
     )
 
 
-def surveyed(cohort: Cohort, planned: Cohort, survey: Survey, workers: int, progress: Progress | None) -> list[Facts]:
+def surveyed(
+    cohort: Cohort, planned: Cohort, survey: Survey, workers: int, on_progress: OnProgress | None
+) -> list[Facts]:
     """Measure the cases that the survey does not know, add them to it, and give the facts of all."""
     every = {e.id: survey.facts_of(cohort, e) for e in cohort.entries}
     new = [e for e in cohort.entries if every[e.id] is None]
@@ -115,8 +117,8 @@ def surveyed(cohort: Cohort, planned: Cohort, survey: Survey, workers: int, prog
             survey.cases[entry.id] = Seen(seen.stamps, seen.hash, about(cohort, entry), seen.facts)
         if seen.sample is not None:
             survey.samples[entry.id] = (about(planned, entry), seen.sample)
-        if progress:
-            progress(len(cohort.entries) - len(new) + done, len(cohort.entries))
+        if on_progress:
+            on_progress(len(cohort.entries) - len(new) + done, len(cohort.entries))
     return [f for f in every.values() if f is not None]
 
 
@@ -241,7 +243,7 @@ def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str
     return None, ""
 
 
-def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
+def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
     """Find what is wrong only in the light of the other cases: odd spacings, mixed directions, labels never seen."""
     return [
         *_odd_spacings(facts),
@@ -252,7 +254,7 @@ def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
     ]
 
 
-def _odd_spacings(facts: Sequence[Facts]) -> list[Fault]:
+def _odd_spacings(facts: Sequence[Facts]) -> list[Issue]:
     kinds: dict[str | None, list[tuple[str, Grid]]] = {}
     for f in facts:
         if f.grid is not None and f.grid.measured:
@@ -260,7 +262,7 @@ def _odd_spacings(facts: Sequence[Facts]) -> list[Fault]:
     return [fault for held in kinds.values() for fault in _odd_among(held)]
 
 
-def _odd_among(held: list[tuple[str, Grid]]) -> list[Fault]:
+def _odd_among(held: list[tuple[str, Grid]]) -> list[Issue]:
     """Find spacings that are far from the usual one, among images of one modality."""
     if len(held) < 3:
         return []
@@ -271,7 +273,7 @@ def _odd_among(held: list[tuple[str, Grid]]) -> list[Fault]:
     middle = np.median(table, axis=0)
     ratio = np.maximum(table / middle, middle / table).max(axis=1)
     return [
-        Fault(i, "spacing", f"Its spacing {_mm(g.spacing)} is far from the usual {_mm(middle.tolist())}.")
+        Issue(i, "spacing", f"Its spacing {_mm(g.spacing)} is far from the usual {_mm(middle.tolist())}.")
         for (i, g), r in zip(held, ratio.tolist(), strict=True)
         if r > ODD_SPACING
     ]
@@ -281,7 +283,7 @@ def _mm(spacing: Sequence[float]) -> str:
     return " x ".join(f"{v:.3g}" for v in spacing) + " mm"
 
 
-def _mixed(facts: Sequence[Facts]) -> list[Fault]:
+def _mixed(facts: Sequence[Facts]) -> list[Issue]:
     found = []
     for kind, values in (
         ("orientation", {f.id: f.grid.orientation for f in facts if f.grid is not None and f.grid.orientation}),
@@ -296,11 +298,11 @@ def _mixed(facts: Sequence[Facts]) -> list[Fault]:
         sentence = (
             f"{len(rare)} case(s) differ in {kind} from the usual {usual}, such as {rare[0]!r} ({values[rare[0]]})."
         )
-        found.append(Fault("", kind, sentence, "note" if severity == "note" else "warning"))
+        found.append(Issue("", kind, sentence, "note" if severity == "note" else "warning"))
     return found
 
 
-def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
+def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
     if cohort.task in ("segmentation", "detection") and any(f.has_labels for f in facts):
         held = Counter(n for f in facts for n in f.labels)
         what = "No mask holds the label" if cohort.task == "segmentation" else "No object is of the label"
@@ -309,18 +311,18 @@ def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Fault]:
         what = "No case is of the class"
     else:
         return []
-    found = [Fault("", "never seen", f"{what} {n!r}.", "error") for n in cohort.labels if not held[n]]
+    found = [Issue("", "never seen", f"{what} {n!r}.", "error") for n in cohort.labels if not held[n]]
     if any(f.split == "train" for f in facts):
         trained = Counter(n for f in facts if f.split == "train" for n in (*f.labels, *f.classes))
         found += [
-            Fault("", "never trained", f"{n!r} stands on another side, but on no case that trains.", "error")
+            Issue("", "never trained", f"{n!r} stands on another side, but on no case that trains.", "error")
             for n in cohort.labels
             if held[n] and not trained[n]
         ]
     return found
 
 
-def _told(facts: Sequence[Facts]) -> list[Fault]:
+def _told(facts: Sequence[Facts]) -> list[Issue]:
     """Pass on what the readers told; what nearly all files have is told once."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for one in facts:
@@ -330,7 +332,7 @@ def _told(facts: Sequence[Facts]) -> list[Fault]:
     for members in kinds.values():
         if len(members) > max(3, 0.2 * len(facts)):
             sentence = f"{members[0][1]} (so in {len(members)} cases)"
-            found.append(Fault("", "files", sentence, "note"))
+            found.append(Issue("", "files", sentence, "note"))
         else:
-            found += [Fault(case, "files", sentence, "note") for case, sentence in members]
+            found += [Issue(case, "files", sentence, "note") for case, sentence in members]
     return found

@@ -16,7 +16,7 @@ from ..data.cohorts import Cohort, Entry
 from ..data.file_cache import collecting, collector
 from ..data.formats import holding
 from ..machine.cores import count
-from .case import Facts, Fault, measure
+from .case import Facts, Issue, measure
 from .case_sample import Sample, sample_of
 from .dicom_headers import Said, known_of, learned, said_of
 from .file_hashes import hash_of, own_files
@@ -134,7 +134,7 @@ def lost(entry: Entry, worker: Worker | None) -> Measured:
     """Give what is known of a case whose reading ended the process that read it."""
     why = f" ({worker.ended()})" if worker is not None else ""
     sentence = f"Reading {entry.id!r} ended the process that read it{why}. Is there enough memory, and is it undamaged?"
-    fault = Fault(entry.id, "unreadable", sentence, "error")
+    fault = Issue(entry.id, "unreadable", sentence, "error")
     return Measured(Facts(entry.id, entry.patient or entry.id, entry.split, faults=(fault,)), "", {})
 
 

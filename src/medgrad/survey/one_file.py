@@ -17,7 +17,7 @@ from ..data.grid import Grid
 from ..data.source import Source
 from ..data.types import Image, LabelMap
 from ..errors import FormatError, MedgradError
-from .case import SAMPLE, Fault, _faults_of, intensity
+from .case import SAMPLE, Issue, _faults_of, intensity
 
 MOST_LABELS = 64
 """An image of more different values than these is not taken for labels."""
@@ -129,7 +129,7 @@ def labels_alone(source: Source, names: Sequence[str]) -> dict[str, Any]:
     labels = read_labels(source)
     counts = dict(zip(*(v.tolist() for v in np.unique(labels.array, return_counts=True)), strict=True))
     every = [labelled(v, labels.names.get(v, ""), counts.get(v, 0), labels.grid) for v in values_in(labels, counts)]
-    faults = [] if any(v for v in counts) else [Fault(source.path.name, "empty", "Its mask is empty.", "note")]
+    faults = [] if any(v for v in counts) else [Issue(source.path.name, "empty", "Its mask is empty.", "note")]
     return {
         "kind": "labels",
         **placed(labels.grid),

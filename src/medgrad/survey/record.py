@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Drawn, Grid, Scores
+from ..data import Grid, Scores, UnplacedBoxes
 from ..data.atomic_files import write_text
 from ..data.cohorts import Cohort, Entry
 from ..data.dicom.header import HEADS, Head
 from ..data.file_memo import SETTLED_NS, Stamp, key_of, stamp_of
 from ..trust.leaks import Record
-from .case import Facts, Fault, Intensity, LabelFacts
+from .case import Facts, Intensity, Issue, LabelFacts
 from .file_hashes import every_source, files_of, hash_of
 
 FILE, VERSION = "survey.json", 1
@@ -84,7 +84,7 @@ def about(cohort: Cohort, entry: Entry) -> str:
     truth: Any = entry.truth
     if isinstance(truth, Scores):
         truth = (truth.values.tolist(), truth.names, truth.exclusive)
-    elif isinstance(truth, Drawn):
+    elif isinstance(truth, UnplacedBoxes):
         truth = (truth.corners.tolist(), truth.labels.tolist(), truth.space, dict(truth.names))
     settings = (
         cohort.task, cohort.labels, cohort.values, cohort.dims, cohort.above, dict(cohort.modalities),
@@ -165,7 +165,7 @@ def facts_from(found: Mapping[str, Any]) -> Facts:
         labels={n: LabelFacts(v["share"], tuple(v["pieces"])) for n, v in found["labels"].items()},
         classes=tuple(found["classes"]),
         told=tuple(found["told"]),
-        faults=tuple(Fault(**f) for f in found["faults"]),
+        faults=tuple(Issue(**f) for f in found["faults"]),
         record=Record(**whose, exact=record[0], perceptual=record[1], thumbnail=thumbnail_from(*record[2:]))
         if record
         else None,

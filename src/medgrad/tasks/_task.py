@@ -176,6 +176,6 @@ def divergence(output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor
     return (known.exp() * (known - said)).sum(1).mean() * warmth**2
 
 
-def finest(output: Output) -> Tensor:
+def full_resolution(output: Output) -> Tensor:
     """Give the output itself, or the finest of several."""
     return output if isinstance(output, Tensor) else output[0]

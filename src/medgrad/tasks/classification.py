@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap, Scores
-from ._task import Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
+from ._task import Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Classification(Task):
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         name = self.loss_name or ("cross_entropy" if self.exclusive else "binary")
-        return {name: registry.find("losses", name)(**self.loss_settings)(finest(output), target["class"])}
+        return {name: registry.find("losses", name)(**self.loss_settings)(full_resolution(output), target["class"])}
 
     def decode(self, output: Tensor, grid: Grid) -> Scores:
         del grid  # an opinion on a whole image has no place
-        logits = finest(output).double().cpu()
+        logits = full_resolution(output).double().cpu()
         if self.shift:
             logits = logits + torch.tensor(self.shift, dtype=torch.float64)
         logits = logits / self.temperature
@@ -105,7 +105,7 @@ class Classification(Task):
         return "auroc"
 
     def score(self, output: Tensor, about: int) -> Tensor:
-        return finest(output)[:, about]
+        return full_resolution(output)[:, about]
 
 
 THIS = Classification

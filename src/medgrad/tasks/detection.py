@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Boxes, Case, Grid, Image, LabelMap
-from ..data.types import boxed
-from ..inference.boxes import cut, meant, take, uncut
+from ..data.types import map_boxes
+from ..inference.boxes import calibrated, clip, drop_truncated, take
 from ..inference.boxes import joined as joined
-from ..models.boxes.suppress import fuse, nms
-from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+from ..models.boxes.suppress import nms, weighted_box_fusion
+from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
 
 ABSENT = -1
 
@@ -78,7 +78,7 @@ class Detection(Task):
     def encode(self, case: Case) -> Sample:
         target = {}
         if isinstance(case.truth, Boxes):
-            corners, kinds = inside(boxed(case.truth.corners, case.grid.index), case.truth.labels, case.grid.shape)
+            corners, kinds = inside(map_boxes(case.truth.corners, case.grid.index), case.truth.labels, case.grid.shape)
             boxes = torch.zeros(self.most, 2 * self.dims)
             classes = torch.full((self.most,), ABSENT)
             count = min(self.most, len(corners))
@@ -91,21 +91,21 @@ class Detection(Task):
         return registry.find("models", self.detector).cost(output, trimmed(target), classes=len(self.labels))
 
     def decode(self, output: Tensor, grid: Grid) -> Boxes:
-        said = finest(output).detach()[None].float()
+        said = full_resolution(output).detach()[None].float()
         corners, chances = registry.find("models", self.detector).boxes(said, dims=self.dims, classes=len(self.labels))
         where, kinds = (chances[0] > self.least).nonzero(as_tuple=True)
         best = chances[0][where, kinds].topk(min(len(where), 10 * self.kept)).indices
         where, kinds = where[best], kinds[best]
         boxes, scores = corners[0][where], chances[0][where, kinds]
         chosen = nms(boxes, scores, overlap=self.overlap, labels=kinds)[: self.kept]
-        found = cut(boxes[chosen].double().cpu().numpy(), grid.shape)
-        world = boxed(found, grid.world)
+        found = clip(boxes[chosen].double().cpu().numpy(), grid.shape)
+        world = map_boxes(found, grid.world)
         labels, sure = kinds[chosen].cpu().numpy(), scores[chosen].double().cpu().numpy()
         return Boxes(world, labels, self.meant(sure, labels), self.names)
 
     def meant(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Give scores as what they were found to mean."""
-        return meant(scores, labels, slopes=self.slopes, shifts=self.shifts)
+        return calibrated(scores, labels, slopes=self.slopes, shifts=self.shifts)
 
     def gather(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
         """Put the answers about overlapping windows of an image together, once.
@@ -114,13 +114,13 @@ class Detection(Task):
         """
         if len(answers) == 1:
             return answers[0]
-        whole = [uncut(a, w, grid) for a, w in zip(answers, windows, strict=True)]
+        whole = [drop_truncated(a, w, grid) for a, w in zip(answers, windows, strict=True)]
         return self.thinned(joined(whole), grid)
 
     def thinned(self, boxes: Boxes, grid: Grid) -> Boxes:
         """Keep the surest of boxes that overlap."""
         assert boxes.scores is not None
-        corners = torch.from_numpy(boxed(boxes.corners, grid.index))
+        corners = torch.from_numpy(map_boxes(boxes.corners, grid.index))
         scores, labels = torch.from_numpy(boxes.scores), torch.from_numpy(boxes.labels)
         return take(boxes, nms(corners, scores, overlap=self.overlap, labels=labels)[: self.kept].numpy())
 
@@ -131,7 +131,7 @@ class Detection(Task):
         every = joined(answers)
         assert every.scores is not None
         models = np.repeat(np.arange(len(answers)), [len(a.corners) for a in answers])
-        corners, scores, labels = fuse(
+        corners, scores, labels = weighted_box_fusion(
             torch.from_numpy(every.corners),
             torch.from_numpy(every.scores),
             torch.from_numpy(every.labels),
@@ -185,7 +185,7 @@ class Detection(Task):
 
     def score(self, output: Tensor, about: int) -> Tensor:
         _, chances = registry.find("models", self.detector).boxes(
-            finest(output), dims=self.dims, classes=len(self.labels)
+            full_resolution(output), dims=self.dims, classes=len(self.labels)
         )
         return (chances[..., about] * chances[..., about].detach()).sum(1)
 
@@ -207,7 +207,7 @@ def inside(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Cut boxes at the edges of an image, and leave out those of which less than a third is in it."""
     dims = len(shape)
-    left = cut(corners, shape)
+    left = clip(corners, shape)
     part = (left[:, dims:] - left[:, :dims]).prod(1)
     kept = part > (corners[:, dims:] - corners[:, :dims]).prod(1) / 3
     return left[kept], kinds[kept]

@@ -14,7 +14,7 @@ from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..data.transform import grid_of_truth, identity
 from ..models.transforms import exponentiate, warp
-from ._task import Moves, Output, Outputs, Sample, Task, finest, metrics_on, tensor_of
+from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Registration(Task):
         return Sample(inputs, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        displacement = self.way(finest(output))
+        displacement = self.way(full_resolution(output))
         alike = registry.find("losses.similarity", self.similarity)(**self.similarity_settings)
         moved = warp(target["moving"], displacement)
         terms = {self.similarity: alike(moved, target["fixed"], target.get("weight"))}
@@ -92,7 +92,7 @@ class Registration(Task):
         return exponentiate(output.float()) if self.diffeomorphic else output
 
     def decode(self, output: Tensor, grid: Grid) -> Deformation:
-        steps = np.moveaxis(self.way(finest(output)[None])[0].detach().float().cpu().numpy(), 0, -1)
+        steps = np.moveaxis(self.way(full_resolution(output)[None])[0].detach().float().cpu().numpy(), 0, -1)
         n = grid.dims
         return Deformation((steps @ grid.matrix[:n, :n].T).astype(np.float32), grid)
 
@@ -127,7 +127,7 @@ class Registration(Task):
 
     def score(self, output: Tensor, about: int) -> Tensor:
         """How far is moved along one axis: the mean square, in elements."""
-        return finest(output)[:, about].square().flatten(1).mean(1)
+        return full_resolution(output)[:, about].square().flatten(1).mean(1)
 
 
 THIS = Registration

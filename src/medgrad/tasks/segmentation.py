@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
 from ..inference.decode import largest
-from ._task import Moves, Output, Outputs, Sample, Task, divergence, finest, metrics_on, tensor_of
+from ._task import Moves, Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
 
 IGNORED = -1
 
@@ -81,7 +81,7 @@ class Segmentation(Task):
         return {self.loss_name: torch.as_tensor(total)}
 
     def decode(self, output: Tensor, grid: Grid) -> LabelMap:
-        said = finest(output).detach()
+        said = full_resolution(output).detach()
         if said.device.type == "cpu" and said.dtype == torch.float32:
             return LabelMap(largest(said.numpy()), grid, self.names)
         labels = said.argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
@@ -89,7 +89,7 @@ class Segmentation(Task):
 
     def chances(self, output: Tensor, grid: Grid) -> Image:
         """Give how likely each label is, (*shape, labels), where ``decode`` gives the likeliest one."""
-        shares = finest(output).float().softmax(dim=0)[1:].movedim(0, -1)
+        shares = full_resolution(output).float().softmax(dim=0)[1:].movedim(0, -1)
         return Image(shares.cpu().numpy(), grid, "other", {"labels": self.labels})
 
     def judge(
@@ -114,7 +114,7 @@ class Segmentation(Task):
         return "dice/mean"
 
     def score(self, output: Tensor, about: int) -> Tensor:
-        said = finest(output)
+        said = full_resolution(output)
         return (said[:, about] * said.softmax(dim=1)[:, about].detach()).flatten(1).sum(1)
 
 

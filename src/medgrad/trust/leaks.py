@@ -97,7 +97,7 @@ def _hash_of_look(thumb: NDArray[np.uint8]) -> str:
     return np.packbits(bits(thumb)).tobytes().hex()
 
 
-def twins(records: Sequence[Record], *, similarity: float = 0.8, across: bool = False) -> list[Leak]:
+def near_duplicates(records: Sequence[Record], *, similarity: float = 0.8, across: bool = False) -> list[Leak]:
     """Find all pairs of cases with the same pixels, or of two patients that show the same picture, wherever they stand.
 
     A pair is the same picture if what is drawn in it (shading and fine grain taken away, and what all pictures of the
@@ -113,7 +113,7 @@ def twins(records: Sequence[Record], *, similarity: float = 0.8, across: bool = 
     for dims in (2, 3):
         chosen = [r for r in records if r.exact and r.thumbnail.ndim == dims]
         unequal = _one_of_each(chosen) if not across else chosen
-        for pair in _alike(unequal, similarity, across):
+        for pair in _near_duplicates(unequal, similarity, across):
             first, second = unequal[pair.first], unequal[pair.second]
             if frozenset((first.id, second.id)) not in known:
                 sides = (first.split, second.split)
@@ -121,7 +121,7 @@ def twins(records: Sequence[Record], *, similarity: float = 0.8, across: bool = 
     return found
 
 
-def _alike(records: Sequence[Record], similarity: float, across: bool) -> list[Alike]:
+def _near_duplicates(records: Sequence[Record], similarity: float, across: bool) -> list[Alike]:
     if len(records) < 2:
         return []
     sides = [r.split for r in records] if across else None
@@ -172,7 +172,7 @@ def leaks(records: Sequence[Record], *, similarity: float = 0.8) -> list[Leak]:
     >>> str(leaks([a, b])[0])
     "'a' (train) and 'b' (val) are of one patient, 'p'"
     """
-    return patients_on_two_sides(records) + twins(records, similarity=similarity, across=True)
+    return patients_on_two_sides(records) + near_duplicates(records, similarity=similarity, across=True)
 
 
 def patients_on_two_sides(records: Sequence[Record]) -> list[Leak]:

@@ -27,26 +27,26 @@ def fit(logits: Numbers, truth: Numbers, *, exclusive: bool = True) -> float:
     from scipy import optimize  # half a second of the processor, for those alone who fit
 
     found = optimize.minimize_scalar(
-        lambda log_t: surprise(logits / np.exp(log_t), truth, exclusive=exclusive),
+        lambda log_t: nll(logits / np.exp(log_t), truth, exclusive=exclusive),
         bounds=(np.log(COLDEST), np.log(HOTTEST)),
         method="bounded",
         options={"xatol": 1e-6},
     )
     best = float(np.exp(found.x))
-    return best if found.fun < surprise(logits, truth, exclusive=exclusive) else 1.0
+    return best if found.fun < nll(logits, truth, exclusive=exclusive) else 1.0
 
 
-def surprise(logits: Numbers, truth: Numbers, *, exclusive: bool = True) -> float:
+def nll(logits: Numbers, truth: Numbers, *, exclusive: bool = True) -> float:
     """Give the mean negative log likelihood of the truth; over classes, too, where several can hold."""
     if exclusive and logits.shape[1] > 1:
         return float(-(truth * special.log_softmax(logits, axis=1)).sum(axis=1).mean())
     return float((np.logaddexp(0, logits) - truth * logits).mean())
 
 
-def cooled(probabilities: Numbers, temperature: float, *, exclusive: bool = True) -> Numbers:
+def rescaled(probabilities: Numbers, temperature: float, *, exclusive: bool = True) -> Numbers:
     """Give the probabilities at a temperature; above 1 they grow more careful.
 
-    >>> cooled(np.array([[0.9, 0.1]]), 2.0).round(2).tolist()
+    >>> rescaled(np.array([[0.9, 0.1]]), 2.0).round(2).tolist()
     [[0.75, 0.25]]
     """
     logits = logits_of(probabilities, exclusive=exclusive) / temperature

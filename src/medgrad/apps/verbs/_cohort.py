@@ -12,7 +12,7 @@ from ...data.cohorts.layouts import Hints, recognise
 from ...data.cohorts.split import apply_split, read_split
 from ...data.cohorts.split import split as make_split
 from ...data.formats import collecting, reading_ahead
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ...errors import LayoutError, SettingError
 from ...survey.dataset import Look, check_leaks, look
 from ...survey.dicom_headers import read_ahead
@@ -34,7 +34,7 @@ def find_cohort(
     check: Callable[[Cohort], None] | None = None,
     needs_split: bool = True,
     run: Path | None = None,
-    teller: Teller,
+    progress: Progress,
 ) -> tuple[Cohort, Look]:
     """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
 
@@ -51,7 +51,7 @@ def find_cohort(
             f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients",
             *cohort.told,
         ):
-            teller.say(sentence)
+            progress.say(sentence)
         if split is not None:
             cohort = apply_split(cohort, read_split(split), where=str(split))
         if val:
@@ -60,12 +60,12 @@ def find_cohort(
         narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
         if check is not None:
             check(cohort)
-        with teller.bar("Looking") as bar:
-            seen = look(cohort, progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
+        with progress.bar("Looking") as bar:
+            seen = look(cohort, on_progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
     check_leaks(seen, allow=allow_leak)
     if wanted:
         cohort = narrowed(cohort, wanted)
-        teller.say(f"Looking for {', '.join(cohort.labels)} only.")
+        progress.say(f"Looking for {', '.join(cohort.labels)} only.")
     try:
         cohort = make_split(cohort, seed=seed, together=seen.together)
     except (LayoutError, SettingError) as reason:  # of one patient there is no split, but something to look at
@@ -76,7 +76,7 @@ def find_cohort(
         from ...data.cohorts.pairs import paired
 
         cohort = paired(cohort, seed=seed)
-        teller.say(cohort.told[-1])
+        progress.say(cohort.told[-1])
     return cohort, seen
 
 

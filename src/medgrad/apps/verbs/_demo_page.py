@@ -10,7 +10,7 @@ from ...report.html import bullets, duration, number, text
 from ...report.page import card, document
 
 if TYPE_CHECKING:
-    from ._journey import Journey
+    from ._journey import DemoState
 
 NAMES = {
     "lesion dice": "Dice of nodules and lesions", "auroc": "AUROC, benign or malignant",
@@ -18,7 +18,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def write_page(journey: Journey, seconds: float) -> Path:
+def write_page(journey: DemoState, seconds: float) -> Path:
     """Write ``report.html`` into the folder of the demo, and give its path."""
     cards = []
     for name, found in journey.metrics.items():

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ...errors import FormatError, SettingError
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ MAKING = 0.2
 
 
 @dataclass
-class Journey:
+class DemoState:
     """Where the demo is: its settings, and what has been found and written so far."""
 
     folder: Path
     phantom: Phantom
     minutes: float
-    teller: Teller
+    progress: Progress
     changes: Mapping[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -52,10 +52,10 @@ class Journey:
     def tell(self, sentence: str) -> None:
         """Say a sentence, and keep it for the page."""
         self.told.append(sentence)
-        self.teller.say(sentence)
+        self.progress.say(sentence)
 
 
-def numbers_to_learn(journey: Journey) -> Iterator[int]:
+def numbers_to_learn(journey: DemoState) -> Iterator[int]:
     """Give the numbers of the patients to learn from; on a slow or busy machine there are fewer."""
     began, number = 0.0, 0
     while number < journey.n_learn:
@@ -67,12 +67,12 @@ def numbers_to_learn(journey: Journey) -> Iterator[int]:
             make_fewer(journey, (time.perf_counter() - began) / (TIMED - FIRST))
 
 
-def numbers_held_out(journey: Journey) -> Iterator[int]:
+def numbers_held_out(journey: DemoState) -> Iterator[int]:
     """Give the numbers of the patients held out, once it is known how many learn."""
     yield from range(journey.n_learn, journey.phantom.patients - 1)
 
 
-def make_fewer(journey: Journey, seconds: float) -> None:
+def make_fewer(journey: DemoState, seconds: float) -> None:
     """Make the cohort smaller where each patient takes so many seconds that all would take too long.
 
     It is decided once: who is held out must not be learned from when a demo that was cut off goes on.
@@ -88,7 +88,7 @@ def make_fewer(journey: Journey, seconds: float) -> None:
         journey.tell(f"This machine is slow or others use it too: there are {kept} patients instead of {asked}.")
 
 
-def claim(journey: Journey) -> None:
+def reserve_folder(journey: DemoState) -> None:
     """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
     settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
     known = noted(journey.folder)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.progress import Silent, Teller
+from ...engine.progress import Progress, Silent
 from ...errors import MedgradError, SettingError
 from ._arguments import Seed
-from ._journey import Journey, claim, numbers_held_out, numbers_to_learn
+from ._journey import DemoState, numbers_held_out, numbers_to_learn, reserve_folder
 from ._options import check_budget, check_new_folder
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ BODY: Mapping[str, Any] = {
 """Small scans with many lesions, so that minutes of learning are enough."""
 
 
-def make_patients(journey: Journey) -> None:
+def make_patients(journey: DemoState) -> None:
     """Write the patients as DICOM: who is learned from, who is held out, and one who comes later."""
     from ...data.cohorts.phantom import make_patient, write_cohort, write_lesions, write_series
 
     parts = {"learn": numbers_to_learn(journey), "held-out": numbers_held_out(journey)}
-    with journey.teller.bar("Making patients") as bar:
+    with journey.progress.bar("Making patients") as bar:
         for name, numbers in parts.items():
             made = []
             whole = journey.folder / "patients" / name
@@ -77,7 +77,7 @@ def make_patients(journey: Journey) -> None:
     )
 
 
-def look_at_them(journey: Journey) -> None:
+def look_at_them(journey: DemoState) -> None:
     """Look at the set as if it were a real one."""
     _, seen = looked_at(journey, "patients", Silent())
     words = f"{len(seen.faults)} faults" if seen.faults else "no faults"
@@ -88,7 +88,7 @@ def look_at_them(journey: Journey) -> None:
     )
 
 
-def looked_at(journey: Journey, data: str, teller: Teller) -> tuple[Cohort, Look]:
+def looked_at(journey: DemoState, data: str, progress: Progress) -> tuple[Cohort, Look]:
     """Look at the patients to learn from, once."""
     from ._cohort import find_cohort
 
@@ -99,12 +99,12 @@ def looked_at(journey: Journey, data: str, teller: Teller) -> tuple[Cohort, Look
             within=None,
             task=None,
             seed=journey.phantom.seed,
-            teller=teller,
+            progress=progress,
         )
     return journey.looked[data]
 
 
-def learn_to_segment(journey: Journey) -> None:
+def learn_to_segment(journey: DemoState) -> None:
     """Learn organs and lesions, and judge on the patients held out."""
     found = learned(journey, "segmentation", "patients")
     rows = [lesion_dice(j.row) for j in found.judged]
@@ -124,20 +124,20 @@ def lesion_dice(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {"dice": sum(held) / len(held) if held else None}
 
 
-def learn_to_classify(journey: Journey) -> None:
+def learn_to_classify(journey: DemoState) -> None:
     """Learn which lesions are malignant, and judge on the patients held out."""
     found = learned(journey, "classification", "lesions")
     journey.metrics["auroc"] = dict(found.metrics["auroc"])
 
 
-def learn_to_find(journey: Journey) -> None:
+def learn_to_find(journey: DemoState) -> None:
     """Learn to find the nodules, and judge on the patients held out."""
     nodules = LESIONS[0] if find_spec("highdicom") else LESIONS[2]
     found = learned(journey, "detection", "patients", only=nodules)
     journey.metrics["nodules found"] = dict(found.metrics[f"sensitivity@1fp/{nodules}"])
 
 
-def align_dates(journey: Journey) -> None:
+def align_dates(journey: DemoState) -> None:
     """Lay the first scan of each patient held out onto the last, and measure it by the breath that a phantom knows."""
     from ...data import LabelMap
     from ...data.cohorts.phantom import make_patient
@@ -146,7 +146,7 @@ def align_dates(journey: Journey) -> None:
     from ...trust.intervals import bootstrap
 
     rows, whose = [], []
-    with journey.teller.bar("Aligning") as bar:
+    with journey.progress.bar("Aligning") as bar:
         for number in range(journey.n_learn, journey.phantom.patients - 1):
             patient = make_patient(journey.phantom, number)
             first, last = patient.studies[0], patient.studies[-1]
@@ -167,23 +167,23 @@ def align_dates(journey: Journey) -> None:
     )
 
 
-def learned(journey: Journey, name: str, data: str, *, only: str | None = None) -> Evaluation:
+def learned(journey: DemoState, name: str, data: str, *, only: str | None = None) -> Evaluation:
     """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
     from ...data.cohorts.cohort import narrowed
     from ...data.cohorts.layouts import Hints, recognise
-    from ...engine.evaluation.evaluate_run import assess
+    from ...engine.evaluation.evaluate_run import evaluate_run
     from ...engine.training.fit import fit
     from ...report import write
 
     folder, seed = journey.folder / data, journey.phantom.seed
     task = "detection" if name == "detection" else None
-    cohort, look = looked_at(journey, data, journey.teller)
+    cohort, look = looked_at(journey, data, journey.progress)
     if task:
         cohort = narrowed(replace(cohort, task=task), [only] if only else cohort.labels)
     run = journey.folder / name
     planned = 60 * journey.minutes * SHARES[name]
     fitted = fit(
-        cohort, run, minutes=planned / 60, seed=seed, look=look, teller=journey.teller,
+        cohort, run, minutes=planned / 60, seed=seed, look=look, progress=journey.progress,
         changes=laid_over(RECIPES.get(name, {}), journey.changes),
     )  # fmt: skip
     if fitted:
@@ -191,7 +191,7 @@ def learned(journey: Journey, name: str, data: str, *, only: str | None = None) 
         journey.tell(f"The {name} run took {fitted.steps} steps in {told_time(fitted.seconds, planned)}.")
     journey.pages.append((f"The {name} run", write(run)))
     judged = journey.folder / f"{name}-held-out"
-    found = assess(run, recognise(folder / "held-out", Hints(task=task)), judged, teller=journey.teller)
+    found = evaluate_run(run, recognise(folder / "held-out", Hints(task=task)), judged, progress=journey.progress)
     journey.pages.append((f"The {name} run, judged on {found.patients} patients held out", write(judged)))
     return found
 
@@ -208,7 +208,7 @@ def told_time(seconds: float, planned: float) -> str:
     return duration(seconds, rough=True) + (longer if seconds > LATE * planned else "")
 
 
-def answer_about_the_new(journey: Journey) -> None:
+def answer_about_the_new(journey: DemoState) -> None:
     """Answer about a scan that came later, as DICOM SEG (or NIfTI where highdicom is not installed)."""
     from ...engine.evaluation.predict import predict
     from ...engine.runs.run import open_run
@@ -224,7 +224,7 @@ def answer_about_the_new(journey: Journey) -> None:
         journey.tell(f"The answer about the new patient {new.name} lies in {str(journey.answer)!r}.")
 
 
-def pictured(journey: Journey, said: LabelMap) -> Picture:
+def pictured(journey: DemoState, said: LabelMap) -> Picture:
     """Draw the slice of the new scan that has most of its lesions, with the truth that only a phantom knows."""
     import numpy as np
 
@@ -260,7 +260,7 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-STEPS: tuple[tuple[str, Callable[[Journey], None]], ...] = (
+STEPS: tuple[tuple[str, Callable[[DemoState], None]], ...] = (
     ("Making patients", make_patients),
     ("Looking at them", look_at_them),
     ("Learning to segment", learn_to_segment),
@@ -277,7 +277,7 @@ def demo(
     patients: Annotated[int, typer.Option(help="How many synthetic patients to make.")] = 30,
     minutes: Annotated[float, typer.Option(help="About how long it may take, all in all.")] = 9.0,
     seed: Seed = 0,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
     from ...data.cohorts.phantom import Phantom
@@ -287,17 +287,17 @@ def demo(
     if patients < FEWEST:
         raise SettingError(f"The demo needs at least {FEWEST} patients to learn, judge and answer, not {patients}.")
     phantom = Phantom(patients=patients, seed=seed, **BODY)
-    return travel(Journey(out, phantom, minutes, teller or Silent()))
+    return run_steps(DemoState(out, phantom, minutes, progress or Silent()))
 
 
-def travel(journey: Journey) -> dict[str, Any]:
+def run_steps(journey: DemoState) -> dict[str, Any]:
     """Take all steps, and write the page that sums them up."""
     from ._demo_page import write_page
 
-    claim(journey)
+    reserve_folder(journey)
     began = time.perf_counter()
     for number, (what, step) in enumerate(STEPS, 1):
-        journey.teller.say(f"{number} of {len(STEPS)}: {what}")
+        journey.progress.say(f"{number} of {len(STEPS)}: {what}")
         step(journey)
     seconds = time.perf_counter() - began
     page = write_page(journey, seconds)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import Device, Threads, Truth, Within
 from ._options import check_choice, check_device, check_new_folder, check_number, check_run, check_set
 
@@ -22,7 +22,7 @@ def evaluate(
     within: Within = None,
     device: Device = None,
     threads: Threads = 0,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""
     check_choice("--on", on, ("train", "val", "test", "all"))
@@ -34,13 +34,13 @@ def evaluate(
 
     from ...data.cohorts.layouts import Hints, recognise
     from ...engine.compute.device import use_threads
-    from ...engine.evaluation.evaluate_run import assess
+    from ...engine.evaluation.evaluate_run import evaluate_run
     from ...machine.cores import fitting_threads
     from ...report import write
 
     cohort = recognise(folder, Hints(truth, within, None))
     threads = use_threads(fitting_threads(threads))
-    evaluation = assess(run, cohort, out, on=on, device=device, teller=teller)
+    evaluation = evaluate_run(run, cohort, out, on=on, device=device, progress=progress)
     return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 

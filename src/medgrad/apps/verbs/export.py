@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ... import registry
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._options import check_choice, check_new_folder, check_number, check_run, check_set, check_unused
 
 
@@ -20,7 +20,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="In 8 bits, measured on training patients.")] = False,
     calibrate: Annotated[Path | None, typer.Option(help="Cases to measure on, if the run's own are gone.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="How far off answers may be, as a share.")] = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a run as an artefact that answers without torch; it fails unless both give the same answers."""
     check_choice("--to", to, [n.replace("_", "-") for n in registry.names("export")])
@@ -33,7 +33,7 @@ def export(
 
     from ...export import export as make
 
-    done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, teller=teller)
+    done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, progress=progress)
     text = (
         f"{done.folder}: {done.bytes / 1e6:.3g} MB, agrees with the run on {done.agreement.cases} {done.on}: "
         f"{done.agreement.words}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
 from ._options import (
     check_budget,
@@ -54,7 +54,7 @@ def fit(
     seed: Seed = 0,
     device: Device = None,
     allow_leak: AllowLeak = False,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Learn from a folder of images, and write a run: weights, figures with intervals, and a report.
 
@@ -72,7 +72,7 @@ def fit(
 
     from ...engine.compute.device import usable
     from ...engine.progress import Silent
-    from ...engine.runs.pretrained import like
+    from ...engine.runs.pretrained import recipe_from_run
     from ...engine.runs.recipe import check_parts
     from ...engine.training.fit import fit as learn
     from ._cohort import check_folds_of, check_model, find_cohort
@@ -83,9 +83,9 @@ def fit(
         check_model(cohort, named[1])
         check_same_run(out, cohort.task, None)
 
-    teller = teller or Silent()
+    progress = progress or Silent()
     if start:
-        changes = like(Path(start), changes)
+        changes = recipe_from_run(Path(start), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     check_parts(changes)
@@ -102,7 +102,7 @@ def fit(
         seed=seed,
         check=check,
         run=out,
-        teller=teller,
+        progress=progress,
     )
     fitted = learn(
         cohort,
@@ -118,7 +118,7 @@ def fit(
         track=track,
         until_plateau=until_plateau,
         heal=heal,
-        teller=teller,
+        progress=progress,
     )
     if fitted is None:  # one of a team that does not lead
         return {}

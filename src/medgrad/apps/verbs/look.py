@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import AllowLeak, Split, Truth, Within
 from ._options import check_set, check_split
 
@@ -19,7 +19,7 @@ def look(
     within: Within = None,
     split: Split = None,
     allow_leak: AllowLeak = False,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Tell what a folder holds, how it looks in numbers, what is faulty, and whether its split leaks.
 
@@ -46,7 +46,7 @@ def look(
             split=split,
             allow_leak=allow_leak,
             needs_split=False,
-            teller=teller or Silent(),
+            progress=progress or Silent(),
         )
     except NotRecognisedError:
         alone = look_at_one(Path(folder)) if not (truth or within or split) else None

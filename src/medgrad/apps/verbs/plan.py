@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import Only, Seed, Task, Truth, UntilPlateau, Within
 from ._options import check_budget, check_learning, check_new_file, check_part
 
@@ -28,7 +28,7 @@ def plan(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Try rates from far too low to far too high, and take what suits.")
     ] = False,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the recipe that fit would use: a TOML file to read, change and give to fit with --recipe."""
     check_budget(minutes, steps, seed)
@@ -55,7 +55,7 @@ def plan(
         allow_leak=True,
         seed=seed,
         check=lambda cohort: check_model(cohort, model),
-        teller=teller or Silent(),
+        progress=progress or Silent(),
     )
     budget = Budget(minutes, steps, until_plateau)
     facts = gather(cohort, modality=seen.fingerprint.get("modality"), survey=seen.survey)
@@ -63,12 +63,12 @@ def plan(
     recipe = merged(recipe, {"model": {"name": model}}) if model else recipe
     found: dict[str, Any] = {}
     if find_rate:
-        recipe, found = with_rate(cohort, recipe, Path(out), seed, teller or Silent())
+        recipe, found = with_rate(cohort, recipe, Path(out), seed, progress or Silent())
     write_text(Path(out), to_toml(recipe))
     return {"text": to_toml(recipe), "recipe": str(out), **found}
 
 
-def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, teller: Teller) -> tuple[Any, dict[str, Any]]:
+def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, progress: Progress) -> tuple[Any, dict[str, Any]]:
     """Give the recipe with the rate that was found to suit, and where the curve was drawn."""
     from tempfile import TemporaryDirectory
 
@@ -78,15 +78,15 @@ def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, teller: Teller) ->
     from ...engine.runs.recipe import merged
     from ...engine.runs.run import Run
     from ...engine.training.rate_finder import find_rate as find
-    from ...engine.training.trainer import Learner
+    from ...engine.training.trainer import Trainer
     from ...prepare import build_steps
     from ...report import write_rate
 
     with TemporaryDirectory() as folder:
         side = make_split(cohort, seed=seed)
-        cases, _ = load_side(side, "train", build_steps(recipe.prepare), Path(folder), teller)
+        cases, _ = load_side(side, "train", build_steps(recipe.prepare), Path(folder), progress)
         place = choose(recipe.training.precision)
-        found = find(Learner(Run(Path(folder)), recipe, recipe.build_task(), cases, [], place))
+        found = find(Trainer(Run(Path(folder)), recipe, recipe.build_task(), cases, [], place))
     page = write_rate(out.with_name(f"{out.stem}-rate.html"), found.rates, found.losses, found.rate)
     return merged(recipe, {"optimiser": {"rate": found.rate}}), {"rate": found.rate, "curve": str(page)}
 

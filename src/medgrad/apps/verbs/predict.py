@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ...errors import MedgradError, SettingError
 from ._arguments import Device, Threads
 from ._options import (
@@ -38,7 +38,7 @@ def predict(
         str, typer.Option(help="The most memory to hold, such as 4G; what would take more is refused.")
     ] = "",
     threads: Threads = 0,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
     source, out = Path(source), Path(out)
@@ -64,29 +64,29 @@ def predict(
     from ...engine.progress import Silent
     from ...inference.pipeline.inputs import inputs_of
     from ...inference.pipeline.memory_limit import parse
-    from ...inference.pipeline.write import in_short
+    from ...inference.pipeline.write import summary
 
     most = parse(ram) if ram else 0
-    teller = teller or Silent()
+    progress = progress or Silent()
     if by_artefact:
         channels, asked, taken = by_engine(Path(run), source, out, kind=kind, engine=engine, ram=most, threads=threads)
     else:
         channels, asked, taken = by_run(run, source, out, kind=kind, device=device, ram=most, threads=threads)
     total = len(inputs_of(source, channels))
     if "engine" in taken:
-        teller.say(f"Answering with {taken['engine']}.")
+        progress.say(f"Answering with {taken['engine']}.")
     answers, failed = [], []
-    with teller.bar("Answering") as bar:
+    with progress.bar("Answering") as bar:
         for number, answered in enumerate(asked):
             bar(number + 1, total, "")
             if answered.failed:
                 failed.append({"input": answered.source, "why": answered.failed})
-                teller.say(f"{answered.source}: {answered.failed}")
+                progress.say(f"{answered.source}: {answered.failed}")
                 continue
             for sentence in answered.told:
-                teller.say(f"{answered.source}: {sentence}")
+                progress.say(f"{answered.source}: {sentence}")
             written = [str(p) for p in answered.written]
-            answers.append({"input": answered.source, "written": written, "said": in_short(answered.said)})
+            answers.append({"input": answered.source, "written": written, "said": summary(answered.said)})
     if not answers:
         raise MedgradError(f"No answer could be given: {failed[0]['why']}")
     text = "\n".join(f"{a['input']}: {a['said']} -> {', '.join(a['written'])}" for a in answers)
@@ -111,9 +111,9 @@ def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None,
 
 def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int, threads: int) -> Ready:
     """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
-    from ...data.dicom.write.equipment import Maker
+    from ...data.dicom.write.equipment import Algorithm
     from ...inference.artefact.artefact import open_artefact
-    from ...inference.artefact.fastest import choose
+    from ...inference.artefact.fastest import select_backend
     from ...inference.artefact.infer import answer
     from ...inference.pipeline.by_artefact import in_parts
     from ...inference.pipeline.pipeline import answered, whole
@@ -122,7 +122,7 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, 
 
     artefact = open_artefact(folder)
     used = fitting_threads(threads)
-    ask, chosen, tried = choose(artefact, engine=engine, threads=used)
+    ask, chosen, tried = select_backend(artefact, engine=engine, threads=used)
     chances = whole(lambda case: answer(artefact, ask, case, chances=True))
     asked = answered(
         chances if kind in CHANCES else in_parts(artefact, ask, lean=bool(ram)),
@@ -132,7 +132,7 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, 
         task=artefact.kind,
         channels=artefact.channels,
         dims=artefact.dims,
-        maker=Maker(f"{artefact.kind} by {chosen.name}", artefact.weights),
+        maker=Algorithm(f"{artefact.kind} by {chosen.name}", artefact.weights),
         ram=ram,
         takes=artefact.takes,
     )

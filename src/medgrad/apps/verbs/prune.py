@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ...compress.search.target import Goal
-from ...engine.progress import Teller
+from ...compress.search.target import Target
+from ...engine.progress import Progress
 from ._arguments import Device, Seed
 from ._options import (
     check_budget,
@@ -68,7 +68,7 @@ def prune(
     ] = None,
     seed: Seed = 0,
     device: Device = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Remove the channels that matter least, and let what is left learn again until it is as good.
 
@@ -84,7 +84,7 @@ def prune(
     check_number("--floor", floor, least=0, most=1)
     check_number("--taught", taught, least=0, most=1)
     check_device(device)
-    Goal.of(target)
+    Target.of(target)
     check_run(run)
     check_new_folder(out, run)
     check_unused(out, "rungs", what="pruning that was cut off")
@@ -117,7 +117,7 @@ def prune(
         data=data,
         seed=seed,
         device=device,
-        teller=teller,
+        progress=progress,
     )
     report, best = write(out), told["best"]
     left = {k: best[k] / told["whole"][k] for k in ("flops", "parameters", "bytes", "milliseconds")}

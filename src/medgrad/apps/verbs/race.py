@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
 from ._options import check_budget, check_entrants, check_installed, check_learning, check_new_folder, check_number
 
@@ -37,7 +37,7 @@ def race(
     device: Device = None,
     on_ray: Annotated[bool, typer.Option("--on-ray", help="Run the trials side by side on a Ray cluster.")] = False,
     allow_leak: AllowLeak = False,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Let optimisers race: the same data in the same order, the same search for a rate, the same time; and who is best.
 
@@ -61,7 +61,7 @@ def race(
     from ...report import write_race
     from ._cohort import find_cohort
 
-    teller = teller or Silent()
+    progress = progress or Silent()
     check_parts(changes)
     usable(device or "cpu")
     cohort, look = find_cohort(
@@ -74,7 +74,7 @@ def race(
         val=val,
         allow_leak=allow_leak,
         seed=seed,
-        teller=teller,
+        progress=progress,
     )
     found = run(
         cohort,
@@ -88,7 +88,7 @@ def race(
         device=device,
         where="ray" if on_ray else "here",
         look=look,
-        teller=teller,
+        progress=progress,
     )
     return {"text": as_text(found), **found, "report": str(write_race(out))}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ... import registry
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ._arguments import Device, Threads
 from ._options import (
     check_choice,
@@ -56,7 +56,7 @@ def register(
         list[str] | None,
         typer.Option(metavar="FIXED.csv,MOVING.csv", help="Landmarks of both images, with a comma, to judge by."),
     ] = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
     check_choice("--kind", kind, KINDS)
@@ -97,7 +97,7 @@ def register(
         settings=settings,
         begun=begun,
         regions=regions,
-        teller=teller or Silent(),
+        progress=progress or Silent(),
     )
     figures = judged(truths, found.transform.deformation())
     files = save(out, found, still, other, asked=kind, figures=figures)
@@ -124,9 +124,9 @@ def check_tables_of_points(tables: Two | None) -> None:
 def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
     """Ask a run for the way."""
     from ...engine.runs.run import open_run
-    from ...registration.with_network import register_by
+    from ...registration.with_network import register_with_network
 
-    return register_by(open_run(run, device=device), fixed, moving)
+    return register_with_network(open_run(run, device=device), fixed, moving)
 
 
 def within(rois: Two, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:

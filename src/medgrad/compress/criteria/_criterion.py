@@ -30,7 +30,7 @@ Norms = Literal["running", "batch"]
 
 
 @contextmanager
-def still(model: nn.Module, *, norms: Norms = "running") -> Iterator[dict[str, nn.Parameter]]:
+def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator[dict[str, nn.Parameter]]:
     """Hold a network still while its gradients are taken, and give its weights that may be pruned.
 
     Composite modules answer as they do while learning, for only then do all heads take part in the loss; layers as they
@@ -65,7 +65,7 @@ def loss_of_part(model: nn.Module, task: Task, part: Batch) -> Tensor:
     return torch.stack([term.reshape(()) for term in task.loss(model(part.inputs), part.target).values()]).sum()
 
 
-def slopes(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = False) -> Scores:
+def gradients(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = False) -> Scores:
     """Give the gradient at each weight, 0 where the loss does not depend on it; ``again``: to be differentiated again.
 
     The gradients that lie in ``p.grad`` are not touched.
@@ -114,7 +114,7 @@ def means(
     count = 0
     for part in parts(batches, each):
         size = len(part.inputs)
-        for name, g in slopes(loss_of_part(model, task, part), weights).items():
+        for name, g in gradients(loss_of_part(model, task, part), weights).items():
             for total, function in zip(totals, of, strict=True):
                 total[name].add_(function(g), alpha=size)
         count += size

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...descent.gradients import Everything
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Scores, check, itself, loss_of_part, means, parts, slopes
+from ._criterion import Scores, check, gradients, itself, loss_of_part, means, parts
 
 SHORT = 1e-3
 """How far a difference reaches, as a share of the weights' norm."""
@@ -45,9 +45,9 @@ def differentiated(
     for part in parts(batches, "batch"):
         size = len(part.inputs)
         try:
-            first = slopes(loss_of_part(model, task, part), weights, again=True)
+            first = gradients(loss_of_part(model, task, part), weights, again=True)
             along = torch.stack([(g * vector[name]).sum() for name, g in first.items()]).sum()
-            second = slopes(along, weights) if along.requires_grad else {}
+            second = gradients(along, weights) if along.requires_grad else {}
         except (RuntimeError, NotImplementedError) as reason:
             if "not implemented" not in str(reason):
                 raise

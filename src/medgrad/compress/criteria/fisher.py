@@ -7,7 +7,7 @@ from torch import nn
 
 from ...descent.gradients import Everything
 from ...tasks import Task
-from ._criterion import Criterion, Each, Scores, means, still
+from ._criterion import Criterion, Each, Scores, frozen_statistics, means
 
 
 def fisher(*, each: Each = "sample") -> Criterion:
@@ -19,7 +19,7 @@ def fisher(*, each: Each = "sample") -> Criterion:
     """
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with still(model) as weights:
+        with frozen_statistics(model) as weights:
             (squares,) = means(model, task, batches, weights, of=[torch.square], each=each)
             return {name: squares[name] * w.detach().square() / 2 for name, w in weights.items()}
 

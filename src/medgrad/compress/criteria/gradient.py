@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ...descent.gradients import Everything
 from ...tasks import Task
-from ._criterion import Criterion, Each, Scores, means, still
+from ._criterion import Criterion, Each, Scores, frozen_statistics, means
 
 
 def gradient(*, each: Each = "sample") -> Criterion:
@@ -21,7 +21,7 @@ def gradient(*, each: Each = "sample") -> Criterion:
     """
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with still(model) as weights:
+        with frozen_statistics(model) as weights:
             return means(model, task, batches, weights, of=[absolute], each=each)[0]
 
     return criterion

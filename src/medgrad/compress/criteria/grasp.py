@@ -6,7 +6,7 @@ from torch import nn
 
 from ...descent.gradients import Everything
 from ...tasks import Task
-from ._criterion import Criterion, Scores, itself, means, still
+from ._criterion import Criterion, Scores, frozen_statistics, itself, means
 from ._curvature import curved
 
 
@@ -23,7 +23,7 @@ def grasp(*, exact: bool = True) -> Criterion:
     """
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with still(model, norms="batch") as weights:
+        with frozen_statistics(model, norms="batch") as weights:
             (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
             bent = curved(model, task, batches, weights, slope, exact=exact)
             return {name: bent[name] * w.detach() for name, w in weights.items()}

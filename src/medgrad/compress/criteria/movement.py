@@ -10,7 +10,7 @@ from torch import nn
 from ...descent.gradients import Everything
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, loss_of_part, parts, slopes, still
+from ._criterion import Criterion, Scores, frozen_statistics, gradients, loss_of_part, parts
 from ._curvature import norm
 
 
@@ -29,11 +29,11 @@ def movement(*, passes: int = 1, rate: float = 1e-3) -> Criterion:
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
         copy = deepcopy(model)
-        with still(copy) as weights:
+        with frozen_statistics(copy) as weights:
             total = {name: torch.zeros_like(w) for name, w in weights.items()}
             for _ in range(passes):
                 for part in parts(batches, "batch"):
-                    found = slopes(loss_of_part(copy, task, part), weights)
+                    found = gradients(loss_of_part(copy, task, part), weights)
                     size, length = norm(weights), norm(found)
                     if not length:
                         continue

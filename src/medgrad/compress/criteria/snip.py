@@ -8,7 +8,7 @@ from torch import nn
 from ...descent.gradients import Everything
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, itself, means, still
+from ._criterion import Criterion, Scores, frozen_statistics, itself, means
 
 
 def snip() -> Criterion:
@@ -20,7 +20,7 @@ def snip() -> Criterion:
     """
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with still(model, norms="batch") as weights:
+        with frozen_statistics(model, norms="batch") as weights:
             (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
             scores = {name: (slope[name] * w.detach()).abs() for name, w in weights.items()}
         total = torch.stack([s.sum() for s in scores.values()]).sum()

@@ -12,7 +12,7 @@ from ...descent.gradients import Everything, Kept, lowest, prunable, with_best, 
 from ...errors import SettingError
 from ...models import InstanceNorm
 from ...tasks import Task
-from ._criterion import Criterion, Scores, parts, slopes, still
+from ._criterion import Criterion, Scores, frozen_statistics, gradients, parts
 
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)
 LAST = (nn.LayerNorm, nn.RMSNorm)
@@ -101,10 +101,10 @@ class Divide(nn.Module):
 
 def flow(copy: nn.Module, weights: dict[str, nn.Parameter], ones: Tensor) -> Scores:
     """Give |w| dR/d|w| of a network that is linear and positive."""
-    with still(copy):
+    with frozen_statistics(copy):
         out = copy(ones)
         total = torch.stack([o.sum() for o in (out if isinstance(out, tuple) else (out,))]).sum()
-        return {name: (g * weights[name].detach()).abs() for name, g in slopes(total, weights).items()}
+        return {name: (g * weights[name].detach()).abs() for name, g in gradients(total, weights).items()}
 
 
 def left_of(scores: Scores, kept: Kept, share: float) -> Kept:

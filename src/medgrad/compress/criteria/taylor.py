@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...descent.gradients import Everything
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, itself, means, still
+from ._criterion import Criterion, Scores, frozen_statistics, itself, means
 from ._curvature import curved
 
 
@@ -35,7 +35,7 @@ def taylor(
         raise SettingError(f"The order is 1 or 2 and the curvature 'fisher' or 'hessian', not {(order, curvature)}.")
 
     def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with still(model) as weights:
+        with frozen_statistics(model) as weights:
             values = {name: w.detach() for name, w in weights.items()}
             if order == 1:
                 (slope,) = means(model, task, batches, weights, of=[itself], each="batch")

@@ -12,11 +12,11 @@ from typing import Any
 from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run
 from ..structure.cost import cost_of
-from .fold import Ground, Part
+from .fold import FoldContext, Part
 from .parents import Child, Parents
 from .selection import Choice, as_wide_as_can_be
 from .stages import Effort, learned, search
-from .target import TIME, Goal
+from .target import TIME, Target
 
 NARROW = ("narrow",)
 CONTROLS = ("narrow", "magnitude", "random")
@@ -27,15 +27,15 @@ def controls_of(parents: Parents) -> list[str]:
     """Name what networks can be held against: no narrow one where a model has no setting that makes it so."""
     if all(ground.recipe.model.get("channels") for ground in parents.each):
         return list(CONTROLS)
-    parents.teller.say("No narrow network stands beside it, for its model has no 'channels' of which to have fewer.")
+    parents.progress.say("No narrow network stands beside it, for its model has no 'channels' of which to have fewer.")
     return [name for name in CONTROLS if name not in NARROW]
 
 
 def control(
-    name: str, parents: Parents, goal: Goal, best: Child, effort: Effort, choice: Choice, folder: Path
+    name: str, parents: Parents, goal: Target, best: Child, effort: Effort, choice: Choice, folder: Path
 ) -> Child:
     """Make what is as small as the best in another way, in the same time, with layers as narrow as may be."""
-    parents.teller.say(f"The control {name!r}.")
+    parents.progress.say(f"The control {name!r}.")
     if name == "narrow":
         return parents.child(name, narrow_ones(parents, best, effort, folder), "reported")
     other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
@@ -60,7 +60,7 @@ def narrow_ones(parents: Parents, best: Child, effort: Effort, folder: Path) -> 
     return parts
 
 
-def narrow(ground: Ground, best: Part, deadline: float, steps: int, folder: Path) -> Part:
+def narrow(ground: FoldContext, best: Part, deadline: float, steps: int, folder: Path) -> Part:
     """Train a network of the same kind, narrow throughout, from nothing."""
     run = Run(folder)
     if not run.has_begun:
@@ -71,7 +71,7 @@ def narrow(ground: Ground, best: Part, deadline: float, steps: int, folder: Path
     return learned(ground, run, deadline, steps)
 
 
-def narrowed_to(ground: Ground, recipe: Recipe, flops: int) -> dict[str, Any]:
+def narrowed_to(ground: FoldContext, recipe: Recipe, flops: int) -> dict[str, Any]:
     """Find the settings of a model whose layers are all narrower by one factor, at most this many multiply-adds."""
     wide = recipe.model["channels"]
     low, high, found = 0.0, 1.0, dict(recipe.model)

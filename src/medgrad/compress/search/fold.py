@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split
-from ...engine.compute.device import Mixed, Place, in_order
-from ...engine.evaluation.calibrate import drawn_more, uncalibrated
+from ...engine.compute.device import AutocastModule, Compute, in_order
+from ...engine.evaluation.calibrate import correct_priors, uncalibrated
 from ...engine.evaluation.evaluate import Judged
 from ...engine.evaluation.judge import judge_all
 from ...engine.loading.cache import Failure, Prepared, load_side
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run, build_model, network_of, open_run
-from ...engine.training.trainer import Learner
+from ...engine.training.trainer import Trainer
 from ...errors import SettingError
 from ...tasks import Batch
 from ..structure.cost import Cost, cost_of, in_turns, milliseconds
@@ -85,22 +85,22 @@ def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
     return chooses, reported - chooses
 
 
-class Ground:
+class FoldContext:
     """The network of one run or of one fold, and its cases, read once: what smaller ones begin from."""
 
-    def __init__(self, run: Run, cohort: Cohort, device: str | None, teller: Teller) -> None:
-        self.folder, self.cohort, self.device, self.teller = run.folder, cohort, device, teller
+    def __init__(self, run: Run, cohort: Cohort, device: str | None, progress: Progress) -> None:
+        self.folder, self.cohort, self.device, self.progress = run.folder, cohort, device, progress
         self.trained = open_run(self.folder, device=device)
-        self.place: Place = self.trained.place
+        self.place: Compute = self.trained.place
         self.recipe = run.recipe()
         cache = self.folder / "pruning"
-        self.train, _ = load_side(cohort, "train", self.trained.steps, cache, teller)
-        valid, lost = load_side(cohort, "val", self.trained.steps, cache, teller)
+        self.train, _ = load_side(cohort, "train", self.trained.steps, cache, progress)
+        valid, lost = load_side(cohort, "val", self.trained.steps, cache, progress)
         if not self.train or not valid:
             raise SettingError(
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."
             )
-        self.task = drawn_more(
+        self.task = correct_priors(
             uncalibrated(self.recipe.build_task()), [p.case.truth for p in self.train], self.recipe.training.balance
         )
         self.network, self.planes = network_of(run)
@@ -109,14 +109,14 @@ class Ground:
         self.answering = self.quick(self.network)
         self.milliseconds = milliseconds(self.answering, self.shown, rounds=ROUNDS)
         began = time.perf_counter()
-        judged = judge_all(self.trained, valid, lost, teller=teller)
+        judged = judge_all(self.trained, valid, lost, progress=progress)
         self.judging_seconds = time.perf_counter() - began
         self.chooses = self.reported = Side(valid, lost, judged)
 
     def batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
         """Give what is learned from by a recipe, batch by batch."""
         anew = replace(recipe, start={})
-        return Learner(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
+        return Trainer(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
 
     @cached_property
     def step_seconds(self) -> float:
@@ -147,7 +147,7 @@ class Ground:
 
     def quick(self, network: nn.Module) -> nn.Module:
         """Copy a network, and make it fast as for answering."""
-        return Mixed(self.place.model(deepcopy(network)), self.place).eval()
+        return AutocastModule(self.place.model(deepcopy(network)), self.place).eval()
 
     def timed(self, network: nn.Module, rounds: int = 0) -> float:
         """Time one answer of a network: what the whole one takes, by the median ratio to it when asked in turns."""
@@ -166,7 +166,7 @@ class Ground:
 
     def judge(self, folder: Path, side: Side) -> list[Judged]:
         """Judge what has learned by the patients of a side."""
-        return judge_all(open_run(folder, device=self.device), side.cases, side.lost, teller=self.teller)
+        return judge_all(open_run(folder, device=self.device), side.cases, side.lost, progress=self.progress)
 
     def part(self, run: Run) -> Part:
         """Open what has learned, and tell what it costs."""

@@ -10,12 +10,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from ...engine.evaluation.compare import pooling
 from ...engine.evaluation.evaluate import Judged
-from ...engine.progress import Teller
+from ...engine.progress import Progress
 from ...engine.runs.run import Run
 from ...engine.runs.training_data import sides_of
 from ...trust.noninferiority import NonInferiority, noninferior
 from ..structure.cost import Cost
-from .fold import Ground, Part, Side
+from .fold import FoldContext, Part, Side
 
 
 class Costly(Protocol):
@@ -106,15 +106,15 @@ def fold(number: int, of: int) -> str:
     return f"fold-{number}" if of > 1 else ""
 
 
-class Parents(Together[Ground]):
+class Parents(Together[FoldContext]):
     """The networks of a run, each with the cases that it learned from and those that it did not."""
 
     def __init__(
-        self, folder: Path, data: Path | None, margin: float, device: str | None, seed: int, teller: Teller
+        self, folder: Path, data: Path | None, margin: float, device: str | None, seed: int, progress: Progress
     ) -> None:
-        self.folder, self.margin, self.teller = folder, margin, teller
+        self.folder, self.margin, self.progress = folder, margin, progress
         runs, self.cohorts = Run(folder).folds or [Run(folder)], sides_of(folder, data)
-        self.each = [Ground(r, c, device, teller) for r, c in zip(runs, self.cohorts, strict=True)]
+        self.each = [FoldContext(r, c, device, progress) for r, c in zip(runs, self.cohorts, strict=True)]
         self.task, self.device = self.each[0].task, device
         parted = [ground.part_patients(seed) for ground in self.each]
         if all(self.aim_of([sides[n] for sides in parted]) is not None for n in (0, 1)):
@@ -172,6 +172,6 @@ class Parents(Together[Ground]):
         return Child(made, tuple(parts), self.aim(children) or 0.0, verdict, tuple(children))
 
 
-def side_of(ground: Ground, which: Which) -> Side:
+def side_of(ground: FoldContext, which: Which) -> Side:
     """Give the cases of the patients that choose, or of those that are reported."""
     return ground.chooses if which == "chooses" else ground.reported

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..structure.channels import leasts, lowest
+from ..structure.channels import min_channels, smallest_share
 from ..structure.groups import Graph
 
 FREE = ("multiple", "floor", "layers")
@@ -42,13 +42,13 @@ class Choice:
 
     def leasts(self, graph: Graph, whole: nn.Module) -> dict[int, int]:
         """Give for each family of a graph how many channels it keeps at least; the ``whole`` is the parent."""
-        return leasts(graph, whole.state_dict(), self.least, self.floor, self.multiple)
+        return min_channels(graph, whole.state_dict(), self.least, self.floor, self.multiple)
 
     def can_reach(self, graph: Graph, whole: nn.Module, shares: Mapping[str, float]) -> bool:
         """Tell whether a network can become as small as these shares of what it costs, but for its time."""
         least = self.leasts(graph, whole)
         return all(
-            lowest(graph, cost=what, least=least, multiple=self.multiple) <= share  # type: ignore[arg-type]
+            smallest_share(graph, cost=what, least=least, multiple=self.multiple) <= share  # type: ignore[arg-type]
             for what, share in shares.items()
         )
 

@@ -15,15 +15,15 @@ from torch import nn
 from ... import registry
 from ...descent.gradients import Everything
 from ...errors import SettingError
-from ..criteria import loss_of_part, still
-from ..structure.channels import What, chosen, cut, importance, lowest
+from ..criteria import frozen_statistics, loss_of_part
+from ..structure.channels import What, chosen, cut, importance, smallest_share
 from ..structure.cost import cost_of
 from ..structure.graph import answer_shapes
 from ..structure.groups import Graph
 from ..structure.layers import dispensable, ranked, without
-from .fold import Ground
+from .fold import FoldContext
 from .selection import Choice
-from .target import NOISY, TIME, Goal
+from .target import NOISY, TIME, Target
 
 Cut = tuple[nn.Module, dict[str, list[int]]]
 """A smaller network, and the widths that changed."""
@@ -41,7 +41,7 @@ HALVINGS = 7
 """So often is the interval halved in which the share of the work lies that takes so much of the time."""
 
 
-def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> list[str]:
+def drop_layers(ground: FoldContext, goal: Target, choice: Choice, folder: Path) -> list[str]:
     """Name the whole layers that go before any channel: those without which the loss grows least for what they cost.
 
     That is what they cost when all layers are as narrow as they may become. Where their number is free, they are as
@@ -51,16 +51,16 @@ def shallower(ground: Ground, goal: Goal, choice: Choice, folder: Path) -> list[
 
     def damage(network: nn.Module) -> float:
         network = deepcopy(network).to(ground.place.device)
-        with still(network), torch.no_grad():
+        with frozen_statistics(network), torch.no_grad():
             return sum(float(loss_of_part(network, ground.task, batch)) for batch in batches) / len(batches)
 
-    cost = partial(slimmest, ground, goal=goal, choice=choice)
+    cost = partial(min_cost, ground, goal=goal, choice=choice)
     if "layers" not in choice.free:
         return dispensable(ground.network, ground.example, choice.layers, damage=damage, cost=cost)
     return quick_without(ground, goal, choice, lambda: ranked(ground.network, ground.example, damage=damage, cost=cost))
 
 
-def quick_without(ground: Ground, goal: Goal, choice: Choice, ranked: Callable[[], list[str]]) -> list[str]:
+def quick_without(ground: FoldContext, goal: Target, choice: Choice, ranked: Callable[[], list[str]]) -> list[str]:
     """Leave layers out, those that are ``ranked`` first, until an evenly narrow network is as quick as is aimed at.
 
     At most half of them go, and none that makes it no quicker.
@@ -79,12 +79,12 @@ def quick_without(ground: Ground, goal: Goal, choice: Choice, ranked: Callable[[
     return gone
 
 
-def share_of_time(goal: Goal) -> float:
+def share_of_time(goal: Target) -> float:
     """Give the share of the parent's time that is aimed at, asked for or wished for; 1 where any will do."""
     return goal.shares.get(TIME, goal.wished)
 
 
-def evenly_narrow(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
+def evenly_narrow(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> float:
     """Give the milliseconds of a network as small as is asked for, its channels chosen as if all mattered alike."""
     graph = ground.graph(network)
     shares = counted(ground, graph, goal.shares)
@@ -96,7 +96,7 @@ def evenly_narrow(ground: Ground, network: nn.Module, goal: Goal, choice: Choice
     return ground.timed(cut(network, gone)[0], rounds=ROUNDS)
 
 
-def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> float:
+def min_cost(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> float:
     """Give what a network would cost whose layers were all as narrow as they may become.
 
     Where time is aimed at that is what a processor spends, counted: one narrow layer takes less time than two timings
@@ -105,24 +105,24 @@ def slimmest(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> 
     graph = ground.graph(network)
     least = choice.leasts(graph, ground.network)
     what: What = "lanes" if share_of_time(goal) < 1 else goal.first  # type: ignore[assignment]
-    return lowest(graph, cost=what, least=least, multiple=choice.multiple) * graph.costs[what].whole
+    return smallest_share(graph, cost=what, least=least, multiple=choice.multiple) * graph.costs[what].whole
 
 
-def refuse_what_cannot_be(ground: Ground, network: nn.Module, goal: Goal, choice: Choice) -> None:
+def check_feasible(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> None:
     """End with a word, before anything has learned for it, where no network of this kind is as small or as quick."""
     graph, multiple = ground.graph(network), choice.multiple
     least, alike = choice.leasts(graph, ground.network), torch.ones(len(graph.groups))
     for what, share in counted(ground, graph, goal.shares).items():
         chosen(graph, alike, {what: share}, least=least, multiple=multiple)
     if TIME in goal.shares:
-        fewest = lowest(graph, cost="lanes", least=least, multiple=multiple)
+        fewest = smallest_share(graph, cost="lanes", least=least, multiple=multiple)
         smallest, _ = cut(network, chosen(graph, alike, {"lanes": fewest}, least=least, multiple=multiple))
         limit = goal.shares[TIME] * ground.milliseconds
         if ground.timed(smallest) > NOISY * limit:
             raise too_slow(limit)
 
 
-def counted(ground: Ground, graph: Graph, shares: Mapping[str, float]) -> dict[What, float]:
+def counted(ground: FoldContext, graph: Graph, shares: Mapping[str, float]) -> dict[What, float]:
     """Give shares of what the parent costs as shares of what a graph does, but for its time."""
     return {
         what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
@@ -136,7 +136,7 @@ def too_slow(limit: float) -> SettingError:
     return SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
 
 
-def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, batches: Everything) -> Cut:
+def prune_channels(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice, batches: Everything) -> Cut:
     """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
     graph, multiple = ground.graph(network), choice.multiple
     least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, goal.shares)
@@ -153,7 +153,7 @@ def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, bat
 
     if share_of_time(goal) == 1:
         return smaller_by(1.0)
-    fewest = lowest(graph, cost="lanes", least=least, multiple=multiple)
+    fewest = smallest_share(graph, cost="lanes", least=least, multiple=multiple)
     limit = share_of_time(goal) * ground.milliseconds
     if TIME in goal.shares:
         return within_time(ground, limit, smaller_by, fewest)
@@ -162,7 +162,7 @@ def lessened(ground: Ground, network: nn.Module, goal: Goal, choice: Choice, bat
     )
 
 
-def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
+def within_time(ground: FoldContext, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
     """Find the largest network that answers within so many milliseconds, by halving the interval of its work.
 
     The work is a share between the ``fewest`` that can be left and all.
@@ -174,7 +174,7 @@ def within_time(ground: Ground, limit: float, smaller_by: Callable[[float], Cut]
 
 
 def within_time_if_cheap(
-    ground: Ground, limit: float, smaller_by: Callable[[float], Cut], fewest: float, flops: float
+    ground: FoldContext, limit: float, smaller_by: Callable[[float], Cut], fewest: float, flops: float
 ) -> Cut:
     """Find the largest network that answers within so many milliseconds, if one does that keeps so many ``flops``.
 

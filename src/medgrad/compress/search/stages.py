@@ -14,19 +14,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ...data.atomic_files import write_text
-from ...engine.runs.pretrained import begin_with
+from ...engine.runs.pretrained import load_pretrained
 from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run, network_of
-from ...engine.training.fit import Way, descend
-from ...engine.training.trainer import Learner
+from ...engine.training.fit import FitOptions, run_descent
+from ...engine.training.trainer import Trainer
 from ...errors import SettingError
 from ..structure.layers import merged_widths, without
-from .fold import Ground, Part
+from .fold import FoldContext, Part
 from .parents import Child, Parents
 from .selection import Choice, widths_for
-from .shrinking import SHOWN, lessened, refuse_what_cannot_be, shallower, share_of_time
+from .shrinking import SHOWN, check_feasible, drop_layers, prune_channels, share_of_time
 from .stage_plan import ALL_BRIEF, Ended, Plan, Stage, are_few, is_good, next_stage, stages_down
-from .target import TIME, Goal
+from .target import TIME, Target
 
 STRIDE = 0.4
 """Each stage on the way down costs at least so much of the one before: who loses little at a time forgets little."""
@@ -105,7 +105,7 @@ class Search:
         alike = [replace(s, time=0.0, taught=last.taught) == replace(last, time=0.0) for s in self.stages[:-1]]
         return next((n for n, s in enumerate(self.stages[:-1]) if alike[n] and s.taught != last.taught), None)
 
-    def plan(self, goal: Goal, *, reach: bool) -> Plan:
+    def plan(self, goal: Target, *, reach: bool) -> Plan:
         """Give what the next stage is chosen by."""
         down = [(number + 1) / self.count for number in range(self.count)]
         return Plan(self.time, down, goal.shares[goal.first], self.brief, reach, self.teaches)
@@ -122,7 +122,7 @@ class Search:
         return max(good or near)[2] if good or near else None
 
 
-def search(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: Path) -> Search:
+def search(parents: Parents, goal: Target, choice: Choice, effort: Effort, folder: Path) -> Search:
     """Learn stage by stage, all parents side by side, until the time is used up."""
     kept = begun(parents, goal, choice, effort, folder)
     choice, is_cut_off = replace(choice, **kept.choice, free=()), len(kept.stages) > len(kept.children)
@@ -136,17 +136,17 @@ def search(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder:
                 stage = replace(stage, time=float(max(len(parents.each), round(stage.time))))
             kept.stages.append(stage)
             kept.write()
-        parents.teller.say(told_stage(kept, goal))
+        parents.progress.say(told_stage(kept, goal))
         child = learned_stage(parents, goal, choice, kept, effort)
         kept.children.append(child)
         taken = 0.0 if kept.counts_steps else time.perf_counter() - began
         kept.left -= max(taken, kept.stages[-1].time) if kept.counts_steps or is_cut_off else taken
         kept.write()
-        parents.teller.say(f"{child.score:.4f}, its parent {parents.score('chooses'):.4f}. {child.verdict}")
+        parents.progress.say(f"{child.score:.4f}, its parent {parents.score('chooses'):.4f}. {child.verdict}")
         is_cut_off = False
 
 
-def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: Path) -> Search:
+def begun(parents: Parents, goal: Target, choice: Choice, effort: Effort, folder: Path) -> Search:
     """Give a search that was cut off, with the minutes that were added, or begin one with all that is chosen first."""
     target = str(goal)
     kept = Search.read(folder)
@@ -162,12 +162,12 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     gone = []
     for ground, place in zip(parents.each, parents.places(folder), strict=True):
         needs = choice.layers or ("layers" in choice.free and can_miss_layers(parents, goal, effort))
-        gone.append(shallower(ground, goal, choice, place) if needs else [])
+        gone.append(drop_layers(ground, goal, choice, place) if needs else [])
         network = without(ground.network, gone[-1]) if gone[-1] else ground.network
-        refuse_what_cannot_be(ground, network, goal, choice)
+        check_feasible(ground, network, goal, choice)
     settled = {"least": choice.least, "multiple": choice.multiple, "floor": choice.floor}
     said = f"Layers keep at least {choice.floor:.0%} of their channels, in multiples of {choice.multiple}"
-    parents.teller.say(f"{said}; left out whole: {', '.join(n for names in gone for n in names) or 'none'}.")
+    parents.progress.say(f"{said}; left out whole: {', '.join(n for names in gone for n in names) or 'none'}.")
     whole = float(effort.steps) or max(1.0, effort.deadline - time.perf_counter())
     least = 0.0 if effort.steps else (SHOWN + FEWEST) * parents.step_seconds
     count, brief = stages_down(whole, goal.stages(STRIDE), least)
@@ -190,7 +190,7 @@ def begun(parents: Parents, goal: Goal, choice: Choice, effort: Effort, folder: 
     return kept
 
 
-def can_miss_layers(parents: Parents, goal: Goal, effort: Effort) -> bool:
+def can_miss_layers(parents: Parents, goal: Target, effort: Effort) -> bool:
     """Tell whether time is aimed at, and there is enough of it to learn without whole layers."""
     share = share_of_time(goal)
     left = effort.deadline - time.perf_counter()
@@ -198,7 +198,7 @@ def can_miss_layers(parents: Parents, goal: Goal, effort: Effort) -> bool:
     return TIME in goal.shares or (share < 1 and steps >= FEWEST_WITHOUT)
 
 
-def teaching(parents: Parents, goal: Goal, effort: Effort, *, is_short: bool = False) -> bool | str:
+def teaching(parents: Parents, goal: Target, effort: Effort, *, is_short: bool = False) -> bool | str:
     """Tell whether the parent teaches: as was said or, where nothing was, whether that is worth being tried.
 
     It is not where the time is short, or where the parent would make a step of the smallest network take much longer: a
@@ -212,7 +212,7 @@ def teaching(parents: Parents, goal: Goal, effort: Effort, *, is_short: bool = F
     return "tried" if not is_short and 1 + HEARD / (3 * share) <= SLOWER else False
 
 
-def told_stage(kept: Search, goal: Goal) -> str:
+def told_stage(kept: Search, goal: Target) -> str:
     """Say which stage begins."""
     stage, down = kept.stages[-1], len(kept.stages)
     again = [n for n, e in enumerate(kept.stages[:-1]) if e.down == stage.down]
@@ -222,7 +222,7 @@ def told_stage(kept: Search, goal: Goal) -> str:
     return f"Stage {down}: {source} {what}{taught}."
 
 
-def learned_stage(parents: Parents, goal: Goal, choice: Choice, kept: Search, effort: Effort) -> Child:
+def learned_stage(parents: Parents, goal: Target, choice: Choice, kept: Search, effort: Effort) -> Child:
     """Let the networks of a stage learn, each in its part of the time, and hold them against their parents."""
     number, stage = len(kept.stages) - 1, kept.stages[-1]
     began, parts = time.perf_counter(), list[Part]()
@@ -243,20 +243,20 @@ def learned_stage(parents: Parents, goal: Goal, choice: Choice, kept: Search, ef
     return parents.child(choice.criterion, parts, "chooses")
 
 
-def copy_begin(ground: Ground, twin: Run, run: Run, weight: float, seed: int) -> None:
+def copy_begin(ground: FoldContext, twin: Run, run: Run, weight: float, seed: int) -> None:
     """Write down the recipe of a stage that begins as its twin did, and is taught where that was not or the reverse."""
     recipe = twin.recipe()
     network = ground.built(recipe)
-    begin_with(network, {"weights": str(twin.folder / "weights" / "begin.safetensors")})
+    load_pretrained(network, {"weights": str(twin.folder / "weights" / "begin.safetensors")})
     write_child(ground, recipe, network, {}, run, weight, seed)
 
 
 def begin_stage(
-    ground: Ground,
+    ground: FoldContext,
     run: Run,
     source: Run | None,
     gone: Sequence[str],
-    goal: Goal | None,
+    goal: Target | None,
     choice: Choice,
     weight: float,
     seed: int,
@@ -270,12 +270,14 @@ def begin_stage(
         (network, _), recipe = network_of(source), source.recipe()
     lost: Mapping[str, Sequence[int]] = {}
     if goal is not None:
-        network, lost = lessened(ground, network, goal, choice, lambda: ground.batches(recipe, run.folder / "seen"))
+        network, lost = prune_channels(
+            ground, network, goal, choice, lambda: ground.batches(recipe, run.folder / "seen")
+        )
     write_child(ground, recipe, network, lost, run, weight, seed)
 
 
 def write_child(
-    ground: Ground,
+    ground: FoldContext,
     recipe: Recipe,
     smaller: nn.Module,
     widths: Mapping[str, Sequence[int]],
@@ -300,16 +302,16 @@ def write_child(
     run.write_recipe(child)
 
 
-def can_be_taught(ground: Ground) -> bool:
+def can_be_taught(ground: FoldContext) -> bool:
     """Tell whether the parent can teach: a detector in two stages chooses its candidates itself."""
     return getattr(ground.task, "detector", "") != "two_stage"
 
 
-def learned(ground: Ground, run: Run, deadline: float, steps: int) -> Part:
+def learned(ground: FoldContext, run: Run, deadline: float, steps: int) -> Part:
     """Let the network of a recipe learn so many steps or until the deadline, and tell what it costs."""
     recipe = run.recipe()
     if steps and not run.has_begun:
         recipe = recipe.with_training(steps=steps)
-    learner = Learner(run, recipe, ground.task, ground.train, ground.valid, ground.place)
-    descend(learner, Way(deadline, 0, ground.device), ground.teller)
+    learner = Trainer(run, recipe, ground.task, ground.train, ground.valid, ground.place)
+    run_descent(learner, FitOptions(deadline, 0, ground.device), ground.progress)
     return ground.part(run)

@@ -23,7 +23,7 @@ QUICKER = 0.6
 
 
 @dataclass(frozen=True)
-class Goal:
+class Target:
     """How small: the shares that may be left of what the parent costs; a network is cut for all of them together.
 
     The share of the time that is ``wished`` for is aimed at as well, as far as it costs little else.
@@ -36,7 +36,7 @@ class Goal:
     wished: float = 1.0
 
     @classmethod
-    def of(cls, text: str) -> Goal:
+    def of(cls, text: str) -> Target:
         """Read a goal as it is typed."""
         shares = {}
         for each in text.split(","):
@@ -58,7 +58,7 @@ class Goal:
         """What it is about before all."""
         return next(iter(self.shares))
 
-    def quick(self) -> Goal:
+    def quick(self) -> Target:
         """Give the goal that wishes for time as well, where multiply-adds are aimed at and no time is named.
 
         >>> round(Goal.of("flops=0.1").quick().wished, 2), Goal.of("size=0.1").quick().wished
@@ -68,26 +68,26 @@ class Goal:
             return self
         return replace(self, wished=self.shares["flops"] ** QUICKER)
 
-    def at(self, down: float) -> Goal:
+    def at(self, down: float) -> Target:
         """Give the goal so far on the way down: 0 is the parent, 1 is this one.
 
-        >>> Goal({"flops": 0.25}).at(0.5)
+        >>> Target({"flops": 0.25}).at(0.5)
         Goal(shares={'flops': 0.5}, wished=1.0)
         """
-        return Goal({what: share**down for what, share in self.shares.items()}, self.wished**down)
+        return Target({what: share**down for what, share in self.shares.items()}, self.wished**down)
 
     def stages(self, stride: float) -> int:
         """Count the stages to this goal, each of which costs at least a ``stride`` of the one before.
 
-        >>> Goal({"flops": 0.1}).stages(0.4)
+        >>> Target({"flops": 0.1}).stages(0.4)
         3
         """
         return max(1, ceil(log(min(self.shares.values())) / log(stride)))
 
-    def rungs(self, stride: float) -> list[Goal]:
+    def rungs(self, stride: float) -> list[Target]:
         """Give the goals on the way, each at least a ``stride`` of the one before, the last being this one.
 
-        >>> [f"{goal.shares['flops']:.3g}" for goal in Goal({"flops": 0.1}).rungs(0.4)]
+        >>> [f"{goal.shares['flops']:.3g}" for goal in Target({"flops": 0.1}).rungs(0.4)]
         ['0.464', '0.215', '0.1']
         """
         count = self.stages(stride)
@@ -97,13 +97,13 @@ class Goal:
         """Tell whether a network costs as little as is asked for."""
         return all(cost(small, w) <= (NOISY if w == TIME else 1.0) * s * cost(whole, w) for w, s in self.shares.items())
 
-    def as_of(self, small: Costly, whole: Costly) -> Goal:
+    def as_of(self, small: Costly, whole: Costly) -> Target:
         """Give the goal to be as small as some network in what this one is about; as fast only if it is about no more.
 
         Which layers are quick is another question than which channels matter.
         """
         about = [what for what in self.shares if what != TIME] or [TIME]
-        return Goal({what: min(0.999, cost(small, what) / cost(whole, what)) for what in about})
+        return Target({what: min(0.999, cost(small, what) / cost(whole, what)) for what in about})
 
     def __str__(self) -> str:
         """Say it in words."""

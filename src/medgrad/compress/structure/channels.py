@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ...errors import SettingError
 from .cut import cut
-from .groups import Graph, Group, Place, Tally
+from .groups import CostModel, Graph, Group, Place
 
-__all__ = ["chosen", "cut", "importance", "leasts", "lowest"]
+__all__ = ["chosen", "cut", "importance", "min_channels", "smallest_share"]
 
 What = Literal["flops", "parameters", "bytes", "lanes"]
 Least = int | Mapping[int, int]
@@ -73,7 +73,7 @@ def chosen(
     for target in shares.values():
         if not 0 < target <= 1:
             raise SettingError(f"The share of the cost that is to be left is above 0 and at most 1, not {target}.")
-    steps = list(leaving(graph, importances, shares, least=least, multiple=multiple))
+    steps = list(removal_order(graph, importances, shares, least=least, multiple=multiple))
     left = steps[-1][1] if steps else dict.fromkeys(shares, 1.0)
     for cost, target in shares.items():
         if left[cost] > target:
@@ -85,7 +85,9 @@ def chosen(
     return [group for lump, _ in steps for group in lump]
 
 
-def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, multiple: int = 1) -> dict[int, int]:
+def min_channels(
+    graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, multiple: int = 1
+) -> dict[int, int]:
     """Give for each family how many channels it keeps at least: so many, and a share of what it is in the ``whole``.
 
     The share is rounded down to a ``multiple`` of a number. A network of which one layer is far narrower than those
@@ -93,7 +95,7 @@ def leasts(graph: Graph, whole: Mapping[str, Tensor], least: int, floor: float, 
 
     >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
     >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
-    >>> leasts(graph, whole, 2, 0.6), leasts(graph, whole, 2, 0.6, multiple=4), leasts(graph, whole, 2, 0.0)
+    >>> min_channels(graph, whole, 2, 0.6), leasts(graph, whole, 2, 0.6, multiple=4), leasts(graph, whole, 2, 0.0)
     ({0: 5}, {0: 4}, {0: 2})
     """
     found = {}
@@ -109,9 +111,9 @@ def told(least: Least) -> str:
     return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)})) if numbers else "all of its"
 
 
-def lowest(graph: Graph, *, cost: What = "flops", least: Least = 4, multiple: int = 1) -> float:
+def smallest_share(graph: Graph, *, cost: What = "flops", least: Least = 4, multiple: int = 1) -> float:
     """Give the smallest share that a cost can be brought down to."""
-    order = leaving(graph, torch.ones(len(graph.groups)), {cost: 0.0}, least=least, multiple=multiple)
+    order = removal_order(graph, torch.ones(len(graph.groups)), {cost: 0.0}, least=least, multiple=multiple)
     return min((left[cost] for _, left in order), default=1.0)
 
 
@@ -137,10 +139,10 @@ class Family:
         return 0
 
 
-class Price:
+class CostTracker:
     """What is left of a cost, as a share of what it is, while families lose groups until it is small enough."""
 
-    def __init__(self, tally: Tally, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
+    def __init__(self, tally: CostModel, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
         first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
         one = [first[family] for family in families]
         self.fixed, self.block = tally.fixed, tally.block
@@ -177,7 +179,7 @@ class Price:
         self.into -= count * self.by_into[family]
 
 
-def leaving(
+def removal_order(
     graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: Least, multiple: int
 ) -> Iterator[tuple[list[Group], dict[What, float]]]:
     """Yield the groups that go together, and the shares of the costs that are left then, until all are small enough."""
@@ -197,7 +199,7 @@ def leaving(
         Family(sorted_in[f], graph.groups[sorted_in[f][0]].size, least if isinstance(least, int) else least[f])
         for f in numbers
     ]
-    prices = {cost: Price(graph.costs[cost], graph.groups, numbers, share) for cost, share in until.items()}
+    prices = {cost: CostTracker(graph.costs[cost], graph.groups, numbers, share) for cost, share in until.items()}
     while not all(price.is_met for price in prices.values()):
         best, ratio, most = -1, np.inf, 0
         for which, family in enumerate(families):

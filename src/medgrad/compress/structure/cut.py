@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...models import CONVOLUTION, narrowed, widths
+from ...models import CONVOLUTION, widths, with_widths
 from .groups import Group, Place, first_names
 
 
@@ -20,7 +20,7 @@ def cut(model: nn.Module, gone: Sequence[Group]) -> tuple[nn.Module, dict[str, l
     lost = indices_of(gone)
     names = first_names(model)
     new = shapes_left(model, lost)
-    smaller = narrowed(model, new)
+    smaller = with_widths(model, new)
     with torch.no_grad():
         state = {name: without(tensor, names.get(name, name), lost) for name, tensor in model.state_dict().items()}
         smaller.load_state_dict(state)

@@ -17,7 +17,7 @@ from .channel_ids import LOCKED, Known, Leaf, Marks, Numbers, Uniform
 from .cost import flops_in, in_mode, traced
 from .cut import cut
 from .graph_walk import Walk, arguments, name_of, tensors
-from .groups import Graph, Group, Place, Tally, Term, first_names
+from .groups import CostModel, CostTerm, Graph, Group, Place, first_names
 from .op_rules import RULES, Op, unknown
 
 
@@ -46,38 +46,38 @@ def graph_of(model: nn.Module, example: Tensor) -> Graph:
     work, flops = walk.work, flops_in(program)
     walk = Walk(walk.movable, walk.channels, walk.borne, walk.frozen)
     follow(walk, traced(model, example, learns=True), names)
-    settle(walk, model)
-    found = proven(model, example, gathered(walk))
+    lock_shared(walk, model)
+    found = verified(model, example, gathered(walk))
     number = {root: index for index, root in enumerate(found)}
 
     def owners(ids: Numbers) -> Numbers:
         return np.array([number.get(int(root), -1) for root in walk.channels.roots(ids)], dtype=np.int64)
 
-    terms = tuple(Term(w.each, owners(w.out), None if w.into is None else owners(w.into)) for w in work)
+    terms = tuple(CostTerm(w.each, owners(w.out), None if w.into is None else owners(w.into)) for w in work)
     held = {place: owners(ids) for place, ids in walk.borne.items()}
     parameters = {name: p.numel() for name, p in model.named_parameters()}
     stored = {id(t): (n, t) for n, t in reversed(model.state_dict(keep_vars=True).items())}
     weighed = {names[n]: t.numel() * t.element_size() for n, t in stored.values()}
     costs = {
-        "flops": Tally(terms, fixed := flops - Tally(terms, 0).whole),
-        "lanes": Tally(terms, fixed, BLOCK),
+        "flops": CostModel(terms, fixed := flops - CostModel(terms, 0).whole),
+        "lanes": CostModel(terms, fixed, BLOCK),
         "parameters": tally_of(parameters, held),
         "bytes": tally_of(weighed, held),
     }
     return Graph(tuple(found.values()), costs)
 
 
-def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> Tally:
+def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> CostModel:
     """Tell how the sizes of tensors depend on who holds their first two axes."""
     terms, fixed = [], 0.0
     for name, size in sizes.items():
         axes = [held[name, axis] for axis in (0, 1) if (name, axis) in held]
         if axes and size:
             each = size / prod(len(owners) for owners in axes)
-            terms.append(Term(each, axes[0], axes[1] if len(axes) > 1 else None))
+            terms.append(CostTerm(each, axes[0], axes[1] if len(axes) > 1 else None))
         else:
             fixed += size
-    return Tally(tuple(terms), fixed)
+    return CostModel(tuple(terms), fixed)
 
 
 def movable_of(model: nn.Module) -> frozenset[str]:
@@ -139,7 +139,7 @@ def is_same(before: Known, after: Known | list[Known]) -> bool:
     return before is None and after is None
 
 
-def settle(walk: Walk, model: nn.Module) -> None:
+def lock_shared(walk: Walk, model: nn.Module) -> None:
     """Lock the channels of weights that must stay, and of layers of which not every weight was met."""
     for path, module in model.named_modules():
         own = [n for n, _ in module.named_parameters(path, recurse=False)]
@@ -170,7 +170,7 @@ def gathered(walk: Walk) -> dict[int, Group]:
     return found
 
 
-def proven(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
+def verified(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
     """Keep the families of which a channel can be removed so that the model still answers in the same shapes.
 
     A family of one group keeps it, for a layer without channels is none.

@@ -31,7 +31,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Term:
+class CostTerm:
     """A part of what an answer costs: so much for each pair of one that comes out and one that goes in.
 
     ``out`` and ``into`` say for each channel which group it is of, -1 for none; without ``into`` each out counts once.
@@ -43,13 +43,13 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Tally:
+class CostModel:
     """A cost by the channels that it depends on, and what no group changes (``fixed``).
 
     Channels that come out are counted in full blocks of so many: a block costs the same, however much of it is used.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[CostTerm, ...]
     fixed: float
     block: int = 1
 
@@ -69,7 +69,7 @@ class Graph:
     """
 
     groups: tuple[Group, ...]
-    costs: Mapping[str, Tally]
+    costs: Mapping[str, CostModel]
 
 
 def first_names(model: nn.Module) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...models import CONVOLUTION, narrowed
+from ...models import CONVOLUTION, with_widths
 from .graph import answer_shapes
 
 Damage = Callable[[nn.Module], float]
@@ -43,7 +43,7 @@ def leavable(model: nn.Module, example: Tensor) -> list[str]:
     twice = Counter(id(m) for _, m in model.named_modules(remove_duplicate=False))
     fitting = [n for n in parts if shapes.get(n) and all(shapes[n]) and twice[id(parts[n])] == 1]
     inner = [n for n in fitting if not any(other.startswith(f"{n}.") for other in fitting)]
-    return [n for n in inner if answer_shapes(narrowed(model, {n: ()}), example) == wanted]
+    return [n for n in inner if answer_shapes(with_widths(model, {n: ()}), example) == wanted]
 
 
 def is_part(module: nn.Module) -> bool:
@@ -80,7 +80,7 @@ def ranked(model: nn.Module, example: Tensor, *, damage: Damage, cost: Callable[
 
 def without(model: nn.Module, gone: Sequence[str]) -> nn.Module:
     """Give a copy of a network without some of its parts; what is left keeps its weights."""
-    return narrowed(model, dict.fromkeys(gone, ()))
+    return with_widths(model, dict.fromkeys(gone, ()))
 
 
 def merged_widths(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

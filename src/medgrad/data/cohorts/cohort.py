@@ -12,8 +12,8 @@ import numpy as np
 from ...errors import FormatError, SettingError, nearest
 from ..case import Case
 from ..grid import Grid
-from ..source import Both, Source
-from ..types import Boxes, Drawn, Image, LabelMap, Pair, Scores
+from ..source import PairSource, Source
+from ..types import Boxes, Image, LabelMap, Pair, Scores, UnplacedBoxes
 
 SPLITS = ("train", "val", "test")
 PLACE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
@@ -25,7 +25,7 @@ class Entry:
 
     id: str
     images: Mapping[str, Source]
-    truth: Source | Both | Scores | Drawn | None = None
+    truth: Source | PairSource | Scores | UnplacedBoxes | None = None
     patient: str = ""
     split: str | None = None
     region: Source | None = None
@@ -78,19 +78,19 @@ class Cohort:
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
         is_pair = len(images) == 2 and (self.task == "registration" or "across" in entry.notes)
-        if is_pair or isinstance(entry.truth, Both):
+        if is_pair or isinstance(entry.truth, PairSource):
             return self.load_pair(entry, images)
         truth: Any = entry.truth
         if isinstance(truth, Source):
             truth = self.read_truth(truth, grid)
-        elif isinstance(truth, Drawn):
+        elif isinstance(truth, UnplacedBoxes):
             truth = self.chosen_boxes(truth).on(grid)
         region = self.read_mask(entry.region, grid) if entry.region else None
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
 
     def load_pair(self, entry: Entry, images: dict[str, Image]) -> Case:
         """Give a pair with what is known about each of its images; those of two patients are laid centre on centre."""
-        from .pair_truth import known_of, laid_on
+        from .pair_truth import centre_aligned, known_of
 
         (first, fixed), (second, moving) = images.items()
 
@@ -100,9 +100,11 @@ class Cohort:
         truth = known_of(entry.truth, entry.images, images, labels_of)
         if entry.notes.get("across"):
             truth = (
-                Pair(truth.fixed, laid_on(truth.moving, moving.grid, fixed.grid)) if isinstance(truth, Pair) else None
+                Pair(truth.fixed, centre_aligned(truth.moving, moving.grid, fixed.grid))
+                if isinstance(truth, Pair)
+                else None
             )
-            moving = laid_on(moving, moving.grid, fixed.grid)
+            moving = centre_aligned(moving, moving.grid, fixed.grid)
         return Case(entry.id, {first: fixed, second: moving}, truth, entry.patient or entry.id, None, entry.notes)
 
     def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes:
@@ -159,7 +161,7 @@ class Cohort:
             table[self.among.index(name) + 1] = number
         return replace(numbered, array=table[numbered.array], names=dict(enumerate(self.labels, 1)))
 
-    def chosen_boxes(self, drawn: Drawn) -> Drawn:
+    def chosen_boxes(self, drawn: UnplacedBoxes) -> UnplacedBoxes:
         """Give the boxes of the labels that count."""
         if not self.among:
             return drawn

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..formats import read_field, read_landmarks, read_matrix, suffix_of
 from ..grid import Grid, as_rows
-from ..source import Both, Source
+from ..source import PairSource, Source
 from ..transform import Transform
 from ..types import Deformation, Image, LabelMap, Landmarks, Pair
 
@@ -31,7 +31,7 @@ def known_of(
         if suffix_of(path) in (".nii", ".nii.gz"):
             return read_field(path)
         return Transform(as_rows(read_matrix(path)), fixed.grid).deformation()
-    if not isinstance(truth, Both):
+    if not isinstance(truth, PairSource):
         return None
     first, second = (
         known_about(source, image, sources[name], labels_of)
@@ -49,7 +49,7 @@ def known_about(source: Source, image: Image, itself: Source, labels_of: LabelsO
     return labels_of(source, image.grid)
 
 
-def laid_on(thing: Any, moving: Grid, fixed: Grid) -> Any:
+def centre_aligned(thing: Any, moving: Grid, fixed: Grid) -> Any:
     """Give an image or labels of the moving grid, shifted so that its centre comes to lie on that of the fixed one.
 
     Two patients share no world: where each lay in the scanner tells nothing.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..source import Both, Source
+from ..source import PairSource, Source
 from .cohort import Cohort, Entry
 
 FIXED, MOVING = "fixed", "moving"
@@ -34,9 +34,9 @@ def paired(cohort: Cohort, *, each: int = 2, seed: int = 0) -> Cohort:
 def pair_of(fixed: Entry, moving: Entry) -> Entry:
     """Make the entry of a pair of cases."""
     first, second = (next(iter(e.images.values())) for e in (fixed, moving))
-    truth = Both(first, second)
+    truth = PairSource(first, second)
     if isinstance(fixed.truth, Source) and isinstance(moving.truth, Source):
-        truth = Both(fixed.truth, moving.truth)
+        truth = PairSource(fixed.truth, moving.truth)
     notes = {"across": (fixed.patient or fixed.id) != (moving.patient or moving.id)}
     images = {FIXED: first, MOVING: second}
     return Entry(f"{fixed.id}--{moving.id}", images, truth, fixed.patient or fixed.id, fixed.split, notes=notes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError
-from ..extent import Extent
+from ..extent import ImageSpec
 from ..file_errors import damage_told, native
 from ..grid import Grid, as_rows
 from ..types import Image
@@ -160,7 +160,7 @@ class UnseenError(Exception):
     """Raised where only the pixels would tell."""
 
 
-def extent(path: Path, item: str = "") -> Extent | None:
+def extent(path: Path, item: str = "") -> ImageSpec | None:
     """Tell what a series of plain grey slices will give by its headers; None where more must be known."""
     uid, _, frame = item.partition(":")
 
@@ -180,7 +180,7 @@ def extent(path: Path, item: str = "") -> Extent | None:
     stored = np.dtype(f"{'i' if first.signed else 'u'}{first.bits // 8}")
     kind = kind_of_values([h.shape for h in heads], [f for v in stack.volumes for f in v if f], stored)
     grid = Grid((first.columns, first.rows, len(stack.volumes[0])), as_rows(stack.affine), bool(frames[0].spacing))
-    return Extent(grid, len(stack.volumes), kind.itemsize, stored.itemsize)
+    return ImageSpec(grid, len(stack.volumes), kind.itemsize, stored.itemsize)
 
 
 def is_plain(head: Opened) -> bool:

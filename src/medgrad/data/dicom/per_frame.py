@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Said:
+class FrameGroups:
     """The different places that frames have and which is whose, then the same of their segments.
 
     What numbers a frame is in neither: it is another for each. All is empty where nothing is said of each frame.
@@ -39,16 +39,16 @@ class Said:
     segment: Sequence[int]
 
 
-def said_of_each(source: Dataset) -> Said:
+def said_of_each(source: Dataset) -> FrameGroups:
     """Read what a file says of each of its frames."""
     cut = items_of(source)
     if cut is None:
         each = every_item(source, FRAMES)
-        return Said(each, range(len(each)), each, range(len(each)))
+        return FrameGroups(each, range(len(each)), each, range(len(each)))
     own, aside = tag_for_keyword(SEGMENT), [tag_for_keyword(name) for name in (CONTENT, SEGMENT)]
     places, place = different([tuple(e for e in item if e[0] not in aside) for item in cut])
     segments, segment = different([tuple(e for e in item if e[0] == own) for item in cut])
-    return Said([*map(dataset, places)], place, [*map(dataset, segments)], segment)
+    return FrameGroups([*map(dataset, places)], place, [*map(dataset, segments)], segment)
 
 
 def different(every: Iterable[T]) -> tuple[list[T], list[int]]:

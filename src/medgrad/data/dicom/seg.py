@@ -20,7 +20,7 @@ from .file import every_item, first_item, number, open_dicom, word
 from .frames import READ, Frame, frame_of, frames_of, place_of
 from .header import the_only
 from .native_pixels import Shape
-from .per_frame import SEGMENT, Said, as_they_stand, position_in, said_of_each
+from .per_frame import SEGMENT, FrameGroups, as_they_stand, position_in, said_of_each
 from .pixels import pixels_of, promised_by, syntax_of
 from .plane import Plane
 from .volume import affine_of, placing
@@ -93,7 +93,7 @@ def chosen(path: Path, every: Sequence[tuple[int, str]], item: str) -> dict[int,
     return found
 
 
-def placed(path: Path, source: Dataset, said: Said, n: int) -> list[Frame]:
+def placed(path: Path, source: Dataset, said: FrameGroups, n: int) -> list[Frame]:
     """Give where each of the different places of the frames is; each frame's own where a file has one for all."""
     if not said.places:
         return frames_of(path, source, n)
@@ -116,7 +116,7 @@ def placed(path: Path, source: Dataset, said: Said, n: int) -> list[Frame]:
     return found
 
 
-def drawn(path: Path, source: Dataset, shape: Shape, said: Said, names: Mapping[int, str]) -> Iterator[Piece]:
+def drawn(path: Path, source: Dataset, shape: Shape, said: FrameGroups, names: Mapping[int, str]) -> Iterator[Piece]:
     """Yield of each frame the piece that is marked, in segment numbers: 0 for the segments that were not asked for."""
     kind = word(source, "SegmentationType").upper()
     if kind == "LABELMAP":

@@ -11,7 +11,7 @@ from ... import registry
 from ...errors import FormatError
 from ..dicom.index import SeriesInfo, reading_ahead, series_in
 from ..dicom.pixels import stored_pixels
-from ..extent import Extent
+from ..extent import ImageSpec
 from ..file_cache import collecting, holding, once
 from ..grid import Grid
 from ..source import Source
@@ -22,8 +22,8 @@ from ._landmarks import check_landmarks, read_landmarks, write_landmarks
 from ._transform_itk import read_field, read_matrix, write_field, write_matrix
 
 __all__ = [
-    "Extent",
     "Format",
+    "ImageSpec",
     "Kind",
     "SeriesInfo",
     "check_landmarks",
@@ -72,7 +72,7 @@ def format_of(path: Path | str) -> Format:
     raise FormatError(f"{str(path)!r} is not in a format that is known: {', '.join(registry.names('data.formats'))}.")
 
 
-def extent_of(source: Source) -> Extent | None:
+def extent_of(source: Source) -> ImageSpec | None:
     """Tell by its header alone what an image will be; None where only reading it tells."""
     return format_of(source.path).extent(source.path, source.item)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid import Grid
-from ..types import Boxes, boxed
+from ..types import Boxes, map_boxes
 
 Kind = Literal["csv", "coco", "json"]
 
@@ -38,7 +38,7 @@ def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: Kind = "csv
 def in_elements(boxes: Boxes, grid: Grid) -> NDArray[np.float64]:
     """Give corners (n, 2 * dims) along the axes of the array, where the first element reaches from 0 to 1."""
     corners = boxes.corners.reshape(-1, 2 * grid.dims)
-    return np.asarray(boxed(corners, grid.index) + 0.5)
+    return np.asarray(map_boxes(corners, grid.index) + 0.5)
 
 
 def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:

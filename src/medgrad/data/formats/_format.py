@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..extent import Extent
+from ..extent import ImageSpec
 from ..grid import Grid
 from ..types import Image, LabelMap
 
@@ -15,7 +15,7 @@ def one_item(path: Path) -> list[str]:
     return [""]
 
 
-def unknown(path: Path, item: str) -> Extent | None:
+def unknown(path: Path, item: str) -> ImageSpec | None:
     """What an image will be is known only when it has been read."""
     del path, item
     return None
@@ -41,4 +41,4 @@ class Format:
     write: Callable[[Path, Image | LabelMap], None] | None = None
     items: Callable[[Path], list[str]] = one_item
     extra: str | None = None
-    extent: Callable[[Path, str], Extent | None] = unknown
+    extent: Callable[[Path, str], ImageSpec | None] = unknown

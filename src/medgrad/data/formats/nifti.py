@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
-from ..extent import Extent
+from ..extent import ImageSpec
 from ..file_cache import held_or
 from ..file_cache import opened as open_plain
 from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
@@ -73,7 +73,7 @@ def read(path: Path, item: str = "") -> Image:
         return Image(array, Grid(shape, as_rows(matrix)), None, {}, tuple(told))
 
 
-def extent(path: Path, item: str = "") -> Extent | None:
+def extent(path: Path, item: str = "") -> ImageSpec | None:
     """Tell what a file will give by its header."""
     with damage_told(path, "NIfTI"), opened(path) as file:
         header = read_header(path, file)
@@ -84,8 +84,8 @@ def extent(path: Path, item: str = "") -> Extent | None:
     one = kind.itemsize // max(1, len(kind.names or ()))
     grid = Grid(shape, as_rows(affine_of(header, [])))
     if slope is not None and not (slope == 1 and not intercept):
-        return Extent(grid, channels, 4, one)
-    return Extent(grid, channels, one, 0 if kind.isnative and not kind.names else one)
+        return ImageSpec(grid, channels, 4, one)
+    return ImageSpec(grid, channels, one, 0 if kind.isnative and not kind.names else one)
 
 
 def opened(path: Path) -> IO[bytes]:

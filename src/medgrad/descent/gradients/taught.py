@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...tasks import Batch, Output, Task, finest
+from ...tasks import Batch, Output, Task, full_resolution
 from ._gradients import Gradients, loss_of
 from .plain import plain
 
@@ -43,14 +43,14 @@ def taught(
         count = ceil(share * len(batch.inputs))
         with torch.no_grad():
             said = says(batch.inputs[:count])
-        pupil = cast(Task, Pupil(task, weight, warmth, count / len(batch.inputs)))
+        pupil = cast(Task, DistillationTask(task, weight, warmth, count / len(batch.inputs)))
         told = make(model, pupil, Batch(batch.inputs, {**batch.target, TAUGHT: said}, batch.grids))
         return told | {"taught/loss": told[TAUGHT] / max(weight, 1e-9), "taught/own": loss_of(told) - told[TAUGHT]}
 
     return gradients
 
 
-class Pupil:
+class DistillationTask:
     """A task of which a part of the loss is how far an output is from what the target says was ``taught``.
 
     That is about the first ``share`` of a batch; of a part of the batch it may be about more of it, or about nothing.
@@ -65,7 +65,7 @@ class Pupil:
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the terms of the task, and that of the teacher."""
         own = self.task.loss(output, {k: v for k, v in target.items() if k != TAUGHT})
-        said, all_of_it = target[TAUGHT], finest(output)
+        said, all_of_it = target[TAUGHT], full_resolution(output)
         shown = all_of_it[: len(said)]
         apart = self.task.unlike(shown, said, warmth=self.warmth) if len(said) else 0.0 * all_of_it.sum()
         apart = apart * (len(said) / len(all_of_it) / self.share)

@@ -30,7 +30,7 @@ LARGE, CACHED = 2**16, 2**24
 """That pays from so many elements on, in up to so many bytes."""
 
 
-class Sound(TorchFunctionMode):
+class SafeConvolutions(TorchFunctionMode):
     """Convolutions on a processor: two that torch 2.13 with oneDNN gets wrong there put right, and three made quick.
 
     In bfloat16, of images shorter than the kernel, the gradient of the kernel reads and writes memory that is not its
@@ -45,7 +45,7 @@ class Sound(TorchFunctionMode):
     have a stride as long as their kernel, each element is spread over a block of its own, which is a product of two
     matrices: two to eight times as quick, and what comes out has its channels last already.
 
-    Of a large volume with few channels neighbours are computed ``abreast`` while answering: up to twice as quick.
+    Of a large volume with few channels neighbours are computed side by side while answering: up to twice as quick.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -59,7 +59,7 @@ class Sound(TorchFunctionMode):
                 return func(*[a.float() if isinstance(a, Tensor) else a for a in args], **(kwargs or {}))
         count = neighbours(inputs, kernel, args, kwargs)
         if count > 1:
-            return abreast(*alike(args), count=count)
+            return fold_neighbours(*alike(args), count=count)
         if is_single(inputs, kernel, args, kwargs):
             return by_name(inputs, kernel, *args[2:])
         if is_picking(kernel, args, kwargs):
@@ -129,7 +129,7 @@ def alike(args: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor | None]:
     return args[0].to(dtype), args[1].to(dtype), None if bias is None else bias.to(dtype)
 
 
-def abreast(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, *, count: int) -> Tensor:
+def fold_neighbours(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, *, count: int) -> Tensor:
     """Convolve one sample, channels last, without a change of size, ``count`` neighbours along the last axis at once.
 
     The kernels of a processor compute a block of channels for one element. Where few channels come out, most of each
@@ -137,7 +137,7 @@ def abreast(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, *, count
     kernel stands in a longer one once for each neighbour, shifted by one.
 
     >>> line = torch.arange(6.0).view(1, 1, 1, 6)
-    >>> abreast(line, torch.tensor([[[[1.0, 0.0, 0.5]]]]), count=2).flatten().tolist()
+    >>> fold_neighbours(line, torch.tensor([[[[1.0, 0.0, 0.5]]]]), count=2).flatten().tolist()
     [0.5, 1.0, 2.5, 4.0, 5.5, 4.0]
     """
     channels, *sizes = kernel.shape[1:]

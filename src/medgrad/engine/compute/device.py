@@ -15,7 +15,7 @@ from ...errors import SettingError
 from ...machine.allocator import keep_memory as keep_memory
 from ...machine.cores import count as cores_allowed
 from ...tasks import Batch
-from .convolutions import Sound
+from .convolutions import SafeConvolutions
 
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
@@ -29,7 +29,7 @@ def seed_generators(seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class Compute:
     """A device, the type that its convolutions run in, and whether channels come last."""
 
     device: str
@@ -69,20 +69,20 @@ def in_order(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=order)
 
 
-class Mixed(nn.Module):
+class AutocastModule(nn.Module):
     """A network run in a place's fast type, whose output comes back in float32.
 
     It shares the network's weights; save the network, not this.
     """
 
-    def __init__(self, network: nn.Module, place: Place) -> None:
+    def __init__(self, network: nn.Module, place: Compute) -> None:
         super().__init__()
         self.network = network
         self.place = place
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         kind = self.place.device.split(":")[0]
-        sound = Sound() if kind == "cpu" else nullcontext()
+        sound = SafeConvolutions() if kind == "cpu" else nullcontext()
         if self.place.dtype == torch.float32:
             with sound:
                 return self.network(x)
@@ -91,7 +91,7 @@ class Mixed(nn.Module):
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
 
-def choose(precision: str = "auto", device: str | None = None) -> Place:
+def choose(precision: str = "auto", device: str | None = None) -> Compute:
     """Choose the device (a GPU if there is one) and the precision: bfloat16 where the machine multiplies it faster.
 
     On a processor, this process keeps the memory of its arrays from here on.
@@ -102,10 +102,10 @@ def choose(precision: str = "auto", device: str | None = None) -> Place:
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else has_fast_bfloat16()
-        return Place(device, torch.bfloat16 if fast else torch.float32)
+        return Compute(device, torch.bfloat16 if fast else torch.float32)
     if precision not in types:
         raise SettingError(f"A precision is 'auto', 'float32' or 'bfloat16', not {precision!r}.")
-    return Place(device, types[precision])
+    return Compute(device, types[precision])
 
 
 def usable(device: str) -> str:

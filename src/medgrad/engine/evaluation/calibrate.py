@@ -27,7 +27,7 @@ def uncalibrated(task: Task) -> Task:
     return replace(task, temperature=1.0, shift=()) if isinstance(task, Classification) else task
 
 
-def drawn_more(task: Task, truths: Sequence[Any], balance: float) -> Task:
+def correct_priors(task: Task, truths: Sequence[Any], balance: float) -> Task:
     """Give the task that takes back how much more often training drew the rare classes."""
     _, more = shares_of([t for t in truths if isinstance(t, Scores)], balance)
     if not more or not isinstance(task, Classification):
@@ -45,7 +45,7 @@ def calibrated(task: Task, judged: Sequence[Judged]) -> tuple[Task, list[Judged]
     exclusive, columns = task.exclusive, [f"said/{n}" for n in task.labels]
     truth, said = task.columns([j.row for j in usable])
     found = round(temperature.fit(temperature.logits_of(said, exclusive=exclusive), truth, exclusive=exclusive), 6)
-    cooled = iter(temperature.cooled(said, found, exclusive=exclusive))
+    cooled = iter(temperature.rescaled(said, found, exclusive=exclusive))
     rows = []
     for j in judged:
         row = j.row if j.failed else {**j.row, **dict(zip(columns, map(float, next(cooled)), strict=True))}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics import without_nan, written
+from ...metrics import none_for_nan, written
 from ...metrics.ap import LEVELS, hits_of
 from ...metrics.counting import LEAST, SURE, shares
 from ...tasks.detection import Detection
@@ -35,7 +35,7 @@ def calibrated_boxes(
         told[label] = {"answers": len(said), "slope": lines[-1][0], "shift": lines[-1][1]}
     slopes, shifts = (tuple(values) for values in zip(*lines, strict=True))
     known = dict(zip(task.labels, lines, strict=True))
-    rows = [j if j.failed else replace(j, row=surer(j.row, known, level)) for j in judged]
+    rows = [j if j.failed else replace(j, row=recalibrate_row(j.row, known, level)) for j in judged]
     return replace(task, slopes=slopes, shifts=shifts), rows, {"boxes": told}
 
 
@@ -48,7 +48,7 @@ def answers_of(text: Any) -> list[tuple[float, str]]:
     return [(float(score), word) for score, _, word in (part.partition(":") for part in str(text or "").split())]
 
 
-def surer(row: Any, lines: dict[str, tuple[float, float]], level: int) -> dict[str, Any]:
+def recalibrate_row(row: Any, lines: dict[str, tuple[float, float]], level: int) -> dict[str, Any]:
     """Give a row with its scores as they are after calibration, and the counts that follow from them."""
     new = dict(row)
     for label, (slope, shift) in lines.items():
@@ -65,5 +65,5 @@ def surer(row: Any, lines: dict[str, tuple[float, float]], level: int) -> dict[s
         new[f"box_false_positives/{label}"] = counts[1] - counts[2]
         new[f"count_error/{label}"] = abs(counts[1] - counts[0])
         figures = shares(label, *(np.array([v]) for v in counts))
-        new |= without_nan({name: float(v[0]) for name, v in figures.items()})
+        new |= none_for_nan({name: float(v[0]) for name, v in figures.items()})
     return new

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError, SettingError
-from ...metrics import better, by_order, placed
+from ...metrics import better, by_order, ranked
 from ...tasks import Task
 from ...trust.noninferiority import noninferior
 from ...trust.paired import PoolMany
@@ -94,7 +94,7 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
         names=known,
         pool_many=pool_many,
         better=better,
-        placed=placed,
+        placed=ranked,
         by_order=by_order,
         seed=seed,
     )

@@ -13,7 +13,7 @@ from ...data.cohorts.pairs import paired
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import Takes, check_header, check_image, check_kind
 from ..loading.cache import Failure, clear, load_all, truth_of
-from ..progress import Silent, Teller
+from ..progress import Progress, Silent
 from ..runs.provenance import write_cohort
 from ..runs.recipe import to_toml
 from ..runs.run import Run, Trained, open_run
@@ -21,17 +21,17 @@ from .evaluate import Evaluation, conclude, write_evaluation
 from .judge import judge_all
 
 
-def assess(
+def evaluate_run(
     run: Path | str,
     cohort: Cohort,
     out: Path | str,
     *,
     on: str = "all",
     device: str | None = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Judge the cases of a cohort (those ``on`` one side of its split, or all) with a run."""
-    teller, folder = teller or Silent(), Path(out)
+    progress, folder = progress or Silent(), Path(out)
     trained = open_run(run, device=device)
     if cohort.task == "segmentation" and trained.task.kind in SERVED_BY_MASKS:
         cohort = replace(cohort, task=trained.task.kind)
@@ -44,12 +44,12 @@ def assess(
         cohort = paired(cohort)
     cohort, unfit = fitting(cohort, trained)
     cohort = labelled_alike(cohort, trained)
-    with teller.bar("Reading") as bar:
-        ready, failures = load_all(cohort, trained.steps, folder=folder / "cache", progress=bar)
+    with progress.bar("Reading") as bar:
+        ready, failures = load_all(cohort, trained.steps, folder=folder / "cache", on_progress=bar)
     failures = [*unfit, *failures]
     for failure in failures:
-        teller.say(f"Case {failure.id!r} failed: {failure.why}")
-    judged = judge_all(trained, ready, failures, teller=teller, pictures=folder)
+        progress.say(f"Case {failure.id!r} failed: {failure.why}")
+    judged = judge_all(trained, ready, failures, progress=progress, pictures=folder)
     clear(folder / "cache")
     evaluation = conclude(trained.task, judged, split=on)
     write_evaluation(folder, evaluation)

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from ...data import Case
 from ...inference import sliding_window as windows
-from ...inference.coarse_to_fine import labelled
-from ...inference.sliding_window import LEAST, blind
+from ...inference.coarse_to_fine import sliding_window_coarse_to_fine
+from ...inference.sliding_window import LEAST, without_truth
 from ...inference.sliding_window import slide as slide
 from ...inference.sliding_window import window_starts as window_starts
 from ...prepare import Step, prepare, restore
-from ...tasks import Task, finest
-from ..compute.device import Place, in_order
+from ...tasks import Task, full_resolution
+from ..compute.device import Compute, in_order
 from ..runs.recipe import Answering
 
 TOGETHER = 1 << 19
@@ -33,7 +33,7 @@ def answer(
     *,
     steps: Sequence[Step],
     patch: Sequence[int],
-    place: Place,
+    place: Compute,
     how: Answering | None = None,
     sums: int = 0,
 ) -> Any:
@@ -41,7 +41,7 @@ def answer(
 
     The case may carry its truth; nobody looks at it. The sums over windows may take so many bytes (0: no bound).
     """
-    prepared, grids = prepare(blind(case), steps)
+    prepared, grids = prepare(without_truth(case), steps)
     said = answer_prepared(models, task, prepared, patch=patch, place=place, how=how, sums=sums)
     return restore(said, steps, grids)
 
@@ -52,7 +52,7 @@ def answer_prepared(
     case: Case,
     *,
     patch: Sequence[int],
-    place: Place,
+    place: Compute,
     how: Answering | None = None,
     sums: int = 0,
 ) -> Any:
@@ -67,7 +67,7 @@ def answers_prepared(
     cases: Iterable[Case],
     *,
     patch: Sequence[int],
-    place: Place,
+    place: Compute,
     how: Answering | None = None,
     sums: int = 0,
 ) -> Iterator[Any]:
@@ -81,20 +81,23 @@ def answers_prepared(
         model.eval()
     if task.outputs.shape == "dense":
         for case in cases:
-            yield dense(models, task, blind(case), patch=patch, place=place, how=how, sums=sums)
+            yield dense(models, task, without_truth(case), patch=patch, place=place, how=how, sums=sums)
         return
     if task.outputs.shape == "pyramid":
         for case in cases:
-            said = [in_windows(model, task, blind(case), patch=patch, place=place, how=how) for model in models]
+            said = [
+                detect_by_window(model, task, without_truth(case), patch=patch, place=place, how=how)
+                for model in models
+            ]
             yield task.agree(said) if len(said) > 1 else said[0]
         return
-    for group in together((blind(case), task.encode(blind(case)).inputs) for case in cases):
-        outputs = ask(models, torch.stack([inputs for _, inputs in group]), place, how.flips)
+    for group in group_by_shape((without_truth(case), task.encode(without_truth(case)).inputs) for case in cases):
+        outputs = forward(models, torch.stack([inputs for _, inputs in group]), place, how.flips)
         for (case, _), output in zip(group, outputs, strict=True):
             yield task.decode(output, case.grid)
 
 
-def together(encoded: Iterable[tuple[Case, Tensor]]) -> Iterator[list[tuple[Case, Tensor]]]:
+def group_by_shape(encoded: Iterable[tuple[Case, Tensor]]) -> Iterator[list[tuple[Case, Tensor]]]:
     """Put inputs of one shape that follow one another together, as many as ``TOGETHER`` allows."""
     group: list[tuple[Case, Tensor]] = []
     for case, inputs in encoded:
@@ -106,7 +109,7 @@ def together(encoded: Iterable[tuple[Case, Tensor]]) -> Iterator[list[tuple[Case
         yield group
 
 
-def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequence[int]) -> Tensor:
+def forward(models: Sequence[nn.Module], inputs: Tensor, place: Compute, flips: Sequence[int]) -> Tensor:
     """Show inputs (b, channels, *shape) to every model, mirrored in every way asked for, and average what they say."""
     inputs = inputs.to(place.device)
     total: Tensor | None = None
@@ -115,7 +118,7 @@ def ask(models: Sequence[nn.Module], inputs: Tensor, place: Place, flips: Sequen
         axes = [a + 2 for a, on in zip(flips, way, strict=True) if on]
         turned = in_order(inputs.flip(axes) if axes else inputs)
         for model in models:
-            said = finest(model(turned)).float()
+            said = full_resolution(model(turned)).float()
             said = said.flip(axes) if axes and said.ndim == inputs.ndim else said
             total = said if total is None else total + said
     assert total is not None  # there is at least one model
@@ -129,7 +132,7 @@ def dense(
     case: Case,
     *,
     patch: Sequence[int],
-    place: Place,
+    place: Compute,
     how: Answering,
     sums: int = 0,
 ) -> Any:
@@ -137,19 +140,21 @@ def dense(
     blocks = windows.blocks_within(case.grid.shape, patch, task.outputs.channels, sums)
 
     def look(box: Case) -> Tensor:
-        return ask(models, task.encode(box).inputs[None], place, how.flips)[0]
+        return forward(models, task.encode(box).inputs[None], place, how.flips)[0]
 
-    way: Any = windows.stitched
+    way: Any = windows.sliding_window
     if how.sparing and task.kind == "segmentation":
-        way = partial(labelled, coarse=how.coarse)
+        way = partial(sliding_window_coarse_to_fine, coarse=how.coarse)
     return way(look, task.decode, case, patch=patch, overlap=how.overlap, arrays=TENSORS, blocks=blocks)
 
 
-def in_windows(model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Place, how: Answering) -> Any:
+def detect_by_window(
+    model: nn.Module, task: Task, case: Case, *, patch: Sequence[int], place: Compute, how: Answering
+) -> Any:
     """Answer about each window, and put the answers together once; an axis that is a little longer is shown whole."""
 
     def say(box: Case) -> Any:
-        return task.decode(ask([model], task.encode(box).inputs[None], place, ())[0], box.grid)
+        return task.decode(forward([model], task.encode(box).inputs[None], place, ())[0], box.grid)
 
     said, grids = windows.each_window(say, case, patch=patch, overlap=how.overlap)
     return task.gather(said, grids, case.grid) if len(said) > 1 else said[0]
@@ -186,6 +191,6 @@ def slabs(
     return windows.slabs(look, shape, patch, overlap=overlap, arrays=TENSORS)
 
 
-def bell(patch: Sequence[int]) -> Tensor:
+def gaussian_weights(patch: Sequence[int]) -> Tensor:
     """Give a Gaussian weight for each element of a window, an eighth of its size wide; a product over the axes."""
-    return windows.bell(patch, TENSORS)
+    return windows.gaussian_weights(patch, TENSORS)

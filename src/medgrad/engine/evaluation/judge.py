@@ -9,9 +9,9 @@ from torch import nn
 
 from ...prepare import restore
 from ...tasks import Task
-from ..compute.device import Place
+from ..compute.device import Compute
 from ..loading.cache import Failure, Prepared
-from ..progress import Silent, Teller
+from ..progress import Progress, Silent
 from ..runs.run import Trained
 from .evaluate import Judged, judge_case
 from .example_pictures import keep_pictures
@@ -23,13 +23,13 @@ def judge_all(
     cases: Sequence[Prepared],
     failures: Sequence[Failure] = (),
     *,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
     pictures: Path | None = None,
 ) -> list[Judged]:
     """Judge every case on its own grid. A case that could not be read counts as the worst answer."""
-    teller = teller or Silent()
+    progress = progress or Silent()
     judged, said = [], []
-    with teller.bar("Judging") as bar:
+    with progress.bar("Judging") as bar:
         answers = answers_prepared(
             trained.models,
             trained.task,
@@ -45,18 +45,18 @@ def judge_all(
             bar(number + 1, len(cases), "")
     if pictures is not None:
         keep_pictures(pictures, trained.task, judged, [c.original for c in cases], said)
-    return judged + [lost(trained, failure) for failure in failures]
+    return judged + [failed_row(trained, failure) for failure in failures]
 
 
-def judge_quickly(
-    model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Place
+def validate_cases(
+    model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Compute
 ) -> list[Judged]:
     """Judge a network by the figures that cost little, on cases as they were prepared."""
     answers = answers_prepared([model], task, (ready.case for ready in cases), patch=patch, place=place)
     return [judge_case(task, ready.case, said, quick=True) for ready, said in zip(cases, answers, strict=True)]
 
 
-def lost(trained: Trained, failure: Failure) -> Judged:
+def failed_row(trained: Trained, failure: Failure) -> Judged:
     """Give the row of a case that could not be read: the worst of everything that a readable case is judged by."""
     example = trained.task.example(0)
     row = trained.task.failed(failure.truth if failure.truth is not None else example.truth)

@@ -10,30 +10,29 @@ from typing import Any
 import numpy as np
 
 from ...data import Case, Grid, Image
-from ...data.dicom.write.equipment import Maker
+from ...data.dicom.write.equipment import Algorithm
 from ...inference.pipeline.inputs import inputs_of as inputs_of
-from ...inference.pipeline.memory_estimate import Taken
-from ...inference.pipeline.memory_limit import growth, prepare_lean
-from ...inference.pipeline.pipeline import Answered as Answered
-from ...inference.pipeline.pipeline import Asking, answered, whole
-from ...inference.pipeline.write import in_short as in_short
-from ...inference.pipeline.write import put as put
+from ...inference.pipeline.memory_estimate import MemoryCost
+from ...inference.pipeline.memory_limit import peak_memory, prepare_lean
+from ...inference.pipeline.pipeline import Prediction, Predictor, answered, whole
 from ...inference.pipeline.write_dicom import CHANCES
-from ...inference.sliding_window import blind
+from ...inference.sliding_window import without_truth
 from ...prepare import prepare, restore
 from ..runs.run import Trained
 from .infer import answer_prepared
-from .probabilities import chances
+from .probabilities import probability_maps
 
 
-def predict(trained: Trained, path: Path, out: Path, *, kind: str = "", ram: int = 0) -> Iterator[Answered]:
+def predict(trained: Trained, path: Path, out: Path, *, kind: str = "", ram: int = 0) -> Iterator[Prediction]:
     """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
     With ``ram``, the process holds no more than so many bytes: what would take more is refused before it begins.
     """
     task = trained.task
-    asking = whole(lambda case: chances(trained, case)) if kind in CHANCES else in_parts(trained, lean=bool(ram))
-    maker = Maker(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights)
+    asking = (
+        whole(lambda case: probability_maps(trained, case)) if kind in CHANCES else in_parts(trained, lean=bool(ram))
+    )
+    maker = Algorithm(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights)
     return answered(
         asking,
         path,
@@ -48,11 +47,11 @@ def predict(trained: Trained, path: Path, out: Path, *, kind: str = "", ram: int
     )
 
 
-def in_parts(trained: Trained, *, lean: bool = False) -> Asking:
+def in_parts(trained: Trained, *, lean: bool = False) -> Predictor:
     """Tell how a run answers, part by part."""
 
     def ready(box: list[Case]) -> tuple[Case, Any]:
-        box[0] = blind(box[0])
+        box[0] = without_truth(box[0])
         return prepare_lean(box, trained.steps) if lean else prepare(box.pop(), trained.steps)
 
     def say(case: Case, sums: int) -> Any:
@@ -69,10 +68,10 @@ def in_parts(trained: Trained, *, lean: bool = False) -> Asking:
     def back(said: Any, grids: Any) -> Any:
         return restore(said, trained.steps, grids)
 
-    return Asking(ready, say, back, lambda: taken_by(trained, say))
+    return Predictor(ready, say, back, lambda: taken_by(trained, say))
 
 
-def taken_by(trained: Trained, say: Any) -> Taken:
+def taken_by(trained: Trained, say: Any) -> MemoryCost:
     """Measure what a window takes, by answering about one that is made up."""
     task, patch = trained.task, tuple(trained.recipe.training.patch)
     names = task.channels or ("image",)
@@ -80,9 +79,9 @@ def taken_by(trained: Trained, say: Any) -> Taken:
     shape = patch if planes == 1 else (*patch, planes)
     images = {name: Image(np.zeros(shape, np.float32), Grid.of(patch)) for name in names}
     say(Case("made up", images), 0)  # what is only made once
-    window = growth(lambda: say(Case("made up", images), 0))
+    window = peak_memory(lambda: say(Case("made up", images), 0))
     channels = task.outputs.channels if task.outputs.shape == "dense" else 0
-    return Taken(window, patch, channels, 1 if channels <= 256 else 4, trained.steps)
+    return MemoryCost(window, patch, channels, 1 if channels <= 256 else 4, trained.steps)
 
 
 def planes_of(trained: Trained, patch: tuple[int, ...]) -> int:

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from ...data import Case, Image
 from ...errors import SettingError
-from ...inference.sliding_window import blind, stitched
+from ...inference.sliding_window import sliding_window, without_truth
 from ...prepare import prepare, restore
 from ...tasks.segmentation import Segmentation
 from ..runs.run import Trained
-from .infer import TENSORS, ask
+from .infer import TENSORS, forward
 
 
 @torch.inference_mode()
-def chances(trained: Trained, case: Case) -> Image:
+def probability_maps(trained: Trained, case: Case) -> Image:
     """Give the chance of each label, (*shape, labels), on the case's own grid.
 
     Where a case was resampled, chances are brought back by straight lines between their places. Every window is
@@ -28,10 +28,10 @@ def chances(trained: Trained, case: Case) -> Image:
         model.eval()
 
     def look(box: Case) -> Tensor:
-        return ask(trained.models, task.encode(box).inputs[None], trained.place, how.flips)[0]
+        return forward(trained.models, task.encode(box).inputs[None], trained.place, how.flips)[0]
 
-    prepared, grids = prepare(blind(case), trained.steps)
-    said = stitched(
+    prepared, grids = prepare(without_truth(case), trained.steps)
+    said = sliding_window(
         look, task.chances, prepared, patch=trained.recipe.training.patch, overlap=how.overlap, arrays=TENSORS
     )
     return restore(said, trained.steps, grids)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ...inference.coarse_to_fine import LEAST, count_of
 from ..loading.cache import Prepared
-from ..progress import Teller
+from ..progress import Progress
 from ..runs.recipe import Answering
 from ..runs.run import Trained
 from .evaluate import Judged, judge_case
@@ -50,7 +50,7 @@ class Chosen:
         return {**found, **({"coarse": self.coarse, "aims_coarse": coarse} if coarse else {})}
 
 
-def with_overlap(trained: Trained, cases: Sequence[Prepared], teller: Teller) -> tuple[Trained, Chosen | None]:
+def with_overlap(trained: Trained, cases: Sequence[Prepared], progress: Progress) -> tuple[Trained, Chosen | None]:
     """Give a run that answers in the cheapest way that was measured to be enough, and what was measured, if anything.
 
     It takes no more than a share of the minutes that the run learned for.
@@ -61,7 +61,7 @@ def with_overlap(trained: Trained, cases: Sequence[Prepared], teller: Teller) ->
     if chosen is None:
         return trained, None
     first = f" A first look at every {chosen.coarse}th element finds where." if chosen.coarse > 1 else ""
-    teller.say(f"Windows overlap by {chosen.overlap:.0%}, as measured on {chosen.cases} validation cases.{first}")
+    progress.say(f"Windows overlap by {chosen.overlap:.0%}, as measured on {chosen.cases} validation cases.{first}")
     answering = replace(recipe.answering, overlap=chosen.overlap, coarse=chosen.coarse, measured=False)
     return replace(trained, recipe=replace(recipe, answering=answering)), chosen
 

@@ -11,17 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...data import Case, Drawn, Grid, LabelMap, Source
+from ...data import Case, Grid, LabelMap, Source, UnplacedBoxes
 from ...data.cohorts import Cohort, Entry
 from ...data.formats import holding, read_labels
 from ...errors import MedgradError
 from ...prepare import Step, prepare
 from ...survey.file_hashes import own_files
-from ..progress import Teller
-from .sampling import find_places
+from ..progress import Progress
+from .sampling import index_labels
 
 IN_MEMORY = 4 << 30
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_all(
     *,
     folder: Path | None = None,
     workers: int = 2,
-    progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     budget: int = IN_MEMORY,
 ) -> tuple[list[Prepared], list[Failure]]:
     """Read and prepare every case of a cohort; what fails is told, and does not vanish.
@@ -69,18 +69,18 @@ def load_all(
             ready.append(found)
         else:
             failures.append(Failure(entry.id, entry.patient or entry.id, found, truth_of(cohort, entry)))
-        if progress:
-            progress(number + 1, len(cohort.entries))
+        if on_progress:
+            on_progress(number + 1, len(cohort.entries))
     return ready, failures
 
 
 def load_side(
-    cohort: Cohort, side: Literal["train", "val", "test"], steps: Sequence[Step], folder: Path, teller: Teller
+    cohort: Cohort, side: Literal["train", "val", "test"], steps: Sequence[Step], folder: Path, progress: Progress
 ) -> tuple[list[Prepared], list[Failure]]:
     """Read and prepare the cases of one side of a split, with a progress bar."""
     words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
-    with teller.bar(words[side]) as bar:
-        return load_all(cohort.of(side), steps, folder=folder / "cache" / side, progress=bar)
+    with progress.bar(words[side]) as bar:
+        return load_all(cohort.of(side), steps, folder=folder / "cache" / side, on_progress=bar)
 
 
 def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[Any, Prepared | str]]:
@@ -91,7 +91,7 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
             with holding(own_files(entry)):
                 case = cohort.load(entry)
             ready, grids = prepare(case, steps)
-            return Prepared(find_places(ready), tuple(grids), case)
+            return Prepared(index_labels(ready), tuple(grids), case)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             return " ".join(str(reason).split()) or type(reason).__name__
 
@@ -108,7 +108,7 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
 
 def truth_of(cohort: Cohort, entry: Entry) -> Any:
     """Read the truth alone of a case that failed, so that it can be judged as failed; None if that fails too."""
-    if isinstance(entry.truth, Drawn):
+    if isinstance(entry.truth, UnplacedBoxes):
         return entry.truth.on(Grid.of((1,) * cohort.dims))  # how many boxes there are, wherever they lie
     if not isinstance(entry.truth, Source):
         return entry.truth

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
     """Yield the same items in the same order, with up to ``count`` of them made beforehand by a thread.
 
     With ``count`` 0 nothing is made beforehand. What fails in the thread is raised here.
 
-    >>> list(ahead(iter("abc"), 2))
+    >>> list(prefetch(iter("abc"), 2))
     ['a', 'b', 'c']
     """
     if count <= 0:

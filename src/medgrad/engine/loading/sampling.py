@@ -21,12 +21,12 @@ class Draw:
     seed: tuple[int, ...]
 
 
-def draws(step: int, *, cases: int, batch: int, seed: int, shares: NDArray[np.float64] | None = None) -> list[Draw]:
+def sampler(step: int, *, cases: int, batch: int, seed: int, shares: NDArray[np.float64] | None = None) -> list[Draw]:
     """Give the samples of one step. Every epoch visits each case once, in an order of its own.
 
     With ``shares`` (one a case, summing to 1) an epoch draws cases with these chances instead.
 
-    >>> sorted(d.case for d in draws(0, cases=3, batch=3, seed=0))
+    >>> sorted(d.case for d in sampler(0, cases=3, batch=3, seed=0))
     [0, 1, 2]
     """
     chosen = []
@@ -62,7 +62,7 @@ def shares_of(truths: Sequence[object], balance: float) -> tuple[NDArray[np.floa
     return shares, {c: weight[c] * len(classes) / total for c in count}
 
 
-def window(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground: float = 0.0) -> Case:
+def random_patch(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground: float = 0.0) -> Case:
     """Cut one patch out of a prepared case, by chance; with the chance ``foreground`` around a labelled element.
 
     Where the patch reaches over the edge it is filled with 0, and does not count.
@@ -81,10 +81,10 @@ def window(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground:
     return part(case, [int(s) for s in start], patch)
 
 
-def cover(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
+def grid_patches(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
     """Give the starts of the patches that cover a shape, as few as will do; one that is too large lies in the middle.
 
-    >>> cover((5, 2), (3, 4))
+    >>> grid_patches((5, 2), (3, 4))
     [(0, -1), (2, -1)]
     """
     lines = []
@@ -111,7 +111,7 @@ def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None
     return np.array(np.unravel_index(int(at[int(rng.integers(len(at)))]), case.grid.shape), float)
 
 
-def find_places(case: Case, *, most: int = 20_000) -> Case:
+def index_labels(case: Case, *, most: int = 20_000) -> Case:
     """Note where the labels are, as flat indices, so that patches can be drawn around them without a search."""
     if not isinstance(case.truth, LabelMap):
         return case

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...metrics import bounds, by_order, placed
+from ...metrics import bounds, by_order, ranked
 from ...tasks import Task
 from ...trust.intervals import bootstrap
 from ...trust.paired import compare
@@ -63,7 +63,7 @@ def paired(task: Task, first: Runs, second: Runs, patients: Sequence[str]) -> di
         return {task.aim: np.mean(each, axis=0)}
 
     def each_placed(rows: Sequence[Row]) -> list[Row]:
-        return [row for part in np.split(np.arange(len(rows)), many) for row in placed([rows[i] for i in part])]
+        return [row for part in np.split(np.arange(len(rows)), many) for row in ranked([rows[i] for i in part])]
 
     people = list(patients) * many
     found = compare(

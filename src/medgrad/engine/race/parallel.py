@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 Where = Literal["here", "ray"]
 
 
-def spread(
+def parallel_map(
     work: Callable[..., Found], shared: Any, jobs: Sequence[Sequence[Any]], *, where: Where = "here"
 ) -> Iterator[Found]:
     """Call ``work(shared, *job)`` for every job, and yield what each gives, in the order of the jobs.
@@ -19,7 +19,7 @@ def spread(
     On Ray (the extra ``cluster``; a cluster that runs is joined, else one is started here) what is shared travels
     once, and all nodes must see the same folders.
 
-    >>> list(spread(lambda scale, value: scale * value, 2, [(1,), (3,)]))
+    >>> list(parallel_map(lambda scale, value: scale * value, 2, [(1,), (3,)]))
     [2, 6]
     """
     if where == "here":

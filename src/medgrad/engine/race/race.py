@@ -24,7 +24,7 @@ from ...trust.holm import holm
 from ..compute.device import choose, threads_kept
 from ..evaluation.evaluate import Row
 from ..loading.cache import clear, load_side
-from ..progress import Silent, Teller
+from ..progress import Progress, Silent
 from ..runs.recipe import Recipe, merged
 from ..runs.run import Run
 from ..training.dataset_facts import gather
@@ -32,10 +32,10 @@ from ..training.pace import Pace
 from ..training.plan import Budget, plan
 from ..training.step_log import read_lines
 from ..training.timing import FEWEST_CASES, time_steps
-from ..training.trainer import Learner, learn
+from ..training.trainer import Trainer, learn
 from .entrant import GRID, Entrant, Search, by_grid, by_optuna
 from .over_seeds import estimate, paired
-from .parallel import Where, spread
+from .parallel import Where, parallel_map
 
 SHOWN = 0.05
 """Another rate than an optimiser's own is taken where chance would do as well in less than this share of cases."""
@@ -48,7 +48,7 @@ ROUNDS = 12
 
 
 @dataclass(frozen=True)
-class Field:
+class RaceSetup:
     """What all entrants share: the cases, the plan, the place and the seconds of a run."""
 
     folder: Path
@@ -65,10 +65,10 @@ class Field:
         """The patient of each validation case."""
         return [p.original.patient or p.original.id for p in self.valid]
 
-    def learner(self, name: str, recipe: Recipe) -> Learner:
+    def learner(self, name: str, recipe: Recipe) -> Trainer:
         """Make what trains one run of the race, in a folder of its own."""
         place = choose(recipe.training.precision, self.device)
-        return Learner(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
+        return Trainer(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def race(
     device: str | None = None,
     where: Where = "here",
     look: Look | None = None,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
 
@@ -110,30 +110,30 @@ def race(
     the decay are searched by optuna instead. A race that was cut off goes on where it was. ``where`` is "here", one run
     after another, or "ray", side by side on a cluster.
     """
-    teller = teller or Silent()
+    progress = progress or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
     if len(entrants) < 2:
         raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
-    ground = prepare_field(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, teller)
+    ground = prepare_race(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, progress)
     chosen: dict[str, tuple[Recipe, int, float]] = {}
     seconds = timed_in_turns(ground, [e for e in entrants if not rate_file(ground, e).exists()])
     for entrant in entrants:
         each = seconds.get(entrant.name, 0.0)
-        chosen[entrant.name] = qualify(ground, entrant, each, Search(rates, trials, where), teller)
+        chosen[entrant.name] = tune_rate(ground, entrant, each, Search(rates, trials, where), progress)
     jobs = []
     for number in range(seeds):
         for name, (recipe, steps, each) in chosen.items():
             jobs.append((f"{name}/seed-{number}", name, recipe.with_training(steps=steps, seed=seed + number), each))
     runs: list[Trial] = []
-    for trial in spread(run_once, ground, jobs, where=where):
+    for trial in parallel_map(run_once, ground, jobs, where=where):
         runs.append(trial)
-        teller.say(told(trial, ground.task.aim))
+        progress.say(told(trial, ground.task.aim))
     found = judged(ground, runs, minutes)
     write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
     return found
 
 
-def prepare_field(
+def prepare_race(
     cohort: Cohort,
     folder: Path,
     entrants: Sequence[Entrant],
@@ -142,8 +142,8 @@ def prepare_field(
     seed: int,
     device: str | None,
     look: Look | None,
-    teller: Teller,
-) -> Field:
+    progress: Progress,
+) -> RaceSetup:
     """Plan once, read every case once, and check every entrant before anyone starts."""
     side = make_split(cohort, seed=seed, together=look.together if look else ())
     modality = look.fingerprint.get("modality") if look else None
@@ -152,24 +152,24 @@ def prepare_field(
     for entrant in entrants:
         merged(recipe, entrant.changes)
     steps = build_steps(recipe.prepare)
-    cases, _ = load_side(side, "train", steps, folder, teller)
-    valid, _ = load_side(side, "val", steps, folder, teller)
+    cases, _ = load_side(side, "train", steps, folder, progress)
+    valid, _ = load_side(side, "val", steps, folder, progress)
     if not cases or not valid:
         raise SettingError("A race needs training cases and validation cases that can be read.")
     task = recipe.build_task()
-    ground = Field(folder, recipe, task, cases, valid, minutes * 60, device)
+    ground = RaceSetup(folder, recipe, task, cases, valid, minutes * 60, device)
     step = time_steps(ground.learner("timing", recipe))
     shown = min(max(8, FEWEST_CASES.get(task.outputs.shape, 8)), len(valid))
     recipe = recipe.with_training(threads=step.threads, validation_cases=shown)
     return replace(ground, recipe=recipe, most_threads=step.most)
 
 
-def rate_file(ground: Field, entrant: Entrant) -> Path:
+def rate_file(ground: RaceSetup, entrant: Entrant) -> Path:
     """Say where the rate that was found for an entrant is kept."""
     return ground.folder / entrant.name / "rate.json"
 
 
-def timed_in_turns(ground: Field, entrants: Sequence[Entrant]) -> dict[str, float]:
+def timed_in_turns(ground: RaceSetup, entrants: Sequence[Entrant]) -> dict[str, float]:
     """Time a step of each entrant in seconds, the median of several turns: all are to meet the same weather."""
     found: dict[str, list[float]] = {e.name: [] for e in entrants}
     for _ in range(TURNS):
@@ -183,7 +183,9 @@ def timed_in_turns(ground: Field, entrants: Sequence[Entrant]) -> dict[str, floa
     return {name: median(seconds) for name, seconds in found.items()}
 
 
-def qualify(ground: Field, entrant: Entrant, each: float, search: Search, teller: Teller) -> tuple[Recipe, int, float]:
+def tune_rate(
+    ground: RaceSetup, entrant: Entrant, each: float, search: Search, progress: Progress
+) -> tuple[Recipe, int, float]:
     """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
     recipe = merged(ground.recipe, entrant.changes)
     path = rate_file(ground, entrant)
@@ -199,15 +201,15 @@ def qualify(ground: Field, entrant: Entrant, each: float, search: Search, teller
             changed = at(recipe, settings).with_training(steps=short, validations=1)
             jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
         found = []
-        for trial in spread(run_once, ground, jobs, where=search.where):
-            teller.say(told(trial, ground.task.aim))
+        for trial in parallel_map(run_once, ground, jobs, where=search.where):
+            progress.say(told(trial, ground.task.aim))
             found.append(trial.figure if trial.figure is not None else -1.0)
         return found
 
     found = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
     steps = max(10, int(ground.seconds / each))
     whole = recipe.with_training(steps=steps)
-    best = found[0] if len(found) == 1 else final(ground, entrant, whole, each, found, teller)
+    best = found[0] if len(found) == 1 else run_full(ground, entrant, whole, each, found, progress)
     write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
     return at(recipe, best), steps, each
 
@@ -217,8 +219,13 @@ def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     return merged(recipe, {"optimiser": dict(settings)}).with_training(brief=recipe.training.brief)
 
 
-def final(
-    ground: Field, entrant: Entrant, recipe: Recipe, each: float, found: Sequence[dict[str, Any]], teller: Teller
+def run_full(
+    ground: RaceSetup,
+    entrant: Entrant,
+    recipe: Recipe,
+    each: float,
+    found: Sequence[dict[str, Any]],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Let what did well in short runs, and the optimiser's own rate, run whole; its own stays unless one is better.
 
@@ -229,8 +236,10 @@ def final(
     for number, settings in enumerate(every):
         name = f"{entrant.name}/final-{number}"
         trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
-        teller.say(told(trials[-1], ground.task.aim))
-    place = shown_best(ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate)))
+        progress.say(told(trials[-1], ground.task.aim))
+    place = pick_significantly_better(
+        ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate))
+    )
     clear(ground.folder / entrant.name / "seed-0")
     shutil.move(ground.folder / entrant.name / f"final-{place}", ground.folder / entrant.name / "seed-0")
     return every[place]
@@ -241,7 +250,7 @@ def is_close(one: float, other: float) -> bool:
     return abs(one - other) < 0.01 * other
 
 
-def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
+def pick_significantly_better(ground: RaceSetup, trials: Sequence[Trial], own: int) -> int:
     """Choose the best of some runs, but the ``own`` one unless that is shown to be worse."""
     figures = [-1.0 if t.figure is None else t.figure for t in trials]
     best = max(range(len(trials)), key=lambda i: figures[i])
@@ -251,7 +260,7 @@ def shown_best(ground: Field, trials: Sequence[Trial], own: int) -> int:
     return best if test["p"] < SHOWN else own
 
 
-def run_once(ground: Field, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
+def run_once(ground: RaceSetup, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
     """Train one run and judge it on every validation case; one that was finished before at this rate is read."""
     path = ground.folder / name / "trial.json"
     if path.exists():
@@ -292,7 +301,7 @@ def told(trial: Trial, aim: str) -> str:
     return f"{trial.entrant}, rate {trial.rate:.2g}, {trial.steps} steps, seed {trial.seed}: {ended}"
 
 
-def judged(ground: Field, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
+def judged(ground: RaceSetup, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
     """Put the runs of each entrant together, order them, and test the first against each other one."""
     patients = ground.patients
     aim = ground.task.aim

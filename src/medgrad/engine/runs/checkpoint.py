@@ -42,7 +42,7 @@ def packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what ``write_checkpoint`` wrote; nothing in the file is run."""
-    with told_as_damaged(path):
+    with as_format_error(path):
         with safe_open(path, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["medgrad"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
     """Read the weights with which a checkpoint answers, and how many channels its network takes."""
     state = read_checkpoint(path)
-    with told_as_damaged(path):
+    with as_format_error(path):
         weights, planes = dict(state["average"] or state["model"]), state["planes"]
         if not isinstance(planes, int) or not 1 <= planes <= MOST:
             raise ValueError(f"planes is {planes!r}")
@@ -62,7 +62,7 @@ def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
 
 
 @contextmanager
-def told_as_damaged(path: Path) -> Iterator[None]:
+def as_format_error(path: Path) -> Iterator[None]:
     """Say in one line that a file is no checkpoint where something is not in it, or is something else."""
     try:
         yield
@@ -83,7 +83,7 @@ def unpacked(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     return value["value"]
 
 
-def restore_order(model: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load weights into a network, and name what does not fit."""
     try:
         model.load_state_dict(dict(state))

@@ -19,7 +19,7 @@ LEAST = 0.5
 """Weights of which less than this share of the numbers fits are of another network, which is told."""
 
 
-def begin_with(network: nn.Module, start: Mapping[str, Any]) -> dict[str, Any]:
+def load_pretrained(network: nn.Module, start: Mapping[str, Any]) -> dict[str, Any]:
     """Lay learned weights into a network, those that fit, and say which were taken.
 
     ``weights`` is a run, one of its checkpoints, or any ``.safetensors`` file; ``only`` names how the names of those
@@ -41,7 +41,7 @@ def begin_with(network: nn.Module, start: Mapping[str, Any]) -> dict[str, Any]:
         first in own
         and first not in fits
         and first in learned
-        and (seen := as_wide(learned[first], own[first])) is not None
+        and (seen := adapt_input_channels(learned[first], own[first])) is not None
     ):
         fits[first] = seen
     share = numbers(fits.values()) / max(1, numbers(own.values()))
@@ -81,7 +81,7 @@ def foreign_weights(path: Path) -> dict[str, Tensor]:
         ) from reason
 
 
-def as_wide(learned: Tensor, own: Tensor) -> Tensor | None:
+def adapt_input_channels(learned: Tensor, own: Tensor) -> Tensor | None:
     """Give the weights of a first layer for another number of channels, each the mean of those that were learned.
 
     They are scaled so that what comes out keeps its size; None where more than the channels differs.
@@ -97,7 +97,7 @@ def numbers(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() for t in tensors)
 
 
-def like(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_from_run(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Give a person's tables, with those of a recipe that begins with these weights below them.
 
     Of a run, its network is taken, and cases are prepared as they were for it.

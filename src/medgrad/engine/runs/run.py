@@ -13,13 +13,13 @@ from torch import nn
 
 from ... import registry
 from ...errors import FormatError, SettingError
-from ...models import (narrowed)
+from ...models import (with_widths)
 from ...prepare import (Step, build_steps)
 from ...inference.input_check import Takes, joined
 from ...tasks import (Task)
-from .checkpoint import (read_learned, restore_order)
+from .checkpoint import (read_learned, load_weights)
 from ...data.atomic_files import (write_text)
-from ..compute.device import Mixed, Place, choose
+from ..compute.device import AutocastModule, Compute, choose
 from .recipe import Recipe, read_recipe, to_toml
 
 
@@ -90,7 +90,7 @@ class Trained:
     models: tuple[nn.Module, ...]
     steps: tuple[Step, ...]
     recipe: Recipe
-    place: Place
+    place: Compute
     weights: tuple[Path, ...] = ()
     takes: Takes | None = None
 
@@ -108,7 +108,7 @@ def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
     if "shape" in signature(make).parameters and not settings.get("shape"):
         settings["shape"] = recipe.training.patch
     model = make(planes, task.outputs.channels, task.dims, **settings)
-    return narrowed(model, recipe.widths) if recipe.widths else model
+    return with_widths(model, recipe.widths) if recipe.widths else model
 
 
 def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
@@ -129,10 +129,10 @@ def taken_by(runs: Sequence[Run], recipe: Recipe, task: Task) -> Takes:
     return Takes(task.dims, task.channels, known, any(step.get("name") == "planes" for step in recipe.prepare))
 
 
-def open_model(run: Run, place: Place) -> nn.Module:
+def open_model(run: Run, place: Compute) -> nn.Module:
     """Load the best weights of one run into its network, and bring it where it answers."""
     model, _ = network_of(run)
-    return Mixed(place.model(model), place).eval()
+    return AutocastModule(place.model(model), place).eval()
 
 
 def network_of(run: Run) -> tuple[nn.Module, int]:
@@ -142,7 +142,7 @@ def network_of(run: Run) -> tuple[nn.Module, int]:
         raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
     weights, planes = read_learned(run.weights)
     model = build_model(recipe, recipe.build_task(), planes)
-    restore_order(model, weights)
+    load_weights(model, weights)
     return model, planes
 
 

@@ -25,7 +25,7 @@ def recorded(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Cohort:
+def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool = True) -> Cohort:
     """Find the cases that a run learned from, or raise if they are gone or, where ``strict``, if one has changed.
 
     ``folder`` is where they lie now, if that is elsewhere. What has been added since is left out.
@@ -58,7 +58,7 @@ def home_of(run: Path, folder: Path | None = None, *, strict: bool = True) -> Co
 
 def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
     """Find the cases of each fold of a run, on the sides on which they stood there; one cohort if it has no folds."""
-    cohort, count = home_of(run, folder), len(Run(run).folds)
+    cohort, count = load_training_cohort(run, folder), len(Run(run).folds)
     if not count:
         return [cohort]
     held_out = {row["id"]: row.get("fold") for row in recorded(run)["cases"]}
@@ -72,6 +72,6 @@ def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
 def home_if_there(run: Path) -> Cohort | None:
     """Find those of the cases that a run learned from which are still there as they were; None where none is."""
     try:
-        return home_of(run, strict=False)
+        return load_training_cohort(run, strict=False)
     except (MedgradError, ValueError, OSError):
         return None

@@ -26,22 +26,22 @@ from ...tasks import Task
 from ...version import VERSION
 from ..compute.device import choose, threads_kept
 from ..compute.distributed import Team, join, leave
-from ..evaluation.calibrate import calibrated, drawn_more, uncalibrated
+from ..evaluation.calibrate import calibrated, correct_priors, uncalibrated
 from ..evaluation.evaluate import Evaluation, Judged, conclude, write_evaluation
 from ..evaluation.judge import judge_all
 from ..evaluation.tune_windows import with_overlap
 from ..loading.cache import Failure, Prepared, clear, load_side
-from ..progress import Silent, Teller
+from ..progress import Progress, Silent
 from ..runs.provenance import machine, write_cohort
 from ..runs.recipe import Recipe, Training, from_table, merged, to_toml
 from ..runs.run import Run, open_run
 from .dataset_facts import gather
 from .pace import Pace, resumed
 from .plan import Budget, plan
-from .remedies import learn_well
+from .remedies import train_with_fixes
 from .solve import is_solved, solve
 from .timing import decide_steps
-from .trainer import Learner
+from .trainer import Trainer
 
 SPARE = 0.95
 """The share of the minutes that is planned with; the rest is for what nobody foresaw."""
@@ -74,7 +74,7 @@ def fit(
     track: str | None = None,
     until_plateau: bool = False,
     heal: bool = False,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> Fitted | None:
     """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
 
@@ -83,7 +83,7 @@ def fit(
     With ``heal`` a network that cannot learn is remedied, and the recipe says how.
     """
     began, started, team = time.perf_counter(), now(), join()
-    teller, run = teller if teller and team.leads else Silent(), Run(Path(folder))
+    progress, run = progress if progress and team.leads else Silent(), Run(Path(folder))
     together = look.together if look else ()
     if folds > 1 and cohort.task == "registration":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
@@ -93,7 +93,7 @@ def fit(
         sides = (make_split(cohort, seed=seed, together=together),)
     if team.leads:
         asked = Budget(minutes, steps, until_plateau)
-        recipe = begin(run, sides[0], look, asked, changes or {}, seed, teller)
+        recipe = make_recipe(run, sides[0], look, asked, changes or {}, seed, progress)
         seen = look.as_dict() if look else {}
         write_cohort(run, sides, seen, allow_leak=allow_leak, survey=look.survey if look else None)
         run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
@@ -105,8 +105,8 @@ def fit(
         if team.leads and not (each.has_begun and each.recipe_file.exists()):
             each.write_recipe(recipe)
         deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        how = Way(deadline, tests, device or team.device, track, heal)
-        ended, rows = fit_one(each, side, team, how, teller)
+        how = FitOptions(deadline, tests, device or team.device, track, heal)
+        ended, rows = fit_one(each, side, team, how, progress)
         judged += rows
     leave(team)
     if not team.leads:
@@ -114,7 +114,7 @@ def fit(
     first = (run.folds or [run])[0].recipe()
     if folds > 1:
         run.write_recipe(first)
-    evaluation = conclude_run(run, sides[0], judged, device=device, teller=teller)
+    evaluation = conclude_run(run, sides[0], judged, device=device, progress=progress)
     seconds = time.perf_counter() - began
     run.note(finished=now(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
     return Fitted(run.folder, evaluation, ended, first.training.steps, seconds)
@@ -125,20 +125,20 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def begin(
+def make_recipe(
     run: Run,
     cohort: Cohort,
     look: Look | None,
     budget: Budget,
     changes: Mapping[str, Any],
     seed: int,
-    teller: Teller,
+    progress: Progress,
 ) -> Recipe:
     """Give the recipe: the run's own if it has one already, else a plan with a person's changes laid over it."""
     if run.has_begun and run.recipe_file.exists():
-        teller.say("This run has begun before; it goes on with its own recipe.")
+        progress.say("This run has begun before; it goes on with its own recipe.")
         return run.recipe()
-    teller.say("Planning ...")
+    progress.say("Planning ...")
     task = changes.get("task", {}).get("kind")
     modality = look.fingerprint.get("modality") if look else None
     survey = look.survey if look else None
@@ -150,7 +150,7 @@ def begin(
 
 
 @dataclass(frozen=True)
-class Way:
+class FitOptions:
     """How one model is trained: until when, how many test cases are to be judged then, where, whom to tell.
 
     With ``heal`` a network that cannot learn is remedied.
@@ -163,28 +163,28 @@ class Way:
     heal: bool = False
 
 
-def fit_one(run: Run, cohort: Cohort, team: Team, how: Way, teller: Teller) -> tuple[str, list[Judged]]:
+def fit_one(run: Run, cohort: Cohort, team: Team, how: FitOptions, progress: Progress) -> tuple[str, list[Judged]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
     recipe = shared_recipe(run.recipe() if team.leads else None, team)
     task = uncalibrated(recipe.build_task())
     place = choose(recipe.training.precision, how.device)
-    train_cases, valid, failures = read(run, cohort, recipe, teller)
+    train_cases, valid, failures = read(run, cohort, recipe, progress)
     if team.leads:
         run.note(inputs=learned_from(p.original for p in train_cases))
     if not is_solved(recipe):
-        task = drawn_more(task, [p.case.truth for p in train_cases], recipe.training.balance)
+        task = correct_priors(task, [p.case.truth for p in train_cases], recipe.training.balance)
     recipe = replace(recipe, task=task.settings())
     if not is_solved(recipe):
-        recipe, ended = descend(Learner(run, recipe, task, train_cases, valid, place, team), how, teller)
+        recipe, ended = run_descent(Trainer(run, recipe, task, train_cases, valid, place, team), how, progress)
     elif team.leads:  # a solver needs no team
-        recipe, ended = solve(run, recipe, task, train_cases, valid, place, teller=teller)
+        recipe, ended = solve(run, recipe, task, train_cases, valid, place, progress=progress)
     if not team.leads:
         return "", []
-    teller.say(f"It ended because {ended}.")
-    return ended, settle(run, recipe, task, valid, failures, device=how.device, teller=teller)
+    progress.say(f"It ended because {ended}.")
+    return ended, calibrate_and_validate(run, recipe, task, valid, failures, device=how.device, progress=progress)
 
 
-def settle(
+def calibrate_and_validate(
     run: Run,
     recipe: Recipe,
     task: Task,
@@ -192,11 +192,11 @@ def settle(
     failures: Sequence[Failure],
     *,
     device: str | None,
-    teller: Teller,
+    progress: Progress,
 ) -> list[Judged]:
     """Judge what has learned on its validation cases, and calibrate it by them."""
-    trained, chosen = with_overlap(open_run(run.folder, device=device), valid, teller)
-    judged = judge_all(trained, valid, failures, teller=teller, pictures=run.folder) if valid else []
+    trained, chosen = with_overlap(open_run(run.folder, device=device), valid, progress)
+    judged = judge_all(trained, valid, failures, progress=progress, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
     run.write_recipe(replace(recipe, task=task.settings(), answering=trained.recipe.answering))
     run.note(calibration=told, **({"overlap": chosen.as_dict()} if chosen else {}))
@@ -204,12 +204,12 @@ def settle(
     return judged
 
 
-def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
+def run_descent(learner: Trainer, how: FitOptions, progress: Progress) -> tuple[Recipe, str]:
     """Train by descent; give the recipe as it was followed, and what ended it."""
     run, team = learner.run, learner.team
     pace = pace_of(run)
     if not learner.recipe.training.steps:
-        recipe, pace = decide_steps(learner, how.deadline, how.tests, teller)
+        recipe, pace = decide_steps(learner, how.deadline, how.tests, progress)
         learner.recipe = shared_recipe(recipe, team)
     if team.leads:
         run.write_recipe(learner.recipe)
@@ -217,10 +217,10 @@ def descend(learner: Learner, how: Way, teller: Teller) -> tuple[Recipe, str]:
         if pace:
             run.note(pace=pace.state())
     trackers = [registry.find("engine.training.trackers", how.track)(run.folder)] if how.track and team.leads else []
-    with teller.bar("Learning") as bar:
-        ended = learn_well(learner, heal=how.heal, say=teller.say, watch=bar, trackers=trackers, pace=pace)
+    with progress.bar("Learning") as bar:
+        ended = train_with_fixes(learner, heal=how.heal, say=progress.say, watch=bar, trackers=trackers, pace=pace)
     if learner.recipe.training.replanned:
-        teller.say(told_replans(learner.recipe.training))
+        progress.say(told_replans(learner.recipe.training))
     return learner.recipe, ended
 
 
@@ -247,14 +247,14 @@ def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:
 
 
 def read(
-    run: Run, cohort: Cohort, recipe: Recipe, teller: Teller
+    run: Run, cohort: Cohort, recipe: Recipe, progress: Progress
 ) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
     """Read and prepare the cases of training and validation; a training case that fails is told and left out."""
     steps = build_steps(recipe.prepare)
-    ready, failed = load_side(cohort, "train", steps, run.folder, teller)
-    valid, lost = load_side(cohort, "val", steps, run.folder, teller)
+    ready, failed = load_side(cohort, "train", steps, run.folder, progress)
+    valid, lost = load_side(cohort, "val", steps, run.folder, progress)
     for failure in [*failed, *lost]:
-        teller.say(f"Case {failure.id!r} failed: {failure.why}")
+        progress.say(f"Case {failure.id!r} failed: {failure.why}")
     if failed:
         run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
     if not ready:
@@ -279,7 +279,7 @@ def conclude_run(
     judged: Sequence[Judged],
     *,
     device: str | None,
-    teller: Teller,
+    progress: Progress,
     told: Sequence[str] = (CHOSE,),
 ) -> Evaluation:
     """Judge on the test cases where there are any, else tell what was found on validation, and write it down.
@@ -289,8 +289,8 @@ def conclude_run(
     trained = open_run(run.folder, device=device)
     split = "val"
     if tests_of(cohort):
-        ready, failures = load_side(cohort, "test", trained.steps, run.folder, teller)
-        judged, split = judge_all(trained, ready, failures, teller=teller, pictures=run.folder), "test"
+        ready, failures = load_side(cohort, "test", trained.steps, run.folder, progress)
+        judged, split = judge_all(trained, ready, failures, progress=progress, pictures=run.folder), "test"
         clear(run.folder / "cache")
         told = ()
     if not judged:

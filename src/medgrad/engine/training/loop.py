@@ -39,7 +39,7 @@ class Step:
 
 
 @dataclass
-class Average:
+class EMA:
     """The moving mean of a network's weights, which generalises better than the last of them.
 
     Its memory grows from nothing to ``memory``, so that the first steps are soon forgotten.
@@ -63,7 +63,7 @@ class Average:
             self.weights[k].copy_(state[k])
 
 
-def steady(done: float) -> float:
+def constant(done: float) -> float:
     """The same rate from beginning to end."""
     del done
     return 1.0
@@ -76,12 +76,12 @@ def train(
     *,
     optimiser: torch.optim.Optimizer,
     gradients: Gradients,
-    schedule: Callable[[float], float] = steady,
+    schedule: Callable[[float], float] = constant,
     steps: int = 100,
     progress: Callable[[int], float] | None = None,
     first: int = 0,
     seed: int = 0,
-    average: Average | None = None,
+    average: EMA | None = None,
 ) -> Iterator[Step]:
     """Learn, and yield what happened at each step; stop iterating to stop learning.
 
@@ -110,7 +110,7 @@ def train(
             in_a_row += 1
             optimiser.zero_grad()
             if average is not None:
-                mend(average)
+                restore_buffers(average)
             if in_a_row >= MOST_SKIPPED:
                 raise Diverged(
                     f"The loss was not a finite number for {MOST_SKIPPED} steps on end. "
@@ -146,7 +146,7 @@ def closure(
 
 
 @torch.no_grad()
-def mend(average: Average) -> None:
+def restore_buffers(average: EMA) -> None:
     """Put running statistics that a bad batch has spoilt back to their mean so far."""
     for name, buffer in average.network.named_buffers():
         if buffer.is_floating_point() and not buffer.isfinite().all():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...descent.stopping import loss_in
 from ...errors import Diverged, SettingError
 from .step_log import line_of
-from .trainer import Learner
+from .trainer import Trainer
 
 SMOOTH = 0.9
 """The memory of the moving mean that is read."""
@@ -30,7 +30,7 @@ class RateFound:
         return self.rates[self.losses.index(min(self.losses))]
 
 
-def find_rate(learner: Learner, *, low: float = 1e-6, high: float = 10.0, steps: int = 100) -> RateFound:
+def find_rate(learner: Trainer, *, low: float = 1e-6, high: float = 10.0, steps: int = 100) -> RateFound:
     """Learn for a few ``steps`` while the rate rises by the same factor at each, and read the loss. Smith, WACV 2017.
 
     The learner is put back to its beginning. Its optimiser decides what rates mean, so the finding is for it alone.

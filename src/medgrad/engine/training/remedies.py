@@ -14,7 +14,7 @@ from ..runs.recipe import Recipe
 from ..runs.run import Run
 from .pace import Pace
 from .trackers import Track
-from .trainer import Learner, Watch, learn
+from .trainer import Trainer, Watch, learn
 
 MOST = 6
 """How many remedies are tried before a run goes on as it is."""
@@ -32,7 +32,7 @@ class Remedy:
     anew: bool = False
 
 
-class Ailing(Exception):  # noqa: N818  (no error: it is caught where it is healed)
+class NeedsFix(Exception):  # noqa: N818  (no error: it is caught where it is healed)
     """Raised out of a training that is to be healed."""
 
     def __init__(self, finding: Finding) -> None:
@@ -40,8 +40,8 @@ class Ailing(Exception):  # noqa: N818  (no error: it is caught where it is heal
         self.finding = finding
 
 
-def learn_well(
-    learner: Learner,
+def train_with_fixes(
+    learner: Trainer,
     *,
     heal: bool,
     say: Callable[[str], None],
@@ -58,7 +58,7 @@ def learn_well(
         try:
             heed = heed_of(learner.recipe, say, tries)
             return learn(learner, watch=watch, trackers=trackers, heed=heed, pace=pace)
-        except Ailing as ailing:
+        except NeedsFix as ailing:
             finding = ailing.finding
         except Diverged as reason:
             if not tries:
@@ -86,7 +86,7 @@ def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[
     def heed(finding: Finding) -> None:
         say(f"Step {finding.step}: {finding.sentence}")
         if heal and remedy_for(finding, recipe) is not None:
-            raise Ailing(finding)
+            raise NeedsFix(finding)
 
     return heed
 
@@ -94,15 +94,15 @@ def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[
 def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
     """Choose what helps against a finding; None where nothing is known to."""
     if finding.kind == "exploding":
-        return calmer(recipe, 0.1)
+        return lower_rate(recipe, 0.1)
     if finding.kind in ("dead", "saturated"):
-        return calmer(recipe, 0.3)
+        return lower_rate(recipe, 0.3)
     if finding.kind == "vanishing":
-        return kept_alive(recipe)
+        return add_normalisation(recipe)
     return None
 
 
-def calmer(recipe: Recipe, slower: float) -> Remedy:
+def lower_rate(recipe: Recipe, slower: float) -> Remedy:
     """Lower the rate, clip the gradients, and let the rate rise from nothing."""
     rate = float(recipe.optimiser.get("rate", default_of("descent.optimisers", recipe.optimiser, "rate"))) * slower
     words = [f"the rate is {rate:.2g}"]
@@ -119,7 +119,7 @@ def calmer(recipe: Recipe, slower: float) -> Remedy:
     return Remedy(changed, ", ".join(words), slower)
 
 
-def kept_alive(recipe: Recipe) -> Remedy:
+def add_normalisation(recipe: Recipe) -> Remedy:
     """Normalise between the layers and lead ways around them where the network can, else the gradient of each layer."""
     usual, changes, words = default_of("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
     if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
@@ -131,7 +131,7 @@ def kept_alive(recipe: Recipe) -> Remedy:
     if changes:
         return Remedy(replace(recipe, model={**recipe.model, **changes}), ", ".join(words), anew=True)
     if any(g["name"] == "normalised" for g in recipe.gradients):
-        return calmer(recipe, 0.3)
+        return lower_rate(recipe, 0.3)
     changed = replace(recipe, gradients=(*recipe.gradients, {"name": "normalised", "each": True}))
     return Remedy(changed, "the gradient of each layer is scaled to one length", anew=True)
 
@@ -141,7 +141,7 @@ def default_of(room: str, table: Mapping[str, Any], key: str) -> Any:
     return registry.settings(registry.find(room, table["name"])).get(key)
 
 
-def go_back(learner: Learner, finding: Finding, remedy: Remedy) -> int:
+def go_back(learner: Trainer, finding: Finding, remedy: Remedy) -> int:
     """Lay the changed recipe down, and go back to the last checkpoint from before the fault; give its step."""
     run = learner.run
     learner.recipe = remedy.recipe

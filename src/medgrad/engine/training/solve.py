@@ -21,10 +21,10 @@ from ...descent.solvers import Solution
 from ...errors import LayoutError, SettingError
 from ...tasks import Task
 from ...tasks.classification import Classification
-from ..compute.device import Mixed, Place
-from ..evaluation.judge import judge_quickly
+from ..compute.device import AutocastModule, Compute
+from ..evaluation.judge import validate_cases
 from ..loading.cache import Prepared
-from ..progress import Silent, Teller
+from ..progress import Progress, Silent
 from ..runs.checkpoint import write_checkpoint
 from ..runs.recipe import Recipe
 from ..runs.run import Run, build_model, planes_of
@@ -74,9 +74,9 @@ def solve(
     task: Task,
     cases: Sequence[Prepared],
     valid: Sequence[Prepared],
-    place: Place,
+    place: Compute,
     *,
-    teller: Teller | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Recipe, str]:
     """Solve what a recipe sets, and write weights and recipe; give that, with what was chosen, and a sentence.
 
@@ -84,7 +84,7 @@ def solve(
     Columns are standardised, and the scales folded into the weights. A ``strength`` of 0 is chosen on validation cases
     by the task's aim, the smallest of equals.
     """
-    began, teller = time.perf_counter(), teller or Silent()
+    began, progress = time.perf_counter(), progress or Silent()
     check(recipe, task)
     assert isinstance(task, Classification)
     rows, truth = encoded(task, cases)
@@ -98,7 +98,7 @@ def solve(
         if len(strengths) > 1:
             network = network_of(recipe, task, cases, one, ready, standard)
             one = replace(one, aim=aim_of(network, recipe, task, valid, place))
-            teller.say(f"With a strength of {strength:g}, {task.aim} {one.aim if one.aim is not None else 0:.3f}.")
+            progress.say(f"With a strength of {strength:g}, {task.aim} {one.aim if one.aim is not None else 0:.3f}.")
         found.append(one)
     best = max(found, key=lambda s: (-np.inf if s.aim is None else s.aim, -s.strength))
     network = network_of(recipe, task, cases, best, ready, standard)
@@ -107,7 +107,7 @@ def solve(
     told = note(recipe, problems, best, found, rows)
     run.write_recipe(recipe)
     run.note(solver=told, parameters=sum(p.numel() for p in network.parameters()))
-    teller.say(f"Solved in {time.perf_counter() - began:.1f} s.")
+    progress.say(f"Solved in {time.perf_counter() - began:.1f} s.")
     gap = max(s.gap for s in best.solutions)
     return recipe, f"no weights are better: its duality gap is {gap:.1e}"
 
@@ -240,10 +240,10 @@ def kernel_state(found: Solved, ready: Matrix, standard: Standard) -> dict[str, 
     }
 
 
-def aim_of(network: nn.Module, recipe: Recipe, task: Task, valid: Sequence[Prepared], place: Place) -> float | None:
+def aim_of(network: nn.Module, recipe: Recipe, task: Task, valid: Sequence[Prepared], place: Compute) -> float | None:
     """Judge a network on validation cases by the task's aim."""
-    model = Mixed(place.model(network), place)
-    found = judge_quickly(model, task, valid, patch=recipe.training.patch, place=place)
+    model = AutocastModule(place.model(network), place)
+    found = validate_cases(model, task, valid, patch=recipe.training.patch, place=place)
     return task.summarise([j.row for j in found]).get(task.aim)
 
 

@@ -12,10 +12,10 @@ import torch
 
 from ...machine.cores import FreeCores, threads_for
 from ..compute.device import thread_counts
-from ..progress import Teller
+from ..progress import Progress
 from ..runs.recipe import Recipe
 from .pace import Pace
-from .trainer import Learner
+from .trainer import Trainer
 
 TIMED = 6
 """How many steps are timed, after two that are not."""
@@ -44,10 +44,10 @@ class StepTime:
     most: int
 
 
-def time_steps(learner: Learner, left: float = inf, progress: Callable[[int], None] | None = None) -> StepTime:
+def time_steps(learner: Trainer, left: float = inf, on_progress: Callable[[int], None] | None = None) -> StepTime:
     """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
 
-    It takes at least four steps with each, and little of the seconds that are ``left``; ``progress`` hears of each.
+    It takes at least four steps with each, and little of the seconds that are ``left``; ``on_progress`` hears of each.
 
     Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
     Everything is put back as it was.
@@ -61,8 +61,8 @@ def time_steps(learner: Learner, left: float = inf, progress: Callable[[int], No
         began = time.perf_counter()
         for _ in learner.steps(lambda: TIMED + 2, progress=lambda number: number / 10**6):
             taken.append(time.perf_counter() - began)
-            if progress:
-                progress(len(taken))
+            if on_progress:
+                on_progress(len(taken))
             began = time.perf_counter()
             if len(taken) > 3 and sum(taken) > min(LONG_ENOUGH, PART * left):
                 break
@@ -75,7 +75,7 @@ def time_steps(learner: Learner, left: float = inf, progress: Callable[[int], No
     return StepTime(found[best], best, asked or (best if is_calm else most))
 
 
-def time_validation(learner: Learner) -> float:
+def time_validation(learner: Trainer) -> float:
     """Measure the seconds that judging one validation case takes."""
     if not learner.valid:
         return 0.0
@@ -87,12 +87,12 @@ def time_validation(learner: Learner) -> float:
     return taken
 
 
-def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) -> tuple[Recipe, Pace]:
+def decide_steps(learner: Trainer, deadline: float, tests: int, progress: Progress) -> tuple[Recipe, Pace]:
     """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases.
 
     Also gives what plans the steps anew where the machine becomes slower or faster on the way.
     """
-    with teller.bar("Timing a few steps") as bar:
+    with progress.bar("Timing a few steps") as bar:
         step = time_steps(learner, deadline - time.perf_counter(), lambda done: bar(done, TIMED + 2))
         learner.recipe = learner.recipe.with_training(threads=step.threads)
         learner.begin()
@@ -108,10 +108,12 @@ def decide_steps(learner: Learner, deadline: float, tests: int, teller: Teller) 
     final_cases = FINAL * (len(learner.valid) + tests)
     possible = int((left - (final_cases + rounds * cases) * case_seconds) / step.seconds)
     steps = max(training.min_steps, possible)
-    teller.say(f"A step takes {step.seconds:.2f} s on {step.threads} threads, so there is time for {max(0, possible)}.")
+    progress.say(
+        f"A step takes {step.seconds:.2f} s on {step.threads} threads, so there is time for {max(0, possible)}."
+    )
     if steps > possible:
         more = (steps - max(0, possible)) * step.seconds
-        teller.say(f"{steps} steps are taken all the same: less teaches nothing. That takes {more:.0f} s more.")
+        progress.say(f"{steps} steps are taken all the same: less teaches nothing. That takes {more:.0f} s more.")
         deadline += more
     recipe = learner.recipe.with_training(steps=steps, validations=rounds, validation_cases=cases)
     pace = Pace(deadline, step.most, final_cases, case_seconds, usual=step.seconds)

@@ -16,24 +16,24 @@ from ... import registry
 from ...augment import Augmentation, augment
 from ...descent.gradients import build_gradients
 from ...descent.health import Finding, Health
-from ...descent.rates import apart
+from ...descent.rates import split_groups
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
 from ...descent.watch import watched
 from ...errors import Diverged
-from ...tasks import Batch, Sample, Task, finest, stack
-from ..compute.device import Mixed, Place, use_threads
+from ...tasks import Batch, Sample, Task, full_resolution, stack
+from ..compute.device import AutocastModule, Compute, use_threads
 from ..compute.distributed import Team, shared
 from ..evaluation.evaluate import Judged
-from ..evaluation.judge import judge_quickly
+from ..evaluation.judge import validate_cases
 from ..loading.cache import Prepared
-from ..loading.prefetch import ahead
-from ..loading.sampling import cover, draws, part, shares_of, window
-from ..runs.checkpoint import read_checkpoint, restore_order, told_as_damaged, write_checkpoint
-from ..runs.pretrained import begin_with
+from ..loading.prefetch import prefetch
+from ..loading.sampling import grid_patches, part, random_patch, sampler, shares_of
+from ..runs.checkpoint import as_format_error, load_weights, read_checkpoint, write_checkpoint
+from ..runs.pretrained import load_pretrained
 from ..runs.recipe import Recipe
 from ..runs.run import Run, build_model, open_run, planes_of
-from .loop import Average, Step, train
+from .loop import EMA, Step, train
 from .pace import Pace
 from .step_log import Log, line_of, plain
 from .step_plan import progress, threads_at, validates, with_replan
@@ -45,7 +45,7 @@ SAVE_SECONDS = 30.0
 
 
 @dataclass
-class Learner:
+class Trainer:
     """The machinery of one training, made anew from its recipe each time: nothing in it is not in a checkpoint."""
 
     run: Run
@@ -53,12 +53,12 @@ class Learner:
     task: Task
     cases: Sequence[Prepared]
     valid: Sequence[Prepared]
-    place: Place
+    place: Compute
     team: Team = field(default_factory=Team)
     network: nn.Module = field(init=False)
     judge: nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
-    average: Average = field(init=False)
+    average: EMA = field(init=False)
     shares: Any = field(init=False)
     schedule: Schedule = field(init=False)
     rules: list[Rule] = field(init=False)
@@ -79,7 +79,7 @@ class Learner:
         planes = planes_of([self.cases[0].case], self.task)
         network = build_model(self.recipe, self.task, planes)
         if self.recipe.start and not self.run.last.exists():
-            begun = begin_with(network, self.recipe.start)
+            begun = load_pretrained(network, self.recipe.start)
             if self.team.leads:
                 self.run.note(start=begun)
         self.network = self.place.model(shared(network, self.team))
@@ -87,10 +87,10 @@ class Learner:
         settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
         make = registry.find("descent.optimisers", self.recipe.optimiser["name"])
         self.optimiser = make(self.network.named_parameters(), **settings)
-        apart(self.optimiser, self.network.named_parameters(), self.recipe.rates)
+        split_groups(self.optimiser, self.network.named_parameters(), self.recipe.rates)
         self.schedule, self.rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
         self.health = Health()
-        self.average = Average(self.network, training.average)
+        self.average = EMA(self.network, training.average)
         self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
         self.done, self.best, self.best_step = 0, -np.inf, -1
 
@@ -110,9 +110,9 @@ class Learner:
         The rate is that of the schedule at the ``progress`` of a step, times a ``boost``.
         """
         for step in train(
-            Mixed(self.network, self.place),
+            AutocastModule(self.network, self.place),
             self.task,
-            ahead(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
+            prefetch(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
             gradients=build_gradients(
                 [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
@@ -135,10 +135,11 @@ class Learner:
         changes = build_augmentations(self.recipe)
         number = first
         while True:
-            whole = draws(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
+            whole = sampler(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
             chosen = whole[self.team.part(training.batch)]
             cut = [
-                window(self.cases[d.case].case, training.patch, d.seed, foreground=training.foreground) for d in chosen
+                random_patch(self.cases[d.case].case, training.patch, d.seed, foreground=training.foreground)
+                for d in chosen
             ]
             batch = stack([self.task.encode(c) for c in cut])
             batch = batch.to(self.place.device)
@@ -153,7 +154,7 @@ class Learner:
         training = self.recipe.training
         waiting: list[Sample] = []
         for ready in self.cases:
-            for start in cover(ready.case.grid.shape, training.patch):
+            for start in grid_patches(ready.case.grid.shape, training.patch):
                 waiting.append(self.task.encode(part(ready.case, start, training.patch)))
                 if len(waiting) == training.batch:
                     yield self.place.batch(stack(waiting))
@@ -164,7 +165,7 @@ class Learner:
     def teacher(self, run: str) -> Callable[[Tensor], Tensor]:
         """Open the run of a teacher; several networks (folds) teach their mean."""
         models = open_run(run, device=self.place.device).models
-        return lambda inputs: torch.stack([finest(model(inputs)).float() for model in models]).mean(0)
+        return lambda inputs: torch.stack([full_resolution(model(inputs)).float() for model in models]).mean(0)
 
     def hear(self, line: Line) -> str:
         """Tell the schedule and the rules what was written down; give the reason to stop, or nothing."""
@@ -181,10 +182,10 @@ class Learner:
     def judged(self, count: int) -> list[Judged]:
         """Judge the mean weights on so many validation cases, evenly chosen, as they were prepared."""
         self.judge.load_state_dict(self.average.weights)
-        model = Mixed(self.judge, self.place)
+        model = AutocastModule(self.judge, self.place)
         chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
         cases = [self.valid[index] for index in chosen]
-        return judge_quickly(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
+        return validate_cases(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
 
     def state(self) -> dict[str, Any]:
         """Everything that it takes to go on."""
@@ -200,7 +201,7 @@ class Learner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to where a checkpoint was written."""
-        restore_order(self.network, state["model"])
+        load_weights(self.network, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         for p, kept in self.optimiser.state.items():
             for k, v in kept.items():
@@ -219,7 +220,7 @@ def build_augmentations(recipe: Recipe) -> list[Augmentation]:
 
 
 def learn(
-    learner: Learner,
+    learner: Trainer,
     *,
     watch: Watch | None = None,
     trackers: Sequence[Track] = (),
@@ -233,7 +234,7 @@ def learn(
     """
     run = learner.run
     if run.last.exists():
-        with told_as_damaged(run.last):
+        with as_format_error(run.last):
             learner.restore(read_checkpoint(run.last))
     log = Log(run.steps_file, learner.team, tuple(trackers))
     saved = time.monotonic()
@@ -266,7 +267,7 @@ def learn(
     return ended or f"its {learner.recipe.training.steps} steps were done"
 
 
-def replan(learner: Learner, pace: Pace | None) -> None:
+def replan(learner: Trainer, pace: Pace | None) -> None:
     """Plan what is left anew where the pace asks for it, and use the threads that are planned for the next step."""
     training = learner.recipe.training
     if pace and pace.is_due(training, learner.done):
@@ -278,14 +279,14 @@ def replan(learner: Learner, pace: Pace | None) -> None:
     use_planned_threads(learner)
 
 
-def use_planned_threads(learner: Learner) -> None:
+def use_planned_threads(learner: Trainer) -> None:
     """Use as many threads as are planned for the next step."""
     threads = threads_at(learner.recipe.training, learner.done)
     if threads:
         use_threads(threads)
 
 
-def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> str:
+def told(learner: Trainer, log: Log, line: Line, heed: Heed | None = None) -> str:
     """Write a line down and let the rules hear it; give the reason to stop, the leader's for all."""
     log.write(line)
     for finding in learner.health.hear(line):
@@ -296,7 +297,7 @@ def told(learner: Learner, log: Log, line: Line, heed: Heed | None = None) -> st
     return learner.team.share(reason) if learner.rules else reason
 
 
-def check(learner: Learner, log: Log, pace: Pace | None = None) -> tuple[str, str]:
+def check(learner: Trainer, log: Log, pace: Pace | None = None) -> tuple[str, str]:
     """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all.
 
     Gives a note for the progress bar, and the reason to stop if there is one.
@@ -317,7 +318,7 @@ def check(learner: Learner, log: Log, pace: Pace | None = None) -> tuple[str, st
     return f"{learner.task.aim} {found:.3f}", ended
 
 
-def save(learner: Learner, pace: Pace | None = None) -> float:
+def save(learner: Trainer, pace: Pace | None = None) -> float:
     """Write the last checkpoint and how much of its time is left, and give the time."""
     if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
         raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")

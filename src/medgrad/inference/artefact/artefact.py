@@ -28,9 +28,9 @@ from ..input_check import Takes
 
 FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 1
 
-Reading = Literal["logits", "chances", "boxes"]
-READINGS: dict[str, Reading] = {"segmentation": "logits", "classification": "chances", "detection": "boxes"}
-OUTPUTS: dict[Reading, tuple[str, ...]] = {
+OutputKind = Literal["logits", "chances", "boxes"]
+READINGS: dict[str, OutputKind] = {"segmentation": "logits", "classification": "chances", "detection": "boxes"}
+OUTPUTS: dict[OutputKind, tuple[str, ...]] = {
     "logits": ("logits",),
     "chances": ("chances",),
     "boxes": ("corners", "chances"),
@@ -72,7 +72,7 @@ class Artefact:
         return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> OutputKind:
         """How the output is read."""
         return READINGS[self.kind]
 
@@ -171,7 +171,7 @@ def check(about: Any, folder: Path) -> None:
         raise FormatError(f"{where} does not vouch for its own network and its example. Export the run again.")
 
 
-def reading_of(kind: str) -> Reading:
+def reading_of(kind: str) -> OutputKind:
     """Say how the output of a task's network is read, or raise if it cannot be exported."""
     if kind == "registration":
         raise SettingError(

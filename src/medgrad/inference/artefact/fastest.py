@@ -25,7 +25,7 @@ BROKEN = 0.05
 
 
 @dataclass(frozen=True)
-class Tried:
+class BackendTrial:
     """An engine in one precision: the seconds for one window, and how far its answers are from the example's."""
 
     engine: str
@@ -39,11 +39,13 @@ class Tried:
         return f"{self.engine}, {self.way}"
 
 
-def choose(artefact: Artefact, *, engine: str = "", threads: int = 0) -> tuple[Ask, Tried, list[Tried]]:
+def select_backend(
+    artefact: Artefact, *, engine: str = "", threads: int = 0
+) -> tuple[Ask, BackendTrial, list[BackendTrial]]:
     """Open the artefact's network with the quickest engine that agrees; also give what was found of each."""
     candidates = usable(artefact, engine)
-    best: tuple[Ask, Tried] | None = None
-    tried: list[Tried] = []
+    best: tuple[Ask, BackendTrial] | None = None
+    tried: list[BackendTrial] = []
     for name in candidates:
         for way in registry.find(ROOM, name).ways():
             ask, found = trial(artefact, name, way, threads=threads)
@@ -59,7 +61,7 @@ def choose(artefact: Artefact, *, engine: str = "", threads: int = 0) -> tuple[A
     return (*best, tried)
 
 
-def agrees(artefact: Artefact, found: Tried) -> bool:
+def agrees(artefact: Artefact, found: BackendTrial) -> bool:
     """Tell whether an engine may answer: it agrees on what it was tried on.
 
     Where it was tried on patients when the artefact was made, that counts, and made-up windows, on which labels hang on
@@ -89,7 +91,7 @@ def usable(artefact: Artefact, engine: str = "") -> list[str]:
     return found
 
 
-def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple[Ask, Tried]:
+def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple[Ask, BackendTrial]:
     """Open a network with one engine, show it the example, and time the last of it."""
     ask = registry.find(ROOM, name).open(artefact.network, threads=threads, way=way)
     inputs, known = artefact.example
@@ -99,7 +101,7 @@ def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple
         said = ask(shown)
         seconds = time.perf_counter() - began
         pairs.append((read_example(artefact, wanted), read(artefact, said)))
-    return ask, Tried(name, way, seconds, agreement(pairs))
+    return ask, BackendTrial(name, way, seconds, agreement(pairs))
 
 
 def read(artefact: Artefact, outputs: Sequence[NDArray[Any]]) -> LabelMap | Scores | Boxes:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ...data import Case
 from ...prepare import prepare, restore
 from .. import decode
-from ..coarse_to_fine import labelled
+from ..coarse_to_fine import sliding_window_coarse_to_fine
 from ..encode import stacked
-from ..sliding_window import blind, blocks_within, each_window, stitched
+from ..sliding_window import blocks_within, each_window, sliding_window, without_truth
 from .artefact import Artefact
 
 Ask = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
@@ -23,8 +23,8 @@ Ask = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
 
 
 def answer(artefact: Artefact, ask: Ask, case: Case, *, chances: bool = False) -> Any:
-    """Answer about one case, on its own grid; of labels, with how likely each is if ``chances`` are asked for."""
-    prepared, grids = prepare(blind(case), artefact.steps)
+    """Answer about one case, on its own grid; of labels, with how likely each is if ``probabilities`` are asked for."""
+    prepared, grids = prepare(without_truth(case), artefact.steps)
     return restore(answer_prepared(artefact, ask, prepared, chances=chances), artefact.steps, grids)
 
 
@@ -42,10 +42,10 @@ def answer_prepared(artefact: Artefact, ask: Ask, case: Case, *, chances: bool =
         return inputs
 
     if artefact.reading == "logits":
-        way: Callable[..., Any] = stitched
+        way: Callable[..., Any] = sliding_window
         if about.get("sparing") and not chances:
-            way = partial(labelled, coarse=about.get("coarse", 1))
-        read = decode.chances if chances else decode.labels
+            way = partial(sliding_window_coarse_to_fine, coarse=about.get("coarse", 1))
+        read = decode.probabilities if chances else decode.labels
         return way(
             lambda box: mirrored(ask, shown(box), about["flips"])[0],
             lambda logits, grid: read(logits, grid, task),

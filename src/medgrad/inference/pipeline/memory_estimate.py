@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...data import Grid
-from ...data.formats import Extent
+from ...data.formats import ImageSpec
 from ...errors import MedgradError
 from ...prepare import Step
 from ...prepare.crop import Crop
@@ -26,7 +26,7 @@ MORE = 1.05
 
 
 @dataclass(frozen=True)
-class Taken:
+class MemoryCost:
     """What answering takes whatever the size of the case: a window's bytes, and what is kept of each element.
 
     ``channels`` are those of the sums over windows, 0 where there are none; ``label`` the bytes of an element's answer.
@@ -39,7 +39,7 @@ class Taken:
     steps: tuple[Step, ...] = ()
 
 
-def stages(pictures: Sequence[Extent], taken: Taken) -> dict[str, int]:
+def stages(pictures: Sequence[ImageSpec], taken: MemoryCost) -> dict[str, int]:
     """Count the bytes of all arrays at each stage of answering about a case, without the sums over windows."""
     read = sum(p.size for p in pictures)
     found = {"reading": read + max(p.size // p.bytes * p.beside for p in pictures)}
@@ -65,22 +65,22 @@ def stages(pictures: Sequence[Extent], taken: Taken) -> dict[str, int]:
     return found
 
 
-def next_of(picture: Extent, step: Step) -> Extent:
+def next_of(picture: ImageSpec, step: Step) -> ImageSpec:
     """Tell what a step of preparation makes of an image."""
     grid, channels, one = picture.grid, picture.channels, picture.bytes
     if isinstance(step, Reorient):
-        return Extent(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
+        return ImageSpec(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
     if isinstance(step, Resample):
         target = step.target(grid)
-        return picture if target.is_close(grid, tolerance_mm=1e-4) else Extent(target, channels)
+        return picture if target.is_close(grid, tolerance_mm=1e-4) else ImageSpec(target, channels)
     if isinstance(step, Fit):
-        return Extent(Grid.of(step.shape), channels)
+        return ImageSpec(Grid.of(step.shape), channels)
     if isinstance(step, Planes):
-        return Extent(grid, step.to or channels, 4 if step.to == 1 < channels else one)
-    return picture if isinstance(step, Crop) else Extent(grid, channels)
+        return ImageSpec(grid, step.to or channels, 4 if step.to == 1 < channels else one)
+    return picture if isinstance(step, Crop) else ImageSpec(grid, channels)
 
 
-def beside_of(before: Extent, after: Extent, step: Step) -> int:
+def beside_of(before: ImageSpec, after: ImageSpec, step: Step) -> int:
     """Count the bytes that a step takes for a while, beside what goes in and what comes out."""
     many = int(np.prod(after.grid.shape))
     if isinstance(step, (Resample, Fit)):
@@ -100,7 +100,7 @@ def back_of(before: Grid, after: Grid, label: int) -> int:
     return 3 * there + 2 * here + taken_by_labels(after, before)
 
 
-def room_for_sums(pictures: Sequence[Extent], taken: Taken, limit: int, *, now: int) -> int:
+def room_for_sums(pictures: Sequence[ImageSpec], taken: MemoryCost, limit: int, *, now: int) -> int:
     """Give the bytes that the sums over windows may take if a case is to keep a bound; 0 if there are none.
 
     Raises if there is no way: in one line that says how much it would take.
@@ -122,7 +122,7 @@ def room_for_sums(pictures: Sequence[Extent], taken: Taken, limit: int, *, now: 
     return max(1, int((limit - fixed) / MORE) - counted["answering"]) if taken.channels else 0
 
 
-def pictures_at_the_end(pictures: Sequence[Extent], taken: Taken) -> list[Extent]:
+def pictures_at_the_end(pictures: Sequence[ImageSpec], taken: MemoryCost) -> list[ImageSpec]:
     """Tell what all steps of preparation make of images."""
     found = list(pictures)
     for step in taken.steps:

@@ -43,7 +43,7 @@ def status(name: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def held() -> int:
+def resident_bytes() -> int:
     """Give back what was freed, and tell how much memory the process holds."""
     give_back()
     return status("VmRSS") or most_so_far()
@@ -59,21 +59,21 @@ def most_so_far() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def growth(task: Callable[[], Any]) -> int:
+def peak_memory(task: Callable[[], Any]) -> int:
     """Tell how much more memory than before the process holds at the peak of a task.
 
     The kernel's own mark of the peak is set back where it allows that; else a thread looks every millisecond.
     """
-    before = held()
+    before = resident_bytes()
     try:
         PEAK.write_text("5", encoding="ascii")
     except OSError:
-        return watched(task) - before
+        return peak_by_polling(task) - before
     task()
     return max(0, status("VmHWM") - before)
 
 
-def watched(task: Callable[[], Any]) -> int:
+def peak_by_polling(task: Callable[[], Any]) -> int:
     """Do a task, and give the most memory that was seen to be held meanwhile."""
     most, seen, over = most_so_far(), [status("VmRSS") or most_so_far()], threading.Event()
 
@@ -99,5 +99,5 @@ def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Gri
     for step in steps:
         grids.append(box[0].grid)
         box[0] = step.apply(box[0])
-        held()
+        resident_bytes()
     return box.pop(), grids

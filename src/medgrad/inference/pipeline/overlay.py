@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data import Boxes, Case, Image, LabelMap
-from ...data.types import boxed
+from ...data.types import map_boxes
 
 SHOWN = 0.3
 """How sure a box must be to be drawn."""
@@ -46,7 +46,7 @@ def sure(boxes: Boxes) -> Boxes:
 
 def boxes_in(boxes: Boxes, image: Image, plane: tuple[Any, ...]) -> NDArray[np.float64]:
     """Give the boxes that a plane cuts, (n, 4): lower row and column, then upper, as the plane is shown."""
-    corners = boxed(boxes.corners, image.grid.index)
+    corners = map_boxes(boxes.corners, image.grid.index)
     dims = image.grid.dims
     axes = [a for a in range(dims) if isinstance(plane[a], slice)]
     for axis in set(range(dims)) - set(axes):
@@ -72,7 +72,7 @@ def best_plane(image: Image, truth: Any) -> tuple[tuple[Any, ...], tuple[int, ..
     axis = next((a for a, letter in enumerate(image.grid.orientation) if letter in "SI"), 2)
     rest = tuple(a for a in range(3) if a != axis)
     if isinstance(truth, Boxes) and len(truth.corners):
-        ends = boxed(truth.corners, image.grid.index)[:, [axis, axis + 3]]
+        ends = map_boxes(truth.corners, image.grid.index)[:, [axis, axis + 3]]
         middles = ends.mean(axis=1)
         index = int(middles[((ends[:, :1] <= middles) & (middles <= ends[:, 1:])).sum(axis=0).argmax()].round())
     elif isinstance(truth, LabelMap) and truth.array.any():

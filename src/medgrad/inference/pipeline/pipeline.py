@@ -11,22 +11,22 @@ from typing import Any
 
 from ...data import Boxes, Case, Image, LabelMap
 from ...data.cohorts import Cohort, Entry
-from ...data.dicom.write.equipment import Maker
-from ...data.formats import Extent, extent_of
+from ...data.dicom.write.equipment import Algorithm
+from ...data.formats import ImageSpec, extent_of
 from ...errors import MedgradError, SettingError
-from ...machine.allocator import giving_back
+from ...machine.allocator import return_memory
 from ..input_check import Takes, check_case, check_header
 from .inputs import inputs_of
-from .memory_estimate import Taken, room_for_sums
-from .memory_limit import held
+from .memory_estimate import MemoryCost, room_for_sums
+from .memory_limit import resident_bytes
 from .output_check import check_writable
 from .overlay import write_overlay
-from .write import put
+from .write import write_answer
 from .write_dicom import SHOWN, told
 
 
 @dataclass(frozen=True)
-class Answered:
+class Prediction:
     """One input, where its answer was written, and what to tell; ``failed`` says why there is none."""
 
     source: str
@@ -37,7 +37,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Predictor:
     """Answering about a case in three parts, which go on side by side for three cases.
 
     ``ready`` takes the case out of a list, so that nobody else holds it, and gives what is shown and what it takes to
@@ -49,12 +49,12 @@ class Asking:
     ready: Callable[[list[Case]], tuple[Any, Any]]
     say: Callable[[Any, int], Any]
     back: Callable[[Any, Any], Any]
-    taken: Callable[[], Taken] | None = None
+    taken: Callable[[], MemoryCost] | None = None
 
 
-def whole(ask: Callable[[Case], Any]) -> Asking:
+def whole(ask: Callable[[Case], Any]) -> Predictor:
     """Answer in one part."""
-    return Asking(lambda box: (box.pop(), None), lambda case, _: ask(case), lambda said, _: said)
+    return Predictor(lambda box: (box.pop(), None), lambda case, _: ask(case), lambda said, _: said)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Said:
 
 
 def answered(
-    asking: Asking,
+    asking: Predictor,
     path: Path,
     out: Path,
     *,
@@ -87,10 +87,10 @@ def answered(
     channels: Sequence[str],
     dims: int,
     kind: str = "",
-    maker: Maker | None = None,
+    maker: Algorithm | None = None,
     ram: int = 0,
     takes: Takes | None = None,
-) -> Iterator[Answered]:
+) -> Iterator[Prediction]:
     """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
     The next input is read, and the last answer written, meanwhile. With a bound on memory, ``ram`` bytes, one follows
@@ -112,11 +112,11 @@ def answered(
             known, pictures = taken(), [extent_of(s) for s in entry.images.values()]
             seen = [p for p in pictures if p is not None]
             if len(seen) == len(pictures):
-                sums = room_for_sums(seen, known, ram, now=held())
+                sums = room_for_sums(seen, known, ram, now=resident_bytes())
             box.append(cohort.load(entry))
             if len(seen) < len(pictures):
-                seen = [Extent(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
-                sums = room_for_sums(seen, known, ram, now=held() - sum(p.size for p in seen))
+                seen = [ImageSpec(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
+                sums = room_for_sums(seen, known, ram, now=resident_bytes() - sum(p.size for p in seen))
         else:
             box.append(cohort.load(entry))
         if takes:
@@ -130,17 +130,17 @@ def answered(
         said = asking.say(ready.shown.pop(), ready.sums)
         return Said(ready.entry, [said], ready.rest, ready.case)
 
-    def finish(heard: Said) -> Answered:
+    def finish(heard: Said) -> Prediction:
         if ram:
-            held()
+            resident_bytes()
         entry, said = heard.entry, asking.back(heard.said.pop(), heard.rest)
         source = next(iter(entry.images.values()))
         image = next(iter(heard.case.images.values())) if heard.case is not None and dims == 3 else None
-        written = put(said, entry, source, out, kind, maker=maker, image=image)
+        written = write_answer(said, entry, source, out, kind, maker=maker, image=image)
         if isinstance(said, Boxes) and not kind and heard.case is not None:
             written.append(write_overlay(out / f"{entry.id}.png", heard.case, said))
         notes = told(written, said) if isinstance(said, (LabelMap, Image)) else ()
-        return Answered(str(source), tuple(written), said, told=notes)
+        return Prediction(str(source), tuple(written), said, told=notes)
 
     steps = [kept(fetch), kept(say), kept(finish)]
     return one_by_one(entries, *steps) if ram else side_by_side(entries, *steps)
@@ -150,14 +150,14 @@ def kept(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Give a step that tells why it failed, and hands on what failed before."""
 
     def done(thing: Any) -> Any:
-        if isinstance(thing, Answered):
+        if isinstance(thing, Prediction):
             return thing
         entry = thing if isinstance(thing, Entry) else thing.entry
         try:
             return step(thing)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             why = " ".join(str(reason).split()) or type(reason).__name__
-            return Answered(str(next(iter(entry.images.values()))), failed=why)
+            return Prediction(str(next(iter(entry.images.values()))), failed=why)
 
     return done
 
@@ -165,15 +165,15 @@ def kept(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
 Step = Callable[[Any], Any]
 
 
-def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Answered]:
+def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
     """Answer about one input after another, and keep nothing that is large between one and the next."""
     for entry in entries:
-        with giving_back():
+        with return_memory():
             done = finish(say(fetch(entry)))
         yield done
 
 
-def side_by_side(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Answered]:
+def side_by_side(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
     """Read the next input and write the last answer while the network is at work; what comes out keeps its order."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         coming: Future[Any] | None = reader.submit(fetch, entries[0])

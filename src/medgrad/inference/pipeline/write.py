@@ -11,7 +11,7 @@ import numpy as np
 from ...data import Boxes, Deformation, Image, LabelMap, Scores, Source
 from ...data.atomic_files import write_text
 from ...data.cohorts import Entry
-from ...data.dicom.write.equipment import Maker
+from ...data.dicom.write.equipment import Algorithm
 from ...data.formats import Kind, holding, read, suffix_of, write, write_boxes
 from ...errors import MedgradError
 from ..decode import likeliest
@@ -20,14 +20,14 @@ from .write_dicom import CHANCES, LABELS, is_dicom, put_chances, put_labels
 WRITTEN_AS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".npy": ".npz"}
 
 
-def put(
+def write_answer(
     said: Any,
     entry: Entry,
     source: Source,
     out: Path,
     kind: str,
     *,
-    maker: Maker | None = None,
+    maker: Algorithm | None = None,
     image: Image | None = None,
 ) -> list[Path]:
     """Write one answer: labels in the input's format (or in ``kind``), probabilities as JSON.
@@ -35,11 +35,11 @@ def put(
     ``image`` is what was read from the source, where it is still at hand; else it is read again where it is needed.
     """
     with holding([]):  # the headers of a series are read once, however often an object refers to them
-        return put_one(said, entry, source, out, kind, maker or Maker(), image)
+        return put_one(said, entry, source, out, kind, maker or Algorithm(), image)
 
 
 def put_one(
-    said: Any, entry: Entry, source: Source, out: Path, kind: str, maker: Maker, image: Image | None
+    said: Any, entry: Entry, source: Source, out: Path, kind: str, maker: Algorithm, image: Image | None
 ) -> list[Path]:
     """Write one answer."""
     if kind in CHANCES:
@@ -75,7 +75,7 @@ def put_one(
     raise MedgradError(f"An answer of the kind {type(said).__name__} cannot be written yet.")
 
 
-def in_short(said: Any) -> dict[str, Any]:
+def summary(said: Any) -> dict[str, Any]:
     """Tell an answer in a few numbers: volumes, probabilities, or how many boxes of each label are likely right."""
     if isinstance(said, (LabelMap, Image)):
         return volumes(likeliest(said) if isinstance(said, Image) else said)

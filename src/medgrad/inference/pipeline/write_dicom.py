@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...data import Image, LabelMap, Source
-from ...data.dicom.write.equipment import Maker
+from ...data.dicom.write.equipment import Algorithm
 from ...data.dicom.write.snomed import uncoded
 from ...data.formats import format_of, read
 from ...errors import FormatError
@@ -22,7 +22,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def put_labels(
-    path: Path, said: LabelMap, source: Source, kind: str, maker: Maker, *, image: Image | None = None
+    path: Path, said: LabelMap, source: Source, kind: str, maker: Algorithm, *, image: Image | None = None
 ) -> list[Path]:
     """Write labels as ``kind``, one of ``LABELS``, at a path that ends in ``.dcm``, and give what was written.
 
@@ -43,7 +43,7 @@ def put_labels(
     return [write_seg(path, said, source, kind="LABELMAP" if kind == "labelmap" else "BINARY", maker=maker)]
 
 
-def put_chances(path: Path, said: Image, source: Source, kind: str, maker: Maker) -> list[Path]:
+def put_chances(path: Path, said: Image, source: Source, kind: str, maker: Algorithm) -> list[Path]:
     """Write chances as ``kind``, one of ``CHANCES``, at a path that ends in ``.dcm``, and give what was written."""
     from ...data.dicom.write.parametric_map import write_maps
     from ...data.dicom.write.seg import encoded_chances, save

@@ -5,8 +5,8 @@ Boxes are (..., 2 * dims): the lower corner, then the upper. A box that has no s
 
 from __future__ import annotations
 
-from .align import region_align
+from .align import roi_align
 from .overlap import giou, iou, paired, volumes
-from .suppress import fuse, nms, soft_nms
+from .suppress import nms, soft_nms, weighted_box_fusion
 
-__all__ = ["fuse", "giou", "iou", "nms", "paired", "region_align", "soft_nms", "volumes"]
+__all__ = ["giou", "iou", "nms", "paired", "roi_align", "soft_nms", "volumes", "weighted_box_fusion"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ._window import Axis, by_window
 
 
-def region_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequence[int], samples: int = 2) -> Tensor:
+def roi_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequence[int], samples: int = 2) -> Tensor:
     """Give the features (b, c, *shape) within boxes (k, 2 * dims) of the images ``batch`` (k,), as (k, c, *size).
 
     Boxes count in elements of the features, where element i has its middle at i. Each box is cut into ``size`` bins;

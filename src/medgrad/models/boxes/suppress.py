@@ -120,7 +120,7 @@ def soft_nms(
     return torch.tensor(kept, dtype=torch.long, device=scores.device), torch.stack(said) if said else scores[:0]
 
 
-def fuse(
+def weighted_box_fusion(
     boxes: Tensor, scores: Tensor, labels: Tensor, models: Tensor, *, overlap: float = 0.55, count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average the boxes that models give one object (weighted box fusion, Solovyev 2021): boxes, scores, labels.

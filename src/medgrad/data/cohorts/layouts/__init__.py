@@ -14,10 +14,10 @@ from ...source import Source
 from ..cohort import Cohort
 from ._files import NOT_FOLDERS, images_in, is_data
 from ._images import single_images
-from ._layout import HintError, Hints, Layout, Miss
+from ._layout import HintError, Hints, Layout, NoMatch
 from ._nearest import FAR, lacking
 
-__all__ = ["Hints", "Layout", "Miss", "NotRecognisedError", "images_in", "recognise"]
+__all__ = ["Hints", "Layout", "NoMatch", "NotRecognisedError", "images_in", "recognise"]
 
 SERVED_BY_MASKS = ("detection", "registration")
 """The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
@@ -41,7 +41,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     while inner := only_folder_in(folder):
         folder = inner
     hints = hints or Hints()
-    misses: dict[str, Miss] = {}
+    misses: dict[str, NoMatch] = {}
     ignored: list[str] = []
     offers: dict[str, Layout] = {
         name: registry.find("data.cohorts.layouts", name) for name in registry.names("data.cohorts.layouts")
@@ -53,7 +53,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             if max((miss.closeness for miss in misses.values()), default=0.0) <= FAR:
                 raise
             break  # an earlier layout, which has what was said, is nearer
-        if isinstance(found, Miss):
+        if isinstance(found, NoMatch):
             misses[name] = found
         elif idle := idle_hints(found, offers[name], hints):
             ignored.append(

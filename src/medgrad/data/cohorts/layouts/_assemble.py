@@ -17,7 +17,7 @@ from ..patients import with_patients
 from ..split_files import with_split_beside
 from ._files import MASK_WORDS, REGION_WORDS, modality_of, some, words_of
 from ._labels import Meaning, Seen, counted, meaning, seen_in
-from ._layout import HintError, Hints, Miss
+from ._layout import HintError, Hints, NoMatch
 from ._side_table import patients_by_tag, told_beside
 
 MOST_MASK_VALUES = 64
@@ -48,10 +48,10 @@ class Roles:
 
 def assemble(
     root: Path, drafts: Sequence[Draft], hints: Hints, *, layout: str, likely: Mapping[str, str]
-) -> Cohort | Miss:
+) -> Cohort | NoMatch:
     """Give the segmentation cohort of some cases; ``likely`` says of a role that its name is of an image or a mask."""
-    roles = settle(drafts, hints, likely, root)
-    if isinstance(roles, Miss):
+    roles = assign_roles(drafts, hints, likely, root)
+    if isinstance(roles, NoMatch):
         return roles
     told = list(roles.told)
     kept = [d for d in drafts if all(r in d.files for r in roles.images)]
@@ -59,10 +59,10 @@ def assemble(
     if lost:
         told.append(f"{len(lost)} case(s) lack an image and are left out: {some(lost)}.")
     if not any(roles.truth in d.files for d in kept):
-        return Miss(0.5, f"no image in it goes with a mask in {roles.truth!r}. Give both the same name.")
+        return NoMatch(0.5, f"no image in it goes with a mask in {roles.truth!r}. Give both the same name.")
     if not _some_fit(kept, roles):
         said = f"what looks like masks, {roles.truth!r}, does not have the shape of {roles.images[0]!r}."
-        return Miss(0.5, f"{said} Save each mask with the size of its image, or name the masks with --truth.")
+        return NoMatch(0.5, f"{said} Save each mask with the size of its image, or name the masks with --truth.")
     bare = [d.id for d in kept if roles.truth not in d.files]
     if bare:
         told.append(f"{len(bare)} case(s) have no mask and stand on no side: {some(bare)}.")
@@ -193,7 +193,7 @@ def without_unjudged_sides(cohort: Cohort) -> Cohort:
     )
 
 
-def settle(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], root: Path) -> Roles | Miss:
+def assign_roles(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], root: Path) -> Roles | NoMatch:
     """Say which role is what: by the hints, by the words in the names, and by what the files hold."""
     roles = list(dict.fromkeys(r for d in drafts for r in d.files))
     truth = _hinted(hints.truth, roles, "truth", root)
@@ -202,16 +202,16 @@ def settle(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], roo
     images = [r for r in roles if r not in masks]
     if not images:
         said = f"{some(roles)} look like masks, and no images go with them. Put the images into a folder beside them."
-        return Miss(0.4, said) if roles else Miss(0.0, "it holds no images.")
+        return NoMatch(0.4, said) if roles else NoMatch(0.0, "it holds no images.")
     told: list[str] = []
     if truth is None:
         left = [m for m in masks if m != region]
         if not left:
-            return Miss(0.2, f"{some(images)} hold images, but nothing holds masks.")
+            return NoMatch(0.2, f"{some(images)} hold images, but nothing holds masks.")
         left = [m for m in left if any(m in d.files and set(images) & set(d.files) for d in drafts)]
         if not left:
             said = f"its masks, {some(masks)}, do not go with images by their names."
-            return Miss(0.5, f"{said} Give an image and its mask the same name.")
+            return NoMatch(0.5, f"{said} Give an image and its mask the same name.")
         truth, region, told = _of_masks(left, region, drafts, root)
     main = max(images, key=lambda r: (sum(r in d.files and truth in d.files for d in drafts), -roles.index(r)))
     count = sum(main in d.files for d in drafts)

@@ -13,12 +13,12 @@ import numpy as np
 
 from ....errors import LayoutError
 from ...source import Source
-from ...types import Drawn
+from ...types import UnplacedBoxes
 from ..cohort import Cohort, Entry
 from ..split_files import counted, side_of
 from ._assemble import dims_of, finished, image_shape, spread
 from ._files import images_in, natural, side_and_rest, some, stem_of, words_of
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 Object = tuple[str, tuple[float, ...]]  # its label; its lower corner, then its upper
 Key = tuple[str, ...]
@@ -33,7 +33,7 @@ OF_MASKS = frozenset(words_of("mask masks segmentation segmentations segmentatio
 
 
 @dataclass(frozen=True)
-class Sheet:
+class AnnotatedImage:
     """What is drawn on one image; ``objects`` is None where nothing is known of it."""
 
     image: Path
@@ -41,10 +41,10 @@ class Sheet:
     side: str | None = None
 
 
-def not_asked(hints: Hints) -> Miss | None:
+def not_asked(hints: Hints) -> NoMatch | None:
     """Give a miss where another task than detection is asked for."""
     asked = hints.task not in (None, "detection")
-    return Miss(0.1, f"boxes do not serve {hints.task}.") if asked else None
+    return NoMatch(0.1, f"boxes do not serve {hints.task}.") if asked else None
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -99,22 +99,22 @@ def paired_up(images: Sequence[Path], files: Sequence[Path], root: Path) -> dict
 
 def drawn_cohort(
     root: Path,
-    sheets: Sequence[Sheet],
+    sheets: Sequence[AnnotatedImage],
     *,
     layout: str,
     labels: Iterable[str],
     told: Sequence[str] = (),
     space: Literal["elements", "shares", "world"] = "elements",
     dims: int = 2,
-) -> Cohort | Miss:
+) -> Cohort | NoMatch:
     """Give the cohort of some images with what is drawn on each; labels are put in order, as people sort them."""
     names = tuple(sorted(set(labels), key=natural))
     if not sheets or not names:
-        return Miss(0.4, "no object is drawn on any image in it.")
+        return NoMatch(0.4, "no object is drawn on any image in it.")
     below = root if root.is_dir() else root.parent
     shapes = [s for i in spread(len(sheets), 4) if (s := image_shape(Source(sheets[i].image)))]
     if dims_of(shapes or [(2,) * dims]) != dims:
-        return Miss(0.5, f"its boxes have {dims} axes, but its images have not.")
+        return NoMatch(0.5, f"its boxes have {dims} axes, but its images have not.")
     stems = Counter(name_of(s.image) for s in sheets)
     entries = tuple(entry_of(s, stems, below, names, space, dims) for s in sheets)
     said = list(told)
@@ -131,7 +131,7 @@ def drawn_cohort(
 
 
 def entry_of(
-    sheet: Sheet,
+    sheet: AnnotatedImage,
     stems: Mapping[str, int],
     root: Path,
     names: tuple[str, ...],
@@ -149,13 +149,13 @@ def entry_of(
     return Entry(
         one,
         {"image": Source(sheet.image)},
-        Drawn(corners, kinds, space, dict(enumerate(names))),
+        UnplacedBoxes(corners, kinds, space, dict(enumerate(names))),
         split=sheet.side,
         notes={"labels": held, "foreground": len(kinds)},
     )
 
 
-def totals(sheets: Sequence[Sheet], names: Sequence[str]) -> str:
+def totals(sheets: Sequence[AnnotatedImage], names: Sequence[str]) -> str:
     """Say how many objects of each label there are, and how many images have none."""
     counts = Counter(label for s in sheets for label, _ in s.objects or ())
     none = sum(s.objects == () for s in sheets)
@@ -196,9 +196,9 @@ def joined_lists(cohorts: Mapping[Path, Cohort], folder: Path) -> Cohort:
     return replace(every[0], root=folder, entries=entries, labels=names, told=told)
 
 
-def renamed(truth: object, names: tuple[str, ...]) -> Drawn | None:
+def renamed(truth: object, names: tuple[str, ...]) -> UnplacedBoxes | None:
     """Give boxes whose labels count in other names."""
-    if not isinstance(truth, Drawn):
+    if not isinstance(truth, UnplacedBoxes):
         return None
     labels = np.array([names.index(truth.names[int(v)]) for v in truth.labels], np.int64)
     return replace(truth, labels=labels, names=dict(enumerate(names)))

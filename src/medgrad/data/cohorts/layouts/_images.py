@@ -11,19 +11,19 @@ from ..patients import with_patients
 from ..split_files import with_split_beside
 from ._assemble import dims_of, image_shape
 from ._files import images_in, stem_of
-from ._layout import Miss
+from ._layout import NoMatch
 
 FEWEST = 4
 
 
-def single_images(folder: Path) -> Cohort | Miss:
+def single_images(folder: Path) -> Cohort | NoMatch:
     """Give the cohort of a folder of single images without a mask."""
     found = sorted(images_in(folder)) if folder.is_dir() else []
     if len(found) < FEWEST:
-        return Miss(0.1, f"it holds {len(found)} images, and {FEWEST} are needed to learn from pairs of them.")
+        return NoMatch(0.1, f"it holds {len(found)} images, and {FEWEST} are needed to learn from pairs of them.")
     stems = [stem_of(p) for p in found]
     if len(set(stems)) < len(stems):
-        return Miss(0.2, "two of its images have one name, so it is not a folder of single images.")
+        return NoMatch(0.2, "two of its images have one name, so it is not a folder of single images.")
     shapes = [s for p in found[:4] if (s := image_shape(Source(p)))]
     entries = tuple(Entry(stem, {"image": Source(path)}) for stem, path in zip(stems, found, strict=True))
     told = ("There is no mask, so a registration is judged by how alike the images become.",)

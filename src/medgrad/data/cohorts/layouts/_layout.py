@@ -26,7 +26,7 @@ class Hints:
 
 
 @dataclass(frozen=True)
-class Miss:
+class NoMatch:
     """Why a folder is not of this layout and, where it came near, what to do; and how near it came (0 to 1).
 
     Up to 0.2 it has nothing that this layout needs but images; about 0.4 it has files of the right kind, which do not
@@ -41,4 +41,4 @@ class HintError(LayoutError):
     """What a person said of a folder does not fit what is in it."""
 
 
-Layout = Callable[[Path, Hints], Cohort | Miss]
+Layout = Callable[[Path, Hints], Cohort | NoMatch]

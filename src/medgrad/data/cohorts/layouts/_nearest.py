@@ -8,7 +8,7 @@ from pathlib import Path
 from ....errors import LayoutError
 from ...formats import suffix_of
 from ._files import image_suffixes, images_in
-from ._layout import Miss
+from ._layout import NoMatch
 
 FAR = 0.2
 """A miss that is no closer has nothing but images, or not even these."""
@@ -18,7 +18,7 @@ ADD = (
 )
 
 
-def lacking(folder: Path, misses: Mapping[str, Miss]) -> str:
+def lacking(folder: Path, misses: Mapping[str, NoMatch]) -> str:
     """Name the nearest layout and what it lacks; where none is near, say what a set needs."""
     nearest = max(misses, key=lambda name: misses[name].closeness, default="")
     if nearest and misses[nearest].closeness > FAR:

@@ -11,9 +11,9 @@ from ....errors import LayoutError
 from ...tables import column, rows_of
 from ..cohort import Cohort
 from ..split_files import side_of, split_column
-from ._boxes import Object, Sheet, drawn_cohort, joined_lists, not_asked, one_of, pictures_in, side_in
+from ._boxes import AnnotatedImage, Object, drawn_cohort, joined_lists, not_asked, one_of, pictures_in, side_in
 from ._files import NOT_FOLDERS, is_data, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from ._side_table import tables_in
 from .table import FILE_WORDS, LABEL_WORDS, Finder
 
@@ -75,7 +75,7 @@ KINDS = (
 )  # fmt: skip
 
 
-def boxes_table(folder: Path, hints: Hints) -> Cohort | Miss:
+def boxes_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a CSV with a row an object, given itself or by the folder of the images.
 
     An image that no row names, or whose row has no numbers, shows no object.
@@ -83,17 +83,17 @@ def boxes_table(folder: Path, hints: Hints) -> Cohort | Miss:
     if miss := not_asked(hints):
         return miss
     if folder.is_file() and folder.suffix.lower() not in (".csv", ".tsv"):
-        return Miss(0.0, "it is no .csv.")
+        return NoMatch(0.0, "it is no .csv.")
     root = folder.parent if folder.is_file() else folder
     paths = [folder] if folder.is_file() else tables_of(folder)
     drawing = {p: kind for p in paths if (kind := kind_of(p)) is not None}
     if not drawing:
-        return Miss(0.0, "it holds no .csv with a row an object.")
+        return NoMatch(0.0, "it holds no .csv with a row an object.")
     finder = Finder(root)
     found = {p: read_table(p, root, finder, kind, None) for p, kind in drawing.items()}
     good = {p: c for p, c in found.items() if isinstance(c, Cohort)}
     if not good:
-        return max((m for m in found.values() if isinstance(m, Miss)), key=lambda m: m.closeness)
+        return max((m for m in found.values() if isinstance(m, NoMatch)), key=lambda m: m.closeness)
     if len(good) == 1:
         return next(iter(good.values()))
     sides = one_of(good, folder)
@@ -116,14 +116,14 @@ def kind_of(path: Path) -> Kind | None:
     return next((k for k in KINDS if rows and all(column(rows[0], w) for w in k.words)), None)
 
 
-def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | None) -> Cohort | Miss:
+def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | None) -> Cohort | NoMatch:
     """Give the cohort that one table draws; with a side, only of the images that it names."""
     rows = rows_of(path)
     ends = [str(column(rows[0], words)) for words in kind.words]
     images = [c for w in IMAGE_WORDS if (c := column(rows[0], (w,))) and c not in ends]
     image = next((c for c in images if any(finder.find(r[c]) for r in rows[:50])), None)
     if image is None:
-        return Miss(
+        return NoMatch(
             0.5, f"{path.name} draws boxes, but no column of it names images that are here. Add one called file."
         )
     label = next((c for w in KIND_WORDS if (c := column(rows[0], (w,))) and c not in (*ends, image)), None)
@@ -147,8 +147,8 @@ def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | N
         told.append(
             f"{len(every)} image(s) are in no row, and are taken to show no object: {some(p.name for p in every)}."
         )
-    sheets = [Sheet(p, tuple(objects), sides[p]) for p, objects in drawn.items()]
-    sheets += [Sheet(p, (), side_in(p, root)) for p in every]
+    sheets = [AnnotatedImage(p, tuple(objects), sides[p]) for p, objects in drawn.items()]
+    sheets += [AnnotatedImage(p, (), side_in(p, root)) for p in every]
     sheets.sort(key=lambda s: str(s.image))
     labels = {name for objects in drawn.values() for name, _ in objects}
     return drawn_cohort(root, sheets, layout="boxes_table", labels=labels, told=told, space=kind.space, dims=kind.dims)

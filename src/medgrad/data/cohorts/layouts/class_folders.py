@@ -17,38 +17,38 @@ from ..cohort import Cohort, Entry
 from ..patients import WORDS
 from ._assemble import dims_of, finished, image_shape, spread
 from ._files import IMAGE_WORDS, MASK_WORDS, images_in, natural, side_and_rest, some, stem_of, words_of
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 MOST_CLASSES = 500
 PATIENT = re.compile(rf"({WORDS})[-_ ]?\d+", re.IGNORECASE)
 
 
-def class_folders(folder: Path, hints: Hints) -> Cohort | Miss:
+def class_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise folders that are named for the class of the images in them."""
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "classification"):
-        return Miss(0.1, f"folders of classes do not serve {hints.task}.")
+        return NoMatch(0.1, f"folders of classes do not serve {hints.task}.")
     found = [(path, *side_and_class(path.relative_to(folder).parts[:-1])) for path in images_in(folder)]
     found = [(path, side, name) for path, side, name in found if name]
     masks = [path for path, _, _ in found if set(words_of(stem_of(path))) & {"mask", "seg", "segmentation", "gt"}]
     images = [f for f in found if f[0] not in set(masks)]
     counts = Counter(name for _, _, name in images)
     if len(counts) < 2:
-        return Miss(0.2 if images else 0.0, "it has no folders of images, one a class.")
+        return NoMatch(0.2 if images else 0.0, "it has no folders of images, one a class.")
     if all(PATIENT.match(c) for c in counts):
-        return Miss(0.2, f"the folders are named for patients, such as {next(iter(counts))!r}, not for classes.")
+        return NoMatch(0.2, f"the folders are named for patients, such as {next(iter(counts))!r}, not for classes.")
     depths = {len(path.relative_to(folder).parts) - (side is not None) for path, side, _ in images}
     if max(depths) - min(depths) > 1 or max(depths) > 3:
-        return Miss(0.2, "its images do not lie equally deep, so its folders are hardly classes.")
+        return NoMatch(0.2, "its images do not lie equally deep, so its folders are hardly classes.")
     telling = [c for c in counts if set(words_of(c)) <= MASK_WORDS | IMAGE_WORDS]
     if telling:
-        return Miss(0.1, f"the folder {telling[0]!r} does not name a class.")
+        return NoMatch(0.1, f"the folder {telling[0]!r} does not name a class.")
     if len(counts) > MOST_CLASSES or len(images) < 3 * len(counts):
         said = f"{len(counts)} folders for {len(images)} images: these are hardly classes."
-        return Miss(0.3, f"{said} A class needs a folder with at least 3 images.")
+        return NoMatch(0.3, f"{said} A class needs a folder with at least 3 images.")
     if series := one_series([path for path, _, _ in images]):
-        return Miss(0.1, f"the folder {series.name!r} is one DICOM series, and its files are no single images.")
+        return NoMatch(0.1, f"the folder {series.name!r} is one DICOM series, and its files are no single images.")
     told = [f"The classes are the folders: {', '.join(f'{c} ({counts[c]})' for c in sorted(counts, key=natural))}."]
     if masks:
         told.append(f"{len(masks)} files that are named as masks are not used, such as {masks[0].name!r}.")

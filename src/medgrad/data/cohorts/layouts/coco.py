@@ -9,16 +9,16 @@ from typing import Any
 
 from ....errors import LayoutError
 from ..cohort import Cohort
-from ._boxes import Object, Sheet, drawn_cohort, joined_lists, not_asked, one_of, pictures_in, side_in
+from ._boxes import AnnotatedImage, Object, drawn_cohort, joined_lists, not_asked, one_of, pictures_in, side_in
 from ._files import files_in, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 MOST_BYTES = 1_000_000_000
 MOST_FILES = 50
 KEYS = ("images", "annotations", "categories")
 
 
-def coco(folder: Path, hints: Hints) -> Cohort | Miss:
+def coco(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise images with COCO's JSON beside or above them, one file for all or one for each side of a split.
 
     A box is x, y, width and height in pixels, from edge to edge; an image that is listed without any has none.
@@ -29,12 +29,12 @@ def coco(folder: Path, hints: Hints) -> Cohort | Miss:
     files = [folder] if folder.is_file() else files_in(folder)
     files = [p for p in files if p.suffix.lower() == ".json"]
     if not files:
-        return Miss(0.0, "it has no JSON file that draws boxes.")
+        return NoMatch(0.0, "it has no JSON file that draws boxes.")
     if len(files) > MOST_FILES:
-        return Miss(0.1, f"it has {len(files)} JSON files, too many to be lists of boxes.")
+        return NoMatch(0.1, f"it has {len(files)} JSON files, too many to be lists of boxes.")
     lists = {p: content for p in files if (content := list_in(p)) is not None}
     if not lists:
-        return Miss(0.2, "its JSON files do not list images, annotations and categories.")
+        return NoMatch(0.2, "its JSON files do not list images, annotations and categories.")
     sides, images = one_of(lists, folder), pictures_in(root)
     found = {p: read_list(p, content, root, images, sides[p]) for p, content in lists.items()}
     good = {p: c for p, c in found.items() if isinstance(c, Cohort)}
@@ -58,7 +58,7 @@ def list_in(path: Path) -> dict[str, Any] | None:
 
 def read_list(
     path: Path, content: Mapping[str, Any], root: Path, images: list[Path], side: str | None
-) -> Cohort | Miss:
+) -> Cohort | NoMatch:
     """Give the cohort that one JSON file lists."""
     try:
         names = {one["id"]: str(one["name"]) for one in content["categories"]}
@@ -75,10 +75,12 @@ def read_list(
     if absent:
         told.append(f"{len(absent)} image(s) of {path.name} are not here: {some(absent)}.")
     sheets = [
-        Sheet(place, tuple(drawn.get(one, ())), side or side_in(place, root)) for one, place in places.items() if place
+        AnnotatedImage(place, tuple(drawn.get(one, ())), side or side_in(place, root))
+        for one, place in places.items()
+        if place
     ]
     if not sheets:
-        return Miss(
+        return NoMatch(
             0.5, f"no image that {path.name} lists is here, such as {some(absent[:1])}. Put the images beside it."
         )
     parents = {one.get("supercategory") for one in content["categories"]}

@@ -17,34 +17,34 @@ from ...source import Source
 from ..cohort import Cohort, Entry
 from ._assemble import finished
 from ._files import MODALITY_WORDS, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 TRUTHS = ("SEG", "RTSTRUCT")
 REGIONS: Kept[tuple[str, ...]] = Kept()
 Pair = tuple[SeriesInfo, tuple[Path, ...]]
 
 
-def dicom_tree(folder: Path, hints: Hints) -> Cohort | Miss:
+def dicom_tree(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise DICOM series with labels or contours that name them, each pair a case, wherever the files lie."""
     if folder.is_file() or not any(head_of(p).is_dicom for p in first_files(folder)):
-        return Miss(0.0, "it begins with no DICOM files.")
+        return NoMatch(0.0, "it begins with no DICOM files.")
     if hints.task not in (None, "segmentation"):
-        return Miss(0.1, f"labels and contours do not serve {hints.task}.")
+        return NoMatch(0.1, f"labels and contours do not serve {hints.task}.")
     every = series_in(folder)
     truths = [s for s in every if s.modality in TRUTHS]
     images = [s for s in every if s.modality not in TRUTHS and s.holds_pictures and not s.is_localizer]
     if not truths:
-        return Miss(
+        return NoMatch(
             0.35 if images else 0.0,
             "its DICOM series have no SEG or RTSTRUCT beside them. Add those that were drawn on them.",
         )
     told: list[str] = []
     pairs = paired(images, truths, hints, told)
     if not pairs:
-        return Miss(0.5, "no SEG or RTSTRUCT in it was drawn on a series that is there.")
+        return NoMatch(0.5, "no SEG or RTSTRUCT in it was drawn on a series that is there.")
     names = names_of(truths) if hints.truth else []
     if hints.truth and not any(hints.truth.lower() in name.lower() for name in names):
-        return Miss(0.7, f"--truth {hints.truth!r} is in no name of a SEG, RTSTRUCT or region: {some(names)}.")
+        return NoMatch(0.7, f"--truth {hints.truth!r} is in no name of a SEG, RTSTRUCT or region: {some(names)}.")
     loose = len(images) - len({image.series_uid for image, _ in pairs})
     if loose:
         told.append(f"{loose} image series have no labels or contours and are not used.")

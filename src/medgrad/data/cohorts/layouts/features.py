@@ -18,7 +18,7 @@ from ..patients import with_patients
 from ..split_files import counted, side_of, split_column, with_split_beside
 from ._assemble import without_unjudged_sides
 from ._files import files_in, image_suffixes, natural, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from ._side_table import PATIENT_WORDS, tables_in
 from .table import LABEL_WORDS, MOST_CLASSES, _joined, without_column
 
@@ -44,23 +44,25 @@ class Columns:
     unused: tuple[str, ...] = ()
 
 
-def features(folder: Path, hints: Hints) -> Cohort | Miss:
+def features(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a table of features, given itself or by a folder that holds nothing but tables."""
     if hints.task not in (None, "classification"):
-        return Miss(0.1, f"a table of features does not serve {hints.task}.")
+        return NoMatch(0.1, f"a table of features does not serve {hints.task}.")
     if folder.is_file():
-        return read_table(folder, hints) if folder.suffix.lower() in SUFFIXES else Miss(0.0, "it is no .csv.")
+        return read_table(folder, hints) if folder.suffix.lower() in SUFFIXES else NoMatch(0.0, "it is no .csv.")
     tables = tables_in(folder)
     if not tables:
-        return Miss(0.0, "it holds no .csv with a row a case.")
+        return NoMatch(0.0, "it holds no .csv with a row a case.")
     others = [p for p in files_in(folder) if p.suffix.lower() not in TEXTS]
     if others:
-        return Miss(0.2, f"beside its tables it holds other files, such as {others[0].name!r}; name the .csv itself.")
+        return NoMatch(
+            0.2, f"beside its tables it holds other files, such as {others[0].name!r}; name the .csv itself."
+        )
     found = {path: read_table(path, hints) for path in tables}
     good = {path: cohort for path, cohort in found.items() if isinstance(cohort, Cohort)}
     if len(good) > 1:
         return joined(folder, good)
-    misses = [miss for miss in found.values() if isinstance(miss, Miss)]
+    misses = [miss for miss in found.values() if isinstance(miss, NoMatch)]
     return next(iter(good.values()), None) or max(misses, key=lambda m: m.closeness)
 
 
@@ -80,15 +82,15 @@ def names_of(cohort: Cohort) -> tuple[str, ...]:
     return tuple(cohort.read_image("features", cohort.entries[0].images["features"]).tags["columns"])
 
 
-def read_table(path: Path, hints: Hints) -> Cohort | Miss:
+def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
     """Give the cohort of a table, or say what it lacks."""
     try:
         table = table_of(path)
     except FormatError as reason:
-        return Miss(0.2, f"{path.name} is no table of features: {str(reason).rstrip('.')}.")
+        return NoMatch(0.2, f"{path.name} is no table of features: {str(reason).rstrip('.')}.")
     told: list[str] = []
     columns = columns_of(table, hints, path)
-    if isinstance(columns, Miss):
+    if isinstance(columns, NoMatch):
         return columns
     kept = whole_rows(table, columns, path, told)
     cells = [table.column(columns.label)[i] for i in kept]
@@ -115,14 +117,14 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     return placed(cohort, table, columns, kept, path)
 
 
-def columns_of(table: Table, hints: Hints, path: Path) -> Columns | Miss:
+def columns_of(table: Table, hints: Hints, path: Path) -> Columns | NoMatch:
     """Say which column is what, or what is missing."""
     names = table.names
     rows = [dict(zip(names, row, strict=True)) for row in table.cells]
     files = [n for n in names if names_files(n, table.column(n))]
     if files:
         said = "names files that are not here; take it out to learn from the numbers alone."
-        return Miss(0.3, f"the column {files[0]!r} of {path.name} {said}")
+        return NoMatch(0.3, f"the column {files[0]!r} of {path.name} {said}")
     words = (hints.truth.lower(), *LABEL_WORDS) if hints.truth else LABEL_WORDS
     label = hints.truth if hints.truth in names else column(names, words)
     if hints.truth not in names and (missing := without_column(path, names, hints)):
@@ -135,15 +137,17 @@ def columns_of(table: Table, hints: Hints, path: Path) -> Columns | Miss:
         few = [n for n in held if 2 <= len({c for c in table.column(n) if c}) <= max(2, len(rows) // 4)]
         label = few[0] if len(few) == 1 else None
     if label is None:
-        return Miss(0.4, f"{path.name} has no column that is told as the class. Name it with --truth.")
+        return NoMatch(0.4, f"{path.name} has no column that is told as the class. Name it with --truth.")
     kinds = {c for c in table.column(label) if c.lower() not in GAPS}
     if len(kinds) > min(MOST_CLASSES, max(2, len(rows) // 2)):
         many = f"{len(kinds)} different values, too many to be classes."
-        return Miss(0.6, f"the column {label!r} of {path.name} has {many}")
+        return NoMatch(0.6, f"the column {label!r} of {path.name} has {many}")
     free = [p for p, n in enumerate(names) if n not in taken | {label}]
     numbers = tuple(p for p in free if table.holds_numbers(p))
     if not numbers:
-        return Miss(0.3, f"{path.name} has no column of numbers beside {label!r}. Add what is measured of each case.")
+        return NoMatch(
+            0.3, f"{path.name} has no column of numbers beside {label!r}. Add what is measured of each case."
+        )
     unused = tuple(names[p] for p in free if p not in numbers) + tuple(sorted(counters - {name}))
     return Columns(label, numbers, name, patient, split, tuple(u or "(no name)" for u in unused))
 

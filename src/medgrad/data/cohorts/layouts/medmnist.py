@@ -16,10 +16,10 @@ from ...types import Scores
 from ..cohort import SPLITS, Cohort, Entry
 from ._assemble import dims_of, image_shape
 from ._files import some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 
-def medmnist(folder: Path, hints: Hints) -> Cohort | Miss:
+def medmnist(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise an ``.npz`` with images and labels of the sides of a split, or a folder that holds just one such."""
     if folder.is_dir():
         archives = [p for p in sorted(folder.glob("*.npz")) if sides_in(p)]
@@ -27,15 +27,15 @@ def medmnist(folder: Path, hints: Hints) -> Cohort | Miss:
             names = ", ".join(p.name for p in archives)
             raise LayoutError(f"{str(folder)!r} holds {len(archives)} sets: {names}. Name one of these files.")
         if not archives:
-            return Miss(0.0, "it holds no .npz with train_images and train_labels.")
+            return NoMatch(0.0, "it holds no .npz with train_images and train_labels.")
         folder = archives[0]
     if folder.suffix.lower() != ".npz":
-        return Miss(0.0, "it is no .npz.")
+        return NoMatch(0.0, "it is no .npz.")
     sides = sides_in(folder)
     if not sides:
-        return Miss(0.5, "it holds no train_images with train_labels.")
+        return NoMatch(0.5, "it holds no train_images with train_labels.")
     if hints.task not in (None, "classification"):
-        return Miss(0.5, f"its labels do not serve {hints.task}.")
+        return NoMatch(0.5, f"its labels do not serve {hints.task}.")
     return read_set(folder, sides)
 
 

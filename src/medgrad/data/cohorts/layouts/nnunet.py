@@ -14,19 +14,19 @@ from ..cohort import Cohort, Entry
 from ._assemble import finished, with_labels
 from ._files import images_in, modality_of, natural, some, stem_of
 from ._labels import Meaning
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 
 
-def nnunet(folder: Path, hints: Hints) -> Cohort | Miss:
+def nnunet(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise ``imagesTr`` and ``labelsTr``; ``dataset.json`` names the labels and the channels."""
     if not (folder / "imagesTr").is_dir():
-        return Miss(0.0, "it has no folder imagesTr.")
+        return NoMatch(0.0, "it has no folder imagesTr.")
     if not (folder / "labelsTr").is_dir():
-        return Miss(0.8, "it has imagesTr, but no labelsTr. Put the masks there.")
+        return NoMatch(0.8, "it has imagesTr, but no labelsTr. Put the masks there.")
     if hints.task not in (None, "segmentation"):
-        return Miss(0.3, f"labelsTr does not serve {hints.task}.")
+        return NoMatch(0.3, f"labelsTr does not serve {hints.task}.")
     about = json_of(folder / "dataset.json") if (folder / "dataset.json").is_file() else {}
     if not isinstance(about, dict):
         raise LayoutError(f"{str(folder / 'dataset.json')!r} is not an object. Write {{'labels': {{...}}, ...}}.")
@@ -35,7 +35,7 @@ def nnunet(folder: Path, hints: Hints) -> Cohort | Miss:
     train = entries_in(folder, "Tr", channels, told, split=None)
     test = entries_in(folder, "Ts", channels, told, split="test") if (folder / "imagesTs").is_dir() else []
     if not any(e.truth for e in train):
-        return Miss(0.7, "no file in imagesTr goes with one in labelsTr. Name them a_0000.nii.gz and a.nii.gz.")
+        return NoMatch(0.7, "no file in imagesTr goes with one in labelsTr. Name them a_0000.nii.gz and a.nii.gz.")
     names = {n for e in train for n in e.images}
     modalities = {n: m for n in names if (m := modality_of(n))}
     if names == {"image"} and len(channels) == 1 and (only := modality_of(next(iter(channels.values())))):

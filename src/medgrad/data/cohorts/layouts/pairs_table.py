@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ....errors import LayoutError
 from ...formats import suffix_of
-from ...source import Both, Source
+from ...source import PairSource, Source
 from ...tables import column, rows_of
 from ..cohort import Cohort, Entry
 from ..split_files import counted, side_of, split_column
 from ._assemble import dims_of, image_shape
 from ._files import is_data, some, stem_of
 from ._labels import meaning, seen_in
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from ._side_table import PATIENT_WORDS, tables_in
 
 FIXED_WORDS = ("fixed", "fixed_image", "fixed_path", "fixed_file", "target", "reference")
@@ -36,25 +36,27 @@ class Columns:
     other: str | None = None
 
 
-def pairs_table(folder: Path, hints: Hints) -> Cohort | Miss:
+def pairs_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a table of pairs, given itself or by the folder that it lies in."""
     if hints.task not in (None, "registration"):
-        return Miss(0.1, f"a table of pairs does not serve {hints.task}.")
+        return NoMatch(0.1, f"a table of pairs does not serve {hints.task}.")
     tables = [folder] if folder.is_file() else tables_in(folder)
     found = [read_pairs(path) for path in tables if path.suffix.lower() in (".csv", ".tsv")]
     good = [c for c in found if isinstance(c, Cohort)]
     if len(good) > 1:
         raise LayoutError(f"{str(folder)!r} has several tables of pairs: {some(c.root.name for c in good)}. Name one.")
-    misses = [m for m in found if isinstance(m, Miss)]
-    return good[0] if good else max(misses, key=lambda m: m.closeness, default=Miss(0.0, "it holds no .csv of pairs."))
+    misses = [m for m in found if isinstance(m, NoMatch)]
+    return (
+        good[0] if good else max(misses, key=lambda m: m.closeness, default=NoMatch(0.0, "it holds no .csv of pairs."))
+    )
 
 
-def read_pairs(path: Path) -> Cohort | Miss:
+def read_pairs(path: Path) -> Cohort | NoMatch:
     """Give the pairs that a table lists."""
     rows = rows_of(path)
     columns = columns_of(list(rows[0])) if rows else None
     if columns is None:
-        return Miss(0.1, f"{path.name} has no columns 'fixed' and 'moving'.")
+        return NoMatch(0.1, f"{path.name} has no columns 'fixed' and 'moving'.")
     told: list[str] = []
     split = split_column(rows)
     entries = tuple(replace(entry_of(path, row, columns), split=side_of(row[split]) if split else None) for row in rows)
@@ -89,9 +91,11 @@ def columns_of(names: Sequence[str]) -> Columns | None:
 def entry_of(path: Path, row: Mapping[str, str], columns: Columns) -> Entry:
     """Make the entry of a row."""
     fixed, moving = (Source(file_of(path, row[c])) for c in (columns.fixed, columns.moving))
-    truth: Source | Both = Both(fixed, moving)  # where nothing is known, it is judged by how alike the images become
+    truth: Source | PairSource = PairSource(
+        fixed, moving
+    )  # where nothing is known, it is judged by how alike the images become
     if columns.known and all(row[c] for c in columns.known):
-        truth = Both(*(Source(file_of(path, row[c])) for c in columns.known))
+        truth = PairSource(*(Source(file_of(path, row[c])) for c in columns.known))
     elif columns.transform and row[columns.transform]:
         truth = Source(file_of(path, row[columns.transform]))
     name = f"{stem_of(fixed.path)}--{stem_of(moving.path)}"
@@ -113,7 +117,7 @@ def with_values(cohort: Cohort) -> Cohort:
     sources = {
         f"{entry.id}/{side}": source
         for entry in cohort.entries
-        if isinstance(entry.truth, Both)
+        if isinstance(entry.truth, PairSource)
         for side, source in (("fixed", entry.truth.fixed), ("moving", entry.truth.moving))
         if source not in entry.images.values() and suffix_of(source.path) != ".csv"
     }

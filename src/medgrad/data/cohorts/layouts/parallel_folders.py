@@ -19,7 +19,7 @@ from ._files import (
     stem_of,
     words_of,
 )
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 Key = tuple[str | None, str]
 Files = dict[Key, Path]
@@ -28,20 +28,20 @@ MOST_FOLDERS = 12
 FILLING = IMAGE_WORDS | MASK_WORDS | REGION_WORDS | {"1st", "2nd", "manual1", "manual2", "st", "nd"}
 
 
-def parallel_folders(folder: Path, hints: Hints) -> Cohort | Miss:
+def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise folders of images and masks, also below folders for the sides of a split."""
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "segmentation"):
-        return Miss(0.1, f"folders of masks do not serve {hints.task}.")
+        return NoMatch(0.1, f"folders of masks do not serve {hints.task}.")
     files = images_in(folder)
     misses = []
     for kinds in (by_first_folder(folder, files), by_whole_folder(folder, files)):
         if not 2 <= len(kinds) <= MOST_FOLDERS:
-            misses.append(Miss(0.1, "it has no folders of images and masks side by side."))
+            misses.append(NoMatch(0.1, "it has no folders of images and masks side by side."))
             continue
         drafts, told = paired(kinds)
-        if isinstance(drafts, Miss):
+        if isinstance(drafts, NoMatch):
             misses.append(drafts)
             continue
         found = assemble(folder, drafts, hints, layout="parallel_folders", likely=likely_roles(kinds))
@@ -95,7 +95,7 @@ def _without_sides(folders: Sequence[str]) -> tuple[str | None, list[str]]:
     return side, rest
 
 
-def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | Miss, list[str]]:
+def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | NoMatch, list[str]]:
     """Match the files of all folders with those of the one that is best matched, case by case."""
     likely = likely_roles(kinds)
     images = [k for k in kinds if likely.get(k) != "mask"] or list(kinds)
@@ -110,7 +110,7 @@ def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | Miss, list[str]]:
     if not n or n < 0.5 * max(smallest, 1):
         has_both = set(likely.values()) == {"image", "mask"}
         said = f"the files in the folders {some(kinds)} do not pair up by name."
-        return Miss(0.5 if has_both else 0.1, f"{said} Give an image and its mask the same name."), []
+        return NoMatch(0.5 if has_both else 0.1, f"{said} Give an image and its mask the same name."), []
     told = []
     for kind, match in matches.items():
         loose = set(kinds[kind]) - set(match.values())

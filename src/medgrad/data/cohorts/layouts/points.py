@@ -16,9 +16,9 @@ from ...tables import column, text_of
 from ..cohort import Cohort
 from ..split_files import side_of
 from ._assemble import image_shape, spread
-from ._boxes import Sheet, drawn_cohort, not_asked, paired_up, pictures_in, side_in
+from ._boxes import AnnotatedImage, drawn_cohort, not_asked, paired_up, pictures_in, side_in
 from ._files import files_in
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from .table import LABEL_WORDS
 from .yolo import NAMES, names_in
 
@@ -44,7 +44,7 @@ class Point:
     size: float = 0.0
 
 
-def points(folder: Path, hints: Hints) -> Cohort | Miss:
+def points(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise pictures with a text file of points for each, in a folder of their own or beside the pictures.
 
     A point becomes a box, as that is what a detector learns: of the size that a column ``diameter`` gives, else of a
@@ -53,17 +53,17 @@ def points(folder: Path, hints: Hints) -> Cohort | Miss:
     if miss := not_asked(hints):
         return miss
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     every = files_in(folder)
     files = [p for p in every if p.suffix.lower() in SUFFIXES and p.name not in NAMES and not side_of(p.stem)]
     images = pictures_in(folder)
     found = paired_up(images, files, folder) if files and images else {}
     if not found:
-        return Miss(0.0, "it has no text files of points that go with images by their names.")
+        return NoMatch(0.0, "it has no text files of points that go with images by their names.")
     pairs = list(found.values())
     if not any(points_in(pairs[i]) for i in spread(len(pairs), 50)):
         said = "hold no points. Write a line an object: 'x y class', in pixels."
-        return Miss(0.4, f"its text files, such as {pairs[0].name!r}, {said}")
+        return NoMatch(0.4, f"its text files, such as {pairs[0].name!r}, {said}")
     drawn: dict[Path, list[Point]] = {}
     for image, file in found.items():
         held = points_in(file)
@@ -138,11 +138,11 @@ def point_of(row: Sequence[str], order: Order) -> Point:
 
 def boxed(
     folder: Path, images: Sequence[Path], drawn: Mapping[Path, list[Point]], names: Sequence[str], told: list[str]
-) -> Cohort | Miss:
+) -> Cohort | NoMatch:
     """Give the cohort in which a box stands for each point."""
     every = [p for held in drawn.values() for p in held]
     if not every:
-        return Miss(0.4, "no text file in it holds a point.")
+        return NoMatch(0.4, "no text file in it holds a point.")
     in_shares = all(0 <= v <= 1 for p in every for v in (p.x, p.y))
     shapes = {i: image_shape(Source(i)) for i in (images if in_shares else images[:1])}
     placed = {i: [scaled(p, shapes[i]) for p in held] if in_shares else held for i, held in drawn.items()}
@@ -164,7 +164,7 @@ def boxed(
         if not shape and any(min(c) < 0 or (np.array(c[2:]) > least).any() for _, c in corners):
             shape = image_shape(Source(image))
         cut = tuple((label, within(c, shape)) for label, c in corners)
-        sheets.append(Sheet(image, cut if image in placed else None, side_in(image, folder)))
+        sheets.append(AnnotatedImage(image, cut if image in placed else None, side_in(image, folder)))
     return drawn_cohort(folder, sheets, layout="points", labels=labels.values(), told=told)
 
 

@@ -22,7 +22,7 @@ from ._files import (
     stem_of,
     words_of,
 )
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from .parallel_folders import likely_roles
 
 ROLE_WORDS = MASK_WORDS | REGION_WORDS | IMAGE_WORDS | set(MODALITY_WORDS)
@@ -32,29 +32,29 @@ MOST_DATES = 30
 PATIENT = re.compile(rf"({WORDS}|p)[-_ ]?\d+", re.IGNORECASE)
 
 
-def same_folder(folder: Path, hints: Hints) -> Cohort | Miss:
+def same_folder(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise folders in which masks lie beside their images, told apart by words in the names."""
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "segmentation"):
-        return Miss(0.1, f"masks beside images do not serve {hints.task}.")
+        return NoMatch(0.1, f"masks beside images do not serve {hints.task}.")
     places: dict[tuple[str | None, str], list[Path]] = {}
     for path in images_in(folder):
         places.setdefault(place_of(path.relative_to(folder).parts[:-1]), []).append(path)
     drafts: list[Draft] = []
     for (side, place), files in places.items():
         found = drafts_in(folder, side, place, files)
-        if isinstance(found, Miss):
+        if isinstance(found, NoMatch):
             return found
         drafts += found
     roles = Counter(role for d in drafts for role in d.files)
     likely = likely_roles(list(roles))
     rare = [r for r, n in roles.items() if n < (0.1 * len(drafts) if r in likely else max(2, 0.1 * len(drafts)))]
     if len(roles) - len(rare) > MOST_ROLES or not drafts:
-        return Miss(0.2 if drafts else 0.0, "the names of its files do not repeat from case to case.")
+        return NoMatch(0.2 if drafts else 0.0, "the names of its files do not repeat from case to case.")
     kept = [replace(d, files={r: p for r, p in d.files.items() if r not in rare}) for d in drafts]
     cohort = assemble(folder, [d for d in kept if d.files], hints, layout="same_folder", likely=likely)
-    if isinstance(cohort, Miss) or not rare:
+    if isinstance(cohort, NoMatch) or not rare:
         return cohort
     return replace(cohort, told=(*cohort.told, f"Rare and not used: files such as {some(rare)}."))
 
@@ -71,7 +71,7 @@ def place_of(folders: Sequence[str]) -> tuple[str | None, str]:
     return side, ""
 
 
-def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -> list[Draft] | Miss:
+def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -> list[Draft] | NoMatch:
     """Gather the files of one folder to cases: one if every file has a role of its own, else one a date or name."""
     own = set(words_of(place))
     split = [_date_and_role(path.relative_to(root).parts, own, side) for path in files]
@@ -95,7 +95,7 @@ def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -
         if (role or "image") in held:
             other = held[role or "image"].name
             said = f"{other!r} and {path.name!r} in {place or root.name!r} cannot be told apart."
-            return Miss(0.4, f"{said} Name each file for what it is, such as image and mask.")
+            return NoMatch(0.4, f"{said} Name each file for what it is, such as image and mask.")
         held[role or "image"] = path
         if not role or name not in names:
             names[name] = stem_of(path) if not role else name

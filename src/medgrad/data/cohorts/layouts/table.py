@@ -17,7 +17,7 @@ from ..patients import with_patients
 from ..split_files import bare, counted, side_of, split_column, with_split_beside
 from ._assemble import dims_of, image_shape, with_labels, without_unjudged_sides
 from ._files import images_in, is_data, natural, some, stem_of
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 from ._side_table import PATIENT_WORDS, patients_by_tag, tables_in
 
 FILE_WORDS = (
@@ -50,21 +50,21 @@ class Columns:
     split: str | None = None
 
 
-def table(folder: Path, hints: Hints) -> Cohort | Miss:
+def table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a CSV of files with their classes or masks, given itself or by the folder that it lies in."""
     if hints.task not in (None, "segmentation", "classification"):
-        return Miss(0.1, f"a table of classes or masks does not serve {hints.task}.")
+        return NoMatch(0.1, f"a table of classes or masks does not serve {hints.task}.")
     if folder.is_file():
         if folder.suffix.lower() not in (".csv", ".tsv"):
-            return Miss(0.0, "it is no .csv.")
+            return NoMatch(0.0, "it is no .csv.")
         return read_table(folder, hints)
-    misses = [Miss(0.0, "it holds no .csv that names files.")]
+    misses = [NoMatch(0.0, "it holds no .csv that names files.")]
     good: dict[Path, Cohort] = {}
     for path in tables_in(folder):
         try:
             found = read_table(path, hints)
         except LayoutError as reason:
-            misses.append(Miss(0.6, str(reason)))
+            misses.append(NoMatch(0.6, str(reason)))
             continue
         if isinstance(found, Cohort):
             good[path] = found
@@ -91,11 +91,11 @@ def _joined(folder: Path, good: Mapping[Path, Cohort]) -> Cohort:
     return without_unjudged_sides(joined)
 
 
-def read_table(path: Path, hints: Hints) -> Cohort | Miss:
+def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
     """Give the cohort that a table lists."""
     rows = rows_of(path)
     if not rows:
-        return Miss(0.2, f"{path.name} has no rows.")
+        return NoMatch(0.2, f"{path.name} has no rows.")
     finder = Finder(path.parent)
     columns = columns_of(rows, finder, hints)
     if columns is None:
@@ -104,7 +104,7 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
         return missing
     if columns.mask is None and columns.label is None and not columns.flags:
         said = f"{path.name} names files, but has no column of classes or masks ({', '.join(rows[0])})."
-        return Miss(0.6, f"{said} Add one that is called class or mask, or name one with --truth.")
+        return NoMatch(0.6, f"{said} Add one that is called class or mask, or name one with --truth.")
     told: list[str] = []
     kept = _kept(rows, columns, finder, path, told)
     cohort = _segmentation(path, kept, columns, told) if columns.mask else _classes(path, kept, columns, told)
@@ -126,20 +126,20 @@ def read_table(path: Path, hints: Hints) -> Cohort | Miss:
     return without_unjudged_sides(cohort)
 
 
-def without_column(path: Path, names: Sequence[str], hints: Hints) -> Miss | None:
+def without_column(path: Path, names: Sequence[str], hints: Hints) -> NoMatch | None:
     """Say that a table lacks the column that was named as the truth, None where it has it or none was named."""
     if not hints.truth or column(names, (hints.truth.lower(),)) is not None:
         return None
-    return Miss(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
+    return NoMatch(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
 
 
-def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> Miss:
+def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> NoMatch:
     """Say that a table names no files that are here; nearer if it has a column that should."""
     file = next((c for w in FILE_WORDS if (c := column(list(rows[0]), (w,)))), None)
     if file is None:
-        return Miss(0.3, f"{path.name} has no column of files ({', '.join(rows[0])}). Add one that is called file.")
+        return NoMatch(0.3, f"{path.name} has no column of files ({', '.join(rows[0])}). Add one that is called file.")
     said = f"no file that the column {file!r} of {path.name} names is here, such as {rows[0][file]!r}."
-    return Miss(0.5, f"{said} Correct the names, or put the table beside the images.")
+    return NoMatch(0.5, f"{said} Correct the names, or put the table beside the images.")
 
 
 def columns_of(rows: Sequence[Mapping[str, str]], finder: Finder, hints: Hints) -> Columns | None:

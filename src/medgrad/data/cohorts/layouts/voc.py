@@ -9,15 +9,15 @@ from ....errors import LayoutError
 from ..cohort import Cohort
 from ..split_files import with_split_beside
 from ._assemble import spread
-from ._boxes import Object, Sheet, drawn_cohort, not_asked, paired_up, pictures_in, side_in
+from ._boxes import AnnotatedImage, Object, drawn_cohort, not_asked, paired_up, pictures_in, side_in
 from ._files import files_in, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 MOST_BYTES = 16_000_000
 ENDS = ("ymin", "xmin", "ymax", "xmax")
 
 
-def voc(folder: Path, hints: Hints) -> Cohort | Miss:
+def voc(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise images with an XML file for each, as Pascal VOC has them, beside them or in a folder of their own.
 
     The numbers count pixels from 1, the last one included: a box from 1 to 640 is as wide as an image of 640 columns.
@@ -26,24 +26,24 @@ def voc(folder: Path, hints: Hints) -> Cohort | Miss:
     if miss := not_asked(hints):
         return miss
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     files = [p for p in files_in(folder) if p.suffix.lower() == ".xml"]
     if not files:
-        return Miss(0.0, "it has no XML files that draw boxes.")
+        return NoMatch(0.0, "it has no XML files that draw boxes.")
     if not any(is_voc(files[i]) for i in spread(len(files), 8)):
         close = 0.4 if paired_up(pictures_in(folder), files, folder) else 0.1
-        return Miss(close, "its XML files do not draw boxes as Pascal VOC does. Write each object with a bndbox.")
+        return NoMatch(close, "its XML files do not draw boxes as Pascal VOC does. Write each object with a bndbox.")
     images = pictures_in(folder)
     found = paired_up(images, files, folder)
     if not found:
-        return Miss(
+        return NoMatch(
             0.4, f"its XML files, such as {files[0].name!r}, go with no image by their names. Give both the same."
         )
     told = []
     lost = sorted(set(files) - set(found.values()))
     if lost:
         told.append(f"{len(lost)} XML file(s) go with no image: {some(p.name for p in lost)}.")
-    sheets = [Sheet(i, objects_in(found[i]) if i in found else None, side_in(i, folder)) for i in images]
+    sheets = [AnnotatedImage(i, objects_in(found[i]) if i in found else None, side_in(i, folder)) for i in images]
     labels = {label for s in sheets for label, _ in s.objects or ()}
     cohort = drawn_cohort(folder, sheets, layout="voc", labels=labels, told=told)
     lists = folder / "ImageSets" / "Main"

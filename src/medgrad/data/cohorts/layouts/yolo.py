@@ -11,15 +11,15 @@ from ...tables import text_of
 from ..cohort import Cohort
 from ..split_files import side_of
 from ._assemble import spread
-from ._boxes import Object, Sheet, drawn_cohort, not_asked, paired_up, pictures_in, side_in
+from ._boxes import AnnotatedImage, Object, drawn_cohort, not_asked, paired_up, pictures_in, side_in
 from ._files import files_in, some
-from ._layout import Hints, Miss
+from ._layout import Hints, NoMatch
 
 NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.names", "classes.names", "predefined_classes.txt")
 Line = tuple[int, tuple[float, ...]]
 
 
-def yolo(folder: Path, hints: Hints) -> Cohort | Miss:
+def yolo(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise images with a text file for each, in folders ``images`` and ``labels`` or beside one another.
 
     The names of the classes stand in ``data.yaml``, ``classes.txt`` or ``obj.names``. Outlines are taken as the boxes
@@ -28,16 +28,16 @@ def yolo(folder: Path, hints: Hints) -> Cohort | Miss:
     if miss := not_asked(hints):
         return miss
     if folder.is_file():
-        return Miss(0.0, "it is a file.")
+        return NoMatch(0.0, "it is a file.")
     every = files_in(folder)
     files = [p for p in every if p.suffix.lower() == ".txt" and p.name not in NAMES and not side_of(p.stem)]
     images = pictures_in(folder)
     found = paired_up(images, files, folder) if files and images else {}
     if not found:
-        return Miss(0.0, "it has no text files that go with images by their names.")
+        return NoMatch(0.0, "it has no text files that go with images by their names.")
     pairs = list(found.values())
     if not any(lines_in(pairs[i]) for i in spread(len(pairs), 50)):
-        return Miss(0.3, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
+        return NoMatch(0.3, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
     names, told = names_in(every)
     drawn: dict[Path, tuple[Line, ...]] = {}
     for image, file in found.items():
@@ -50,7 +50,8 @@ def yolo(folder: Path, hints: Hints) -> Cohort | Miss:
     if bare:
         told.append(f"{len(bare)} image(s) have no text file and are taken to show no object: {some(bare)}.")
     sheets = [
-        Sheet(i, tuple(named(line, names, found[i]) for line in drawn.get(i, ())), side_in(i, folder)) for i in images
+        AnnotatedImage(i, tuple(named(line, names, found[i]) for line in drawn.get(i, ())), side_in(i, folder))
+        for i in images
     ]
     return drawn_cohort(folder, sheets, layout="yolo", labels=names, told=told, space="shares")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from ...dicom.write.ct import Told, uid_of, write_ct
+from ...dicom.write.ct import SeriesHeader, uid_of, write_ct
 from ...formats import write
 from ...grid import Grid, as_rows
 from ...source import Source
@@ -85,11 +85,11 @@ def write_study(
     if masks == "nifti":
         write(place / "truth.nii.gz", truth)
         return place
-    from ...dicom.write.equipment import Maker
+    from ...dicom.write.equipment import Algorithm
     from ...dicom.write.seg import encoded, save
 
     key = f"{key_of(phantom, patient)}/{study.day}/truth"
-    save(encoded(truth, Source(place / "CT"), maker=Maker("medgrad phantom"), key=key), place / "SEG" / "truth.dcm")
+    save(encoded(truth, Source(place / "CT"), maker=Algorithm("medgrad phantom"), key=key), place / "SEG" / "truth.dcm")
     return place
 
 
@@ -116,7 +116,7 @@ def write_series(folder: Path, phantom: Phantom, patient: Patient, study: Study)
         "ManufacturerModelName": "phantom",
         "ConvolutionKernel": patient.site.kernel,
     }
-    return write_ct(folder, study.image, Told(f"{key}/ct", f"{key}/study", f"{key}/frame", elements))
+    return write_ct(folder, study.image, SeriesHeader(f"{key}/ct", f"{key}/study", f"{key}/frame", elements))
 
 
 def key_of(phantom: Phantom, patient: Patient) -> str:

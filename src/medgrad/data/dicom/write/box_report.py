@@ -17,7 +17,7 @@ from ...grid import Grid
 from ...source import Source
 from ...types import Boxes
 from .ct import FROM_RAS
-from .equipment import Maker, contributions, declare, equipment, finding_told, observer
+from .equipment import Algorithm, contributions, declare, equipment, finding_told, observer
 from .seg import save
 from .snomed import meant_by
 from .source import heads_of, slices_of
@@ -34,7 +34,7 @@ PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 FINDING, NONE = Code("121071", "DCM", "Finding"), Code("260413007", "SCT", "None")
 
 
-def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker: Maker | None = None) -> Path:
+def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker: Algorithm | None = None) -> Path:
     """Write a measurement report: for each box its outline in its middle plane, how long it is, and how sure.
 
     The lengths are those to the patient's right, to the front and to the head. The report refers to the slices of the
@@ -43,7 +43,7 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker:
     highdicom = need("highdicom", extra="dicom")
     if grid.dims != 3:
         raise FormatError(f"{str(source)!r} has no place in the patient, so a report cannot name one. Use --as coco.")
-    maker = maker or Maker()
+    maker = maker or Algorithm()
     heads = heads_of(slices_of(grid, source))
     place = str(getattr(heads[0], "FrameOfReferenceUID", ""))
     if not place:
@@ -72,7 +72,7 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker:
     return save(report, path)
 
 
-def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Maker) -> Any:
+def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Algorithm) -> Any:
     """Give what the report says about one box."""
     name = boxes.names.get(int(boxes.labels[number]), str(boxes.labels[number]))
     low, high = boxes.corners[number].reshape(2, 3)

@@ -20,7 +20,7 @@ FROM_RAS = np.linalg.inv(TO_RAS)
 
 
 @dataclass(frozen=True)
-class Told:
+class SeriesHeader:
     """What a series says of itself besides its pixels. ``key`` is what its UIDs are made of: the same key, the same
     UIDs. ``elements`` are further DICOM elements by keyword, which stand in every file.
     """
@@ -41,7 +41,7 @@ def uid_of(*words: object) -> str:
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
-def write_ct(folder: Path, image: Image, told: Told) -> list[Path]:
+def write_ct(folder: Path, image: Image, told: SeriesHeader) -> list[Path]:
     """Write a volume in Hounsfield units into a folder, a file a slice, and give the files.
 
     Stored are whole numbers from -1024 to 3071; what lies beyond is cut. The slices must stand upright on their plane.
@@ -85,7 +85,7 @@ def places(image: Image) -> tuple[Any, Any, Any, Any]:
     return along, down, step, matrix[:3, 3]
 
 
-def header(image: Image, told: Told) -> Dataset:
+def header(image: Image, told: SeriesHeader) -> Dataset:
     """Give the elements that all slices share."""
     x_mm, y_mm, z_mm = image.grid.spacing
     columns, rows, _ = image.grid.shape

@@ -25,7 +25,7 @@ LONGEST = 64
 
 
 @dataclass(frozen=True)
-class Maker:
+class Algorithm:
     """What answered: its name, and the files of its weights, which are hashed when they are first asked for."""
 
     name: str = "medgrad"
@@ -64,7 +64,7 @@ class Maker:
         return f"Answered by {self.title}, {MANUFACTURER} {VERSION}{hashes}"[:1024]
 
 
-def equipment(maker: Maker) -> dict[str, str]:
+def equipment(maker: Algorithm) -> dict[str, str]:
     """Give what every kind of object of highdicom asks for about its device."""
     return {
         "manufacturer": MANUFACTURER,
@@ -74,13 +74,13 @@ def equipment(maker: Maker) -> dict[str, str]:
     }
 
 
-def describe_equipment(made: Dataset, maker: Maker) -> None:
+def describe_equipment(made: Dataset, maker: Algorithm) -> None:
     """Put the device into a dataset that is made by hand."""
     made.Manufacturer, made.ManufacturerModelName = MANUFACTURER, maker.title
     made.SoftwareVersions, made.DeviceSerialNumber = VERSION, maker.serial
 
 
-def algorithm(highdicom: Any, maker: Maker) -> Any:
+def algorithm(highdicom: Any, maker: Algorithm) -> Any:
     """Give the algorithm as images name it."""
     return highdicom.AlgorithmIdentificationSequence(
         name=maker.title,
@@ -91,7 +91,7 @@ def algorithm(highdicom: Any, maker: Maker) -> Any:
     )
 
 
-def algorithm_told(highdicom: Any, maker: Maker) -> Any:
+def algorithm_told(highdicom: Any, maker: Algorithm) -> Any:
     """Give the algorithm as reports name it."""
     return highdicom.sr.AlgorithmIdentification(
         name=maker.title,
@@ -100,7 +100,7 @@ def algorithm_told(highdicom: Any, maker: Maker) -> Any:
     )
 
 
-def finding_told(highdicom: Any, meant: Meant, maker: Maker) -> dict[str, Any]:
+def finding_told(highdicom: Any, meant: Meant, maker: Algorithm) -> dict[str, Any]:
     """Give what a report says of any finding: what it is, where, and who found it."""
     place = meant.site or (meant.kind if meant.side else None)
     side = coded(meant.side) if meant.side else None
@@ -113,7 +113,7 @@ def finding_told(highdicom: Any, meant: Meant, maker: Maker) -> dict[str, Any]:
     }
 
 
-def observer(highdicom: Any, maker: Maker) -> Any:
+def observer(highdicom: Any, maker: Algorithm) -> Any:
     """Give the device as the one who observed what a report says; the same weights are the same device."""
     about = highdicom.sr.DeviceObserverIdentifyingAttributes(
         uid=uid_of("device", maker.title, VERSION, maker.serial),
@@ -129,7 +129,7 @@ def observer(highdicom: Any, maker: Maker) -> Any:
     )
 
 
-def contributions(highdicom: Any, maker: Maker) -> list[Any]:
+def contributions(highdicom: Any, maker: Algorithm) -> list[Any]:
     """Give the program as equipment that contributed to an object."""
     return [
         highdicom.ContributingEquipment(

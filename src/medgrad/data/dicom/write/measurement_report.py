@@ -15,7 +15,7 @@ from ....errors import need
 from ...file_errors import damage_told
 from ...source import Source
 from ...types import Image, LabelMap
-from .equipment import Maker, coded, contributions, declare, equipment, finding_told, observer, uid
+from .equipment import Algorithm, coded, contributions, declare, equipment, finding_told, observer, uid
 from .seg import at_study, encoded, save, tracking
 from .snomed import Code, meant_by, own_code
 from .source import Slice, heads_of, slices_of
@@ -37,7 +37,7 @@ FIGURES = {
 
 
 def write_measurements(
-    path: Path, labels: LabelMap, image: Image, source: Source, *, maker: Maker | None = None
+    path: Path, labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None
 ) -> list[Path]:
     """Write a segmentation ``NAME.seg.dcm`` and, at the path itself, the report on it; give both paths."""
     seg = encoded(labels, source, maker=maker)
@@ -46,7 +46,7 @@ def write_measurements(
 
 
 def encoded_measurements(
-    labels: LabelMap, image: Image, source: Source, *, seg: Dataset, maker: Maker | None = None, key: str = ""
+    labels: LabelMap, image: Image, source: Source, *, seg: Dataset, maker: Algorithm | None = None, key: str = ""
 ) -> Dataset:
     """Give the volume of each segment of ``seg``, and the intensities of the image in it, as a report.
 
@@ -54,7 +54,7 @@ def encoded_measurements(
     intensities. Intensities are counted on the slices that the segmentation refers to.
     """
     highdicom = need("highdicom", extra="dicom")
-    maker = maker or Maker()
+    maker = maker or Algorithm()
     slices = slices_of(labels.grid, source)
     names = {int(s.SegmentNumber): str(s.SegmentLabel) for s in seg.SegmentSequence}
     inside = intensities(labels, image, source, names) if image.channels == 1 else {}
@@ -128,7 +128,7 @@ def measured(
 
 
 def measured_segment(
-    highdicom: Any, seg: Dataset, number: int, name: str, maker: Maker, measurements: list[Any]
+    highdicom: Any, seg: Dataset, number: int, name: str, maker: Algorithm, measurements: list[Any]
 ) -> Any:
     """Give what the report says about one segment."""
     followed, identifier = tracking(str(seg.SOPInstanceUID), number, name)

@@ -14,7 +14,7 @@ from ....errors import need
 from ...file_errors import damage_told
 from ...source import Source
 from ...types import Image
-from .equipment import Maker, code_item, coded, contributions, equipment, uid
+from .equipment import Algorithm, code_item, coded, contributions, equipment, uid
 from .seg import chance_names, dated, save
 from .snomed import ANATOMY, TISSUE, Code, meant_by, plain_text
 from .source import Slice, heads_of, planes, slices_of
@@ -24,13 +24,13 @@ NO_UNITS = Code("1", "no units", "UCUM")
 LONGEST_LABEL = 16
 
 
-def write_maps(path: Path, chances: Image, source: Source, *, maker: Maker | None = None) -> list[Path]:
+def write_maps(path: Path, chances: Image, source: Source, *, maker: Algorithm | None = None) -> list[Path]:
     """Write a map a label beside a path, ``NAME.1.dcm`` for the first, and give their paths."""
     made = encoded_maps(chances, source, maker=maker)
     return [save(one, path.with_name(f"{path.stem}.{n}{path.suffix}")) for n, one in enumerate(made, 1)]
 
 
-def encoded_maps(chances: Image, source: Source, *, maker: Maker | None = None, key: str = "") -> list[Dataset]:
+def encoded_maps(chances: Image, source: Source, *, maker: Algorithm | None = None, key: str = "") -> list[Dataset]:
     """Give chances (x, y, z, labels) as parametric maps of one series, a label each.
 
     Their tag ``labels`` names them. With a ``key`` the UIDs are made of it.
@@ -44,12 +44,12 @@ def encoded_maps(chances: Image, source: Source, *, maker: Maker | None = None, 
         array = np.stack([s.of(plane) for s in slices])  # (slices, rows, columns)
         with damage_told(source.path, "DICOM"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
-            made.append(parametric(array, slices, name, number, maker or Maker(), (series, key)))
+            made.append(parametric(array, slices, name, number, maker or Algorithm(), (series, key)))
     return [dated(one, f"{key}/{number}") if key else one for number, one in enumerate(made, 1)]
 
 
 def parametric(
-    array: Any, slices: Sequence[Slice], name: str, number: int, maker: Maker, series_and_key: tuple[str, str]
+    array: Any, slices: Sequence[Slice], name: str, number: int, maker: Algorithm, series_and_key: tuple[str, str]
 ) -> Dataset:
     """Give one map."""
     highdicom = need("highdicom", extra="dicom")

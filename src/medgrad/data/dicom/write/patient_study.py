@@ -9,14 +9,22 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from ....version import VERSION
 from ..file import word
-from .equipment import MANUFACTURER, PROCESSING, Maker, code_item, describe_equipment
+from .equipment import MANUFACTURER, PROCESSING, Algorithm, code_item, describe_equipment
 from .source import OF_THE_PATIENT, Slice
 
 CARRIED = ("StudyInstanceUID", *OF_THE_PATIENT)
 
 
 def begun(
-    one: Slice, maker: Maker, *, kind: str, modality: str, series: str, instance: str, number: int = 1, key: str = ""
+    one: Slice,
+    maker: Algorithm,
+    *,
+    kind: str,
+    modality: str,
+    series: str,
+    instance: str,
+    number: int = 1,
+    key: str = "",
 ) -> Dataset:
     """Begin an object in the study of a slice: patient, study, series, device. With a key, it bears the study's date.
 
@@ -48,7 +56,7 @@ def when(one: Slice, key: str) -> tuple[str, str]:
     return f"{now:%Y%m%d}", f"{now:%H%M%S}"
 
 
-def contribution(maker: Maker) -> Dataset:
+def contribution(maker: Algorithm) -> Dataset:
     """Give the program as equipment that contributed to an object."""
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING)]

@@ -15,7 +15,7 @@ from ...file_errors import damage_told
 from ...source import Source
 from ...types import LabelMap
 from ..frames import Frame
-from .equipment import FAMILY, MANUFACTURER, Maker, code_item, declare, uid
+from .equipment import FAMILY, MANUFACTURER, Algorithm, code_item, declare, uid
 from .outlines import outlines
 from .patient_study import begun, when
 from .seg import names_of, save
@@ -27,18 +27,18 @@ MOST_REGIONS = 65_535
 COLOURS = ((230, 60, 50), (60, 170, 60), (60, 110, 230), (240, 180, 30), (170, 80, 200), (40, 180, 190), (240, 120, 40))
 
 
-def write_structures(path: Path, labels: LabelMap, source: Source, *, maker: Maker | None = None) -> Path:
+def write_structures(path: Path, labels: LabelMap, source: Source, *, maker: Algorithm | None = None) -> Path:
     """Write labels as outlines, and give the path."""
     return save(encoded_structures(labels, source, maker=maker), path)
 
 
-def encoded_structures(labels: LabelMap, source: Source, *, maker: Maker | None = None, key: str = "") -> Dataset:
+def encoded_structures(labels: LabelMap, source: Source, *, maker: Algorithm | None = None, key: str = "") -> Dataset:
     """Give the outlines of each label as a DICOM dataset; regions have the labels' numbers and names.
 
     Outlines run along the edges of the pixels, so that they enclose the very area that is marked; each is one closed
     polygon, joined to its holes by cuts without width. What lies on a slice that was missing in the series has none.
     """
-    maker = maker or Maker()
+    maker = maker or Algorithm()
     names = names_of(labels, source.path, MOST_REGIONS)
     slices = slices_of(labels.grid, source)
     with damage_told(source.path, "DICOM"):
@@ -106,7 +106,7 @@ def frame_of_reference(slices: Sequence[Slice]) -> Dataset:
     return place
 
 
-def region(one: Slice, number: int, name: str, maker: Maker) -> Dataset:
+def region(one: Slice, number: int, name: str, maker: Algorithm) -> Dataset:
     """Name a region and what drew it."""
     item, drew = Dataset(), Dataset()
     item.ROINumber, item.ReferencedFrameOfReferenceUID = number, one.head.FrameOfReferenceUID

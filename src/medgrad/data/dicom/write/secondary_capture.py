@@ -21,7 +21,7 @@ from ...source import Source
 from ...types import Image, LabelMap
 from ..file import numbers
 from .ct import text_of
-from .equipment import MANUFACTURER, Maker, code_item, uid
+from .equipment import MANUFACTURER, Algorithm, code_item, uid
 from .patient_study import begun, when
 from .seg import names_of, save
 from .snomed import Code, plain_text
@@ -35,7 +35,7 @@ ROOM = 160
 
 
 def write_captures(
-    folder: Path, labels: LabelMap, image: Image, source: Source, *, maker: Maker | None = None
+    folder: Path, labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None
 ) -> list[Path]:
     """Write a picture a slice into a folder, and give their paths."""
     made = encoded_captures(labels, image, source, maker=maker)
@@ -43,10 +43,10 @@ def write_captures(
 
 
 def encoded_captures(
-    labels: LabelMap, image: Image, source: Source, *, maker: Maker | None = None, key: str = ""
+    labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None, key: str = ""
 ) -> list[Dataset]:
     """Give each slice of an image in grey with its labels in colour, as secondary captures of one series."""
-    maker = maker or Maker()
+    maker = maker or Algorithm()
     names = names_of(labels, source.path)
     on_labels, on_image = slices_of(labels.grid, source), slices_of(image.grid, source)
     series = uid(key, "series")
@@ -65,7 +65,7 @@ def capture(
     one: Slice,
     number: int,
     names: Mapping[int, str],
-    maker: Maker,
+    maker: Algorithm,
     series_and_key: tuple[str, str],
 ) -> Dataset:
     """Give one picture (rows, columns, 3) as an object that names the slice under it."""

@@ -18,7 +18,7 @@ from ...source import Source
 from ...types import Image, LabelMap
 from ..file import word
 from .ct import uid_of
-from .equipment import Maker, algorithm, code_item, coded, contributions, declare, equipment, uid
+from .equipment import Algorithm, algorithm, code_item, coded, contributions, declare, equipment, uid
 from .seg_frames import present_on, with_all_frames
 from .snomed import PRIVATE, meant_by, plain_text
 from .source import Slice, heads_of, planes, slices_of
@@ -29,7 +29,7 @@ UNCODED = f"No code of SNOMED CT is known for this name. Its code of the scheme 
 
 
 def encoded(
-    labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Maker | None = None, key: str = ""
+    labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None, key: str = ""
 ) -> Dataset:
     """Give labels as a DICOM segmentation: a bit a segment (``BINARY``), or the labels themselves (``LABELMAP``).
 
@@ -43,14 +43,14 @@ def encoded(
     marked = np.stack([s.of(array) for s in slices])  # (slices, rows, columns)
     present = present_on(marked)
     if kind != "BINARY" or not any(present):
-        return segmentation(marked, slices, names, source, kind=kind, maker=maker or Maker(), key=key)
+        return segmentation(marked, slices, names, source, kind=kind, maker=maker or Algorithm(), key=key)
     first = np.zeros_like(marked)
     first[[i for i, found in enumerate(present) if found], 0, 0] = 1
-    made = segmentation(first, slices, names, source, kind=kind, maker=maker or Maker(), key=key, described=1)
+    made = segmentation(first, slices, names, source, kind=kind, maker=maker or Algorithm(), key=key, described=1)
     return with_all_frames(made, marked, present, [list(s.frame.position) for s in slices])
 
 
-def encoded_chances(chances: Image, source: Source, *, maker: Maker | None = None, key: str = "") -> Dataset:
+def encoded_chances(chances: Image, source: Source, *, maker: Algorithm | None = None, key: str = "") -> Dataset:
     """Give chances (x, y, z, labels) as a fractional segmentation, in steps of 1/255.
 
     Their tag ``labels`` names them.
@@ -59,7 +59,7 @@ def encoded_chances(chances: Image, source: Source, *, maker: Maker | None = Non
     slices = slices_of(chances.grid, source)
     array = np.moveaxis(chances.planes, 0, -1).astype(np.float32)
     shares = np.clip(np.stack([s.of(array) for s in slices]), 0, 1)  # (slices, rows, columns, labels)
-    return segmentation(shares, slices, names, source, kind="FRACTIONAL", maker=maker or Maker(), key=key)
+    return segmentation(shares, slices, names, source, kind="FRACTIONAL", maker=maker or Algorithm(), key=key)
 
 
 def chance_names(chances: Image) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def segmentation(
     source: Source,
     *,
     kind: SegmentKind,
-    maker: Maker,
+    maker: Algorithm,
     key: str,
     described: int | None = None,
 ) -> Dataset:
@@ -133,7 +133,7 @@ def tracking(instance: str, number: int, name: str) -> tuple[str, str]:
     return uid_of(instance, "tracking", number), plain_text(f"{number} {name}")[:64]
 
 
-def segment(highdicom: Any, number: int, name: str, maker: Maker, instance: str) -> Any:
+def segment(highdicom: Any, number: int, name: str, maker: Algorithm, instance: str) -> Any:
     """Describe a segment: its name, what SNOMED CT calls it, and which program drew it."""
     meant = meant_by(name)
     followed, identifier = tracking(instance, number, name)
@@ -188,7 +188,7 @@ def at_study(made: Dataset) -> Dataset:
 
 
 def write_seg(
-    path: Path, labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Maker | None = None
+    path: Path, labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None
 ) -> Path:
     """Write labels as a segmentation of a kind, and give its path."""
     if kind == "FRACTIONAL":
