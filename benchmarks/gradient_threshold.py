@@ -97,7 +97,7 @@ def rows_of(name: str, shares: tuple[float, ...]) -> list[dict[str, Any]]:
         for c in ("gradient", *OTHERS)
     }
     none, dense = score(learner, {})
-    about = {"network": name, "judged by": learner.task.aim}
+    about = {"network": name, "judged by": learner.task.primary_metric}
     rows: list[dict[str, Any]] = [
         about | {"epsilon": 0.0, "zeros": none, "score": dense} | dict.fromkeys(OTHERS, dense)
     ]

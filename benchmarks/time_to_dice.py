@@ -25,7 +25,7 @@ from _race import Side, serve, settings, told
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "seg3d_hippocampus"
 BOUND, TARGET, STEPS, EVERY, JUDGED, SEEDS = 1.5, 0.87, 800, 40, 20, 5
-PEER = {"optimiser": {"name": "adamw", "rate": 1e-3, "decay": 1e-2}, "schedule": {"name": "cosine", "warm": 0.1}}
+PEER = {"optimiser": {"name": "adamw", "rate": 1e-3, "decay": 1e-2}, "schedule": {"name": "cosine", "warmup": 0.1}}
 
 
 def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[int, float, float]]]:

@@ -33,7 +33,7 @@ def criterion(name, **settings):
 def learning(kind, name, dims):
     """A small network that is not at its beginning, its task, and a set in two uneven batches."""
     torch.manual_seed(0)
-    task = registry.find("tasks", kind)(dims=dims).answered_by(name if kind == "detection" else "")
+    task = registry.find("tasks", kind)(dims=dims).for_model(name if kind == "detection" else "")
     settings = {
         "unet": {"channels": (3, 4), "deep": False},
         "resnet": {"channels": (3, 4), "blocks": (1, 1)},

@@ -16,14 +16,14 @@ GRADIENTS = registry.names("descent.gradients")
 SCHEDULES = registry.names("descent.schedules")
 NEUTRAL = {
     "plain": {},
-    "averaged": {},
+    "all_reduced": {},
     "clipped": {"norm": 1e9},
     "clipped_by_value": {"value": 1e9},
     "clipped_adaptively": {"share": 1e9},
     "noisy": {"share": 0.0},
-    "largest": {"share": 1.0},
+    "top_k": {"share": 1.0},
     "accumulated": {"parts": 1},
-    "whole": {},
+    "full_batch": {},
     "sparse": {},
 }
 """The settings with which a way of making gradients is plain back-propagation, where it has such settings."""
@@ -122,7 +122,7 @@ def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
         assert run == "parent"
         return lambda _: others
 
-    told, found = after(gradients("taught", run="parent", weight=0.25, warmth=3.0, teacher=own), learning)
+    told, found = after(gradients("distilled", run="parent", weight=0.25, temperature=3.0, teacher=own), learning)
     network.zero_grad()
     said = network(batch.inputs)
     soft, known = (said / 3).log_softmax(1), (others / 3).softmax(1)
@@ -130,7 +130,7 @@ def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
     wanted = 0.75 * nn.functional.cross_entropy(said, batch.target["class"]) + 0.25 * apart
     wanted.backward()
     assert loss_of(told) == pytest.approx(wanted.item(), rel=1e-5)
-    assert told["taught/loss"] == pytest.approx(apart.item(), rel=1e-5)
+    assert told["distilled/loss"] == pytest.approx(apart.item(), rel=1e-5)
     for name, p in network.named_parameters():
         torch.testing.assert_close(found[name], p.grad)
 
@@ -143,19 +143,21 @@ def test_a_teacher_may_answer_about_the_first_samples_only(learning):
         asked.append(inputs)
         return others[: len(inputs)]
 
-    told, _ = after(gradients("taught", run="parent", share=0.5, warmth=1.0, teacher=lambda _run: own), learning)
+    told, _ = after(
+        gradients("distilled", run="parent", share=0.5, temperature=1.0, teacher=lambda _run: own), learning
+    )
     assert torch.equal(asked[0], batch.inputs[:3])
     said = network(batch.inputs)[:3].log_softmax(1)
     apart = nn.functional.kl_div(said, others[:3].softmax(1), reduction="batchmean")
-    assert told["taught/loss"] == pytest.approx(apart.item(), rel=1e-5)
+    assert told["distilled/loss"] == pytest.approx(apart.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
 def test_a_teacher_teaches_batches_in_parts(learning, share):
     others = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
     taught = {"run": "parent", "share": share, "teacher": lambda _run: lambda inputs: others[: len(inputs)]}
-    _, whole = after(gradients("taught", **taught), learning)
-    _, parts = after(gradients("taught", inner=gradients("accumulated", parts=3), **taught), learning)
+    _, whole = after(gradients("distilled", **taught), learning)
+    _, parts = after(gradients("distilled", inner=gradients("accumulated", parts=3), **taught), learning)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value)
 
@@ -215,12 +217,12 @@ class TestSchedules:
 
     def test_warms_up_along_a_line(self, name):
         make = registry.find("descent.schedules", name)
-        if "warm" not in registry.settings(make):
+        if "warmup" not in registry.settings(make):
             pytest.skip("it has no warm-up")
-        factor = make(warm=0.2)
+        factor = make(warmup=0.2)
         assert [factor(done) for done in (0.05, 0.1, 0.15)] == pytest.approx([0.25, 0.5, 0.75])
         assert factor(0.2) == pytest.approx(1)
-        assert make(warm=0.0)(0.0) == pytest.approx(1)
+        assert make(warmup=0.0)(0.0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -230,13 +232,13 @@ class TestSchedules:
         ("cosine", {}, 0.0),
         ("cosine", {"floor": 0.1}, 0.1),
         ("polynomial", {}, 0.0),
-        ("polynomial", {"power": 2.0, "warm": 0.1}, 0.0),
+        ("polynomial", {"power": 2.0, "warmup": 0.1}, 0.0),
         ("step", {}, 0.01),
         ("one_cycle", {}, 4e-6),
-        ("anneal", {}, 0.0),
-        ("anneal", {"hold": 0.9, "power": 2.0}, 0.0),
+        ("warmup_stable_decay", {}, 0.0),
+        ("warmup_stable_decay", {"hold": 0.9, "power": 2.0}, 0.0),
         ("warm_up", {}, 1.0),
-        ("warm_up", {"then": {"name": "cosine", "warm": 0.0, "floor": 0.2}}, 0.2),
+        ("warm_up", {"then": {"name": "cosine", "warmup": 0.0, "floor": 0.2}}, 0.2),
         ("plateau", {}, 1.0),
     ],
 )
@@ -245,7 +247,7 @@ def test_a_schedule_ends_as_it_says(name, settings, ends):
 
 
 def test_a_cosine_is_half_way_down_in_the_middle():
-    assert registry.find("descent.schedules", "cosine")(warm=0.0, floor=0.2)(0.5) == pytest.approx(0.6)
+    assert registry.find("descent.schedules", "cosine")(warmup=0.0, floor=0.2)(0.5) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("done", "wanted"), [(0.0, 0.04), (0.15, 0.52), (0.3, 1.0), (0.65, 0.500002)])
@@ -320,7 +322,7 @@ def test_noise_has_its_share_of_the_length(learning):
 
 @pytest.mark.parametrize("share", [0.01, 0.25])
 def test_the_largest_share_is_kept_as_it_is(share, learning):
-    _, found = after(gradients("largest", share=share), learning)
+    _, found = after(gradients("top_k", share=share), learning)
     _, wanted = after(gradients("plain"), learning)
     kept = found["1.weight"] != 0
     assert int(kept.sum()) == round(share * kept.numel())
@@ -332,7 +334,7 @@ def test_the_whole_set_has_the_mean_gradient_of_its_uneven_parts(learning):
     network, task, _ = learning
     samples = [task.encode(task.example(seed)) for seed in range(7)]
     parts = [stack(samples[:4]), stack(samples[4:6]), stack(samples[6:])]
-    make = gradients("whole", everything=lambda: iter(parts))
+    make = gradients("full_batch", everything=lambda: iter(parts))
     told, found = after(make, (network, task, stack(samples[:1])))
     plain, wanted = after(gradients("plain"), (network, task, stack(samples)))
     assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
@@ -348,5 +350,5 @@ def test_a_chain_hands_the_whole_set_to_who_asks_for_it(learning):
         calls.append(1)
         return iter([batch])
 
-    build_gradients([{"name": "clipped"}, {"name": "whole"}], everything=everything)(network, task, batch)
+    build_gradients([{"name": "clipped"}, {"name": "full_batch"}], everything=everything)(network, task, batch)
     assert calls == [1]

@@ -38,7 +38,7 @@ KINDS = [
 @pytest.fixture(params=KINDS)
 def task(request):
     kind, dims, reader = request.param
-    return registry.find("tasks", kind)(dims=dims).answered_by(reader)
+    return registry.find("tasks", kind)(dims=dims).for_model(reader)
 
 
 @pytest.fixture
@@ -94,15 +94,15 @@ def test_comes_nearer_to_a_teacher(task, cases):
         for p in teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
         known = full_resolution(teacher(batch.inputs))
-    assert task.unlike(known, known).item() == pytest.approx(0, abs=1e-6)
+    assert task.distillation_loss(known, known).item() == pytest.approx(0, abs=1e-6)
     if getattr(task, "detector", "") == "two_stage":
         with pytest.raises(ValueError, match="candidates"):
-            task.unlike(full_resolution(pupil(batch.inputs)), known)
+            task.distillation_loss(full_resolution(pupil(batch.inputs)), known)
         return
     optimiser, apart = torch.optim.Adam(pupil.parameters(), 3e-3), []
     for _ in range(12):
         optimiser.zero_grad()
-        apart.append(task.unlike(full_resolution(pupil(batch.inputs)), known, warmth=2.0))
+        apart.append(task.distillation_loss(full_resolution(pupil(batch.inputs)), known, temperature=2.0))
         apart[-1].backward()
         optimiser.step()
     assert apart[-1].item() < 0.9 * apart[0].item()
@@ -113,7 +113,7 @@ def test_the_truth_is_the_best_answer(task, cases):
 
     rows = [task.judge(c.truth, c.truth) for c in cases]
     figures = task.summarise(rows)
-    assert figures[task.aim] == 1
+    assert figures[task.primary_metric] == 1
     for name, value in figures.items():
         if value is not None and metrics.better(name) == "higher" and metrics.bounds(name) == (0.0, 1.0):
             assert value == 1, name
@@ -121,25 +121,25 @@ def test_the_truth_is_the_best_answer(task, cases):
 
 def test_a_failed_case_counts_against_the_aim(task, cases):
     good = [task.judge(c.truth, c.truth) for c in cases]
-    bad = [*good[1:], task.failed(cases[0].truth)]
-    assert task.summarise(bad)[task.aim] < task.summarise(good)[task.aim]
+    bad = [*good[1:], task.failed_row(cases[0].truth)]
+    assert task.summarise(bad)[task.primary_metric] < task.summarise(good)[task.primary_metric]
 
 
 def test_a_quick_judgement_gives_the_same_aim(task, cases):
     slow = task.summarise([task.judge(c.truth, c.truth) for c in cases])
     quick = task.summarise([task.judge(c.truth, c.truth, quick=True) for c in cases])
-    assert quick[task.aim] == slow[task.aim]
+    assert quick[task.primary_metric] == slow[task.primary_metric]
 
 
 def test_a_region_that_holds_everything_changes_nothing(task, cases):
     truth, grid = cases[0].truth, cases[0].grid
     whole = LabelMap(np.ones(grid.shape, np.uint8), grid)
     assert task.judge(truth, truth, region=whole) == task.judge(truth, truth)
-    assert task.failed(truth, region=whole) == task.failed(truth)
+    assert task.failed_row(truth, region=whole) == task.failed_row(truth)
 
 
 def test_a_failed_row_has_the_numbers_of_a_judged_one(task, cases):
-    assert set(task.failed(cases[0].truth)) == set(task.judge(cases[0].truth, cases[0].truth))
+    assert set(task.failed_row(cases[0].truth)) == set(task.judge(cases[0].truth, cases[0].truth))
 
 
 def test_needs_no_truth_to_answer(task, cases):

@@ -136,7 +136,7 @@ class TestErrors:
             ("[optimiser]\nrate = true", ("'rate'", "a number")),
             ("[optimiser]\nrate = nan", ("'rate'", "a number")),
             ("[optimiser]\nrate = -1.0", ("rate", "-1")),
-            ("[schedule]\nwarm = []", ("'warm'", "a number")),
+            ("[schedule]\nwarmup = []", ("'warmup'", "a number")),
             ("[model]\nchannels = 'x'", ("'channels'", "a list")),
             ("[task]\nkind = 'segmentatio'", ("Did you mean 'segmentation'?",)),
             ("[task]\nloss_name = 'dicee'", ("Did you mean 'dice'?",)),

@@ -59,7 +59,7 @@ class TestBeforeTheSetIsRead:
             (("plan", "--steps", "-1"), ("--steps", "at least 0")),
             (("look", "--split", "gone.json"), ("'gone.json' does not exist",)),
             (("race", "--optimisers", "sgd,adma"), ("'adma'", "Did you mean 'adam'?")),
-            (("race", "--optimisers", "sgd+hole,adam"), ("'hole'", "Did you mean 'whole'?")),
+            (("race", "--optimisers", "sgd+full_bach,adam"), ("'full_bach'", "Did you mean 'full_batch'?")),
             (("race", "--optimisers", "sgd"), ("at least two",)),
             (("race", "--minutes", "-1"), ("--minutes",)),
             (("race", "--task", "weather"), ("'weather'", "segmentation")),

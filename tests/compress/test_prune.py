@@ -170,7 +170,7 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     assert len(open_run(out).models) == 2
     for fold in Run(out).folds:
         assert flops(fold.folder) <= 0.5 * flops(parent / "folds" / fold.folder.name)
-        taught = next(g for g in fold.recipe().gradients if g["name"] == "taught")
+        taught = next(g for g in fold.recipe().gradients if g["name"] == "distilled")
         assert taught["run"] == str((parent / "folds" / fold.folder.name).resolve())
     assert len(predict(out, parent / "data" / "images" / "case_00.nii.gz", out=parent / "two")["answers"]) == 1
     assert "What pruning did" in (out / "report.html").read_text()
@@ -237,8 +237,8 @@ def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, t
     asked = {"target": "flops=0.5", "steps": 4, "least": 2, "layers": 0, "controls": False, "reach": True}
     prune(parent / "run", out=out, taught=taught, **asked)
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
-    assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "taught"] == [taught] * (taught > 0)
-    assert any("taught/loss" in step for step in steps) == (taught > 0)
+    assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "distilled"] == [taught] * (taught > 0)
+    assert any("distilled/loss" in step for step in steps) == (taught > 0)
 
 
 def test_minutes_that_are_hardly_any_still_give_a_network(parent, tmp_path):

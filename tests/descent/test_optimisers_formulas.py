@@ -87,7 +87,7 @@ def nadam_by_hand(function, w, *, rate, decay, betas=(0.9, 0.999), eps=1e-8, war
     while True:
         t += 1
         now, later = (
-            betas[0] * (1 - 0.5 * 0.96 ** (step * (0 if slip == "no warmth" else warm))) for step in (t, t + 1)
+            betas[0] * (1 - 0.5 * 0.96 ** (step * (0 if slip == "no temperature" else warm))) for step in (t, t + 1)
         )
         g = slope(function, w) * (-1 if slip == "sign" else 1) + (decay * w if slip == "decay elsewhere" else 0)
         m = betas[0] * m + (1 - betas[0]) * g
@@ -311,7 +311,7 @@ FORMULAS = {
     "nadam": Formula(
         nadam_by_hand,
         (FREE, LARGE | QUICK, LARGE | {"warm": 0.1}),
-        ("sign", "no correction", "no look ahead", "no warmth", "decay elsewhere"),
+        ("sign", "no correction", "no look ahead", "no temperature", "decay elsewhere"),
         precision=1e-6,  # torch keeps the product of momenta in float32
     ),
     "lion": Formula(

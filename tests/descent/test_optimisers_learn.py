@@ -36,7 +36,7 @@ def learned(make, *, steps=STEPS, **settings):
     loss_of_all = lambda: float(sum(task.loss(network.eval()(every.inputs), every.target).values()).detach())  # noqa: E731
     before = loss_of_all()
     stepper = make(network.named_parameters(), **settings)
-    warm = registry.find("descent.schedules", "cosine")(warm=0.05)
+    warm = registry.find("descent.schedules", "cosine")(warmup=0.05)
     drawn = (batches[number % 3] for number in range(steps))
     for _ in train(network, task, drawn, optimiser=stepper, gradients=build_gradients([]), schedule=warm, steps=steps):
         pass

@@ -38,7 +38,7 @@ def test_what_windows_see_is_put_together_once(seed):
         corners = np.concatenate([window.world(seen[:, :2]), window.world(seen[:, 2:])], axis=1)
         answers.append(Boxes(corners, labels, rng.uniform(0.5, 1, len(seen)), TASK.names))
         windows.append(window)
-    found = TASK.gather(answers, windows, grid)
+    found = TASK.merge_windows(answers, windows, grid)
     want = np.concatenate([grid.world(truth[:, :2]), grid.world(truth[:, 2:])], axis=1)
     order, wanted = np.lexsort(found.corners.T), np.lexsort(want.T)
     np.testing.assert_allclose(found.corners[order], want[wanted], atol=1e-9)
@@ -48,7 +48,7 @@ def test_what_windows_see_is_put_together_once(seed):
 def test_networks_that_agree_say_what_each_says():
     case = TASK.example(3)
     said = Boxes(case.truth.corners, case.truth.labels, np.array([0.9, 0.6]), TASK.names)
-    both = TASK.agree([said, said, said])
+    both = TASK.ensemble([said, said, said])
     np.testing.assert_allclose(both.corners, said.corners, atol=1e-5)
     np.testing.assert_allclose(both.scores, said.scores, atol=1e-5)
     assert len(joined([said, said]).corners) == 4
@@ -57,7 +57,7 @@ def test_networks_that_agree_say_what_each_says():
 def test_one_network_of_three_counts_for_a_third():
     said = Boxes(np.array([[0, 0, 9, 9.0]]), np.array([0]), np.array([0.9]), TASK.names)
     none = Boxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0), TASK.names)
-    assert TASK.agree([said, none, none]).scores[0] == pytest.approx(0.3)
+    assert TASK.ensemble([said, none, none]).scores[0] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -118,7 +118,7 @@ def test_empty_places_of_a_target_change_no_cost():
     for name in ("yolo", "retina", "two_stage"):
         make = registry.find("models", name)
         output = make(1, 2, 2, channels=(8, 16, 16), first=1, width=16)(batch.inputs)
-        told = TASK.answered_by(name).loss(output, batch.target)
+        told = TASK.for_model(name).loss(output, batch.target)
         for term, value in make.cost(output, batch.target, classes=2).items():
             torch.testing.assert_close(told[term], value)
     empty = {k: torch.full_like(v, -1 if k == "classes" else 0) for k, v in batch.target.items()}

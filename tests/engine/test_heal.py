@@ -94,13 +94,13 @@ def finding(kind):
 
 
 def test_an_explosion_is_calmed_by_rate_clip_and_warm_up():
-    recipe = from_table({"schedule": {"name": "cosine", "warm": 0.0}, "optimiser": {"name": "sgd"}})
+    recipe = from_table({"schedule": {"name": "cosine", "warmup": 0.0}, "optimiser": {"name": "sgd"}})
     remedy = remedy_for(finding("exploding"), recipe)
     assert remedy.recipe.optimiser["rate"] == pytest.approx(
         0.1 * registry.settings(registry.find("descent.optimisers", "sgd"))["rate"]
     )
     assert [g["name"] for g in remedy.recipe.gradients] == ["clipped"]
-    assert remedy.recipe.schedule["warm"] == 0.1
+    assert remedy.recipe.schedule["warmup"] == 0.1
     assert not remedy.anew
 
 

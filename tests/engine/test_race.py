@@ -101,9 +101,9 @@ def test_an_optimiser_that_is_not_known_is_named_before_anyone_starts(tmp_path):
 
 
 def test_what_follows_a_plus_are_gradients():
-    changes = Entrant("sgd+whole+clipped").changes
+    changes = Entrant("sgd+full_batch+clipped").changes
     assert changes["optimiser"] == {"name": "sgd"}
-    assert changes["gradients"] == ({"name": "whole"}, {"name": "clipped"})
+    assert changes["gradients"] == ({"name": "full_batch"}, {"name": "clipped"})
 
 
 @pytest.mark.parametrize(("best", "wanted", "tries"), [(0.1, 0.1, 3), (1.0, 1.0, 4), (10.0, 10.0, 5), (1e4, 1e3, 6)])
@@ -199,6 +199,6 @@ def test_an_optimisers_own_rate_stays_unless_another_is_shown_to_be_better(own, 
     """That all 40 are ranked right shows little beside an AUROC of 0.99, however sure the other is."""
     made = [rows(0, own), rows(1, other)]
     ground = SimpleNamespace(task=TASK, patients=[str(n) for n in range(len(made[0]))])
-    trials = [Trial("adamw", 1.0, 0, 9, 1.0, TASK.summarise(r)[TASK.aim], rows=tuple(r)) for r in made]
+    trials = [Trial("adamw", 1.0, 0, 9, 1.0, TASK.summarise(r)[TASK.primary_metric], rows=tuple(r)) for r in made]
     assert pick_significantly_better(ground, trials, own=0) == wanted
     assert pick_significantly_better(ground, [replace(trials[0], figure=None), trials[1]], own=0) == 1

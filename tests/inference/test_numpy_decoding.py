@@ -87,7 +87,7 @@ def test_boxes_of_windows_are_put_together_as_by_the_task():
     starts = product(windows.window_starts(60, 24, 0.5), windows.window_starts(50, 20, 0.5))
     parts = [grid.crop(start, (24, 20)) for start in starts]
     said = [decode.boxes(*candidates(n, 30), part, settings_of(task)) for n, part in enumerate(parts)]
-    ours, theirs = decode.gathered(said, parts, grid, settings_of(task)), task.gather(said, parts, grid)
+    ours, theirs = decode.gathered(said, parts, grid, settings_of(task)), task.merge_windows(said, parts, grid)
     np.testing.assert_array_equal(ours.corners, theirs.corners)
     assert len(ours.labels) < sum(len(s.labels) for s in said)
 

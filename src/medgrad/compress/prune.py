@@ -98,7 +98,8 @@ def prune(
         made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
-        "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2), "aim": parents.task.aim,
+        "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2), 
+        "aim": parents.task.primary_metric,
         "chosen": number, "reached": asked.reached(chosen, parents),
         "rungs": [c.as_dict() | asdict(s) for c, s in zip(kept.children, kept.stages, strict=True)],
         "decided": {**kept.choice, "layers": kept.gone, "taught": weight},
@@ -229,7 +230,7 @@ def paired(best: Child, other: Child, task: Task) -> dict[str, Any]:
     """Tell by how much what was chosen is better than something else, with the 95 % interval, paired by patient."""
     rows = [[j.row for j in child.judged] for child in (other, best)]
     (found,) = compare(
-        *rows, patients=[j.patient for j in best.judged], names=[task.aim], pool_many=pooling(task, rows[0])
+        *rows, patients=[j.patient for j in best.judged], names=[task.primary_metric], pool_many=pooling(task, rows[0])
     )
     return {name: getattr(found, name) for name in ("difference", "low", "high", "n")}
 

@@ -71,7 +71,7 @@ class Task(ABC):
         """What the network must give."""
 
     @property
-    def moves(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, Moves]:
         """How each target follows when the image is moved; one that is not named stays as it is."""
         return {}
 
@@ -96,16 +96,16 @@ class Task(ABC):
     def decode(self, output: Tensor, grid: Grid) -> Any:
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
 
-    def answered_by(self, model: str) -> Task:
+    def for_model(self, model: str) -> Task:
         """Give the task for a network of this name, where how an output is read depends on who gave it."""
         del model
         return self
 
-    def gather(self, answers: Sequence[Any], windows: Sequence[Grid], grid: Grid) -> Any:
+    def merge_windows(self, answers: Sequence[Any], windows: Sequence[Grid], grid: Grid) -> Any:
         """Put the answers about the windows of one image together, where they are not elements of one output."""
         raise NotImplementedError(f"{self.kind} does not put the answers about windows together.")
 
-    def agree(self, answers: Sequence[Any]) -> Any:
+    def ensemble(self, answers: Sequence[Any]) -> Any:
         """Put the answers of several networks about one image together, where their outputs have no mean."""
         raise NotImplementedError(f"{self.kind} does not put the answers of networks together.")
 
@@ -117,7 +117,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def failed(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
+    def failed_row(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
         """Give the row of a case that could not be answered: the worst of everything, so that it counts."""
 
     @abstractmethod
@@ -132,14 +132,14 @@ class Task(ABC):
         del rows, weights
         return None
 
-    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """How far an output is from a teacher's: the mean square, or what the task says of it."""
-        del warmth
+        del temperature
         return (output.float() - taught.float()).square().mean()
 
     @property
     @abstractmethod
-    def aim(self) -> str:
+    def primary_metric(self) -> str:
         """The one of those numbers by which a model is chosen; larger is better."""
 
     @abstractmethod
@@ -166,14 +166,14 @@ def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
     return torch.from_numpy(stacked(case, channels))
 
 
-def divergence(output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
-    """How far what an output says of the classes is from what a teacher says, both softened by ``warmth``.
+def divergence(output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """How far what an output says of the classes is from what a teacher says, both softened by ``temperature``.
 
-    The square of ``warmth`` keeps its gradient as large as that of the truth.
+    The square of ``temperature`` keeps its gradient as large as that of the truth.
     """
-    said = (output.float() / warmth).log_softmax(1)
-    known = (taught.float() / warmth).log_softmax(1)
-    return (known.exp() * (known - said)).sum(1).mean() * warmth**2
+    said = (output.float() / temperature).log_softmax(1)
+    known = (taught.float() / temperature).log_softmax(1)
+    return (known.exp() * (known - said)).sum(1).mean() * temperature**2
 
 
 def full_resolution(output: Output) -> Tensor:

@@ -74,7 +74,7 @@ class Classification(Task):
         row: dict[str, Any] = {f"truth/{n}": float(v) for n, v in zip(self.labels, truth.values, strict=True)}
         return row | {f"said/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
 
-    def failed(self, truth: Scores, *, region: LabelMap | None = None) -> dict[str, Any]:
+    def failed_row(self, truth: Scores, *, region: LabelMap | None = None) -> dict[str, Any]:
         del region
         wrong = 1 - truth.values
         return self.judge(truth, Scores(wrong / wrong.sum() if self.exclusive else wrong, self.labels, self.exclusive))
@@ -94,14 +94,14 @@ class Classification(Task):
         truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows], float)
         return truth, np.array([[r[f"said/{n}"] for n in self.labels] for r in rows], float)
 
-    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         if self.exclusive:
-            return divergence(output, taught, warmth=warmth)
+            return divergence(output, taught, temperature=temperature)
         both = [torch.stack([v, torch.zeros_like(v)], dim=1) for v in (output, taught)]
-        return divergence(*both, warmth=warmth)
+        return divergence(*both, temperature=temperature)
 
     @property
-    def aim(self) -> str:
+    def primary_metric(self) -> str:
         return "auroc"
 
     def score(self, output: Tensor, about: int) -> Tensor:

@@ -46,10 +46,10 @@ class Detection(Task):
         return Outputs("pyramid", len(self.labels))
 
     @property
-    def moves(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, Moves]:
         return {"boxes": "boxes"}
 
-    def answered_by(self, model: str) -> Detection:
+    def for_model(self, model: str) -> Detection:
         return replace(self, detector=model) if model else self
 
     @property
@@ -107,7 +107,7 @@ class Detection(Task):
         """Give scores as what they were found to mean."""
         return calibrated(scores, labels, slopes=self.slopes, shifts=self.shifts)
 
-    def gather(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
+    def merge_windows(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
         """Put the answers about overlapping windows of an image together, once.
 
         A box that ends at a window's edge inside the image is only a part of what another window sees whole.
@@ -124,7 +124,7 @@ class Detection(Task):
         scores, labels = torch.from_numpy(boxes.scores), torch.from_numpy(boxes.labels)
         return take(boxes, nms(corners, scores, overlap=self.overlap, labels=labels)[: self.kept].numpy())
 
-    def agree(self, answers: Sequence[Boxes]) -> Boxes:
+    def ensemble(self, answers: Sequence[Boxes]) -> Boxes:
         """Put the answers of several networks about one image together: boxes that overlap become their mean."""
         if len(answers) == 1:
             return answers[0]
@@ -146,7 +146,7 @@ class Detection(Task):
     ) -> dict[str, Any]:
         return metrics.judge(["ap"] if quick else metrics_on("boxes"), truth, answer, region=region)
 
-    def failed(self, truth: Boxes, *, region: LabelMap | None = None) -> dict[str, Any]:
+    def failed_row(self, truth: Boxes, *, region: LabelMap | None = None) -> dict[str, Any]:
         return metrics.judge_failed(metrics_on("boxes"), truth, region=region)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -155,12 +155,12 @@ class Detection(Task):
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(metrics_on("boxes"), rows, weights)
 
-    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """How far the candidates are apart: the divergence of their chances, and the distance of their corners.
 
         Corners count where the teacher is sure that there is something.
         """
-        del warmth
+        del temperature
         where = slice(0, 2 * self.dims)
         if output.shape != taught.shape or not torch.equal(output[..., where], taught[..., where]):
             raise ValueError(
@@ -180,7 +180,7 @@ class Detection(Task):
         return ((wrong - least).sum((1, 2)) / count + (off * weight).sum(1) / count).mean()
 
     @property
-    def aim(self) -> str:
+    def primary_metric(self) -> str:
         return "map@0.5"
 
     def score(self, output: Tensor, about: int) -> Tensor:

@@ -41,7 +41,7 @@ class Registration(Task):
         return Outputs("dense", self.dims)
 
     @property
-    def moves(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, Moves]:
         return {"fixed": "values", "moving": "values", "weight": "values"}
 
     def example(self, seed: int = 0) -> Case:
@@ -106,7 +106,7 @@ class Registration(Task):
     ) -> dict[str, Any]:
         return metrics.judge(["aligned"] if quick else metrics_on("field"), truth, answer, region=region)
 
-    def failed(self, truth: Deformation | Pair, *, region: LabelMap | None = None) -> dict[str, Any]:
+    def failed_row(self, truth: Deformation | Pair, *, region: LabelMap | None = None) -> dict[str, Any]:
         grid = grid_of_truth(truth)
         return {name: metrics.worst(name, grid) for name in self.judge(truth, identity(grid), region=region)}
 
@@ -116,13 +116,13 @@ class Registration(Task):
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(metrics_on("field"), rows, weights)
 
-    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
+    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """How far the displacements are apart: the mean square, in elements."""
-        del warmth
+        del temperature
         return (self.way(output).float() - self.way(taught).float()).square().mean()
 
     @property
-    def aim(self) -> str:
+    def primary_metric(self) -> str:
         return "aligned"
 
     def score(self, output: Tensor, about: int) -> Tensor:

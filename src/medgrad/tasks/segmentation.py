@@ -36,7 +36,7 @@ class Segmentation(Task):
         return Outputs("dense", 1 + len(self.labels))
 
     @property
-    def moves(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, Moves]:
         return {"labels": "labels"}
 
     @property
@@ -97,7 +97,7 @@ class Segmentation(Task):
     ) -> dict[str, Any]:
         return metrics.judge(["dice"] if quick else metrics_on("labels"), truth, answer, region=region)
 
-    def failed(self, truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, Any]:
+    def failed_row(self, truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, Any]:
         return metrics.judge_failed(metrics_on("labels"), truth, region=region)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -106,11 +106,11 @@ class Segmentation(Task):
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(judged_by(rows), rows, weights)
 
-    def unlike(self, output: Tensor, taught: Tensor, *, warmth: float = 1.0) -> Tensor:
-        return divergence(output, taught, warmth=warmth)
+    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
+        return divergence(output, taught, temperature=temperature)
 
     @property
-    def aim(self) -> str:
+    def primary_metric(self) -> str:
         return "dice/mean"
 
     def score(self, output: Tensor, about: int) -> Tensor:

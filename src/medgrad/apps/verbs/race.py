@@ -16,7 +16,8 @@ def race(
     folder: Annotated[Path, typer.Argument(help="The folder (or the file that holds a set) to race on.")],
     *,
     optimisers: Annotated[
-        str, typer.Option(help="Who races, with commas; 'sgd+whole' is sgd fed with the gradient of the whole set.")
+        str,
+        typer.Option(help="Who races, with commas; 'sgd+full_batch' is sgd fed with the gradient of the whole set."),
     ] = "sgd,momentum,adam,adamw,muon",
     minutes: Annotated[float, typer.Option(help="How long each run may learn.")] = 5.0,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs each makes at its best rate.")] = 3,

@@ -64,7 +64,7 @@ def narrow(ground: FoldContext, best: Part, deadline: float, steps: int, folder:
     """Train a network of the same kind, narrow throughout, from nothing."""
     run = Run(folder)
     if not run.has_begun:
-        own = tuple(g for g in ground.recipe.gradients if g["name"] != "taught")
+        own = tuple(g for g in ground.recipe.gradients if g["name"] != "distilled")
         recipe = replace(ground.recipe, task=ground.task.settings(), start={}, widths={}, gradients=own)
         recipe = replace(recipe, model=narrowed_to(ground, recipe, best.cost.flops))
         run.write_recipe(recipe.with_training(steps=0, threads=0, replanned=()))

@@ -145,7 +145,7 @@ class Parents(Together[FoldContext]):
 
     def aim(self, judged: Sequence[Judged]) -> float | None:
         """Give the one figure by which the task is judged; None where it is not defined."""
-        return self.task.summarise([j.row for j in judged]).get(self.task.aim) if judged else None
+        return self.task.summarise([j.row for j in judged]).get(self.task.primary_metric) if judged else None
 
     def score(self, which: Which) -> float:
         """Give that figure of the parents."""
@@ -164,7 +164,7 @@ class Parents(Together[FoldContext]):
         verdict = noninferior(
             old,
             new,
-            name=self.task.aim,
+            name=self.task.primary_metric,
             margin=self.margin,
             patients=[j.patient for j in parents],
             pool_many=pooling(self.task, old),

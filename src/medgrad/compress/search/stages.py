@@ -290,8 +290,8 @@ def write_child(
     begin.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in smaller.state_dict().items()}, begin)
     parent = str(ground.folder.resolve())
-    teaching = ({"name": "taught", "run": parent, "weight": weight, "share": HEARD},)
-    own = tuple(g for g in recipe.gradients if g["name"] != "taught")
+    teaching = ({"name": "distilled", "run": parent, "weight": weight, "share": HEARD},)
+    own = tuple(g for g in recipe.gradients if g["name"] != "distilled")
     child = replace(
         recipe,
         task=ground.task.settings(),

@@ -10,7 +10,7 @@ from ..stopping import Line, figure_in
 class Plateau:
     """The rate is multiplied by ``factor`` whenever ``patience`` validations in a row were none better than the best.
 
-    ``warm`` is the share of the budget spent rising; the factor never falls below ``floor``.
+    ``warmup`` is the share of the budget spent rising; the factor never falls below ``floor``.
 
     >>> schedule = Plateau(factor=0.5, patience=1)
     >>> for found in (0.7, 0.8, 0.79):
@@ -19,12 +19,12 @@ class Plateau:
     0.5
     """
 
-    def __init__(self, *, factor: float = 0.5, patience: int = 3, floor: float = 1e-3, warm: float = 0.0) -> None:
-        self.factor, self.patience, self.floor, self.warm = factor, patience, floor, warm
+    def __init__(self, *, factor: float = 0.5, patience: int = 3, floor: float = 1e-3, warmup: float = 0.0) -> None:
+        self.factor, self.patience, self.floor, self.warmup = factor, patience, floor, warmup
         self.now, self.best, self.stale = 1.0, -inf, 0
 
     def __call__(self, done: float) -> float:
-        return self.now * (max(done, 1e-4) / self.warm if done < self.warm else 1.0)
+        return self.now * (max(done, 1e-4) / self.warmup if done < self.warmup else 1.0)
 
     def hear(self, line: Line) -> None:
         """Take in a line; only validations matter."""

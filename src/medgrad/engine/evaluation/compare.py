@@ -127,4 +127,4 @@ def pooling(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
 
 def aim_of(task: Task, known: Sequence[str]) -> str:
     """The figure that the margin is about."""
-    return task.aim if task.aim in known else known[0]
+    return task.primary_metric if task.primary_metric in known else known[0]

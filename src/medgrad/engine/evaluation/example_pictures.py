@@ -47,9 +47,9 @@ def mark(task: Task, judged: Judged, case: Case, said: Any) -> float:
     if isinstance(said, Scores) and isinstance(case.truth, Scores):
         right = case.truth.values > 0.5
         return float(np.where(right, said.values, 1 - said.values).mean())
-    value = judged.row.get(task.aim)
+    value = judged.row.get(task.primary_metric)
     if value is None:
-        values = [v for k, v in judged.row.items() if k.startswith(task.aim.split("/")[0]) and v is not None]
+        values = [v for k, v in judged.row.items() if k.startswith(task.primary_metric.split("/")[0]) and v is not None]
         value = float(np.mean(values)) if values else 0.0
     return float(value)
 
@@ -59,7 +59,7 @@ def caption(task: Task, value: float, case: Case, said: Any) -> str:
     if isinstance(said, Scores) and isinstance(case.truth, Scores):
         return f"said {said.best} {said.values.max():.2f}, truth {case.truth.best}"
     drawn = f", boxes from {SHOWN:g} on" if isinstance(said, Boxes) else ""
-    return f"{task.aim} {value:.3f}{drawn}"
+    return f"{task.primary_metric} {value:.3f}{drawn}"
 
 
 def write_picture(path: Path, title: str, case: Case, said: Any) -> None:

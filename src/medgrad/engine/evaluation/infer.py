@@ -89,7 +89,7 @@ def answers_prepared(
                 detect_by_window(model, task, without_truth(case), patch=patch, place=place, how=how)
                 for model in models
             ]
-            yield task.agree(said) if len(said) > 1 else said[0]
+            yield task.ensemble(said) if len(said) > 1 else said[0]
         return
     for group in group_by_shape((without_truth(case), task.encode(without_truth(case)).inputs) for case in cases):
         outputs = forward(models, torch.stack([inputs for _, inputs in group]), place, how.flips)
@@ -157,7 +157,7 @@ def detect_by_window(
         return task.decode(forward([model], task.encode(box).inputs[None], place, ())[0], box.grid)
 
     said, grids = windows.each_window(say, case, patch=patch, overlap=how.overlap)
-    return task.gather(said, grids, case.grid) if len(said) > 1 else said[0]
+    return task.merge_windows(said, grids, case.grid) if len(said) > 1 else said[0]
 
 
 class Tensors:

@@ -59,5 +59,5 @@ def validate_cases(
 def failed_row(trained: Trained, failure: Failure) -> Judged:
     """Give the row of a case that could not be read: the worst of everything that a readable case is judged by."""
     example = trained.task.example(0)
-    row = trained.task.failed(failure.truth if failure.truth is not None else example.truth)
+    row = trained.task.failed_row(failure.truth if failure.truth is not None else example.truth)
     return Judged(failure.id, failure.patient, row, failure.why)

@@ -110,7 +110,9 @@ def aims_of(
             judged[way].append(row)
     n = len(judged[ways[0]])
     aims = {
-        way: trained.task.summarise([j.row for j in rows]).get(trained.task.aim) for way, rows in judged.items() if n
+        way: trained.task.summarise([j.row for j in rows]).get(trained.task.primary_metric)
+        for way, rows in judged.items()
+        if n
     }
     known = {way: float(aim) for way, aim in aims.items() if aim is not None}
     return (known, n) if n >= FEWEST and len(known) == len(ways) else ({}, n)

@@ -17,7 +17,7 @@ FURTHER = 3
 
 @dataclass(frozen=True)
 class Entrant:
-    """What races: an optimiser and, after ``+``, ways of making gradients, such as ``sgd+whole``."""
+    """What races: an optimiser and, after ``+``, ways of making gradients, such as ``sgd+full_batch``."""
 
     name: str
 

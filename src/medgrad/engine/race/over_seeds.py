@@ -28,8 +28,8 @@ def figures(task: Task, rows: Sequence[Row], weights: NDArray[np.float64]) -> ND
     """Give the task's aim for each row of weights (b, rows)."""
     quick = task.summarise_many(rows, weights)
     if quick is not None:
-        return np.asarray(quick[task.aim], float)
-    column = np.array([np.nan if r.get(task.aim) is None else float(r[task.aim]) for r in rows])
+        return np.asarray(quick[task.primary_metric], float)
+    column = np.array([np.nan if r.get(task.primary_metric) is None else float(r[task.primary_metric]) for r in rows])
     known = ~np.isnan(column)
     total = weights[:, known].sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -42,9 +42,9 @@ def estimate(task: Task, runs: Runs, patients: Sequence[str]) -> tuple[float | N
     rows = [row for run in runs for row in run]
 
     def many(weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
-        return {task.aim: mean_over_runs(task, rows, len(runs), weights)}
+        return {task.primary_metric: mean_over_runs(task, rows, len(runs), weights)}
 
-    found = bootstrap(rows, patients=list(patients) * len(runs), many=many, bounds=bounds)[task.aim]
+    found = bootstrap(rows, patients=list(patients) * len(runs), many=many, bounds=bounds)[task.primary_metric]
     return found.value, found.low, found.high
 
 
@@ -60,14 +60,14 @@ def paired(task: Task, first: Runs, second: Runs, patients: Sequence[str]) -> di
             figures(task, [rows[i] for i in (*part, *(part + half))], weights[:, [*part, *(part + half)]])
             for part in parts
         ]
-        return {task.aim: np.mean(each, axis=0)}
+        return {task.primary_metric: np.mean(each, axis=0)}
 
     def each_placed(rows: Sequence[Row]) -> list[Row]:
         return [row for part in np.split(np.arange(len(rows)), many) for row in ranked([rows[i] for i in part])]
 
     people = list(patients) * many
     found = compare(
-        *ends, patients=people, names=[task.aim], pool_many=pool_many, placed=each_placed, by_order=by_order
+        *ends, patients=people, names=[task.primary_metric], pool_many=pool_many, placed=each_placed, by_order=by_order
     )[0]
     return {
         "difference": found.difference,

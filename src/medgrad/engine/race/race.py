@@ -127,7 +127,7 @@ def race(
     runs: list[Trial] = []
     for trial in parallel_map(run_once, ground, jobs, where=where):
         runs.append(trial)
-        progress.say(told(trial, ground.task.aim))
+        progress.say(told(trial, ground.task.primary_metric))
     found = judged(ground, runs, minutes)
     write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
     return found
@@ -202,7 +202,7 @@ def tune_rate(
             jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
         found = []
         for trial in parallel_map(run_once, ground, jobs, where=search.where):
-            progress.say(told(trial, ground.task.aim))
+            progress.say(told(trial, ground.task.primary_metric))
             found.append(trial.figure if trial.figure is not None else -1.0)
         return found
 
@@ -236,7 +236,7 @@ def run_full(
     for number, settings in enumerate(every):
         name = f"{entrant.name}/final-{number}"
         trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
-        progress.say(told(trials[-1], ground.task.aim))
+        progress.say(told(trials[-1], ground.task.primary_metric))
     place = pick_significantly_better(
         ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate))
     )
@@ -277,7 +277,7 @@ def run_once(ground: RaceSetup, name: str, entrant: str, recipe: Recipe, each: f
         rows = [dict(j.row) for j in learner.judged(len(learner.valid))]
     except Diverged as reason:
         why = str(reason)
-    figure = ground.task.summarise(rows).get(ground.task.aim) if rows else None
+    figure = ground.task.summarise(rows).get(ground.task.primary_metric) if rows else None
     curve = curve_of(read_lines(learner.run.steps_file))
     trial = Trial(entrant, rate, seed, recipe.training.steps, each, figure, curve, tuple(rows), why)
     write_text(path, json.dumps(asdict(trial)) + "\n")
@@ -304,7 +304,7 @@ def told(trial: Trial, aim: str) -> str:
 def judged(ground: RaceSetup, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
     """Put the runs of each entrant together, order them, and test the first against each other one."""
     patients = ground.patients
-    aim = ground.task.aim
+    aim = ground.task.primary_metric
     every: dict[str, list[Trial]] = {}
     for trial in runs:
         every.setdefault(trial.entrant, []).append(trial)

@@ -84,7 +84,7 @@ class Recipe:
     def build_task(self) -> Task:
         """Make the task that the recipe names."""
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task.items() if k != "kind"}
-        return registry.find("tasks", self.task["kind"])(**settings).answered_by(self.model.get("name", ""))
+        return registry.find("tasks", self.task["kind"])(**settings).for_model(self.model.get("name", ""))
 
     def with_training(self, **changes: Any) -> Recipe:
         """Give the recipe with some settings of its training changed."""

@@ -74,7 +74,7 @@ def without_end(recipe: Recipe) -> Recipe:
     """
     return replace(
         recipe.with_training(steps=100_000, minutes=0.0, validations=400, average=0.998),
-        schedule={"name": "constant", "warm": 0.002},
+        schedule={"name": "constant", "warmup": 0.002},
         stopping=({"name": "no_improvement", "patience": 12},),
     )
 
@@ -101,7 +101,7 @@ def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         prepare=(*placing(facts, spacing), scaling(facts)),
         augment=augmentation(facts, spacing),
         optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
-        schedule={"name": "cosine", "warm": 0.1},
+        schedule={"name": "cosine", "warmup": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(batch=batch, patch=tuple(patch), foreground=0.33, average=0.995, seed=seed, brief=BRIEF),
         answering=Answering(),
@@ -127,7 +127,7 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         prepare=(*placing(facts, ()), {"name": "fit", "shape": shape}, scaling(facts)),
         augment=whole_augmentation(facts),
         optimiser={"name": "muon", "rate": 1e-2, "decay": 5e-2},
-        schedule={"name": "cosine", "warm": 0.1},
+        schedule={"name": "cosine", "warmup": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(
             batch=int(max(4, min(32, facts.cases // 4))),
@@ -176,7 +176,7 @@ def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
         prepare=(*placing(facts, spacing), scaling(facts)),
         augment=augmentation(facts, spacing)[:-1],
         optimiser={"name": "muon", "rate": 1e-2, "decay": 1e-2},
-        schedule={"name": "cosine", "warm": 0.1},
+        schedule={"name": "cosine", "warmup": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(batch=batch, patch=patch, foreground=0.5, average=0.995, seed=seed),
         answering=Answering(),
@@ -204,7 +204,7 @@ def registration(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
         prepare=(*placing(facts, ()), {"name": "fit", "shape": whole}, {"name": "normalise", "way": "each"}),
         augment=({"name": "flip", "axes": tuple(range(facts.dims))},),
         optimiser={"name": "muon", "rate": 5e-3, "decay": 1e-2},
-        schedule={"name": "cosine", "warm": 0.1},
+        schedule={"name": "cosine", "warmup": 0.1},
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(
             batch=2 if facts.dims == 3 else 8, patch=whole, foreground=0.0, balance=0.0, average=0.99, seed=seed,
@@ -230,7 +230,7 @@ def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
         model={"name": model},
         prepare=prepare,
         optimiser={"name": "adamw", "rate": 1e-2 if facts.dims == 1 else 2e-3, "decay": 1e-2},
-        schedule={"name": "cosine", "warm": 0.1},
+        schedule={"name": "cosine", "warmup": 0.1},
         solver=solver | ({"penalty": "l2"} if model == "logistic" else {}),
         gradients=({"name": "clipped", "norm": 5.0},),
         training=Training(

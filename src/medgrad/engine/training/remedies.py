@@ -111,9 +111,9 @@ def lower_rate(recipe: Recipe, slower: float) -> Remedy:
         gradients = (*gradients, {"name": "clipped", "norm": CLIP})
         words.append(f"gradients are clipped at {CLIP:g}")
     schedule = dict(recipe.schedule)
-    warm = schedule.get("warm", default_of("descent.schedules", schedule, "warm"))
+    warm = schedule.get("warmup", default_of("descent.schedules", schedule, "warmup"))
     if warm is not None and warm < WARM:
-        schedule["warm"] = WARM
+        schedule["warmup"] = WARM
         words.append(f"the rate rises over a {WARM:.0%} of the steps")
     changed = replace(recipe, optimiser={**recipe.optimiser, "rate": rate}, gradients=gradients, schedule=schedule)
     return Remedy(changed, ", ".join(words), slower)

@@ -98,7 +98,9 @@ def solve(
         if len(strengths) > 1:
             network = network_of(recipe, task, cases, one, ready, standard)
             one = replace(one, aim=aim_of(network, recipe, task, valid, place))
-            progress.say(f"With a strength of {strength:g}, {task.aim} {one.aim if one.aim is not None else 0:.3f}.")
+            progress.say(
+                f"With a strength of {strength:g}, {task.primary_metric} {one.aim if one.aim is not None else 0:.3f}."
+            )
         found.append(one)
     best = max(found, key=lambda s: (-np.inf if s.aim is None else s.aim, -s.strength))
     network = network_of(recipe, task, cases, best, ready, standard)
@@ -244,7 +246,7 @@ def aim_of(network: nn.Module, recipe: Recipe, task: Task, valid: Sequence[Prepa
     """Judge a network on validation cases by the task's aim."""
     model = AutocastModule(place.model(network), place)
     found = validate_cases(model, task, valid, patch=recipe.training.patch, place=place)
-    return task.summarise([j.row for j in found]).get(task.aim)
+    return task.summarise([j.row for j in found]).get(task.primary_metric)
 
 
 def write_weights(run: Run, network: nn.Module, planes: int, best: Solved, seconds: float) -> None:

@@ -115,7 +115,7 @@ class Trainer:
             prefetch(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
             gradients=build_gradients(
-                [{"name": "averaged"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
+                [{"name": "all_reduced"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
             ),
             schedule=lambda done: boost() * self.schedule(done),
             steps=sys.maxsize,
@@ -144,7 +144,7 @@ class Trainer:
             batch = stack([self.task.encode(c) for c in cut])
             batch = batch.to(self.place.device)
             inputs, target = augment(
-                batch.inputs, batch.target, self.task.moves, steps=changes, seeds=[(*d.seed, 1) for d in chosen]
+                batch.inputs, batch.target, self.task.spatial_kinds, steps=changes, seeds=[(*d.seed, 1) for d in chosen]
             )
             yield self.place.batch(Batch(inputs, target, batch.grids))
             number += 1
@@ -177,7 +177,7 @@ class Trainer:
         """Give the task's aim on so many validation cases, evenly chosen; None where there is none."""
         if not self.valid or not self.average.weights:
             return None
-        return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.aim)
+        return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.primary_metric)
 
     def judged(self, count: int) -> list[Judged]:
         """Judge the mean weights on so many validation cases, evenly chosen, as they were prepared."""
@@ -238,7 +238,7 @@ def learn(
             learner.restore(read_checkpoint(run.last))
     log = Log(run.steps_file, learner.team, tuple(trackers))
     saved = time.monotonic()
-    note = f"{learner.task.aim} {learner.best:.3f}" if learner.best_step >= 0 else ""
+    note = f"{learner.task.primary_metric} {learner.best:.3f}" if learner.best_step >= 0 else ""
     ended = ""
     for line in log.begin(learner.done):
         learner.health.hear(line)
@@ -310,12 +310,12 @@ def check(learner: Trainer, log: Log, pace: Pace | None = None) -> tuple[str, st
         pace.judged(time.perf_counter() - began, min(count, len(learner.valid)))
     if found is None:
         return "", ""
-    ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.aim: found}}))
+    ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.primary_metric: found}}))
     if np.isfinite(found) and found >= learner.best:
         learner.best, learner.best_step = found, learner.done - 1
         if leads:
             write_checkpoint(learner.run.best, learner.state())
-    return f"{learner.task.aim} {found:.3f}", ended
+    return f"{learner.task.primary_metric} {found:.3f}", ended
 
 
 def save(learner: Trainer, pace: Pace | None = None) -> float:

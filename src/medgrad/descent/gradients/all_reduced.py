@@ -9,7 +9,7 @@ from ._gradients import Gradients
 from .plain import plain
 
 
-def averaged(*, inner: Gradients | None = None) -> Gradients:
+def all_reduced(*, inner: Gradients | None = None) -> Gradients:
     """Give the mean gradient over all processes; alone, the gradient itself. All parts must be of one size.
 
     One message carries all gradients, so that the wait is paid once a step.
@@ -34,4 +34,4 @@ def averaged(*, inner: Gradients | None = None) -> Gradients:
     return gradients
 
 
-THIS = averaged
+THIS = all_reduced

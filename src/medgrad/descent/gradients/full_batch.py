@@ -11,7 +11,7 @@ from ._gradients import Everything, Gradients
 from .plain import plain
 
 
-def whole(*, everything: Everything | None = None, inner: Gradients | None = None) -> Gradients:
+def full_batch(*, everything: Everything | None = None, inner: Gradients | None = None) -> Gradients:
     """Give the mean gradient over every training sample, part by part; the batch that was drawn is not looked at.
 
     One step costs as much as an epoch. Fed to ``sgd`` it is gradient descent in the word's first sense; stochastic and
@@ -42,4 +42,4 @@ def whole(*, everything: Everything | None = None, inner: Gradients | None = Non
     return gradients
 
 
-THIS = whole
+THIS = full_batch

@@ -10,7 +10,7 @@ from ._gradients import Gradients
 from .plain import plain
 
 
-def largest(*, share: float = 0.1, inner: Gradients | None = None) -> Gradients:
+def top_k(*, share: float = 0.1, inner: Gradients | None = None) -> Gradients:
     """Zero the gradient but for the ``share`` of largest magnitude within each tensor, at least one element.
 
     Within each tensor, not over all, since layers differ in scale. Aji and Heafield, EMNLP 2017, without their residue.
@@ -30,4 +30,4 @@ def largest(*, share: float = 0.1, inner: Gradients | None = None) -> Gradients:
     return gradients
 
 
-THIS = largest
+THIS = top_k
