@@ -53,7 +53,7 @@ def commands(place: Path) -> dict[str, list[Any]]:
         "predict": ["predict", run, SET / "images", "-o"],
         "register": ["register", images[0], images[1], "-o"],
         "race": ["race", SET, "--optimisers", "sgd,adamw", "--minutes", 0.3, "--seeds", 1, "-o"],
-        "prune": ["prune", run, "--target", "flops=0.5", "--minutes", 2, "--no-controls", "--margin", 0.5, "-o"],
+        "prune": ["prune", run, "--target", "flops=0.5", "--minutes", 2, "--no-baselines", "--margin", 0.5, "-o"],
     }
 
 

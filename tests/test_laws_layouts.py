@@ -296,7 +296,7 @@ def test_files_that_are_not_data_disturb_nothing(name, tmp_path):
     assert after.told == before.told
 
 
-@pytest.mark.parametrize("setting", ["truth", "within"])
+@pytest.mark.parametrize("setting", ["truth", "roi"])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_hint_that_names_nothing_is_refused_by_its_name(name, setting, cohorts):
     with pytest.raises(LayoutError, match=rf"--{setting} 'nowhere'") as reason:

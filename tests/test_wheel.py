@@ -176,7 +176,7 @@ def test_the_core_looks_learns_and_answers(core):
 DOORS = {
     "cluster": [(*RACE, "-o", "on-ray", "--on-ray")],
     "dicom": [
-        ("predict", "run", "series", "-o", f"as-{kind}", "--as", kind)
+        ("predict", "run", "series", "-o", f"as-{kind}", "--format", kind)
         for kind in ("dicomseg", "dicomseg-fractional", "labelmap", "sr", "map")
     ],
     "itk": [("predict", "run", "volume.mha", "-o", "of-mha")],
@@ -191,7 +191,7 @@ DOORS = {
     ],
     "openvino": [("export", "run", "-o", "openvino", "--to", "openvino")],
     "track": [("fit", "set", "-o", "to-tensorboard", *SHORT, "--track", "tensorboard")],
-    "tune": [(*RACE, "-o", "searched", "--search", "2")],
+    "tune": [(*RACE, "-o", "searched", "--trials", "2")],
 }
 """For each extra, the commands that need it."""
 EVERY = [(extra, words) for extra in OFFERED for words in DOORS[extra]]

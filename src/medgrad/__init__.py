@@ -18,7 +18,7 @@ PUBLIC = {
     "read": "data.formats",
     "write": "data.formats",
     "recognise": "data.cohorts.layouts",
-    "apply": "apps.verbs.apply",
+    "transform": "apps.verbs.transform",
     "compare": "apps.verbs.compare",
     "demo": "apps.verbs.demo",
     "evaluate": "apps.verbs.evaluate",

@@ -196,10 +196,10 @@ class TestErrors:
         one_line(medgrad("predict", run[0], flat, "-o", tmp_path / "a"), "No answer could be given")
 
     def test_a_kind_of_answer_that_is_not_known(self, run, volumes, tmp_path):
-        one_line(medgrad("predict", run[0], volumes / "images", "-o", tmp_path, "--as", "pdf"), "'pdf'")
+        one_line(medgrad("predict", run[0], volumes / "images", "-o", tmp_path, "--format", "pdf"), "'pdf'")
 
     def test_a_side_that_is_empty(self, run, volumes, tmp_path):
-        one_line(medgrad("evaluate", run[0], volumes, "-o", tmp_path, "--on", "moon"), "'moon'")
+        one_line(medgrad("evaluate", run[0], volumes, "-o", tmp_path, "--split", "moon"), "'moon'")
 
     def test_labels_that_the_run_does_not_know(self, opinion, tmp_path):
         make_pictures(tmp_path / "data", cases=8)

@@ -23,7 +23,7 @@ def test_images_named_as_the_truth_are_told_by_the_layout_that_has_them(volumes)
 
 def test_a_label_or_a_case_that_is_misspelt_is_told_with_what_there_is(volumes, tmp_path):
     fit = ("fit", volumes, "-o", tmp_path / "r")
-    one_line(medgrad(*fit, "--only", "foregruond"), "no label 'foregruond'", "Did you mean 'foreground'?")
+    one_line(medgrad(*fit, "--labels", "foregruond"), "no label 'foregruond'", "Did you mean 'foreground'?")
     one_line(medgrad(*fit, "--val", "0.2"), "'0.2'", "--val takes names or patterns", "case_00")
 
 
@@ -46,8 +46,8 @@ def test_a_folder_that_holds_its_images_deeper_says_which_to_name(run, volumes, 
 
 def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, volumes, tmp_path, monkeypatch):
     monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
-    ended = medgrad("predict", run[0], volumes / "images" / "case_00.nii.gz", "-o", tmp_path, "--as", "dicomseg")
-    one_line(ended, "did not come as DICOM", "leave --as out")
+    ended = medgrad("predict", run[0], volumes / "images" / "case_00.nii.gz", "-o", tmp_path, "--format", "dicomseg")
+    one_line(ended, "did not come as DICOM", "leave --format out")
 
 
 def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path, monkeypatch):
@@ -55,18 +55,18 @@ def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path,
     monkeypatch.setattr("medgrad.inference.pipeline.output_check.find_spec", lambda _: None)
     monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], tmp_path / "ct", "-o", tmp_path / "a")
-    one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--as nifti")
+    one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--format nifti")
 
 
 def test_a_side_without_truth_says_what_to_leave_out(run, volumes, tmp_path):
-    one_line(medgrad("evaluate", run[0], volumes, "-o", tmp_path, "--on", "test"), "'test'", "Leave --on out")
+    one_line(medgrad("evaluate", run[0], volumes, "-o", tmp_path, "--split", "test"), "'test'", "Leave --split out")
 
 
 def test_a_package_that_is_missing_is_told_first(volumes, tmp_path, monkeypatch):
     monkeypatch.setattr(_options, "find_spec", lambda _: None)
     for words, extra in (
         (("fit", volumes, "-o", tmp_path / "r", "--track", "mlflow"), "medgrad[mlflow]"),
-        (("race", volumes, "--optimisers", "sgd,adam", "--search", 2), "medgrad[tune]"),
+        (("race", volumes, "--optimisers", "sgd,adam", "--trials", 2), "medgrad[tune]"),
         (("race", volumes, "--optimisers", "sgd,adam", "--on-ray"), "medgrad[cluster]"),
     ):
         one_line(medgrad(*words), "is not installed", extra)

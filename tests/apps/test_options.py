@@ -22,7 +22,7 @@ WRONG = [
     (("--seed", "-1"), ("--seed", "at least 0")),
     (("--split", "gone.csv"), ("'gone.csv' does not exist",)),
     (("--recipe", "gone.toml"), ("'gone.toml' does not exist",)),
-    (("--from", "gone"), ("'gone' does not exist",)),
+    (("--init", "gone"), ("'gone' does not exist",)),
 ]
 
 
@@ -156,7 +156,7 @@ class TestBeforeTheImagesAreRead:
         monkeypatch.setattr("medgrad.apps.verbs._cohort.look", lambda *_, **__: pytest.fail("the set was read"))
 
     def test_a_label_that_is_not_there(self, volumes, tmp_path):
-        one_line(medgrad("fit", volumes, "-o", tmp_path / "r", "--only", "tumour"), "'tumour'", "foreground")
+        one_line(medgrad("fit", volumes, "-o", tmp_path / "r", "--labels", "tumour"), "'tumour'", "foreground")
 
     def test_a_network_of_another_kind(self, volumes, tmp_path):
         one_line(medgrad("plan", volumes, "-o", tmp_path / "r.toml", "--model", "vgg"), "dense", "unet")

@@ -1,4 +1,4 @@
-"""``register`` and ``apply`` as a person types them: files in, files out, figures on stdout, errors in one line."""
+"""``register`` and ``transform`` as a person types them: files in, files out, figures on stdout, errors in one line."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_both_landmarks_are_named_in_any_way_that_is_typed(ground, tmp_path, how
         "a comma and a blank": [f"{one}, {other}"],
         "twice": [one, "--landmarks", other],
     }
-    words = ["--kind", "rigid", "--turns", 0, "--effort", 0.1, "--landmarks", *said[how]]
+    words = ["--kind", "rigid", "--max-rotation", 0, "--effort", 0.1, "--landmarks", *said[how]]
     found = done("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *words)
     assert found["metrics"]["tre_mm"]["value"] is not None
 
@@ -65,7 +65,7 @@ def test_help_shows_how_two_files_are_named():
         (["--labels", "gone.png,gone.png"], ["'gone.png' does not exist"]),
         (["--roi", "gone.png,gone.png"], ["'gone.png' does not exist"]),
         (["--smoothness", "-1"], ["--smoothness", "at least 0"]),
-        (["--turns", "-4"], ["--turns", "at least 0"]),
+        (["--max-rotation", "-4"], ["--max-rotation", "at least 0"]),
         (["--run", "{}"], ["not a run"]),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path,
     known = ["--labels", *pair(ground, name, ending, "-labels"), "--landmarks", *pair(ground, name, "csv")]
     fixed, moving = pair(ground, name, ending)
     out = tmp_path / "out"
-    found = done("register", fixed, moving, "-o", out, "--kind", "rigid", "--turns", 0, *known)
+    found = done("register", fixed, moving, "-o", out, "--kind", "rigid", "--max-rotation", 0, *known)
     assert found["metrics"]["tre_mm"]["value"] < 0.3
     assert found["metrics"]["moved_dice/mean"]["value"] > 0.9
     assert found["metrics"]["folding"]["value"] == 0
@@ -92,14 +92,14 @@ def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path,
     assert json.loads((out / "registration.json").read_text())["metrics"]["folding"] == 0
 
     again = tmp_path / f"again.{ending}"
-    done("apply", out, moving, "-o", again)
+    done("transform", out, moving, "-o", again)
     assert (read(again).array == read(out / f"moved.{ending}").array).all()
 
     labels = tmp_path / f"labels.{ending}"
-    done("apply", out, ground / f"{name}-moving-labels.{ending}", "--labels", "-o", labels)
+    done("transform", out, ground / f"{name}-moving-labels.{ending}", "--labels", "-o", labels)
     assert set(np.unique(read_labels(labels).array)) == {0, 1}
 
-    done("apply", out, ground / f"{name}-moving.csv", "-o", tmp_path / "points.csv")
+    done("transform", out, ground / f"{name}-moving.csv", "-o", tmp_path / "points.csv")
     ends, want = (np.loadtxt(p, delimiter=",", skiprows=1, usecols=(1, 2))
                   for p in (tmp_path / "points.csv", ground / f"{name}-fixed.csv"))  # fmt: skip
     np.testing.assert_allclose(ends, want, atol=0.4)
@@ -112,7 +112,7 @@ def test_only_what_the_masks_hold_is_compared(ground, tmp_path):
         region = np.zeros(grid.shape, np.uint8)
         region[4 + by : 40 + by, 4:48] = 1
         write(path, LabelMap(region, grid))
-    known = ["--landmarks", *pair(ground, "flat", "csv"), "--kind", "rigid", "--turns", 0]
+    known = ["--landmarks", *pair(ground, "flat", "csv"), "--kind", "rigid", "--max-rotation", 0]
     found = done("register", *pair(ground, "flat", "png"), "-o", tmp_path / "out", *known, "--roi", *masks)
     assert found["metrics"]["tre_mm"]["value"] < 0.3
     empty = tmp_path / "empty.png"
@@ -131,13 +131,13 @@ def test_what_is_given_instead_of_a_bend_is_said_and_written(ground, tmp_path):
     assert found["kind"] == written["kind"] == "rigid"
     assert written["asked"] == "deformable"
     assert "may not show the same" in written["told"][-1]
-    done("apply", tmp_path / "out", tmp_path / "noise.png", "-o", tmp_path / "again.png")
+    done("transform", tmp_path / "out", tmp_path / "noise.png", "-o", tmp_path / "again.png")
 
 
 def test_a_bent_registration_moves_as_it_was_written(ground, tmp_path):
     fixed, moving = pair(ground, "flat", "png")
-    done("register", fixed, moving, "-o", tmp_path / "out", "--turns", 0)
-    done("apply", tmp_path / "out", moving, "-o", tmp_path / "again.png")
+    done("register", fixed, moving, "-o", tmp_path / "out", "--max-rotation", 0)
+    done("transform", tmp_path / "out", moving, "-o", tmp_path / "again.png")
     one, other = (read(p).array.astype(int) for p in (tmp_path / "again.png", tmp_path / "out" / "moved.png"))
     assert np.abs(one - other).max() <= 1
 
@@ -155,10 +155,10 @@ def test_a_wrong_word_is_one_line(ground, tmp_path, words, told):
 
 
 def test_a_folder_that_is_no_registration_is_one_line(ground, tmp_path):
-    one_line(medgrad("apply", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")
+    one_line(medgrad("transform", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"kind": "rigid", "matrix": [[1]]}'])
 def test_a_damaged_registration_is_one_line(ground, tmp_path, text):
     (tmp_path / "registration.json").write_text(text)
-    one_line(medgrad("apply", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")
+    one_line(medgrad("transform", tmp_path, ground / "flat-moving.png", "-o", tmp_path / "x.png"), "registration.json")

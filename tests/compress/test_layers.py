@@ -146,7 +146,13 @@ def small(tmp_path_factory, brief_searches):
     recipe = recipe.replace("validations = 6", "validations = 1")
     (folder / "wide.toml").write_text(recipe)
     fit(str(data), out=folder / "run", steps=4, recipe=folder / "wide.toml")
-    words = {"target": "flops=0.5,parameters=0.45", "steps": 4, "least": 2, "reach": True, "controls": False}
+    words = {
+        "target": "flops=0.5,parameters=0.45",
+        "steps": 4,
+        "min_channels": 2,
+        "force_target": True,
+        "baselines": False,
+    }
     prune(folder / "run", out=folder / "small", layers=1, **words)
     return folder, words
 

@@ -41,7 +41,14 @@ def count_time(patch):
 @pytest.fixture(scope="module")
 def pruned(parent):
     out = parent / "small"
-    asked = {"target": "flops=0.3", "steps": 8, "least": 2, "layers": 0, "reach": True, "all_controls": True}
+    asked = {
+        "target": "flops=0.3",
+        "steps": 8,
+        "min_channels": 2,
+        "layers": 0,
+        "force_target": True,
+        "all_baselines": True,
+    }
     with pytest.MonkeyPatch.context() as patch:
         count_time(patch)
         return out, prune(parent / "run", out=out, **asked)
@@ -119,10 +126,10 @@ def test_each_rung_is_smaller_and_learns_from_where_the_one_before_ended(pruned)
 def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wider_margin(parent, monkeypatch):
     asked = {
         "target": "flops=0.2",
-        "least": 1,
-        "floor": 0.0,
+        "min_channels": 1,
+        "min_share": 0.0,
         "layers": 0,
-        "controls": False,
+        "baselines": False,
         "criterion": "random",
         "seed": 1,
     }
@@ -152,11 +159,11 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     words = {
         "target": "flops=0.5",
         "steps": 4,
-        "least": 2,
+        "min_channels": 2,
         "layers": 0,
-        "controls": False,
-        "reach": True,
-        "taught": 0.5,
+        "baselines": False,
+        "force_target": True,
+        "distill": 0.5,
     }
     said = prune(parent / "folds", out=out, **words)
     told, before = (json.loads((out / f).read_text()) for f in ("pruned.json", "cohort.json"))
@@ -182,12 +189,19 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
 )
 def test_what_no_network_can_be_is_refused_before_any_has_learned(parent, tmp_path, target, word):
     with pytest.raises(SettingError, match=word):
-        prune(parent / "run", out=tmp_path / "small", target=target, steps=4000, controls=False)
+        prune(parent / "run", out=tmp_path / "small", target=target, steps=4000, baselines=False)
     assert not list(tmp_path.rglob("steps.jsonl"))
 
 
 def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layers(parent, tmp_path, monkeypatch):
-    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "layers": 1, "controls": False, "reach": True}
+    asked = {
+        "target": "flops=0.5",
+        "steps": 4,
+        "min_channels": 2,
+        "layers": 1,
+        "baselines": False,
+        "force_target": True,
+    }
 
     def cut_off(*_):
         raise KeyboardInterrupt
@@ -205,7 +219,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
 
 
 def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(parent, tmp_path, monkeypatch):
-    asked = {"target": "flops=0.3", "steps": 5, "least": 2, "layers": 0, "margin": 0.9, "taught": 0.0}
+    asked = {"target": "flops=0.3", "steps": 5, "min_channels": 2, "layers": 0, "margin": 0.9, "distill": 0.0}
     count_time(monkeypatch)
     prune(parent / "run", out=tmp_path / "whole", **asked)
     learned, calls = stages.descend, []
@@ -218,10 +232,10 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
 
     monkeypatch.setattr(stages, "descend", killed)
     with pytest.raises(KeyboardInterrupt):
-        prune(parent / "run", out=tmp_path / "killed", controls=False, **asked)
+        prune(parent / "run", out=tmp_path / "killed", baselines=False, **asked)
     with pytest.raises(SettingError, match="has begun for"):
-        prune(parent / "run", out=tmp_path / "killed", controls=False, **{**asked, "target": "flops=0.4"})
-    prune(parent / "run", out=tmp_path / "killed", controls=False, **asked)
+        prune(parent / "run", out=tmp_path / "killed", baselines=False, **{**asked, "target": "flops=0.4"})
+    prune(parent / "run", out=tmp_path / "killed", baselines=False, **asked)
     whole, again = (json.loads((tmp_path / n / "pruned.json").read_text()) for n in ("whole", "killed"))
     told = [[(r["down"], r["begin"], r["time"], r["flops"], r["score"]) for r in t["rungs"]] for t in (whole, again)]
     assert told[0] == told[1]
@@ -234,15 +248,22 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
 @pytest.mark.parametrize("taught", [0.0, 0.25])
 def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, tmp_path, taught):
     out = tmp_path / "small"
-    asked = {"target": "flops=0.5", "steps": 4, "least": 2, "layers": 0, "controls": False, "reach": True}
-    prune(parent / "run", out=out, taught=taught, **asked)
+    asked = {
+        "target": "flops=0.5",
+        "steps": 4,
+        "min_channels": 2,
+        "layers": 0,
+        "baselines": False,
+        "force_target": True,
+    }
+    prune(parent / "run", out=out, distill=taught, **asked)
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
     assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "distilled"] == [taught] * (taught > 0)
     assert any("distilled/loss" in step for step in steps) == (taught > 0)
 
 
 def test_minutes_that_are_hardly_any_still_give_a_network(parent, tmp_path):
-    asked = {"target": "flops=0.5", "margin": 0.9, "layers": 0, "controls": False, "taught": 0.0}
+    asked = {"target": "flops=0.5", "margin": 0.9, "layers": 0, "baselines": False, "distill": 0.0}
     prune(parent / "run", out=tmp_path / "small", minutes=0.001, **asked)
     told = json.loads((tmp_path / "small" / "pruned.json").read_text())
     assert told["rungs"][0]["steps"] >= 20

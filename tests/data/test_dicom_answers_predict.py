@@ -1,4 +1,4 @@
-"""``medgrad predict --as ...`` on a DICOM series: every kind of object, by a run and by what was exported of it."""
+"""``medgrad predict --format ...`` on a DICOM series: every kind of object, by a run and by what was exported of it."""
 
 import hashlib
 from dataclasses import replace
@@ -44,7 +44,7 @@ def ground(tmp_path_factory):
 @pytest.mark.parametrize("kind", MODALITIES)
 def test_each_kind_is_written_about_the_series_by_the_run(ground, tmp_path, kind):
     source, _, run = ground
-    found = done("predict", run, source.path, "-o", tmp_path, "--as", kind)
+    found = done("predict", run, source.path, "-o", tmp_path, "--format", kind)
     files = [Path(p) for p in found["answers"][0]["written"]]
     assert all(p.exists() for p in files)
     assert len(files) == {"sr": 2, "map": 2, "capture": 8}.get(kind, 1)
@@ -62,7 +62,7 @@ def test_all_objects_of_labels_say_the_same(ground, tmp_path):
     source, image, run = ground
     said = []
     for kind in ("dicomseg", "labelmap", "rtstruct"):
-        found = done("predict", run, source.path, "-o", tmp_path / kind, "--as", kind)
+        found = done("predict", run, source.path, "-o", tmp_path / kind, "--format", kind)
         said.append(read_labels(Path(found["answers"][0]["written"][0]), like=image.grid).array)
     assert 0 < (said[0] > 0).mean() < 1
     assert np.array_equal(said[0], said[1])
@@ -82,7 +82,9 @@ def test_what_did_not_come_as_dicom_is_refused_in_one_line(ground, tmp_path):
     grid = Grid.of((12, 12, 9), spacing=(1, 1, 2))
     write(tmp_path / "a.nii.gz", Image(np.random.default_rng(0).normal(size=grid.shape), grid, "ct"))
     for kind in ("dicomseg", "rtstruct", "map"):
-        one_line(medgrad("predict", run, tmp_path / "a.nii.gz", "-o", tmp_path / "x", "--as", kind), "did not come as")
+        one_line(
+            medgrad("predict", run, tmp_path / "a.nii.gz", "-o", tmp_path / "x", "--format", kind), "did not come as"
+        )
 
 
 def test_chances_are_of_what_the_labels_say(ground):
@@ -123,7 +125,7 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
     ours, theirs = by_engine(artefact, ask, case, chances=True), probability_maps(open_run(run, device="cpu"), case)
     assert ours.tags == theirs.tags
     np.testing.assert_allclose(ours.array, theirs.array, atol=0.02)  # the run may answer in bfloat16
-    found = done("predict", exported, source.path, "-o", tmp_path / "a", "--as", "map", "--engine", "onnxruntime")
+    found = done("predict", exported, source.path, "-o", tmp_path / "a", "--format", "map", "--engine", "onnxruntime")
     made = pydicom.dcmread(found["answers"][0]["written"][0])
     assert made.DeviceSerialNumber == hashlib.sha256((exported / "network.onnx").read_bytes()).hexdigest()
 
@@ -131,4 +133,4 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
 def test_a_run_that_does_not_segment_has_no_chances_of_labels(tmp_path):
     source, _ = make_series(tmp_path / "ct")
     run = make_run(tmp_path / "run", "classification", dims=3, patch=8, task={"labels": ["a", "b"]})
-    one_line(medgrad("predict", run, source.path, "-o", tmp_path / "x", "--as", "map"), "no chances of labels")
+    one_line(medgrad("predict", run, source.path, "-o", tmp_path / "x", "--format", "map"), "no chances of labels")

@@ -151,7 +151,7 @@ def test_a_hint_settles_which_mask_is_the_truth(tmp_path):
 
 
 def test_a_hint_settles_which_mask_is_the_region(tmp_path):
-    cohort = recognise(two_masks(tmp_path), Hints(truth="disc", within="lesion"))
+    cohort = recognise(two_masks(tmp_path), Hints(truth="disc", roi="lesion"))
     assert cohort.entries[0].region.path.parent.name == "lesion"
 
 

@@ -46,7 +46,7 @@ def fit(data, out, text, *words, steps=24):
 
 
 def test_a_deep_network_is_normalised(data, tmp_path):
-    run, recipe = fit(data, tmp_path, DEEP, "--heal")
+    run, recipe = fit(data, tmp_path, DEEP, "--auto-fix")
     assert [h["kind"] for h in run["healed"]] == ["vanishing"]
     assert recipe["model"]["normalise"] == "layer"
     assert recipe["model"]["around"]
@@ -56,7 +56,7 @@ def test_a_deep_network_is_normalised(data, tmp_path):
 
 
 def test_a_rate_that_is_far_too_high_comes_down(data, tmp_path):
-    run, recipe = fit(data, tmp_path, HOT, "--heal")
+    run, recipe = fit(data, tmp_path, HOT, "--auto-fix")
     assert {h["kind"] for h in run["healed"]} == {"exploding"}
     assert recipe["optimiser"]["rate"] == pytest.approx(3.0 * 0.1 ** len(run["healed"]))
     assert run["healed"]
@@ -68,7 +68,7 @@ def test_a_rate_that_is_far_too_high_comes_down(data, tmp_path):
 @pytest.mark.parametrize(("text", "steps"), [(DEEP, 400), (HOT, 200)], ids=["sixty layers", "too high a rate"])
 def test_what_was_healed_then_learns(text, steps, tmp_path):
     data = make_pictures(tmp_path / "data", cases=48)
-    run, _ = fit(data, tmp_path, text, "--heal", steps=steps)
+    run, _ = fit(data, tmp_path, text, "--auto-fix", steps=steps)
     assert run["healed"][0]["step"] <= (20 if text == DEEP else 5)
     figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())["metrics"]
     assert figures["auroc"]["value"] > 0.95

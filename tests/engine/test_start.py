@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_another_ended(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     fit(str(data), out=first, steps=6, recipe=data / "recipe.toml")
     (tmp_path / "still.toml").write_text("[optimiser]\nname = 'sgd'\nrate = 0.0\n[training]\naverage = 0.0\n")
-    fit(str(data), out=second, steps=1, recipe=tmp_path / "still.toml", start=first)
+    fit(str(data), out=second, steps=1, recipe=tmp_path / "still.toml", init=first)
     learned = read_checkpoint(first / "weights" / "best.safetensors")["average"]
     begun = read_checkpoint(second / "weights" / "last.safetensors")["model"]
     assert all(torch.equal(v, learned[k]) for k, v in begun.items())

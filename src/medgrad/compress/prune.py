@@ -84,7 +84,7 @@ def prune(
     progress.say(told_patients(parents))
     others = [n for n in controls_of(parents) if n in NARROW or all_controls] if controls else []
     if "narrow" in others and not steps:
-        progress.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-controls leaves it out.")
+        progress.say(f"A narrow network learns for {minutes:g} minutes after the search; --no-baselines leaves it out.")
     choice = choice or Choice(free=FREE)
     effort = Effort(steps, clock + 60 * minutes * SPARE - finishing(parents), minutes, taught, reach, seed)
     kept = search(parents, goal, choice, effort, folder / "rungs" / "search")
@@ -98,7 +98,7 @@ def prune(
         made.append(control(name, parents, asked, chosen, same, settled, folder / "rungs" / name))
     told = {
         "parent": str(parents.folder), "target": target, "margin": margin, "criterion": choice.criterion,
-        "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2), 
+        "minutes": minutes, "unused": round(kept.left / (1 if kept.counts_steps else 60), 2),
         "aim": parents.task.primary_metric,
         "chosen": number, "reached": asked.reached(chosen, parents),
         "rungs": [c.as_dict() | asdict(s) for c, s in zip(kept.children, kept.stages, strict=True)],
@@ -136,7 +136,7 @@ def none_good(kept: Search) -> SettingError:
     child, more = kept.children[near], more_time(ended, ended[near].stage.down)
     return SettingError(
         f"No smaller network was shown to be as good: {child.verdict}. {told_more(kept, more)} Give the same command "
-        "more --minutes and it goes on, or a wider --margin, or --reach the target whatever it costs."
+        "more --minutes and it goes on, or a wider --margin, or --force-target the target whatever it costs."
     )
 
 

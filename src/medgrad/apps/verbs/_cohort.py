@@ -24,11 +24,11 @@ def find_cohort(
     folder: Path,
     *,
     truth: str | None,
-    within: str | None,
+    roi: str | None,
     task: str | None,
     split: Path | None = None,
     val: str | None = None,
-    only: str | None = None,
+    labels: str | None = None,
     allow_leak: bool = False,
     seed: int = 0,
     check: Callable[[Cohort], None] | None = None,
@@ -46,7 +46,7 @@ def find_cohort(
     if not known.cases:
         start_early(folder)
     with ended_after(), collecting(), reading_ahead(read_ahead):
-        cohort = recognise(folder, Hints(truth, within, task))
+        cohort = recognise(folder, Hints(truth, roi, task))
         for sentence in (
             f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients",
             *cohort.told,
@@ -56,7 +56,7 @@ def find_cohort(
             cohort = apply_split(cohort, read_split(split), where=str(split))
         if val:
             cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
-        wanted = [name.strip() for name in (only or "").split(",") if name.strip()]
+        wanted = [name.strip() for name in (labels or "").split(",") if name.strip()]
         narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
         if check is not None:
             check(cohort)

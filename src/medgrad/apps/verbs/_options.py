@@ -193,7 +193,7 @@ def check_start(path: Path | str | None) -> None:
     if path is None or check_there(path).is_file():
         return
     if not any((Path(path) / name).exists() for name in ("weights", "fold-0")):
-        raise FormatError(f"--from names a run or a .safetensors file, but {str(path)!r} has no weights.")
+        raise FormatError(f"--init names a run or a .safetensors file, but {str(path)!r} has no weights.")
 
 
 def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:

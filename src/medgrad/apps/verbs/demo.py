@@ -96,7 +96,7 @@ def looked_at(journey: DemoState, data: str, progress: Progress) -> tuple[Cohort
         journey.looked[data] = find_cohort(
             journey.folder / data / "learn",
             truth=None,
-            within=None,
+            roi=None,
             task=None,
             seed=journey.phantom.seed,
             progress=progress,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.progress import Progress
-from ._arguments import Device, Threads, Truth, Within
+from ._arguments import Device, Roi, Threads, Truth
 from ._options import check_choice, check_device, check_new_folder, check_number, check_run, check_set
 
 
@@ -17,15 +17,15 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="The cases to judge on, with their truth.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the figures and the report.")],
-    on: Annotated[str, typer.Option(help="Which side of the set's split: train, val, test or all.")] = "all",
+    split: Annotated[str, typer.Option(help="Which side of the set's split: train, val, test or all.")] = "all",
     truth: Truth = None,
-    within: Within = None,
+    roi: Roi = None,
     device: Device = None,
     threads: Threads = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""
-    check_choice("--on", on, ("train", "val", "test", "all"))
+    check_choice("--split", split, ("train", "val", "test", "all"))
     check_device(device)
     check_number("--threads", threads, least=0)
     check_run(run, folder)
@@ -38,9 +38,9 @@ def evaluate(
     from ...machine.cores import fitting_threads
     from ...report import write
 
-    cohort = recognise(folder, Hints(truth, within, None))
+    cohort = recognise(folder, Hints(truth, roi, None))
     threads = use_threads(fitting_threads(threads))
-    evaluation = evaluate_run(run, cohort, out, on=on, device=device, progress=progress)
+    evaluation = evaluate_run(run, cohort, out, on=split, device=device, progress=progress)
     return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...engine.progress import Progress
-from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, UntilPlateau, Val, Within
+from ._arguments import AllowLeak, Device, Labels, Recipe, Roi, Seed, Split, Task, Truth, UntilPlateau, Val
 from ._options import (
     check_budget,
     check_folds,
@@ -38,17 +38,17 @@ def fit(
     task: Task = None,
     model: Annotated[str | None, typer.Option(help="The network, by its name.")] = None,
     recipe: Recipe = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Begin with the weights of this run, or .safetensors file.")
+    init: Annotated[
+        Path | None, typer.Option("--init", help="Begin with the weights of this run, or .safetensors file.")
     ] = None,
     truth: Truth = None,
-    within: Within = None,
-    only: Only = None,
+    roi: Roi = None,
+    labels: Labels = None,
     split: Split = None,
     val: Val = None,
     until_plateau: UntilPlateau = False,
-    heal: Annotated[
-        bool, typer.Option("--heal", help="Remedy a network that cannot learn: explosions, vanishing gradients.")
+    auto_fix: Annotated[
+        bool, typer.Option("--auto-fix", help="Remedy a network that cannot learn: explosions, vanishing gradients.")
     ] = False,
     track: Annotated[str | None, typer.Option(help="Also tell tensorboard or mlflow.")] = None,
     seed: Seed = 0,
@@ -65,7 +65,7 @@ def fit(
     check_part("--model", model, "models")
     check_tracker(track)
     changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
-    check_start(start)
+    check_start(init)
     check_new_folder(out, folder)
     named = names_in(changes, "task", "kind") or task, model or names_in(changes, "model", "name")
     check_same_run(out, *named)
@@ -84,8 +84,8 @@ def fit(
         check_same_run(out, cohort.task, None)
 
     progress = progress or Silent()
-    if start:
-        changes = recipe_from_run(Path(start), changes)
+    if init:
+        changes = recipe_from_run(Path(init), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     check_parts(changes)
@@ -93,8 +93,8 @@ def fit(
     cohort, look = find_cohort(
         folder,
         truth=truth,
-        within=within,
-        only=only,
+        roi=roi,
+        labels=labels,
         task=task,
         split=split,
         val=val,
@@ -117,7 +117,7 @@ def fit(
         allow_leak=allow_leak,
         track=track,
         until_plateau=until_plateau,
-        heal=heal,
+        heal=auto_fix,
         progress=progress,
     )
     if fitted is None:  # one of a team that does not lead

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.progress import Progress
-from ._arguments import AllowLeak, Split, Truth, Within
+from ._arguments import AllowLeak, Roi, Split, Truth
 from ._options import check_set, check_split
 
 
@@ -16,7 +16,7 @@ def look(
     folder: Annotated[Path, typer.Argument(help="The set to look at; or one file, or one DICOM series.")],
     *,
     truth: Truth = None,
-    within: Within = None,
+    roi: Roi = None,
     split: Split = None,
     allow_leak: AllowLeak = False,
     progress: Progress | None = None,
@@ -41,7 +41,7 @@ def look(
         cohort, seen = find_cohort(
             folder,
             truth=truth,
-            within=within,
+            roi=roi,
             task=None,
             split=split,
             allow_leak=allow_leak,
@@ -49,7 +49,7 @@ def look(
             progress=progress or Silent(),
         )
     except NotRecognisedError:
-        alone = look_at_one(Path(folder)) if not (truth or within or split) else None
+        alone = look_at_one(Path(folder)) if not (truth or roi or split) else None
         if alone is None:
             raise
         return alone

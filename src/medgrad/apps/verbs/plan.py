@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.progress import Progress
-from ._arguments import Only, Seed, Task, Truth, UntilPlateau, Within
+from ._arguments import Labels, Roi, Seed, Task, Truth, UntilPlateau
 from ._options import check_budget, check_learning, check_new_file, check_part
 
 
@@ -22,8 +22,8 @@ def plan(
     model: Annotated[str, typer.Option(help="The network, by its name.")] = "",
     task: Task = None,
     truth: Truth = None,
-    within: Within = None,
-    only: Only = None,
+    roi: Roi = None,
+    labels: Labels = None,
     seed: Seed = 0,
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Try rates from far too low to far too high, and take what suits.")
@@ -49,9 +49,9 @@ def plan(
     cohort, seen = find_cohort(
         folder,
         truth=truth,
-        within=within,
+        roi=roi,
         task=task,
-        only=only,
+        labels=labels,
         allow_leak=True,
         seed=seed,
         check=lambda cohort: check_model(cohort, model),

@@ -31,7 +31,7 @@ def predict(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A file, a DICOM series, or a folder of either.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the answers.")],
-    kind: Annotated[str, typer.Option("--as", help=f"Not as the input, but {', '.join(WAYS)}.")] = "",
+    kind: Annotated[str, typer.Option("--format", help=f"Not as the input, but {', '.join(WAYS)}.")] = "",
     device: Device = None,
     engine: Annotated[str, typer.Option(help="onnxruntime or openvino, not the quickest (artefacts only).")] = "",
     ram: Annotated[
@@ -42,7 +42,7 @@ def predict(
 ) -> dict[str, Any]:
     """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
     source, out = Path(source), Path(out)
-    check_choice("--as", kind, WAYS)
+    check_choice("--format", kind, WAYS)
     check_part("--engine", engine, "inference.artefact.backends")
     check_device(device)
     check_number("--threads", threads, least=0)

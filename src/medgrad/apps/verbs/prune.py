@@ -35,11 +35,11 @@ def prune(
     ] = 20.0,
     steps: Annotated[int, typer.Option(min=0, help="How many steps the search takes in all, instead of minutes.")] = 0,
     criterion: Annotated[str, typer.Option(help="What tells which channels matter.")] = "taylor",
-    least: Annotated[int, typer.Option(min=1, help="How many channels a layer keeps at least.")] = 4,
-    multiple: Annotated[
+    min_channels: Annotated[int, typer.Option(min=1, help="How many channels a layer keeps at least.")] = 4,
+    channel_multiple: Annotated[
         int | None, typer.Option(min=1, help="Keep multiples of so many channels. Chosen from the network by default.")
     ] = None,
-    floor: Annotated[
+    min_share: Annotated[
         float | None,
         typer.Option(
             min=0.0, max=1.0, help="The share of its channels that a layer keeps at least. Chosen by default."
@@ -49,15 +49,17 @@ def prune(
         int | None,
         typer.Option(min=0, help="How many whole layers go before any channel. As many as time asks for by default."),
     ] = None,
-    controls: Annotated[
+    baselines: Annotated[
         bool, typer.Option(help="Train a narrow network from nothing beside it, for as long as the search took.")
     ] = True,
-    all_controls: Annotated[
+    all_baselines: Annotated[
         bool,
-        typer.Option("--all-controls", help="Also go the same way by magnitude and by chance."),
+        typer.Option("--all-baselines", help="Also go the same way by magnitude and by chance."),
     ] = False,
-    reach: Annotated[bool, typer.Option("--reach", help="Go to the target, however much is lost.")] = False,
-    taught: Annotated[
+    force_target: Annotated[
+        bool, typer.Option("--force-target", help="Go to the target, however much is lost.")
+    ] = False,
+    distill: Annotated[
         float | None,
         typer.Option(
             min=0.0, max=1.0, help="The weight of what the parent says in the loss. Tried where it may pay by default."
@@ -78,11 +80,11 @@ def prune(
     check_budget(minutes, steps, seed)
     check_part("--criterion", criterion, "compress.criteria")
     check_number("--margin", margin, least=0)
-    check_number("--least", least, least=1)
-    check_number("--multiple", multiple, least=1)
+    check_number("--min-channels", min_channels, least=1)
+    check_number("--channel-multiple", channel_multiple, least=1)
     check_number("--layers", layers, least=0)
-    check_number("--floor", floor, least=0, most=1)
-    check_number("--taught", taught, least=0, most=1)
+    check_number("--min-share", min_share, least=0, most=1)
+    check_number("--distill", distill, least=0, most=1)
     check_device(device)
     Target.of(target)
     check_run(run)
@@ -91,7 +93,7 @@ def prune(
     if data is not None:
         check_set(data)
 
-    widths: dict[str, Any] = {"multiple": multiple, "floor": floor, "layers": layers}
+    widths: dict[str, Any] = {"multiple": channel_multiple, "floor": min_share, "layers": layers}
     from ...compress.prune import prune as search
     from ...compress.search.selection import Choice
     from ...report import write
@@ -106,14 +108,14 @@ def prune(
         choice=Choice(
             criterion,
             relative=criterion == "magnitude",
-            least=least,
+            least=min_channels,
             free=tuple(name for name, value in widths.items() if value is None),
             **{name: value for name, value in widths.items() if value is not None},
         ),
-        controls=controls,
-        all_controls=all_controls,
-        reach=reach,
-        taught=taught,
+        controls=baselines,
+        all_controls=all_baselines,
+        reach=force_target,
+        taught=distill,
         data=data,
         seed=seed,
         device=device,

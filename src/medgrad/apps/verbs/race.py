@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine.progress import Progress
-from ._arguments import AllowLeak, Device, Only, Recipe, Seed, Split, Task, Truth, Val, Within
+from ._arguments import AllowLeak, Device, Labels, Recipe, Roi, Seed, Split, Task, Truth, Val
 from ._options import check_budget, check_entrants, check_installed, check_learning, check_new_folder, check_number
 
 
@@ -24,14 +24,14 @@ def race(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder of the race; one that exists is gone on with.")
     ] = Path("race"),
-    search: Annotated[
+    trials: Annotated[
         int, typer.Option(min=0, help="Search rate and decay by so many trials of optuna, not by a grid.")
     ] = 0,
     task: Task = None,
     recipe: Recipe = None,
     truth: Truth = None,
-    within: Within = None,
-    only: Only = None,
+    roi: Roi = None,
+    labels: Labels = None,
     split: Split = None,
     val: Val = None,
     seed: Seed = 0,
@@ -47,8 +47,8 @@ def race(
     entrants = check_entrants(optimisers)
     check_budget(minutes, seed=seed)
     check_number("--seeds", seeds, least=1)
-    check_number("--search", search, least=0)
-    if search:
+    check_number("--trials", trials, least=0)
+    if trials:
         check_installed("optuna", "tune")
     if on_ray:
         check_installed("ray", "cluster")
@@ -68,8 +68,8 @@ def race(
     cohort, look = find_cohort(
         folder,
         truth=truth,
-        within=within,
-        only=only,
+        roi=roi,
+        labels=labels,
         task=task,
         split=split,
         val=val,
@@ -84,7 +84,7 @@ def race(
         minutes=minutes,
         seeds=seeds,
         changes=changes,
-        trials=search,
+        trials=trials,
         seed=seed,
         device=device,
         where="ray" if on_ray else "here",

@@ -36,7 +36,7 @@ def register(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     kind: Annotated[str, typer.Option(help="rigid, similarity, affine or deformable.")] = "deformable",
     similarity: Annotated[str, typer.Option(help="How alike is measured; auto looks at the images.")] = "auto",
-    turns: Annotated[float, typer.Option(help="The largest turn to look for, in degrees; 0 for none.")] = 60.0,
+    max_rotation: Annotated[float, typer.Option(help="The largest turn to look for, in degrees; 0 for none.")] = 60.0,
     effort: Annotated[float, typer.Option(help="How many times as many steps a stage may take.")] = 1.0,
     smoothness: Annotated[
         float | None, typer.Option(help="What bending costs, from 0.03 to 1000; without it, the pair itself is asked.")
@@ -61,7 +61,7 @@ def register(
     """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
     check_choice("--kind", kind, KINDS)
     check_choice("--similarity", similarity, ["auto", *registry.names("losses.similarity")])
-    check_number("--turns", turns, least=0, most=180)
+    check_number("--max-rotation", max_rotation, least=0, most=180)
     check_number("--effort", effort, least=0)
     check_number("--smoothness", smoothness, least=0)
     check_device(device)
@@ -84,7 +84,7 @@ def register(
     from ...registration.result_folder import save
 
     still, other = read(fixed), read(moving)
-    settings = Settings(turns=turns, effort=effort, smoothness=smoothness)
+    settings = Settings(turns=max_rotation, effort=effort, smoothness=smoothness)
     regions = within(rois, still.grid, other.grid) if rois else None
     truths = known(masks, tables, still.grid, other.grid)
     threads = use_threads(fitting_threads(threads))

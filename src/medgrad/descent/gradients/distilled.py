@@ -29,8 +29,9 @@ def distilled(
     """Learn from the truth and, by ``weight``, from the answers of the network of a ``run``.
 
     What a teacher says holds more than the truth: which errors are near ones. Chances are softened by a
-    ``temperature`` first. Hinton et al., 2015. Of each batch the teacher answers only about the first samples, a ``share`` of them, for it may
-    be much slower than its pupil. Without a run it changes nothing. ``teacher`` opens a run.
+    ``temperature`` first. Hinton et al., 2015. Of each batch the teacher answers only about the first samples, a
+    ``share`` of them, for it may be much slower than its pupil. Without a run it changes nothing. ``teacher`` opens a
+    run.
     """
     make = inner or plain()
     if not run:

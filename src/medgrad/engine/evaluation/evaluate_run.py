@@ -37,7 +37,7 @@ def evaluate_run(
         cohort = replace(cohort, task=trained.task.kind)
     chosen = [e for e in cohort.entries if e.truth is not None and on in ("all", e.split)]
     if not chosen:
-        todo = "Leave --on out to judge all its cases." if on != "all" else "Give such cases, or use predict."
+        todo = "Leave --split out to judge all its cases." if on != "all" else "Give such cases, or use predict."
         raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {on!r}. {todo}")
     cohort = replace(cohort, entries=tuple(replace(e, split="test") for e in chosen))
     if cohort.task == "registration":

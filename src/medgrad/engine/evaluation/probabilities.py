@@ -23,7 +23,7 @@ def probability_maps(trained: Trained, case: Case) -> Image:
     """
     task, how = trained.task, trained.recipe.answering
     if not isinstance(task, Segmentation):
-        raise SettingError(f"A run of the task {task.kind!r} gives no chances of labels. Leave --as out.")
+        raise SettingError(f"A run of the task {task.kind!r} gives no chances of labels. Leave --format out.")
     for model in trained.models:
         model.eval()
 

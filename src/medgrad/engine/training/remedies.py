@@ -51,7 +51,7 @@ def train_with_fixes(
 ) -> str:
     """Train as ``learn`` does, and say what ails the network; with ``heal``, remedy it and go on."""
     if heal and learner.team.size > 1:
-        raise SettingError("A team of processes cannot be healed together. Use one process, or leave --heal away.")
+        raise SettingError("A team of processes cannot be healed together. Use one process, or leave --auto-fix away.")
     healed = told_before(learner.run)
     while True:
         tries = heal and len(healed) < MOST

@@ -21,5 +21,5 @@ def check_writable(kind: str, task: str, source: Source) -> None:
         check(source, kind)
     in_dicom = kind in (*LABELS, *CHANCES) or (kind == "" and task == "segmentation" and is_dicom(source.path))
     if in_dicom and kind not in PLAIN and find_spec("highdicom") is None:
-        todo = "" if kind else " Or give --as nifti."
+        todo = "" if kind else " Or give --format nifti."
         raise Missing(f"'highdicom' is not installed. Type: pip install 'medgrad[dicom]'{todo}")

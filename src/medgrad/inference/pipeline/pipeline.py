@@ -98,7 +98,7 @@ def answered(
     of another kind than whoever answers ``takes``.
     """
     if ram and asking.taken is None:
-        raise SettingError("--ram cannot be kept for this kind of answer. Leave --ram or --as out.")
+        raise SettingError("--ram cannot be kept for this kind of answer. Leave --ram or --format out.")
     entries = inputs_of(path, tuple(channels))
     cohort = Cohort(path, "inputs", task, tuple(entries), dims=dims)
     taken = cache(asking.taken) if asking.taken else None

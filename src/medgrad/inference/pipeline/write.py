@@ -44,7 +44,9 @@ def put_one(
     """Write one answer."""
     if kind in CHANCES:
         if not isinstance(said, Image):
-            raise MedgradError(f"--as {kind} is for the chances of labels, which this answer is not. Leave --as out.")
+            raise MedgradError(
+                f"--format {kind} is for the chances of labels, which this answer is not. Leave --format out."
+            )
         return put_chances(out / f"{entry.id}.dcm", said, source, kind, maker)
     if isinstance(said, LabelMap):
         if kind == "json":

@@ -58,8 +58,8 @@ def check(source: Source, kind: str) -> None:
     """Raise if an image did not come as DICOM, so that nothing could be referred to."""
     if not is_dicom(source.path):
         raise FormatError(
-            f"{str(source)!r} did not come as DICOM, so there is no series that --as {kind} could refer to. "
-            "Give the series, or leave --as out."
+            f"{str(source)!r} did not come as DICOM, so there is no series that --format {kind} could refer to. "
+            "Give the series, or leave --format out."
         )
 
 

@@ -84,7 +84,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
 def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
     """List the options that a layout did not look at, and that do not name what it found without them either."""
     idle = []
-    for setting, of in (("truth", "truth"), ("within", "region")):
+    for setting, of in (("truth", "truth"), ("roi", "region")):
         hint = getattr(hints, setting)
         if hint and setting not in getattr(layout, "hints", ()):
             sources = [s for e in cohort.entries if isinstance(s := getattr(e, of), Source)]

@@ -197,7 +197,7 @@ def assign_roles(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str
     """Say which role is what: by the hints, by the words in the names, and by what the files hold."""
     roles = list(dict.fromkeys(r for d in drafts for r in d.files))
     truth = _hinted(hints.truth, roles, "truth", root)
-    region = _hinted(hints.within, roles, "within", root)
+    region = _hinted(hints.roi, roles, "roi", root)
     masks = [r for r in roles if r in (truth, region) or is_mask(r, drafts, likely)]
     images = [r for r in roles if r not in masks]
     if not images:
@@ -271,7 +271,7 @@ def _of_masks(
                 return inner, outer, [told]
     raise LayoutError(
         f"{str(root)!r} has several masks: {', '.join(masks)}. Say which is the truth with --truth {masks[0]} or "
-        f"--truth {masks[1]}, and with --within which is the region that counts, if one is."
+        f"--truth {masks[1]}, and with --roi which is the region that counts, if one is."
     )
 
 

@@ -1,6 +1,6 @@
 """What a layout offers; each file of this folder ends in ``THIS = <a function of the kind Layout>``.
 
-``THIS.order`` says when it is asked, the strictest first. ``THIS.hints`` names which of ``truth`` and ``within`` it
+``THIS.order`` says when it is asked, the strictest first. ``THIS.hints`` names which of ``truth`` and ``roi`` it
 looks at (none, where it does not say): a hint that nobody looks at is refused.
 """
 
@@ -16,12 +16,12 @@ from ..cohort import Cohort
 class Hints:
     """What a person says to settle a doubt; None where they said nothing.
 
-    ``truth`` and ``within`` name the folder or file (or a part of its name) of the truth and of the region that counts.
+    ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that counts.
     ``task`` is the problem to solve where the data would serve for several.
     """
 
     truth: str | None = None
-    within: str | None = None
+    roi: str | None = None
     task: str | None = None
 
 

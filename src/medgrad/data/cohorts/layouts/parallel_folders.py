@@ -162,5 +162,5 @@ def _trimmed(runs: list[str]) -> list[str]:
 
 
 parallel_folders.order = 40  # type: ignore[attr-defined]
-parallel_folders.hints = ("truth", "within")  # type: ignore[attr-defined]
+parallel_folders.hints = ("truth", "roi")  # type: ignore[attr-defined]
 THIS = parallel_folders

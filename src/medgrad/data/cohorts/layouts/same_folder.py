@@ -143,5 +143,5 @@ def _date_and_role(parts: Sequence[str], own: set[str], side: str | None) -> tup
 
 
 same_folder.order = 50  # type: ignore[attr-defined]
-same_folder.hints = ("truth", "within")  # type: ignore[attr-defined]
+same_folder.hints = ("truth", "roi")  # type: ignore[attr-defined]
 THIS = same_folder

@@ -42,12 +42,16 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker:
     """
     highdicom = need("highdicom", extra="dicom")
     if grid.dims != 3:
-        raise FormatError(f"{str(source)!r} has no place in the patient, so a report cannot name one. Use --as coco.")
+        raise FormatError(
+            f"{str(source)!r} has no place in the patient, so a report cannot name one. Use --format coco."
+        )
     maker = maker or Algorithm()
     heads = heads_of(slices_of(grid, source))
     place = str(getattr(heads[0], "FrameOfReferenceUID", ""))
     if not place:
-        raise FormatError(f"{str(source)!r} names no frame of reference, so a report cannot say where. Use --as json.")
+        raise FormatError(
+            f"{str(source)!r} names no frame of reference, so a report cannot say where. Use --format json."
+        )
     with damage_told(source.path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
         content = highdicom.sr.MeasurementReport(

@@ -64,7 +64,7 @@ def read_slices(grid: Grid, source: Source) -> list[Slice]:
     if grid.dims != 3:
         raise FormatError(
             f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "
-            "Write the answer in another format, such as --as json."
+            "Write the answer in another format, such as --format json."
         )
     heads = headers_of(source)
     found: dict[tuple[int, ...], Slice] = {}
@@ -74,7 +74,7 @@ def read_slices(grid: Grid, source: Source) -> list[Slice]:
             if not frame.position:
                 raise FormatError(
                     f"{str(head.path)!r} does not say where in the patient it lies, so a DICOM SEG cannot either. "
-                    "Write the answer in another format, such as --as nifti."
+                    "Write the answer in another format, such as --format nifti."
                 )
             at = placing(head.path, frame, grid)
             found.setdefault(tuple(at(np.zeros((1, 2), int))[0].tolist()), Slice(plain, Plane(frame, at)))
@@ -100,7 +100,7 @@ def without_pixels(path: Path, source: Dataset) -> Dataset:
     if lacking:
         raise FormatError(
             f"{str(path)!r} has no {lacking[0]}, so a DICOM SEG cannot refer to it. Write the answer in another "
-            "format, such as --as nifti."
+            "format, such as --format nifti."
         )
     head = Dataset({k: v for k, v in source.items() if k.group not in (0x7FE0, 0x5400)})
     head.file_meta = source.file_meta

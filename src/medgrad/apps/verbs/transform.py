@@ -1,4 +1,4 @@
-"""``medgrad apply``: anything else moved as a registration moves its image."""
+"""``medgrad transform``: anything else moved as a registration moves its image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from ._options import check_new_file, check_registration, check_there
 
 
-def apply(
+def transform(
     registration: Annotated[Path, typer.Argument(help="The folder that register wrote.")],
     thing: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a label map or a table of landmarks.")],
     *,
@@ -26,17 +26,17 @@ def apply(
     from ...data.transform import moved_image, moved_labels, moved_landmarks
     from ...registration.result_folder import load
 
-    transform, moving = load(registration)
+    moves, moving = load(registration)
     if thing.suffix.lower() == ".csv":
-        marks = moved_landmarks(read_landmarks(thing, moving), transform)
-        return {"out": str(write_landmarks(out, marks, transform.grid)), "landmarks": len(marks.points)}
+        marks = moved_landmarks(read_landmarks(thing, moving), moves)
+        return {"out": str(write_landmarks(out, marks, moves.grid)), "landmarks": len(marks.points)}
     found: Any = read_labels(thing, like=moving) if labels else read(thing)
-    if found.grid.dims != transform.grid.dims:
+    if found.grid.dims != moves.grid.dims:
         raise ValueError(
-            f"{str(thing)!r} has {found.grid.dims} axes, but the registration is of images of {transform.grid.dims}."
+            f"{str(thing)!r} has {found.grid.dims} axes, but the registration is of images of {moves.grid.dims}."
         )
-    moved = moved_labels(found, transform) if labels else moved_image(found, transform)
+    moved = moved_labels(found, moves) if labels else moved_image(found, moves)
     return {"out": str(write(out, moved)), "shape": list(moved.grid.shape)}
 
 
-THIS = apply
+THIS = transform
