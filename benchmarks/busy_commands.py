@@ -27,10 +27,10 @@ BOUND, SLEEPING, ROUNDS, STEPS = 2.5, 1.03, 3, 12
 TIMED = """
 import sys, time, torch
 from medgrad import registry
-from medgrad.engine.compute.device import Mixed, choose, in_order
+from medgrad.engine.compute.device import AutocastModule, choose, in_order
 place = choose()
 torch.manual_seed(0)
-model = Mixed(place.model(registry.find("models", "unet")(1, 3, 3)), place)
+model = AutocastModule(place.model(registry.find("models", "unet")(1, 3, 3)), place)
 optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
 inputs, cost = in_order(torch.randn(2, 1, 40, 48, 40)), registry.find("losses", "dice_entropy")()
 labels = torch.randint(0, 3, (2, 40, 48, 40))

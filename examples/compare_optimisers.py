@@ -20,7 +20,7 @@ def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:
     model = registry.find("models", "unet")(1, task.outputs.channels, 2, channels=(8, 16))
     batch = stack([task.encode(task.example(seed)) for seed in range(8)])
     optimiser = registry.find("descent.optimisers", name)(model.named_parameters(), rate=rate)
-    schedule = registry.find("descent.schedules", "cosine")(warm=0.1)
+    schedule = registry.find("descent.schedules", "cosine")(warmup=0.1)
     learning = train(
         model,
         task,

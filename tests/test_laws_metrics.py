@@ -155,7 +155,7 @@ def test_weights_are_the_same_as_repeated_rows(name, exclusive, k):
 def test_places_change_all_figures_on_scores_but_those_that_go_by_order(name):
     truth, probabilities, names = scored(3)
     rows = [{f"said/{n}": v for n, v in zip(names, row, strict=True)} for row in np.round(probabilities, 2)]
-    said, places = (np.array([[r[f"said/{n}"] for n in names] for r in each]) for each in (rows, metrics.placed(rows)))
+    said, places = (np.array([[r[f"said/{n}"] for n in names] for r in each]) for each in (rows, metrics.ranked(rows)))
     before, after = (metrics.judge_set([name], truth, s, names=names, exclusive=False) for s in (said, places))
     for figure, value in before.items():
         assert (after[figure] == pytest.approx(value)) == metrics.by_order(figure), figure
@@ -259,8 +259,8 @@ def test_weights_are_the_same_as_repeated_cases(name):
 def test_places_change_nothing_on_boxes_that_goes_by_order(name):
     rows = [metrics.judge([name], t, answered(t, i)) for i, t in enumerate(map(boxes, range(8)))]
     weights = np.random.default_rng(0).integers(0, 3, (3, len(rows))).astype(float)
-    before, after = (metrics.pool_many([name], each, weights) for each in (rows, metrics.placed(rows)))
-    assert metrics.placed(rows) != rows or not any(map(metrics.by_order, before))
+    before, after = (metrics.pool_many([name], each, weights) for each in (rows, metrics.ranked(rows)))
+    assert metrics.ranked(rows) != rows or not any(map(metrics.by_order, before))
     for figure in filter(metrics.by_order, before):
         assert after[figure] == pytest.approx(before[figure]), figure
 

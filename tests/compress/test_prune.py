@@ -136,7 +136,7 @@ def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wi
     with pytest.raises(SettingError, match=r"No smaller network was shown to be as good.* it goes on"):
         prune(parent / "run", out=parent / "bad", steps=2, margin=1e-6, **asked)
     assert not (parent / "bad" / "recipe.toml").exists()
-    monkeypatch.setattr(stages, "descend", lambda *_: pytest.fail("it learned again"))
+    monkeypatch.setattr(stages, "run_descent", lambda *_: pytest.fail("it learned again"))
     assert prune(parent / "run", out=parent / "bad", steps=2, margin=2.0, **asked)["run"]
 
 
@@ -213,7 +213,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
         patch.setattr("medgrad.compress.prune.finish", cut_off)
         with pytest.raises(KeyboardInterrupt):
             prune(parent / "run", out=tmp_path / "small", **asked)
-    monkeypatch.setattr("medgrad.compress.search.stages.refuse_what_cannot_be", refused)
+    monkeypatch.setattr("medgrad.compress.search.stages.check_feasible", refused)
     prune(parent / "run", out=tmp_path / "small", **asked)
     assert flops(tmp_path / "small") <= 0.5 * flops(parent / "run")
 
@@ -222,7 +222,7 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
     asked = {"target": "flops=0.3", "steps": 5, "min_channels": 2, "layers": 0, "margin": 0.9, "distill": 0.0}
     count_time(monkeypatch)
     prune(parent / "run", out=tmp_path / "whole", **asked)
-    learned, calls = stages.descend, []
+    learned, calls = stages.run_descent, []
 
     def killed(*words):
         calls.append(words)
@@ -230,7 +230,7 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
             raise KeyboardInterrupt
         return learned(*words)
 
-    monkeypatch.setattr(stages, "descend", killed)
+    monkeypatch.setattr(stages, "run_descent", killed)
     with pytest.raises(KeyboardInterrupt):
         prune(parent / "run", out=tmp_path / "killed", baselines=False, **asked)
     with pytest.raises(SettingError, match="has begun for"):

@@ -83,7 +83,7 @@ def test_what_is_found_is_written_and_read_back(tmp_path):
     from medgrad.data import Source
     from medgrad.data.cohorts import Entry
     from medgrad.data.formats import write
-    from medgrad.engine.evaluation.predict import write_answer
+    from medgrad.inference.pipeline.write import write_answer
 
     path = write(tmp_path / "cell.png", Image(np.arange(400, dtype=np.uint8).reshape(20, 20), Grid.of((20, 20))))
     said = Boxes(np.array([[1.5, 2.5, 9.5, 12.5]]), np.array([1]), np.array([0.75]), TASK.names)
@@ -100,7 +100,7 @@ def test_what_is_found_is_written_and_read_back(tmp_path):
 
 
 def test_in_short_only_what_is_likely_right_is_counted():
-    from medgrad.engine.evaluation.predict import summary
+    from medgrad.inference.pipeline.write import summary
 
     said = Boxes(np.zeros((3, 4)), np.array([0, 1, 1]), np.array([0.9, 0.7, 0.2]), TASK.names)
     assert summary(said) == {"a": 1, "b": 1}

@@ -191,7 +191,7 @@ def test_sums_are_made_within_their_bound_and_say_the_same(most):
 
 GAPS = """
 import numpy as np
-from medgrad.machine.allocator import giving_back, keep_memory
+from medgrad.machine.allocator import return_memory, keep_memory
 from medgrad.inference.pipeline.memory_limit import status
 
 def after_arrays():
@@ -203,7 +203,7 @@ def after_arrays():
     return status("VmRSS") - before
 
 keep_memory()
-with giving_back():
+with return_memory():
     lean = after_arrays()
 print(lean >> 20, after_arrays() >> 20)
 """

@@ -79,7 +79,7 @@ def test_of_an_empty_case_only_the_first_pass_is_made():
 
 @pytest.mark.parametrize("coarse", [1, 2])
 def test_what_the_first_pass_found_is_not_kept(monkeypatch, coarse):
-    gone, real = [], (sparing.spread, sparing.stitched)
+    gone, real = [], (sparing.spread, sparing.sliding_window)
 
     def noting(*given):
         found = real[0](*given).copy()
@@ -91,7 +91,7 @@ def test_what_the_first_pass_found_is_not_kept(monkeypatch, coarse):
         return real[1](*given, **settings)
 
     monkeypatch.setattr(sparing, "spread", noting)
-    monkeypatch.setattr(sparing, "stitched", second)
+    monkeypatch.setattr(sparing, "sliding_window", second)
     assert sliding_window_coarse_to_fine(Looker(), decode, scene(), patch=PATCH, overlap=0.5, coarse=coarse).array.any()
 
 

@@ -25,7 +25,7 @@ def test_an_image_that_cannot_be_read_counts_with_the_boxes_that_it_has(tmp_path
     cohort = recognise(tmp_path)
     (tmp_path / "1.png").write_bytes(b"nothing")
     ready, failures = load_all(cohort, [])
-    row = Detection(labels=("object",)).failed(failures[0].truth)
+    row = Detection(labels=("object",)).failed_row(failures[0].truth)
     assert (len(ready), row["objects/object"], row["map@0.5"]) == (2, 2.0, 0.0)
     perfect = metrics.judge(metrics_on("boxes"), ready[0].original.truth, ready[0].original.truth)
     assert metrics.pool(["ap"], [perfect, row])["map@0.5"] == pytest.approx(34 / 101)

@@ -112,7 +112,7 @@ def scored(rows, weights):
 
 
 def comparison_of(a, b, times=500):
-    how = {"pool_many": scored, "placed": metrics.placed, "by_order": metrics.by_order, "better": metrics.better}
+    how = {"pool_many": scored, "placed": metrics.ranked, "by_order": metrics.by_order, "better": metrics.better}
     return {c.name: c for c in compare(a, b, patients=people(len(a)), times=times, **how)}
 
 

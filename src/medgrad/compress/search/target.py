@@ -28,8 +28,8 @@ class Target:
 
     The share of the time that is ``wished`` for is aimed at as well, as far as it costs little else.
 
-    >>> Goal.of("flops=0.1, size=0.2")
-    Goal(shares={'flops': 0.1, 'bytes': 0.2}, wished=1.0)
+    >>> Target.of("flops=0.1, size=0.2")
+    Target(shares={'flops': 0.1, 'bytes': 0.2}, wished=1.0)
     """
 
     shares: Mapping[str, float]
@@ -61,7 +61,7 @@ class Target:
     def quick(self) -> Target:
         """Give the goal that wishes for time as well, where multiply-adds are aimed at and no time is named.
 
-        >>> round(Goal.of("flops=0.1").quick().wished, 2), Goal.of("size=0.1").quick().wished
+        >>> round(Target.of("flops=0.1").quick().wished, 2), Target.of("size=0.1").quick().wished
         (0.25, 1.0)
         """
         if TIME in self.shares or "flops" not in self.shares:
@@ -72,7 +72,7 @@ class Target:
         """Give the goal so far on the way down: 0 is the parent, 1 is this one.
 
         >>> Target({"flops": 0.25}).at(0.5)
-        Goal(shares={'flops': 0.5}, wished=1.0)
+        Target(shares={'flops': 0.5}, wished=1.0)
         """
         return Target({what: share**down for what, share in self.shares.items()}, self.wished**down)
 

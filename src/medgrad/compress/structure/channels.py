@@ -95,7 +95,7 @@ def min_channels(
 
     >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
     >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
-    >>> min_channels(graph, whole, 2, 0.6), leasts(graph, whole, 2, 0.6, multiple=4), leasts(graph, whole, 2, 0.0)
+    >>> min_channels(graph, whole, 2, 0.6), min_channels(graph, whole, 2, 0.6, multiple=4), min_channels(graph, whole, 2, 0.0)
     ({0: 5}, {0: 4}, {0: 2})
     """
     found = {}
