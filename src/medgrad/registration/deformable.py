@@ -21,6 +21,7 @@ from ..models.transforms.velocity import Velocity
 from ..prepare.resample import scaled
 from ..tasks import Batch
 from ..tasks.registration import Registration
+from ..trust.signed_rank import signed_rank
 from .image_pyramid import GreyImage, coarser, interpolate, places, scene
 from .linear import in_world
 from .optimise import converge
@@ -44,8 +45,10 @@ WORTH = 0.16
 
 Two stains of one slice, which must not bend, gained 0.12; of pairs that do bend the least was 0.2.
 """
-SURE = 1.65
-"""Bending helps where its gain, block by block, is above nothing by so many standard errors."""
+SURE, LEVEL = 1.65, 0.05
+"""Bending helps where its mean gain, block by block, is above nothing by so many standard errors, or by signed ranks at
+this level. The mean is blind where one block at an edge loses more than many others gain, ranks are where there are few.
+"""
 HELD_OUT, BLOCKS, FEWEST = 0.25, (8, 6, 5, 4), 12
 """The share of blocks that are left out, and their widths in elements: the largest of which there are enough."""
 FINEST = {2: 90_000, 3: 200_000}
@@ -294,8 +297,8 @@ class Judge:
         if len(gain) < 2 or there_was <= 0:
             return False
         error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-        share = float(gain.mean()) / there_was
-        return bool(gain.mean() > SURE * error and share > BELIEVED * learned_share and learned_share >= worth)
+        share, is_sure = float(gain.mean()) / there_was, gain.mean() > SURE * error or signed_rank(gain) < LEVEL
+        return bool(is_sure and share > BELIEVED * learned_share and learned_share >= worth)
 
     @torch.no_grad()
     def spread(self, model: nn.Module) -> float:

@@ -95,8 +95,8 @@ def min_channels(
 
     >>> whole = {"a": torch.zeros(8, 3), "b": torch.zeros(2, 8)}
     >>> graph = Graph(tuple(Group(0, {("a", 0): (n,), ("b", 1): (n,)}) for n in range(5)), {})
-    >>> min_channels(graph, whole, 2, 0.6), min_channels(graph, whole, 2, 0.6, multiple=4), min_channels(graph, whole, 2, 0.0)
-    ({0: 5}, {0: 4}, {0: 2})
+    >>> [min_channels(graph, whole, 2, floor, multiple)[0] for floor, multiple in ((0.6, 1), (0.6, 4), (0.0, 1))]
+    [5, 4, 2]
     """
     found = {}
     for group in graph.groups:
