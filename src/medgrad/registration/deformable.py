@@ -46,8 +46,9 @@ WORTH = 0.16
 Two stains of one slice, which must not bend, gained 0.12; of pairs that do bend the least was 0.2.
 """
 SURE, LEVEL = 1.65, 0.05
-"""Bending helps where its mean gain, block by block, is above nothing by so many standard errors, or by signed ranks at
-this level. The mean is blind where one block at an edge loses more than many others gain, ranks are where there are few.
+"""Bending helps where its mean gain, block by block, is above nothing by so many standard errors, or where its signed
+ranks are at this level. The mean is blind where one block at an edge loses more than many others gain, ranks are where
+blocks are few.
 """
 HELD_OUT, BLOCKS, FEWEST = 0.25, (8, 6, 5, 4), 12
 """The share of blocks that are left out, and their widths in elements: the largest of which there are enough."""
