@@ -50,7 +50,7 @@ def trained_our_way(name: str, settings: dict[str, Any], steps: int) -> tuple[An
     from medgrad.engine.compute.device import AutocastModule, in_order
 
     network, place = our_way(name, settings)
-    model, cost = AutocastModule(network, place), registry.find("losses", "dice_entropy")()
+    model, cost = AutocastModule(network, place), registry.find("losses", "dice_ce")()
     optimiser, last = torch.optim.AdamW(network.parameters(), 1e-3, fused=True), 0.0
     for seed in range(steps):
         inputs, labels = batch(seed, 32)

@@ -32,7 +32,7 @@ place = choose()
 torch.manual_seed(0)
 model = AutocastModule(place.model(registry.find("models", "unet")(1, 3, 3)), place)
 optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
-inputs, cost = in_order(torch.randn(2, 1, 40, 48, 40)), registry.find("losses", "dice_entropy")()
+inputs, cost = in_order(torch.randn(2, 1, 40, 48, 40)), registry.find("losses", "dice_ce")()
 labels = torch.randint(0, 3, (2, 40, 48, 40))
 def step():
     optimiser.zero_grad()

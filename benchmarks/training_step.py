@@ -25,7 +25,7 @@ def cost() -> Any:
     """Give the loss of both sides: Dice and cross-entropy."""
     from medgrad import registry
 
-    return registry.find("losses", "dice_entropy")()
+    return registry.find("losses", "dice_ce")()
 
 
 def learner(side: str, name: str, widths: dict[str, Any]) -> tuple[Callable[[Any, Any], float], Any]:

@@ -10,7 +10,7 @@ import torch
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.engine.training.loop import train
-from medgrad.tasks import (stack)
+from medgrad.tasks import stack
 
 
 def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:

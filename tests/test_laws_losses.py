@@ -6,7 +6,7 @@ import torch
 from medgrad import registry
 
 NAMES = registry.names("losses")
-ON_VALUES = ("binary",)
+ON_VALUES = ("bce",)
 
 
 def target_for(name, shape=(6, 5)):

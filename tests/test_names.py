@@ -101,6 +101,14 @@ NAMES = [
 ]
 """Functions, classes and constants that somebody who knows the field could not guess."""
 FILES = [
+    "binary",
+    "boxes_of",
+    "dice_entropy",
+    "entrant",
+    "forest",
+    "health",
+    "pruned",
+    "watch",
     "_controls",
     "_damage",
     "_dicom_each",

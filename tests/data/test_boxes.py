@@ -8,7 +8,7 @@ from medgrad.augment import augment
 from medgrad.augment.flip import Flip
 from medgrad.augment.spatial import Spatial
 from medgrad.data import Grid, LabelMap, UnplacedBoxes
-from medgrad.data.boxes_of import boxes_of_labels, boxes_of_objects
+from medgrad.data.masks_to_boxes import boxes_of_labels, boxes_of_objects
 
 
 def test_shares_and_elements_say_the_same():

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from medgrad import registry
+from medgrad.descent.diagnostics import Health
 from medgrad.descent.gradients import build_gradients
-from medgrad.descent.health import Health
-from medgrad.descent.watch import Watch, is_due, watched
+from medgrad.descent.layer_monitor import Watch, is_due, watched
 from medgrad.engine.training.loop import train
 from medgrad.engine.training.step_log import line_of
 from medgrad.models.mlp import MLP

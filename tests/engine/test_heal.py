@@ -7,7 +7,7 @@ import pytest
 from command_line import CLASSES, done, make_pictures, medgrad
 
 from medgrad import registry
-from medgrad.descent.health import Finding
+from medgrad.descent.diagnostics import Finding
 from medgrad.engine.runs.recipe import Recipe, from_table
 from medgrad.engine.training.remedies import remedy_for
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
-from medgrad.engine.race.entrant import Entrant, by_grid, by_optuna
+from medgrad.engine.race.candidates import Entrant, by_grid, by_optuna
 from medgrad.engine.race.over_seeds import estimate, paired
 from medgrad.engine.race.race import Trial, curve_of, pick_significantly_better
 from medgrad.report.race import race_page, verdict

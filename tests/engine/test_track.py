@@ -19,8 +19,8 @@ def test_tensorboard_is_told_every_step(tmp_path):
     run = tmp_path / "run"
     lines = fit(make_folder(tmp_path / "data"), run, "--steps", "6", "--track", "tensorboard")
     seen = EventAccumulator(str(run / "tensorboard")).Reload()
-    told = [event.value for event in seen.Scalars("loss/dice_entropy")]
-    assert told == pytest.approx([line["loss"]["dice_entropy"] for line in lines if "loss" in line], rel=1e-5)
+    told = [event.value for event in seen.Scalars("loss/dice_ce")]
+    assert told == pytest.approx([line["loss"]["dice_ce"] for line in lines if "loss" in line], rel=1e-5)
     assert seen.Scalars("valid/dice/mean")
 
 
@@ -33,7 +33,7 @@ def test_mlflow_is_told_every_step(tmp_path, monkeypatch):
     lines = fit(make_folder(tmp_path / "data"), run, "--steps", "4", "--track", "mlflow")
     mlflow.set_tracking_uri(store)
     found = mlflow.search_runs(experiment_names=["medgrad"], output_format="list")
-    assert found[0].data.metrics["loss/dice_entropy"] == pytest.approx(lines[-2]["loss"]["dice_entropy"])
+    assert found[0].data.metrics["loss/dice_ce"] == pytest.approx(lines[-2]["loss"]["dice_ce"])
 
 
 def test_an_unknown_tracker_names_the_nearest(tmp_path):

@@ -8,7 +8,7 @@ from medgrad.report import write_comparison
 from medgrad.report.answers import wilson
 from medgrad.report.contours import outlines
 from medgrad.report.curves import POINTS, clock, thinned
-from medgrad.report.forest import grouped
+from medgrad.report.figures import grouped
 from medgrad.report.html import duration, ticks
 from medgrad.trust.paired import compare
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from .forest import digits, named, title
+from .figures import digits, named, title
 from .html import Markup, column, facts, number, plural, svg, table, text
 
 SIDE, LEFT, TOP, BARS = 250.0, 44.0, 10.0, 46.0

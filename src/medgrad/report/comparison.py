@@ -10,10 +10,10 @@ from typing import Any
 from .. import metrics
 from ..trust.paired import Comparison
 from .answers import label
-from .forest import EDGE, HEIGHT, digits, title
+from .figures import EDGE, HEIGHT, digits, title
 from .html import column, number, plural, svg, table, text
 from .page import document
-from .sources import definitions
+from .provenance import definitions
 
 WIDTH = 190.0
 DRAWN = (

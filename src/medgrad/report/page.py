@@ -9,13 +9,14 @@ from typing import Any
 
 from .. import metrics
 from ..version import VERSION
-from . import answers, sources
+from . import answers
+from . import provenance as sources
 from .contours import pictures
 from .curves import curves
-from .forest import digits, forest, known, title
-from .health import health
+from .diagnostics import health
+from .figures import digits, forest, known, title
 from .html import duration, number, plural, text
-from .pruned import pruned
+from .pruning import pruned
 from .read import RunFiles, read_run
 
 HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "accuracy", "f1", "hd95/mean", "nsd/mean")

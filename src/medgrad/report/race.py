@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import FormatError
 from .comparison import p_value
 from .curves import HEIGHT, WIDTH, Frame, Line
-from .forest import title
+from .figures import title
 from .html import column, number, plural, svg, table, text, ticks
 from .page import document
 

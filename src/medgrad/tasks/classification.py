@@ -55,7 +55,7 @@ class Classification(Task):
         return Sample(tensor_of(case, self.channels), target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        name = self.loss_name or ("cross_entropy" if self.exclusive else "binary")
+        name = self.loss_name or ("cross_entropy" if self.exclusive else "bce")
         return {name: registry.find("losses", name)(**self.loss_settings)(full_resolution(output), target["class"])}
 
     def decode(self, output: Tensor, grid: Grid) -> Scores:

@@ -28,7 +28,7 @@ class Segmentation(Task):
     """
 
     labels: tuple[str, ...] = ("lesion",)
-    loss_name: str = "dice_entropy"
+    loss_name: str = "dice_ce"
     loss_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property

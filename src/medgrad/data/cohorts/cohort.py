@@ -111,13 +111,13 @@ class Cohort:
         """Read the mask of a case, and give its labels or, where objects are to be found, a box around each."""
         mask = self.read_mask(source, grid)
         if self.task == "detection" and not self.values and not self.aliases:
-            from ..boxes_of import boxes_of_objects
+            from ..masks_to_boxes import boxes_of_objects
 
             return boxes_of_objects(mask, dict(enumerate(self.labels)))
         labels = self.renumber(mask, where=str(source))
         if self.task != "detection":
             return labels
-        from ..boxes_of import boxes_of_labels
+        from ..masks_to_boxes import boxes_of_labels
 
         return boxes_of_labels(labels)
 

@@ -33,7 +33,7 @@ from ..training.plan import Budget, plan
 from ..training.step_log import read_lines
 from ..training.timing import FEWEST_CASES, time_steps
 from ..training.trainer import Trainer, learn
-from .entrant import GRID, Entrant, Search, by_grid, by_optuna
+from .candidates import GRID, Entrant, Search, by_grid, by_optuna
 from .over_seeds import estimate, paired
 from .parallel import Where, parallel_map
 

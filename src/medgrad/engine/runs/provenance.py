@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.cohorts import (Cohort)
-from ...data.atomic_files import (write_text)
+from ...data.cohorts import Cohort
+from ...data.atomic_files import write_text
 from ...survey.file_hashes import hash_of as hash_of
 from .run import Run
 from ...survey.record import Survey, write_survey

@@ -11,7 +11,7 @@ from typing import Any
 from ... import registry
 from ...errors import SettingError
 from ...inference.coarse_to_fine import COARSEST
-from ...tasks import (Task)
+from ...tasks import Task
 from .recipe_tables import ROOMS, SECTIONS, Table, check_keys, check_tables, frozen, name_of_part, parts_of, section
 from .recipe_tables import Answering as Answering
 from .recipe_tables import Replan as Replan

@@ -13,12 +13,12 @@ from torch import nn
 
 from ... import registry
 from ...errors import FormatError, SettingError
-from ...models import (with_widths)
-from ...prepare import (Step, build_steps)
+from ...models import with_widths
+from ...prepare import Step, build_steps
 from ...inference.input_check import Takes, joined
-from ...tasks import (Task)
-from .checkpoint import (read_learned, load_weights)
-from ...data.atomic_files import (write_text)
+from ...tasks import Task
+from .checkpoint import read_learned, load_weights
+from ...data.atomic_files import write_text
 from ..compute.device import AutocastModule, Compute, choose
 from .recipe import Recipe, read_recipe, to_toml
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...data.cohorts import (Cohort, Entry)
+from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import narrowed
 from ...data.cohorts.layouts import Hints, recognise
 from ...data.cohorts.pairs import paired

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import registry
-from ...descent.health import LASTS, Finding
+from ...descent.diagnostics import LASTS, Finding
 from ...errors import Diverged, SettingError
 from ..runs.checkpoint import read_checkpoint, write_checkpoint
 from ..runs.recipe import Recipe

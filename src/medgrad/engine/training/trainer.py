@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from ... import registry
 from ...augment import Augmentation, augment
+from ...descent.diagnostics import Finding, Health
 from ...descent.gradients import build_gradients
-from ...descent.health import Finding, Health
+from ...descent.layer_monitor import watched
 from ...descent.rates import split_groups
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
-from ...descent.watch import watched
 from ...errors import Diverged
 from ...tasks import Batch, Sample, Task, full_resolution, stack
 from ..compute.device import AutocastModule, Compute, use_threads

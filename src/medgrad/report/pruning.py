@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .curves import HEIGHT, WIDTH, Frame
-from .forest import title
+from .figures import title
 from .html import column, number, plural, svg, table, text
 
 COSTS = (("flops", "Work"), ("parameters", "Parameters"), ("bytes", "Bytes"), ("milliseconds", "Time"))

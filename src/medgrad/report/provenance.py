@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from .forest import COUNTS, title
+from .figures import COUNTS, title
 from .html import Markup, bullets, column, duration, facts, number, plural, table, text
 
 SIDES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
