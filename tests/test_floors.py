@@ -66,19 +66,10 @@ def strangers(paths: Iterable[Path], root: Path) -> list[str]:
 
 def imported_files(path: Path, root: Path) -> Iterator[tuple[int, Path]]:
     """Give line and file of each import of the package's own, those within functions too."""
-    for node in statements(ast.parse(path.read_text())):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        if node.level:
-            folder = path.parents[node.level - 1]
-        elif (node.module or "").split(".")[0] == "medgrad":
-            folder = root.parent
-        else:
-            continue
-        place = folder.joinpath(*(node.module or "").split("."))
-        for name in node.names:
-            every = (place / f"{name.name}.py", place / name.name / "__init__.py", place.with_suffix(".py"))
-            yield node.lineno, next((p for p in every if p.exists()), place / "__init__.py")
+    for line, name in imported_names(path, root):
+        place, last = root.joinpath(*name[:-1]), name[-1]
+        every = (place / f"{last}.py", place / last / "__init__.py", place.with_suffix(".py"))
+        yield line, next((p for p in every if p.exists()), place / "__init__.py")
 
 
 @cache

@@ -145,7 +145,7 @@ def test_eight_bits_are_measured_on_training_patients_and_judged_on_others(targe
     if target == "openvino":
         pytest.importorskip("nncf", reason="the openvino extra is not installed")
     told = []
-    progress = find_teller(told)
+    progress = find_progress(told)
     done = export(known, to=target, int8=True, tolerance=0.2, progress=progress)
     assert "Measuring ranges on 4 windows of 4 training patients." in told
     assert done.on == "validation cases"
@@ -171,7 +171,7 @@ def test_onnx_in_eight_bits_is_read_by_openvino_as_by_onnx_runtime(known):
     assert far < 0.02 * np.abs(said["onnxruntime"]).mean()
 
 
-def find_teller(told):
+def find_progress(told):
     from medgrad.engine.progress import Silent
 
     class Told(Silent):

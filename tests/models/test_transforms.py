@@ -9,11 +9,16 @@ from medgrad.losses.regularity.gaussian import smoothed
 from medgrad.models.transforms import exponentiate, jacobians, rotations, warp
 from medgrad.models.transforms._linear import exponential
 from medgrad.models.transforms._trilinear import Trilinear, fits
-from medgrad.models.transforms._warp import compose, invert, places, resized
+from medgrad.models.transforms._warp import invert, places, resized
 from medgrad.models.transforms.velocity import along, cosines
 
 NAMES = registry.names("models.transforms")
 SHAPES = {2: (12, 15), 3: (10, 12, 9)}
+
+
+def compose(first, second):
+    """Give the displacement that goes where ``first`` leads and on where ``second`` leads from there."""
+    return first + warp(second, first)
 
 
 def smooth(dims, size=0.8, seed=0):

@@ -51,7 +51,7 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     """Turn a verb into a command: it gets somebody to tell things to, and its findings are printed."""
     hints = get_type_hints(verb, include_extras=True)
     shape = inspect.signature(verb)
-    takes_teller = "progress" in shape.parameters
+    takes_progress = "progress" in shape.parameters
     kept = [
         p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
         for p in shape.parameters.values()
@@ -65,7 +65,7 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
 
         keep_memory()
         with Terminal() as terminal:
-            found = verb(**given, **({"progress": terminal} if takes_teller else {}))
+            found = verb(**given, **({"progress": terminal} if takes_progress else {}))
         if found:
             typer.echo(json.dumps(found, default=str) if as_json else sentences(found))
 

@@ -99,7 +99,7 @@ def rotations(vectors: Tensor) -> Tensor:
 def exponential(matrices: Tensor) -> Tensor:
     """Give the matrix exponential of small matrices (count, n, n), by scaling and squaring of a Taylor series.
 
-    It costs a tenth of what torch's own does, with its gradient, of matrices so small.
+    It takes fewer operations than torch's own, with its gradient, of matrices so small.
 
     >>> exponential(torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]))
     tensor([[[1., 1.],

@@ -1,4 +1,4 @@
-"""What is done with displacements (b, dims, *shape), in elements: warp, compose, exponentiate, invert."""
+"""What is done with displacements (b, dims, *shape), in elements: warp, exponentiate, invert."""
 
 from __future__ import annotations
 
@@ -51,11 +51,6 @@ def warp(image: Tensor, displacement: Tensor, *, padding: Padding = "border") ->
     if padding == "border" and fits(image, displacement):
         return trilinear(image, displacement)
     return F.grid_sample(image, places(displacement), align_corners=True, padding_mode=padding)
-
-
-def compose(first: Tensor, second: Tensor) -> Tensor:
-    """Give the displacement that goes where ``first`` leads and on where ``second`` leads from there."""
-    return first + warp(second, first)
 
 
 def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
