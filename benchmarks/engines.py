@@ -94,27 +94,29 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
 def by_torch(run: Path, case: Any, precision: str) -> Callable[[], Any]:
     """Make ready to answer with the run, in a precision."""
     from medgrad.engine.compute.device import AutocastModule, choose, keep_memory
-    from medgrad.engine.evaluation.infer import answer_prepared
+    from medgrad.engine.evaluation.infer import predictor
     from medgrad.engine.runs.run import open_run
 
     keep_memory()
     trained, place = open_run(run), choose(precision)
     models = [AutocastModule(place.model(m.network), place) for m in trained.models]
     patch = trained.recipe.training.patch
-    return lambda: answer_prepared(models, trained.task, case, patch=patch, place=place).array
+    made = predictor(models, trained.task, patch=patch, place=place)
+    return lambda: made.predict(case).array
 
 
 def by_engine(folder: Path, case: Any, engine: str, way: str, threads: int) -> Callable[[], Any]:
     """Make ready to answer with an artefact, by one engine in one precision."""
     from medgrad import registry
     from medgrad.inference.artefact.artefact import open_artefact
-    from medgrad.inference.artefact.infer import answer_prepared
+    from medgrad.inference.artefact.predictor import predictor_of
     from medgrad.machine.allocator import keep_memory
 
     keep_memory()
     artefact = open_artefact(folder)
     ask = registry.find("inference.artefact.backends", engine).open(artefact.network, threads=threads, way=way)
-    return lambda: answer_prepared(artefact, ask, case).array
+    made = predictor_of(artefact, ask)
+    return lambda: made.predict(case).array
 
 
 def answer(folder: str, what: str, engine: str, way: str, size: str, threads: str, file: str) -> Callable[[], None]:

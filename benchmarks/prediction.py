@@ -40,14 +40,15 @@ def ours(name: str, weights: dict[str, Any], volume: Any) -> Callable[[], Any]:
 
     from medgrad.data import Case, Grid, Image
     from medgrad.engine.compute.device import AutocastModule
-    from medgrad.engine.evaluation.infer import answer_prepared
+    from medgrad.engine.evaluation.infer import predictor
     from medgrad.tasks.segmentation import Segmentation
 
     network, place = our_way(name, LARGE[name])
     network.network.load_state_dict(weights)
     model, task = AutocastModule(network, place), Segmentation(labels=tuple(f"label {i}" for i in range(1, LABELS)))
     case = Case("balls", {"image": Image(np.ascontiguousarray(volume[0, 0].numpy()), Grid.of(volume.shape[2:]))})
-    return lambda: answer_prepared([model], task, case, patch=(PATCH,) * 3, place=place).array
+    made = predictor([model], task, patch=(PATCH,) * 3, place=place)
+    return lambda: made.predict(case).array
 
 
 def theirs(name: str, weights: dict[str, Any], volume: Any) -> Callable[[], Any]:

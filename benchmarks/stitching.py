@@ -43,13 +43,14 @@ def ours(network: Any, places: Any) -> Any:
 
     from medgrad.data import Case, Grid, Image
     from medgrad.engine.compute.device import Compute
-    from medgrad.engine.evaluation.infer import answer_prepared
+    from medgrad.engine.evaluation.infer import predictor
     from medgrad.tasks.segmentation import Segmentation
 
     task = Segmentation(labels=tuple(f"label {i}" for i in range(1, CLASSES)))
     case = Case("noise", {"image": Image(places, Grid.of(places.shape))})
     place = Compute("cpu", torch.float32)
-    return lambda: answer_prepared([network], task, case, patch=(PATCH,) * 3, place=place).array
+    made = predictor([network], task, patch=(PATCH,) * 3, place=place)
+    return lambda: made.predict(case).array
 
 
 def theirs(network: Any, places: Any) -> Any:
@@ -57,9 +58,10 @@ def theirs(network: Any, places: Any) -> Any:
     import torch
     from monai.inferers import sliding_window_inference
 
-    from medgrad.engine.evaluation.infer import gaussian_weights
+    from medgrad.engine.compute.torch_ops import TORCH
+    from medgrad.inference.sliding_window import gaussian_weights
 
-    inputs, weights = torch.from_numpy(places)[None, None], gaussian_weights((PATCH,) * 3)
+    inputs, weights = torch.from_numpy(places)[None, None], gaussian_weights((PATCH,) * 3, TORCH)
 
     def answer() -> Any:
         with torch.inference_mode():

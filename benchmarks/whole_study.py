@@ -148,8 +148,8 @@ def measure(folder: str, size: str) -> Callable[[], tuple[float, int]]:
         values, labels, _ = study((int(size),) * 3, seed)
         grid = Grid.of(values.shape)
         whole = Case(str(seed), {"image": Image(values, grid)}, LabelMap(labels, grid, names))
-        ready, grids = prepare(whole, trained.steps)
-        return Prepared(ready, tuple(grids), whole)
+        ready, memos = prepare(whole, trained.steps)
+        return Prepared(ready, tuple(memos), whole)
 
     def task() -> tuple[float, int]:
         found = choose_overlap(trained, [case(100 + n) for n in range(JUDGES)], float("inf"))

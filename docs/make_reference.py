@@ -14,6 +14,7 @@ from medgrad import registry
 ROOMS = {
     "apps.verbs": "Verbs",
     "tasks": "Tasks",
+    "answers": "Kinds of answer",
     "models": "Models",
     "losses": "Losses",
     "losses.similarity": "Measures of similarity",

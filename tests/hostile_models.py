@@ -215,8 +215,9 @@ def about(network, files):
     """What an artefact says of itself that vouches for whatever lies in it."""
     return json.dumps(
         {
-            "artefact": 1, "medgrad": "0", "target": "onnx", "precision": "float32", "network": network,
-            "reading": "logits", "task": {"kind": "segmentation", "dims": 2, "channels": [], "labels": ["a"]},
+            "artefact": 2, "medgrad": "0", "target": "onnx", "precision": "float32", "network": network,
+            "output": "dense", "answer": "label_map", "classes": 2,
+            "task": {"kind": "segmentation", "dims": 2, "channels": [], "labels": ["a"]},
             "prepare": [], "patch": [10, 10], "overlap": 0.5, "flips": [], "planes": 1, "files": files,
             "agreement": {}, "tolerance": 0.001,
         }

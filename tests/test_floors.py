@@ -15,7 +15,7 @@ FLOORS = [
     {"version", "errors", "registry"},
     {"data", "machine", "trust"},
     {"metrics", "prepare"},
-    {"survey"},
+    {"answers", "survey"},
     {"inference", "report"},
     {"models"},
     {"augment", "losses"},

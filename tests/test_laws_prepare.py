@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from medgrad import registry
+from medgrad.answers import restore
 from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.data.grid import as_rows
-from medgrad.prepare import build_steps, prepare, restore
+from medgrad.prepare import build_steps, prepare
 
 NAMES = registry.names("prepare")
 SETTINGS = {"fit": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}
@@ -52,8 +53,8 @@ def made(name):
 def test_an_answer_comes_back_to_the_grid_of_the_case(name):
     case = case_on(oriented((2, 0, 1), (1, -1, 1)))
     step = made(name)
-    ready = step.apply(case)
-    back = step.undo(ready.truth, case.grid)
+    ready, memo = step.apply(case)
+    back = step.undo_labels(ready.truth, memo)
     assert back.grid == case.grid
     changed = float((back.array != case.truth.array).mean())
     assert changed < (0.03 if name in ("fit", "resample") else 1e-9)
@@ -70,7 +71,7 @@ def test_a_case_is_not_altered(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_image_and_truth_stay_together(name):
-    ready = made(name).apply(case_on(oriented((1, 2, 0), (-1, 1, -1))))
+    ready, _ = made(name).apply(case_on(oriented((1, 2, 0), (-1, 1, -1))))
     assert ready.truth.grid == ready.grid == ready.images["image"].grid
 
 
@@ -78,12 +79,12 @@ def test_image_and_truth_stay_together(name):
 def test_all_48_orientations_go_there_and_back_without_a_change(order, signs):
     case = case_on(oriented(order, signs))
     step = made("reorient")
-    ready = step.apply(case)
+    ready, memo = step.apply(case)
     assert ready.grid.orientation == "RAS"
     corner = np.array([0, 0, 0])
     index = case.grid.index(ready.grid.world(corner))
     np.testing.assert_allclose(index, np.round(index), atol=1e-9)
-    back = step.undo(ready.truth, case.grid)
+    back = step.undo_labels(ready.truth, memo)
     np.testing.assert_array_equal(back.array, case.truth.array)
     assert back.grid == case.grid
 
@@ -92,13 +93,13 @@ def test_all_48_orientations_go_there_and_back_without_a_change(order, signs):
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS[::7])
 def test_every_element_stays_where_it_was_in_the_patient(order, signs, tilt):
     case = case_on(oriented(order, signs, tilt=tilt))
-    ready, grids = prepare(case, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]))
+    ready, memos = prepare(case, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]))
     want, _ = ball(case.grid)
     middle = case.grid.world(np.array([(s - 1) / 2 for s in case.grid.shape]))
     found = ready.grid.world(np.argwhere(ready.truth.array)).mean(0)
     np.testing.assert_allclose(found, middle, atol=0.5)
     back = restore(
-        ready.truth, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]), grids
+        ready.truth, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]), memos
     )
     overlap = 2 * (back.array & want).sum() / (back.array.sum() + want.sum())
     assert back.grid == case.grid
@@ -109,7 +110,7 @@ def test_resampling_a_linear_image_keeps_it_linear():
     grid = Grid.of((10, 12), spacing=(2.0, 1.0))
     at = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
     case = Case("ramp", {"image": Image((3 * at[..., 0] - at[..., 1]).astype(np.float32), grid)})
-    ready = build_steps([{"name": "resample", "spacing": (1.0, 1.0), "order": 1}])[0].apply(case)
+    ready = build_steps([{"name": "resample", "spacing": (1.0, 1.0), "order": 1}])[0].apply(case)[0]
     there = ready.grid.world(np.moveaxis(np.indices(ready.grid.shape), 0, -1))
     want = 3 * there[..., 0] - there[..., 1]
     np.testing.assert_allclose(ready.images["image"].array[2:-2, 2:-2], want[2:-2, 2:-2], atol=1e-3)
@@ -120,12 +121,12 @@ def test_fixed_normalising_is_known():
     step = build_steps([{"name": "normalise", "way": "fixed", "low": -100, "high": 200, "mean": 50, "deviation": 10}])[
         0
     ]
-    np.testing.assert_allclose(step.apply(Case("x", {"image": image})).images["image"].array, [[-15, -5], [0, 15]])
+    np.testing.assert_allclose(step.apply(Case("x", {"image": image}))[0].images["image"].array, [[-15, -5], [0, 15]])
 
 
 def test_normalising_survives_what_is_not_finite():
     image = Image(np.array([[np.nan, 1.0], [2.0, np.inf]], np.float32), Grid.of((2, 2)))
-    array = build_steps([{"name": "normalise"}])[0].apply(Case("x", {"image": image})).images["image"].array
+    array = build_steps([{"name": "normalise"}])[0].apply(Case("x", {"image": image}))[0].images["image"].array
     assert np.isfinite(array).all()
 
 
@@ -135,5 +136,5 @@ def test_channels_come_to_one_grid():
         "t1": Image(np.ones(fine.shape, np.float32), fine),
         "pet": Image(np.ones(coarse.shape, np.float32), coarse),
     }
-    ready = build_steps([{"name": "align"}])[0].apply(Case("x", images))
+    ready = build_steps([{"name": "align"}])[0].apply(Case("x", images))[0]
     assert {i.grid for i in ready.images.values()} == {fine}

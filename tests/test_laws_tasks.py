@@ -14,7 +14,7 @@ from medgrad.compress.structure.graph import graph_of
 from medgrad.data import LabelMap
 from medgrad.descent.gradients import build_gradients, loss_of
 from medgrad.engine.compute.device import Compute
-from medgrad.engine.evaluation.infer import answer
+from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
 from medgrad.engine.training.loop import EMA, train
 from medgrad.tasks import Task, full_resolution, stack
@@ -145,7 +145,7 @@ def test_a_failed_row_has_the_numbers_of_a_judged_one(task, cases):
 def test_needs_no_truth_to_answer(task, cases):
     blind = dataclasses.replace(cases[0], truth=None)
     shape = cases[0].grid.shape
-    said = answer([network(task)], task, blind, steps=[], patch=shape, place=CPU)
+    said = predictor([network(task)], task, patch=shape, place=CPU).answer(blind)
     assert type(said) is type(cases[0].truth)
     other = dataclasses.replace(cases[0], truth=cases[1].truth)
     seen, told = task.encode(blind).target, task.encode(other).target
@@ -154,7 +154,7 @@ def test_needs_no_truth_to_answer(task, cases):
 
 def test_the_answer_does_not_depend_on_the_truth(task, cases):
     model, shape = network(task), cases[0].grid.shape
-    ask = lambda c: answer([model], task, c, steps=[], patch=shape, place=CPU)  # noqa: E731
+    ask = predictor([model], task, patch=shape, place=CPU).answer
     with_truth, without = ask(cases[0]), ask(dataclasses.replace(cases[0], truth=None))
     assert task.judge(with_truth, without) == task.judge(with_truth, with_truth)
 

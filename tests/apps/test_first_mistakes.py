@@ -52,7 +52,7 @@ def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, vol
 
 def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path, monkeypatch):
     make_series(tmp_path / "ct")
-    monkeypatch.setattr("medgrad.inference.pipeline.output_check.find_spec", lambda _: None)
+    monkeypatch.setattr("medgrad.answers._dicom.find_spec", lambda _: None)
     monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], tmp_path / "ct", "-o", tmp_path / "a")
     one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--format nifti")

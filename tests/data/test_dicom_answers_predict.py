@@ -11,15 +11,15 @@ from command_line import done, medgrad, one_line
 from dicom_answers import make_series
 from untrained import make_run
 
+from medgrad.answers.probability_maps import most_likely
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import read_labels, write
 from medgrad.engine.evaluation.infer import answer
-from medgrad.engine.evaluation.probabilities import probability_maps
+from medgrad.engine.evaluation.infer import predictor_of as predictor_of_run
 from medgrad.engine.runs.run import open_run
 from medgrad.inference.artefact.artefact import open_artefact
 from medgrad.inference.artefact.fastest import select_backend
-from medgrad.inference.artefact.infer import answer as by_engine
-from medgrad.inference.decode import likeliest
+from medgrad.inference.artefact.predictor import predictor_of
 from medgrad.registry import find
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
@@ -87,23 +87,20 @@ def test_what_did_not_come_as_dicom_is_refused_in_one_line(ground, tmp_path):
         )
 
 
+def probability_maps(trained, case):
+    return predictor_of_run(trained, file_format="map").answer(case)
+
+
 def test_chances_are_of_what_the_labels_say(ground):
     _, image, run = ground
     trained = open_run(run, device="cpu")
     trained = replace(trained, steps=tuple(s for s in trained.steps if not isinstance(s, find("prepare", "resample"))))
     case = Case("a", {"image": image})
     said = probability_maps(trained, case)
-    labels = answer(
-        trained.models,
-        trained.task,
-        case,
-        steps=trained.steps,
-        patch=trained.recipe.training.patch,
-        place=trained.place,
-    )
+    labels = answer(trained, case)
     assert said.grid == image.grid == labels.grid
     assert said.tags["labels"] == ("liver", "odd thing")
-    assert (likeliest(said).array == labels.array).mean() > 0.999
+    assert (most_likely(said).array == labels.array).mean() > 0.999
     assert len(np.unique(labels.array)) == 3
 
 
@@ -122,7 +119,8 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
     artefact = open_artefact(exported)
     ask, _, _ = select_backend(artefact, engine="onnxruntime")
     case = Case("a", {"image": image})
-    ours, theirs = by_engine(artefact, ask, case, chances=True), probability_maps(open_run(run, device="cpu"), case)
+    ours = predictor_of(artefact, ask, file_format="map").answer(case)
+    theirs = probability_maps(open_run(run, device="cpu"), case)
     assert ours.tags == theirs.tags
     np.testing.assert_allclose(ours.array, theirs.array, atol=0.02)  # the run may answer in bfloat16
     found = done("predict", exported, source.path, "-o", tmp_path / "a", "--format", "map", "--engine", "onnxruntime")
@@ -133,4 +131,6 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
 def test_a_run_that_does_not_segment_has_no_chances_of_labels(tmp_path):
     source, _ = make_series(tmp_path / "ct")
     run = make_run(tmp_path / "run", "classification", dims=3, patch=8, task={"labels": ["a", "b"]})
-    one_line(medgrad("predict", run, source.path, "-o", tmp_path / "x", "--format", "map"), "no chances of labels")
+    one_line(
+        medgrad("predict", run, source.path, "-o", tmp_path / "x", "--format", "map"), "no probabilities of labels"
+    )

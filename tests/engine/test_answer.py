@@ -8,16 +8,11 @@ import torch
 
 from medgrad.data import Case, Grid, Image
 from medgrad.engine.compute.device import Compute
-from medgrad.engine.evaluation.infer import (
-    TOGETHER,
-    answer_prepared,
-    answers_prepared,
-    gaussian_weights,
-    group_by_shape,
-    slabs,
-    window_starts,
-)
+from medgrad.engine.compute.torch_ops import TORCH
+from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Answering
+from medgrad.inference.predictor import BATCH_SIZE, group_by_shape
+from medgrad.inference.sliding_window import gaussian_weights, slabs, window_starts
 from medgrad.tasks.classification import Classification
 from medgrad.tasks.segmentation import Segmentation
 
@@ -33,8 +28,8 @@ def all_at_once(look, shape, patch, overlap):
         where = tuple(slice(a, a + p) for a, p in zip(start, patch, strict=True))
         if isinstance(sums, int):
             sums = torch.zeros(len(said), *shape)
-        sums[(slice(None), *where)] += said * gaussian_weights(patch)
-        weights[where] += gaussian_weights(patch)
+        sums[(slice(None), *where)] += said * gaussian_weights(patch, TORCH)
+        weights[where] += gaussian_weights(patch, TORCH)
     return sums / weights
 
 
@@ -52,7 +47,7 @@ def test_slabs_are_what_all_windows_at_once_give(shape, patch, overlap):
         seed = noise.setdefault(tuple(start), len(noise))
         return field[(slice(None), *where)] + torch.randn(3, *patch, generator=torch.Generator().manual_seed(seed))
 
-    pieces = [(first, slab.clone()) for first, slab in slabs(look, shape, patch, overlap=overlap)]
+    pieces = [(first, slab.clone()) for first, slab in slabs(look, shape, patch, overlap=overlap, ops=TORCH)]
     whole = torch.cat([p for _, p in pieces], dim=1)
     assert [first for first, _ in pieces] == list(np.cumsum([0, *[p.shape[1] for _, p in pieces[:-1]]]))
     torch.testing.assert_close(whole, all_at_once(look, shape, patch, overlap), rtol=1e-4, atol=1e-4)
@@ -71,9 +66,8 @@ def test_a_known_network_gives_its_known_answer_at_any_size(shape, flips):
     rng = np.random.default_rng(0)
     array = rng.random(shape).astype(np.float32)
     case = Case("x", {"image": Image(array, Grid.of(shape))})
-    said = answer_prepared(
-        [Threshold()], Segmentation(), case, patch=(16, 16, 16), place=CPU, how=Answering(flips=flips)
-    )
+    how = Answering(flips=flips)
+    said = predictor([Threshold()], Segmentation(), patch=(16, 16, 16), place=CPU, how=how).predict(case)
     np.testing.assert_array_equal(said.array, array > 0.5)
     assert said.grid == case.grid
 
@@ -88,9 +82,11 @@ def test_folds_answer_together():
             return torch.cat([torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], self.value)], dim=1)
 
     case = Case("x", {"image": Image(np.zeros((4, 4, 4), np.float32), Grid.of((4, 4, 4)))})
-    ask = lambda *values: answer_prepared(  # noqa: E731
-        [Constant(v) for v in values], Segmentation(), case, patch=(4, 4, 4), place=CPU
-    )
+
+    def ask(*values):
+        models = [Constant(v) for v in values]
+        return predictor(models, Segmentation(), patch=(4, 4, 4), place=CPU).predict(case)
+
     assert ask(1.0, -3.0).array.max() == 0
     assert ask(3.0, -1.0).array.min() == 1
 
@@ -126,15 +122,16 @@ def test_cases_shown_together_are_answered_as_each_alone():
     shapes = [(6, 5)] * 5 + [(4, 4)] * 2 + [(6, 5)] * 3
     cases = [picture(n, s) for n, s in enumerate(shapes)]
     task, network = Classification(dims=2, labels=("dark", "bright")), Brightness()
-    said = list(answers_prepared([network], task, cases, patch=(6, 5), place=CPU))
+    made = predictor([network], task, patch=(6, 5), place=CPU)
+    said = list(made.predict_many(cases))
     assert network.shown == [5, 2, 3]
     for case, together_said in zip(cases, said, strict=True):
         bright = 1 / (1 + np.exp(-float(case.images["image"].array.mean())))
         np.testing.assert_allclose(together_said.values, [1 - bright, bright], rtol=1e-5)
-        alone = answer_prepared([network], task, case, patch=(6, 5), place=CPU)
+        alone = made.predict(case)
         np.testing.assert_allclose(alone.values, together_said.values, rtol=1e-6)
 
 
 def test_large_cases_are_shown_one_at_a_time():
-    encoded = [(None, torch.zeros(TOGETHER // 2 + 1)), (None, torch.zeros(TOGETHER // 2 + 1))]
+    encoded = [(None, torch.zeros(BATCH_SIZE // 2 + 1)), (None, torch.zeros(BATCH_SIZE // 2 + 1))]
     assert [len(group) for group in group_by_shape(encoded)] == [1, 1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medgrad import registry
+from medgrad.answers.boxes import calibrated as rescored
 from medgrad.data import Boxes
 from medgrad.engine.evaluation.calibrate import calibrated, uncalibrated
 from medgrad.engine.evaluation.evaluate import Judged
@@ -35,7 +36,8 @@ def test_rows_are_what_judging_the_calibrated_answers_gives(dims):
     new, rows, told = calibrated(task, judged)
     assert told["boxes"]["a"]["answers"] > 50
     for j, (_, truth, said) in zip(rows, known, strict=True):
-        again = task.judge(truth, replace(said, scores=new.meant(said.scores, said.labels)))
+        meant = rescored(said.scores, said.labels, slopes=new.slopes, shifts=new.shifts)
+        again = task.judge(truth, replace(said, scores=meant))
         assert set(again) == set(j.row)
         for name, value in again.items():
             if isinstance(value, float):

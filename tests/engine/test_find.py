@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from medgrad import registry
-from medgrad.data import Boxes, Case, Grid, Image
+from medgrad.answers import Destination, kind_of
+from medgrad.answers.boxes import boxes_on_plane, concatenated, write_overlay
+from medgrad.data import Boxes, Grid, Image
 from medgrad.data.cohorts.layouts import recognise
+from medgrad.data.display import upright
 from medgrad.data.formats import read
 from medgrad.data.grid import as_rows
-from medgrad.engine.evaluation.example_pictures import boxes_in, upright, write_overlay
-from medgrad.engine.evaluation.infer import window_starts
-from medgrad.tasks.detection import inside, joined
+from medgrad.inference.sliding_window import window_starts
+from medgrad.tasks.detection import inside
 
 TASK = registry.find("tasks", "detection")(dims=2, labels=("a", "b"))
 
@@ -51,7 +53,7 @@ def test_networks_that_agree_say_what_each_says():
     both = TASK.ensemble([said, said, said])
     np.testing.assert_allclose(both.corners, said.corners, atol=1e-5)
     np.testing.assert_allclose(both.scores, said.scores, atol=1e-5)
-    assert len(joined([said, said]).corners) == 4
+    assert len(concatenated([said, said]).corners) == 4
 
 
 def test_one_network_of_three_counts_for_a_third():
@@ -75,35 +77,30 @@ def test_a_box_is_drawn_where_its_voxels_are_shown(order, signs):
     plane = tuple(4 if a == axis else slice(None) for a in range(3))
     shown = upright(array[plane], image)
     rows, columns = np.nonzero(shown)
-    (drawn,) = boxes_in(Boxes(world, np.array([0])), image, plane)
+    (drawn,) = boxes_on_plane(Boxes(world, np.array([0])), image, plane)
     assert drawn.tolist() == [rows.min() - 0.5, columns.min() - 0.5, rows.max() + 0.5, columns.max() + 0.5]
 
 
 def test_what_is_found_is_written_and_read_back(tmp_path):
     from medgrad.data import Source
-    from medgrad.data.cohorts import Entry
     from medgrad.data.formats import write
-    from medgrad.inference.pipeline.write import write_answer
 
     path = write(tmp_path / "cell.png", Image(np.arange(400, dtype=np.uint8).reshape(20, 20), Grid.of((20, 20))))
     said = Boxes(np.array([[1.5, 2.5, 9.5, 12.5]]), np.array([1]), np.array([0.75]), TASK.names)
-    entry = Entry("cell", {"image": Source(path)})
-    (table,) = write_answer(said, entry, Source(path), tmp_path, "")
+    (table,) = kind_of(said).write(said, Destination(tmp_path, "cell", Source(path)))
     assert table.suffix == ".csv"
     cohort = recognise(table)
     (only,) = cohort.entries
     np.testing.assert_allclose(only.truth.on(read(path).grid).corners, said.corners)
     assert cohort.labels == ("b",)
-    picture = write_overlay(tmp_path / "over.png", Case("cell", {"image": read(path)}), said)
+    picture = write_overlay(tmp_path / "over.png", read(path), said)
     drawn = read(picture).array
     assert (drawn[3, 4:12] == (255, 196, 0)).all()
 
 
 def test_in_short_only_what_is_likely_right_is_counted():
-    from medgrad.inference.pipeline.write import summary
-
     said = Boxes(np.zeros((3, 4)), np.array([0, 1, 1]), np.array([0.9, 0.7, 0.2]), TASK.names)
-    assert summary(said) == {"a": 1, "b": 1}
+    assert kind_of(said).summary(said) == {"a": 1, "b": 1}
 
 
 def test_empty_places_of_a_target_change_no_cost():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from medgrad.answers import best_plane
 from medgrad.data import Grid, Image
+from medgrad.data.display import upright
 from medgrad.data.grid import as_rows
-from medgrad.engine.evaluation.example_pictures import best_plane, upright
 
 SIGN = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 

@@ -5,7 +5,8 @@ import torch
 
 from medgrad import registry
 from medgrad.data import Deformation, Grid
-from medgrad.engine.evaluation.infer import slabs, slide
+from medgrad.engine.compute.torch_ops import TORCH
+from medgrad.inference.sliding_window import slabs, slide
 
 DENSE = [n for n in registry.names("tasks") if registry.find("tasks", n)().outputs.shape == "dense"]
 
@@ -13,14 +14,14 @@ DENSE = [n for n in registry.names("tasks") if registry.find("tasks", n)().outpu
 def test_slabs_are_made_in_the_memory_of_one_row_of_windows():
     lent = [
         (slab.untyped_storage().data_ptr(), slab.untyped_storage().nbytes())
-        for _, slab in slabs(lambda _: torch.ones(3, 8, 8, 8), (64, 20, 20), (8, 8, 8))
+        for _, slab in slabs(lambda _: torch.ones(3, 8, 8, 8), (64, 20, 20), (8, 8, 8), ops=TORCH)
     ]
     assert len(lent) == 15
     assert set(lent) == {(lent[0][0], 3 * 8 * 20 * 20 * 4)}
 
 
 def test_windows_that_agree_are_blended_to_what_they_say():
-    for _, slab in slabs(lambda _: torch.full((2, 8, 6, 6), 5.0), (37, 20, 11), (8, 6, 6), overlap=0.6):
+    for _, slab in slabs(lambda _: torch.full((2, 8, 6, 6), 5.0), (37, 20, 11), (8, 6, 6), overlap=0.6, ops=TORCH):
         torch.testing.assert_close(slab, torch.full_like(slab, 5.0), rtol=1e-5, atol=1e-5)
 
 

@@ -1,23 +1,24 @@
 """What is exported answers as its run does, or is not written."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from untrained import make_run, record_cohort, smooth
 
+from medgrad.answers import agreement
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import write
-from medgrad.engine.evaluation.infer import answer as with_torch
+from medgrad.engine.evaluation.infer import predictor_of
 from medgrad.engine.runs.run import open_run
 from medgrad.errors import MedgradError, SettingError
 from medgrad.export import export
 from medgrad.export._finish import FLOAT32, as_float32
-from medgrad.inference.artefact.agreement import agreement
 from medgrad.inference.artefact.artefact import open_artefact
 from medgrad.inference.artefact.fastest import select_backend
-from medgrad.inference.artefact.infer import answer
+from medgrad.inference.artefact.predictor import answer
 from medgrad.registry import find
 
 
@@ -45,9 +46,8 @@ def said_by_both(run, folder, cases):
     """Give pairs of answers: by the run in float32, and by what was exported."""
     trained, artefact = open_run(run, device="cpu"), open_artefact(folder)
     ask, *_ = select_backend(artefact)
-    recipe, models = trained.recipe, as_float32(trained)
-    settings = {"steps": trained.steps, "patch": recipe.training.patch, "place": FLOAT32, "how": recipe.answering}
-    return [(with_torch(models, trained.task, one, **settings), answer(artefact, ask, one)) for one in cases]
+    exact = predictor_of(replace(trained, models=as_float32(trained), place=FLOAT32))
+    return [(exact.answer(one), answer(artefact, ask, one)) for one in cases]
 
 
 RUNS = {

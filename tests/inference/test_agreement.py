@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from medgrad.answers import agreement
 from medgrad.data import Boxes, Grid, LabelMap, Scores
-from medgrad.inference.artefact.agreement import agreement
 
 LINE = Grid.of((1, 10))
 

@@ -7,7 +7,7 @@ import pytest
 
 from medgrad.errors import FormatError, MedgradError, Missing, SettingError
 from medgrad.inference.artefact import fastest as choosing
-from medgrad.inference.artefact.artefact import hash_of, is_artefact, open_artefact, reading_of
+from medgrad.inference.artefact.artefact import hash_of, is_artefact, open_artefact
 from medgrad.inference.artefact.fastest import select_backend, usable
 from medgrad.registry import find, names
 
@@ -24,8 +24,9 @@ def make(folder, **changes):
         folder / "example.npz", **{"count": 1, "inputs-0": inputs, "labels-0": (inputs[0, 0] > 0).astype(np.uint8)}
     )
     about = {
-        "artefact": 1, "medgrad": "0", "target": "onnx", "precision": "float32", "network": "network.onnx",
-        "reading": "logits", "task": TASK, "prepare": [], "patch": [10, 10], "overlap": 0.5, "flips": [], "planes": 1,
+        "artefact": 2, "medgrad": "0", "target": "onnx", "precision": "float32", "network": "network.onnx",
+        "output": "dense", "answer": "label_map", "classes": 2, "task": TASK, "prepare": [],
+        "patch": [10, 10], "overlap": 0.5, "flips": [], "planes": 1,
         "files": {n: hash_of(folder / n) for n in ("network.onnx", "example.npz")}, "agreement": {}, "tolerance": 0.001,
     }  # fmt: skip
     (folder / "artefact.json").write_text(json.dumps({k: v for k, v in (about | changes).items() if v is not ...}))
@@ -36,7 +37,7 @@ def test_what_was_written_is_opened(tmp_path):
     artefact = open_artefact(make(tmp_path / "a"))
     assert is_artefact(tmp_path / "a")
     assert not is_artefact(tmp_path)
-    assert (artefact.kind, artefact.patch, artefact.reading) == ("segmentation", (10, 10), "logits")
+    assert (artefact.kind, artefact.patch, artefact.answer.name) == ("segmentation", (10, 10), "label_map")
     (inputs,), _ = artefact.example
     assert inputs.dtype == np.float32
 
@@ -55,13 +56,13 @@ def test_a_file_that_is_not_the_one_exported_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"artefact": 2}, "newer"),
+        ({"artefact": 3}, "newer"),
         ({"artefact": "x"}, "does not describe"),
         ({"patch": ...}, "'patch'"),
         ({"files": {}}, "vouch"),
         ({"files": {"../network.onnx": "0"}}, "outside"),
         ({"network": "/etc/passwd"}, "outside"),
-        ({"task": {**TASK, "kind": "poetry"}}, "not known"),
+        ({"answer": "poetry"}, "not known"),
         ({"task": {**TASK, "labels": 5}}, "not known"),
     ],
 )
@@ -79,7 +80,7 @@ def test_a_description_that_is_no_json_is_refused(tmp_path):
 
 def test_registration_is_refused_with_what_to_do():
     with pytest.raises(SettingError, match="medgrad register"):
-        reading_of("registration")
+        find("tasks", "registration")().check_export()
 
 
 class Pretended:
@@ -117,8 +118,11 @@ class Clock:
 def engines(monkeypatch):
     def these(**known):
         monkeypatch.setattr(choosing, "time", Clock())
-        monkeypatch.setattr(choosing.registry, "names", lambda _: sorted(known))
-        monkeypatch.setattr(choosing.registry, "find", lambda _, name: known[name])
+        listed = {choosing.ROOM: sorted(known)}
+        monkeypatch.setattr(choosing.registry, "names", lambda room: listed.get(room) or names(room))
+        monkeypatch.setattr(
+            choosing.registry, "find", lambda room, name: known[name] if room in listed else find(room, name)
+        )
 
     return these
 

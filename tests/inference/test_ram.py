@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -14,15 +15,18 @@ import pydicom
 import pytest
 from dicom_answers import make_series
 
+from medgrad.answers import kind_named
 from medgrad.data import Case, Grid, Image, LabelMap, Source
 from medgrad.data.formats import ImageSpec, extent_of, read
 from medgrad.errors import FormatError, MedgradError, SettingError
 from medgrad.inference.pipeline import memory_limit as ram
 from medgrad.inference.pipeline import pipeline as flow
 from medgrad.inference.pipeline.memory_estimate import MemoryCost, room_for_sums, stages
-from medgrad.inference.pipeline.pipeline import Predictor, answered
+from medgrad.inference.pipeline.pipeline import predict_all
+from medgrad.inference.predictor import Predictor
 from medgrad.inference.sliding_window import blocks_within, most_blocks, size_of_sums, sliding_window
 from medgrad.machine import allocator as memory
+from medgrad.prepare import Memo, Step
 from medgrad.prepare.crop import Crop
 from medgrad.prepare.normalise import Normalise
 from medgrad.prepare.reorient import Reorient
@@ -140,7 +144,7 @@ def test_a_step_makes_what_was_told():
     case = Case("one", {"image": Image(np.zeros(grid.shape, np.int16), grid)})
     told = ImageSpec(grid, 1, 2)
     for step in STEPS:
-        case, told = step.apply(case), next_of(told, step)
+        case, told = step.apply(case)[0], next_of(told, step)
         made = case.images["image"]
         assert told.grid.is_close(made.grid)
         assert told.size == made.array.nbytes
@@ -230,24 +234,35 @@ class Slow:
         with self.lock:
             self.log.append((f"{what} ends", which))
 
-    def asking(self):
-        def ready(box):
-            case = box.pop()
-            self.did("reading", case.id)
-            return case, None
+    def predictor(self):
+        slow = self
 
-        def say(case, sums):
-            self.did("saying", case.id)
+        class Noting(Step):
+            def apply(self, case):
+                slow.did("reading", case.id)
+                return case, Memo(case.grid, {"id": case.id})
+
+            def undo_labels(self, labels, memo):
+                slow.did("writing", memo.values["id"])
+                return labels
+
+        def encode(case):
+            if case.id != "made up":
+                slow.did("saying", case.id)
             if case.id == "c":
                 raise ValueError("the network does not like c")
-            array = case.images["image"].array
-            return LabelMap((array > 2).astype(np.uint8), case.grid, {1: case.id})
+            return case.images["image"].array[None].astype(np.float32)
 
-        def back(said, rest):
-            self.did("writing", said.names[1])
-            return said
-
-        return Predictor(ready, say, back, lambda: MemoryCost(1 << 20, (4, 4, 4), 2))
+        return Predictor(
+            networks=[lambda x: np.concatenate([2.5 - x, x - 2.5], axis=1)],
+            encode=encode,
+            decode=lambda output, grid: kind_named("label_map").decode([output], grid, {"labels": ["thing"]}),
+            output="dense",
+            kind="label_map",
+            patch=(4, 5, 6),
+            steps=[Noting()],
+            classes=2,
+        )
 
     def at(self, what, which):
         return self.log.index((what, which))
@@ -263,7 +278,7 @@ def folder_of(tmp_path):
 
 
 def ask_all(slow, folder, out, **settings):
-    asked = answered(slow.asking(), folder, out, task="segmentation", channels=(), dims=3, **settings)
+    asked = predict_all(slow.predictor(), folder, out, task="segmentation", dims=3, **settings)
     return [(Path(a.source).name, a.failed, None if a.failed else read(a.written[0]).array) for a in asked]
 
 
@@ -271,7 +286,7 @@ def ask_all(slow, folder, out, **settings):
 def both(tmp_path_factory):
     folder, slow, lean = folder_of(tmp_path_factory.mktemp("in")), Slow(), Slow(0)
     x, y = tmp_path_factory.mktemp("x"), tmp_path_factory.mktemp("y")
-    return slow, ask_all(slow, folder, x), lean, ask_all(lean, folder, y, ram=8 << 30)
+    return slow, ask_all(slow, folder, x), lean, ask_all(lean, folder, y, memory=8 << 30)
 
 
 def test_every_input_is_told_in_order_and_a_bad_one_stops_no_other(both):
@@ -307,27 +322,27 @@ def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
     ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out")
     assert set(lean) == {"did"}
     lean.clear()
-    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", ram=64 << 30)
+    ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", memory=64 << 30)
     assert lean == [memory.LARGE, "did", "did", "did", memory.KEPT]
 
 
 def test_an_input_beyond_the_bound_is_refused_before_it_is_read(tmp_path, monkeypatch):
     saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
     monkeypatch.setattr(flow.Cohort, "load", lambda *_: pytest.fail("it was read"))
-    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.nii.gz", tmp_path / "out", ram=1 << 20)
+    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.nii.gz", tmp_path / "out", memory=1 << 20)
     assert "--ram is 1M" in why
 
 
 def test_where_the_header_does_not_tell_it_is_refused_after_reading(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), np.int16))
-    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.npy", tmp_path / "out", ram=1 << 20)
+    ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.npy", tmp_path / "out", memory=1 << 20)
     assert "--ram is 1M" in why
 
 
-def test_an_answer_of_one_part_cannot_keep_a_bound(tmp_path):
-    asking = flow.whole(lambda case: case)
+def test_a_kind_of_answer_that_cannot_keep_a_bound_says_so(tmp_path):
+    maps = replace(Slow(0).predictor(), kind="probability_maps")
     with pytest.raises(SettingError, match="--ram cannot be kept"):
-        next(answered(asking, tmp_path, tmp_path, task="segmentation", channels=(), dims=3, ram=1))
+        next(predict_all(maps, tmp_path, tmp_path, task="segmentation", dims=3, memory=1))
 
 
 def test_a_case_is_given_back_step_by_step():
@@ -339,17 +354,17 @@ def test_a_case_is_given_back_step_by_step():
         def apply(self, case):
             made = Case(case.id, {"image": Image(case.images["image"].array + 1, case.grid)})
             weakref.finalize(case.images["image"].array, gone.append, len(gone))
-            return made
+            return made, Memo(case.grid)
 
     class Last:
         def apply(self, case):
             assert len(gone) == 2
-            return case
+            return case, Memo(case.grid)
 
     box = [Case("one", {"image": Image(np.zeros((3, 3, 3)), Grid.of((3, 3, 3)))})]
-    case, grids = ram.prepare_lean(box, [Noting(), Noting(), Last()])
+    case, memos = ram.prepare_lean(box, [Noting(), Noting(), Last()])
     assert (case.images["image"].array == 2).all()
-    assert len(grids) == 3
+    assert len(memos) == 3
     assert not box
 
 

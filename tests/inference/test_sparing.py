@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from medgrad.data import Case, Grid, Image, LabelMap
-from medgrad.engine.evaluation.infer import TENSORS
+from medgrad.engine.compute.torch_ops import TORCH
 from medgrad.inference import coarse_to_fine as sparing
 from medgrad.inference import sliding_window as windows
+from medgrad.inference.array_ops import NUMPY
 from medgrad.inference.coarse_to_fine import (
     LEAST,
     MARGIN,
@@ -21,7 +22,7 @@ from medgrad.inference.coarse_to_fine import (
     strided,
     windows_around,
 )
-from medgrad.inference.sliding_window import NUMBERS, slabs, sliding_window
+from medgrad.inference.sliding_window import slabs, sliding_window
 
 PATCH = (16, 16, 16)
 
@@ -59,11 +60,11 @@ def scene(shape=(96, 90, 94), seed=0):
     return case_of(array)
 
 
-@pytest.mark.parametrize(("kind", "arrays"), [(np.asarray, NUMBERS), (torch.from_numpy, TENSORS)])
-def test_the_same_is_found_by_fewer_windows(kind, arrays):
+@pytest.mark.parametrize(("kind", "ops"), [(np.asarray, NUMPY), (torch.from_numpy, TORCH)])
+def test_the_same_is_found_by_fewer_windows(kind, ops):
     case, whole, spared = scene(), Looker(kind), Looker(kind)
-    full = sliding_window(whole, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
-    part = sliding_window_coarse_to_fine(spared, decode, case, patch=PATCH, overlap=0.5, arrays=arrays)
+    full = sliding_window(whole, decode, case, patch=PATCH, overlap=0.5, ops=ops)
+    part = sliding_window_coarse_to_fine(spared, decode, case, patch=PATCH, overlap=0.5, ops=ops)
     assert full.array.any()
     assert (full.array == part.array).all()
     assert spared.calls < 0.5 * whole.calls

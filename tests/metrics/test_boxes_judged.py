@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from medgrad import metrics
+from medgrad.data.box_overlap import iou
 from medgrad.data.types import Boxes
-from medgrad.metrics._boxes import hits, overlaps
+from medgrad.metrics._boxes import hits
 
 NAMES = {0: "a", 1: "b", 2: "c"}
 
@@ -41,7 +42,7 @@ def plain_precision(cases, label, level):
         order = np.argsort(-answer.scores[said], kind="stable")
         free = set(range(len(mine)))
         for corners, score in zip(answer.corners[said][order], answer.scores[said][order], strict=True):
-            shared = {i: float(overlaps(corners[None], mine[i : i + 1])[0, 0]) for i in free}
+            shared = {i: float(iou(corners[None], mine[i : i + 1])[0, 0]) for i in free}
             best = max(shared, key=shared.get, default=None)
             hit = best is not None and shared[best] >= level
             free -= {best} if hit else set()

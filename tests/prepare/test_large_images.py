@@ -72,7 +72,7 @@ def test_normalised_in_place_every_bit_is_as_the_formula_says(way, kind, monkeyp
     array = (np.random.default_rng(1).random((20, 30, 40)) * 250).astype(kind)
     before = array.copy()
     step = Normalise(way, low=-150.5, high=250.0, mean=40.0, deviation=100.3)
-    case = step.apply(Case("one", {"image": Image(array, Grid.of(array.shape))}))
+    case, _ = step.apply(Case("one", {"image": Image(array, Grid.of(array.shape))}))
     assert (case.images["image"].array == plainly(before, way)).all()
     assert (array == before).all()
 
@@ -82,7 +82,7 @@ def test_normalising_takes_one_array():
     image = Image(array, Grid.of(array.shape))
     step = Normalise("fixed")
     tracemalloc.start()
-    made = step.image(image)
+    made = step.normalised(image)[0]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * made.array.nbytes
@@ -90,11 +90,11 @@ def test_normalising_takes_one_array():
 
 def test_channels_are_normalised_each_by_itself():
     array = np.stack([np.arange(24.0).reshape(2, 3, 4), 100 - 7 * np.arange(24.0).reshape(2, 3, 4)], axis=-1)
-    made = Normalise("each").image(Image(array, Grid.of((2, 3, 4)))).array
+    made = Normalise("each").normalised(Image(array, Grid.of((2, 3, 4))))[0].array
     assert np.allclose(made.reshape(-1, 2).mean(0), 0, atol=1e-6)
     assert np.allclose(made[..., 0], -made[..., 1], atol=1e-6)
 
 
 def test_a_row_of_numbers_is_normalised():
-    made = Normalise("each").image(Image(np.arange(5.0), Grid.of((5,)))).array
+    made = Normalise("each").normalised(Image(np.arange(5.0), Grid.of((5,))))[0].array
     assert made.tolist() == pytest.approx([-1.41421, -0.70711, 0, 0.70711, 1.41421], abs=1e-4)

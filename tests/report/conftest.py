@@ -158,8 +158,8 @@ def write_segmentation(folder, seed=0, patients=40):
             np.savez_compressed(
                 folder / "pictures" / f"{rank}-{k}.npz",
                 image=image,
-                truth=truth,
-                answer=answer,
+                truth_labels=truth,
+                answer_labels=answer,
                 spacing=np.array([1.0, 1.0]),
                 title=np.array(title),
                 labels=np.array(labels),

@@ -3,7 +3,19 @@
 from .case import Case
 from .grid import Grid
 from .source import Source
-from .types import Boxes, Deformation, Image, LabelMap, Landmarks, Pair, Scores, Truth, UnplacedBoxes, join
+from .types import (
+    Boxes,
+    Deformation,
+    Image,
+    LabelMap,
+    Landmarks,
+    Pair,
+    ProbabilityMaps,
+    Scores,
+    Truth,
+    UnplacedBoxes,
+    join,
+)
 
 __all__ = [
     "Boxes",
@@ -14,6 +26,7 @@ __all__ = [
     "LabelMap",
     "Landmarks",
     "Pair",
+    "ProbabilityMaps",
     "Scores",
     "Source",
     "Truth",

@@ -42,6 +42,10 @@ class Image:
         return np.moveaxis(self.array, -1, 0) if self.array.ndim > self.grid.dims else self.array[None]
 
 
+class ProbabilityMaps(Image):
+    """The probability of each label in every element, (*grid.shape, labels); ``tags["labels"]`` names them."""
+
+
 MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "other")
 
 

@@ -94,7 +94,7 @@ def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDA
 
 def cut(artefact: Artefact, case: Case) -> list[Case]:
     """Give the parts of a prepared case that are shown, spread over it."""
-    if artefact.reading == "chances":
+    if artefact.output == "pooled":
         return [case]
     starts = grid_patches(case.grid.shape, artefact.patch)
     chosen = np.random.default_rng(len(starts)).permutation(len(starts))[:WINDOWS]

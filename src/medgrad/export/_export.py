@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from .. import registry
+from ..answers import Agreement, agreement
 from ..data.atomic_files import write_bytes, write_text
 from ..engine.evaluation.infer import answer as answer_with_torch
 from ..engine.progress import Progress, Silent
 from ..engine.runs.checkpoint import read_learned
 from ..engine.runs.run import Run, Trained, open_run
 from ..errors import MedgradError, SettingError
-from ..inference.artefact.agreement import TOLERANCE, Agreement, agreement
-from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact, reading_of
+from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact
 from ..inference.artefact.fastest import ROOM, read, stored, usable
-from ..inference.artefact.infer import Ask, answer
+from ..inference.artefact.predictor import Forward, predictor_of
 from ..version import VERSION as MEDGRAD
 from ._cases import Sides, choose_cases, feed
 from ._finish import FLOAT32, as_float32, examples, finish
@@ -66,9 +66,9 @@ def export(
     folder = Path(out) if out is not None else run / "exported" / (f"{to}-int8" if int8 else to)
     check_output_folder(folder)
     trained = open_run(run, device="cpu")
-    reading = reading_of(trained.task.kind)
+    trained.task.check_export()
     precision = "int8" if int8 else "float32"
-    limit = TOLERANCE[precision][reading] if tolerance is None else tolerance
+    limit = trained.task.answer_kind.tolerance[precision] if tolerance is None else tolerance
     about = facts(run, trained, target=to, network=target.network, precision=precision, tolerance=limit)
     sides = choose_cases(run, folder=None if calibrate is None else Path(calibrate), measures=int8)
     finished = finish(trained, about["planes"], about)
@@ -102,7 +102,9 @@ def facts(
         "target": target,
         "precision": precision,
         "network": network,
-        "reading": reading_of(trained.task.kind),
+        "output": trained.task.outputs.shape,
+        "answer": trained.task.outputs.answer,
+        "classes": trained.task.outputs.channels if trained.task.outputs.shape == "dense" else 0,
         "task": trained.task.settings(),
         "prepare": [dict(link) for link in recipe.prepare],
         "patch": list(recipe.training.patch),
@@ -156,7 +158,7 @@ def judged(
 
 
 def on_windows(
-    artefact: Artefact, finished: ExportModule, ask: Ask, windows: Sequence[NDArray[np.float32]]
+    artefact: Artefact, finished: ExportModule, ask: Forward, windows: Sequence[NDArray[np.float32]]
 ) -> tuple[Agreement, float]:
     """Hold the written network against the module on made-up windows: what is read, and the numbers themselves."""
     pairs, largest = [], 0.0
@@ -172,30 +174,21 @@ def on_windows(
 
 def originals(trained: Trained, sides: Sides, progress: Progress) -> tuple[list[Any], list[Any]]:
     """Read the cases that judge, and answer about each with torch in float32."""
-    models, cases, said = as_float32(trained), [], []
+    run, cases, said = replace(trained, models=as_float32(trained), place=FLOAT32), [], []
     with progress.bar("Asking the run") as bar:
         for number, (cohort, entry) in enumerate(sides.judge):
             case = cohort.load(entry)
             cases.append(case)
-            said.append(
-                answer_with_torch(
-                    models,
-                    trained.task,
-                    case,
-                    steps=trained.steps,
-                    patch=trained.recipe.training.patch,
-                    place=FLOAT32,
-                    how=trained.recipe.answering,
-                )
-            )
+            said.append(answer_with_torch(run, case))
             bar(number + 1, len(sides.judge), "")
     return cases, said
 
 
-def compared(artefact: Artefact, ask: Ask, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
+def compared(artefact: Artefact, ask: Forward, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
     """Hold the answers of an artefact against those of its run."""
     try:
-        return agreement([(said, answer(artefact, ask, case)) for case, said in zip(cases, wanted, strict=True)])
+        predictor = predictor_of(artefact, ask)
+        return agreement([(said, predictor.answer(case)) for case, said in zip(cases, wanted, strict=True)])
     except ValueError as reason:
         raise MedgradError(f"The exported network does not run on the cases: {reason} Try --to onnx.") from reason
 

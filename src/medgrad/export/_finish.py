@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import registry
+from ..answers.scores import class_probabilities
 from ..engine.compute.device import AutocastModule, Compute
+from ..engine.compute.torch_ops import TORCH
 from ..engine.runs.run import Trained
 from ..errors import SettingError
-from ..inference.artefact.artefact import reading_of
+from ..inference.predictor import average_over_flips
 from ..tasks import Task, full_resolution
 from ..tasks.classification import Classification
 from ..tasks.detection import Detection
@@ -28,17 +30,21 @@ FLOAT32 = Compute("cpu", torch.float32)
 
 
 class Ensemble(nn.Module):
-    """The mean of what several networks say, and of what each says of the input mirrored along ``flips``."""
+    """The mean output of several networks about the input and its mirror images along ``flips``."""
 
     def __init__(self, networks: Sequence[nn.Module], flips: Sequence[int] = ()) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
-        ways = product(*[(False, True)] * len(flips))
-        self.turns = [[a + 2 for a, on in zip(flips, way, strict=True) if on] for way in ways]
+        self.networks, self.flips = nn.ModuleList(networks), tuple(flips)
 
     def forward(self, x: Tensor) -> Tensor:
-        said = [full_resolution(network(x.flip(t) if t else x)) for t in self.turns for network in self.networks]
-        return sum(said[1:], said[0]) / len(said) if len(said) > 1 else said[0]
+        networks = [partial(finest_output, network) for network in self.networks]
+        mean: Tensor = average_over_flips(networks, x, self.flips, TORCH)
+        return mean
+
+
+def finest_output(network: nn.Module, x: Tensor) -> Tensor:
+    """Give the output of a network at full resolution."""
+    return full_resolution(network(x))
 
 
 class Calibrated(nn.Module):
@@ -50,8 +56,14 @@ class Calibrated(nn.Module):
         self.register_buffer("shift", torch.tensor(task.shift or (0.0,) * len(task.labels)))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = (self.logits(x) + self.shift) / self.temperature
-        return logits.softmax(1) if self.exclusive else logits.sigmoid()
+        probabilities: Tensor = class_probabilities(
+            self.logits(x),
+            exclusive=self.exclusive,
+            temperature=self.temperature,
+            shift=self.shift,
+            functions=torch.special,
+        )
+        return probabilities
 
 
 class DetectorWithBoxes(nn.Module):
@@ -79,7 +91,7 @@ def as_float32(trained: Trained) -> tuple[nn.Module, ...]:
 
 def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> ExportModule:
     """Make the one module of a run that is exported."""
-    task, reading = trained.task, reading_of(trained.task.kind)
+    task = trained.task
     networks = [plain(m) for m in trained.models]
     if isinstance(task, Detection):
         if len(networks) > 1:
@@ -93,7 +105,7 @@ def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> ExportMod
     else:
         module = Ensemble(networks)
     inputs = torch.from_numpy(examples(task, planes, trained.recipe.training.patch)[0])
-    return ExportModule(module.eval(), inputs, reading, about)
+    return ExportModule(module.eval(), inputs, task.answer_kind.outputs, task.outputs.shape, about)
 
 
 def examples(task: Task, planes: int, patch: Sequence[int]) -> list[NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..inference.artefact.artefact import OUTPUTS, OutputKind
+from ..inference.artefact.artefact import Output
 
 OPSET = 17
 Feed = Sequence[NDArray[np.float32]]
@@ -25,23 +25,19 @@ Feed = Sequence[NDArray[np.float32]]
 class ExportModule:
     """A network whose output needs no more tensors, an input that it takes, and what the artefact will say of it.
 
-    Windows of ``logits`` have one shape. What is read as ``chances`` or ``boxes`` may be shown at any.
+    ``outputs`` names its outputs. Windows of a ``dense`` one have one shape; others may be shown at any.
     """
 
     module: nn.Module
     inputs: Tensor
-    reading: OutputKind
+    outputs: tuple[str, ...]
+    shape: Output
     about: Mapping[str, Any]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs."""
-        return OUTPUTS[self.reading]
 
     @property
     def moving(self) -> tuple[int, ...]:
         """The axes of the input whose length may change."""
-        return () if self.reading == "logits" else tuple(range(2, self.inputs.ndim))
+        return () if self.shape == "dense" else tuple(range(2, self.inputs.ndim))
 
 
 class Target(Protocol):

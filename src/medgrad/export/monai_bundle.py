@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..answers import Agreement, agreement
 from ..data import Case, LabelMap
 from ..data.cohorts import Entry
 from ..data.formats import read_labels
 from ..errors import SettingError, need
-from ..inference.artefact.agreement import Agreement, agreement
 from ._target import ExportModule, quietly
 
 FILES = (".nii", ".nii.gz")
@@ -34,7 +34,7 @@ class MonaiBundle:
     def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network as TorchScript, and the two configurations."""
         monai: Any = need("monai", extra="monai")
-        if finished.reading != "logits" or finished.about["flips"]:
+        if finished.outputs != ("logits",) or finished.about["flips"]:
             raise SettingError(
                 "A MONAI bundle is written for segmentation without mirrored answers. Export this run with --to onnx."
             )

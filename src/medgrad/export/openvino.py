@@ -48,7 +48,7 @@ class OpenVino:
             kinds = {op.get_type_name() for op in network.get_ops()}
             if kinds & BODIES:
                 raise no_int8()
-            spared = sorted(kinds - LAYERS - FIXED) if finished.reading == "boxes" else []
+            spared = sorted(kinds - LAYERS - FIXED) if finished.shape == "pyramid" else []
             small = tool.quantize(
                 network,
                 tool.Dataset(list(feed)),

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from ..data import Case, Grid, LabelMap
 from ..data.grid import as_rows
-from .sliding_window import NUMBERS, Arrays, Start, part, sliding_window, window_starts
+from .array_ops import NUMPY, ArrayOps
+from .sliding_window import Start, part, sliding_window, window_starts
 
 LEAST = 20
 """A case of fewer windows is looked at in one pass: there is little to be spared."""
@@ -35,7 +36,7 @@ def sliding_window_coarse_to_fine(
     patch: Sequence[int],
     overlap: float,
     coarse: int = 1,
-    arrays: Arrays = NUMBERS,
+    ops: ArrayOps = NUMPY,
     blocks: int = 1,
 ) -> LabelMap:
     """Label a case by overlapping windows, and leave out those of which a first pass shows that nothing is there.
@@ -48,7 +49,7 @@ def sliding_window_coarse_to_fine(
     only = None
     if in_two_passes(case.grid.shape, patch, overlap, coarse):
         only = where_to_look(look, decode, case, patch=patch, overlap=overlap, coarse=coarse)
-    return sliding_window(look, decode, case, patch=patch, overlap=overlap, arrays=arrays, only=only, blocks=blocks)
+    return sliding_window(look, decode, case, patch=patch, overlap=overlap, ops=ops, only=only, blocks=blocks)
 
 
 def where_to_look(

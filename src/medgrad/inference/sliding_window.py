@@ -1,6 +1,6 @@
 """Windows over a case: where they begin, how they are cut out, and how what is said of each is blended.
 
-The arithmetic knows no kind of array: ``Arrays`` says the four things that numpy and torch spell differently.
+The arithmetic knows no kind of array: ``ArrayOps`` holds the few things that numpy and torch spell differently.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..answers import known_kind
 from ..data import Case, Grid, LabelMap, join
 from ..machine.allocator import give_back
 from ..prepare.crop import cut
+from .array_ops import NUMPY, ArrayOps
 
 WHOLE = 1.5
 """An image whose answer is made of boxes is shown whole up to so many times the length of a patch."""
 
 AT_ONCE = 1 << 24
 """So many numbers of an output are decoded at a time: the largest of several is found in a copy of them."""
-
-LEAST = 1e-3
-"""What an element at the very edge of a window still counts."""
 
 WORD = 8
 """So many bytes has the place of the largest of an element's sums."""
@@ -35,48 +33,6 @@ Start = Sequence[int]
 """Where a window begins, in the case with what is added around it if it is smaller than a window."""
 
 
-class Arrays(Protocol):
-    """What the blending of windows needs of a kind of array."""
-
-    def line(self, size: int) -> Any:
-        """Give a Gaussian over ``size`` elements, an eighth of that wide, nowhere below ``LEAST``."""
-
-    def zeros(self, *shape: int, like: Any = None) -> Any:
-        """Give zeros, of the kind and in the place of another array."""
-
-    def near(self, array: Any, like: Any) -> Any:
-        """Bring an array to where another one is."""
-
-    def add(self, sums: Any, said: Any, weight: Any) -> None:
-        """Add what is said, weighted, in place."""
-
-
-class Numbers:
-    """Arrays of numpy."""
-
-    def line(self, size: int) -> NDArray[np.float32]:
-        """Give the weights of a window along one axis."""
-        at = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)) / np.float32(size / 8)
-        return np.maximum(np.exp(-0.5 * at**2), np.float32(LEAST))
-
-    def zeros(self, *shape: int, like: Any = None) -> NDArray[np.float32]:
-        """Give zeros."""
-        del like
-        return np.zeros(shape, np.float32)
-
-    def near(self, array: Any, like: Any) -> Any:
-        """Give the array itself."""
-        del like
-        return array
-
-    def add(self, sums: Any, said: Any, weight: Any) -> None:
-        """Add what is said, weighted, in place."""
-        sums += said * weight
-
-
-NUMBERS = Numbers()
-
-
 def sliding_window(
     look: Callable[[Case], Any],
     decode: Callable[[Any, Grid], Any],
@@ -84,7 +40,7 @@ def sliding_window(
     *,
     patch: Sequence[int],
     overlap: float,
-    arrays: Arrays = NUMBERS,
+    ops: ArrayOps = NUMPY,
     only: Sequence[Start] | None = None,
     blocks: int = 1,
 ) -> Any:
@@ -112,7 +68,7 @@ def sliding_window(
         span = (before[-1] + low, before[-1] + high) if len(shape) > 1 else None
         pieces = []
         here = only if only is None or span is None else [s for s in only if reaches(s[-1], size[-1], span)]
-        for first, slab in slabs(at, room, size, arrays=arrays, only=here, starts=[*starts[:-1], seen], span=span):
+        for first, slab in slabs(at, room, size, ops=ops, only=here, starts=[*starts[:-1], seen], span=span):
             top, end = max(first, before[0]), min(first + slab.shape[1], before[0] + shape[0])
             planes = max(1, AT_ONCE // max(1, prod(slab[:, 0].shape)))
             for at_plane in range(top, end, planes):
@@ -183,7 +139,7 @@ def slabs(
     patch: Sequence[int],
     *,
     overlap: float = 0.5,
-    arrays: Arrays = NUMBERS,
+    ops: ArrayOps = NUMPY,
     only: Sequence[Start] | None = None,
     starts: Sequence[Sequence[int]] | None = None,
     span: tuple[int, int] | None = None,
@@ -212,10 +168,10 @@ def slabs(
 
     def begun(said: Any) -> tuple[Any, Any, Weights]:
         """Make the sums for what the first window says."""
-        total = Weights(near, patch, shape, arrays, said, evenly=only is None)
+        total = Weights(near, patch, shape, ops, said, evenly=only is None)
         return (
-            arrays.zeros(len(said), patch[0], *shape[1:], like=said),
-            arrays.near(gaussian_weights(patch, arrays), said),
+            ops.zeros(len(said), patch[0], *shape[1:], like=said),
+            ops.to_device_of(gaussian_weights(patch, ops), said),
             total,
         )
 
@@ -225,7 +181,7 @@ def slabs(
             if sums is None:
                 sums, weight, total = begun(said)
             where, within = overlap_of(start, corner, patch, shape)
-            arrays.add(sums[(slice(None), *where)], said[(slice(None), *within)], weight[within])
+            ops.add_weighted(sums[(slice(None), *where)], said[(slice(None), *within)], weight[within])
             total.add(where, weight[within])
             del said  # before the next one is made
         if sums is None:  # nothing is looked at so far, but how many channels there are must be known
@@ -270,18 +226,18 @@ class Weights:
         starts: Sequence[Sequence[int]],
         patch: Sequence[int],
         shape: Sequence[int],
-        arrays: Arrays,
+        ops: ArrayOps,
         like: Any,
         *,
         evenly: bool,
     ) -> None:
-        self.arrays, self.like = arrays, like
+        self.ops, self.like = ops, like
         self.line = self.plane = self.sums = None
         if evenly:
-            self.plane = total_weight(starts[1:], patch[1:], shape[1:], arrays)
-            self.line = total_weight(starts[:1], patch[:1], shape[:1], arrays)
+            self.plane = total_weight(starts[1:], patch[1:], shape[1:], ops)
+            self.line = total_weight(starts[:1], patch[:1], shape[:1], ops)
         else:
-            self.sums = arrays.zeros(1, patch[0], *shape[1:], like=like)
+            self.sums = ops.zeros(1, patch[0], *shape[1:], like=like)
 
     def add(self, where: tuple[slice, ...], weight: Any) -> None:
         """Add a window, or the part of one that lies there."""
@@ -292,7 +248,7 @@ class Weights:
         """Divide a plane (channels, ...) by the weights, in place; where there are none, it is of the first class."""
         if self.sums is None:
             assert self.line is not None
-            plane /= self.arrays.near(self.line[at] * self.plane, self.like)
+            plane /= self.ops.to_device_of(self.line[at] * self.plane, self.like)
             return
         weights = self.sums[0, row]
         bare = weights == 0
@@ -325,25 +281,25 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [round(i * (size - patch) / (count - 1)) for i in range(count)]
 
 
-def gaussian_weights(patch: Sequence[int], arrays: Arrays = NUMBERS) -> Any:
+def gaussian_weights(patch: Sequence[int], ops: ArrayOps = NUMPY) -> Any:
     """Give a Gaussian weight for each element of a window: a product over the axes."""
     weight: Any = None
     for size in patch:
-        line = arrays.line(size)
+        line = ops.gaussian(size)
         weight = line if weight is None else weight[..., None] * line
     return weight
 
 
 def total_weight(
-    starts: Sequence[Sequence[int]], patch: Sequence[int], shape: Sequence[int], arrays: Arrays = NUMBERS
+    starts: Sequence[Sequence[int]], patch: Sequence[int], shape: Sequence[int], ops: ArrayOps = NUMPY
 ) -> Any:
     """Sum the weights of all windows over a plane: a product over its axes, like the weights themselves."""
     total: Any = None
     for begins, size, whole in zip(starts, patch, shape, strict=True):
-        line = arrays.zeros(whole)
+        line = ops.zeros(whole)
         for begin in begins:
             low, high = max(0, begin), min(whole, begin + size)
-            line[low:high] += arrays.line(size)[low - begin : high - begin]
+            line[low:high] += ops.gaussian(size)[low - begin : high - begin]
         total = line if total is None else total[..., None] * line
     return 1.0 if total is None else total
 
@@ -354,7 +310,8 @@ def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
     region = case.region
     if reaches_out and region is None:
         region = LabelMap(np.ones(case.grid.shape, np.uint8), case.grid)
-    truth = cut(case.truth, start, shape) if isinstance(case.truth, LabelMap) else case.truth
+    kind = known_kind(case.truth)
+    truth = kind.crop(case.truth, start, shape) if kind else case.truth
     return replace(
         case,
         images={k: cut(v, start, shape) for k, v in case.images.items()},

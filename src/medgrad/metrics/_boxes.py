@@ -70,21 +70,6 @@ def within(corners: Numbers, region: LabelMap) -> NDArray[np.bool_]:
     return np.asarray(inside & (region.array[tuple(index.T)] != 0))
 
 
-def overlaps(a: Numbers, b: Numbers) -> Numbers:
-    """Give intersection over union of all pairs, (a, b).
-
-    >>> overlaps(np.array([[0.0, 0, 2, 2]]), np.array([[0.0, 0, 2, 1], [3, 3, 4, 4]])).tolist()
-    [[0.5, 0.0]]
-    """
-    dims = a.shape[1] // 2
-    low = np.maximum(a[:, None, :dims], b[None, :, :dims])
-    high = np.minimum(a[:, None, dims:], b[None, :, dims:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    size_a, size_b = ((v[:, dims:] - v[:, :dims]).clip(0).prod(axis=1) for v in (a, b))
-    union = size_a[:, None] + size_b - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
     """Tell which answers, best first, find an object of their own at each threshold, (answers, thresholds).
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.box_overlap import iou
 from ..data.types import Boxes, LabelMap
-from ._boxes import OBJECTS, Numbers, found_by_label, hits, overlaps, read_back, written
+from ._boxes import OBJECTS, Numbers, found_by_label, hits, read_back, written
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, sums
 from ._scores import mean_of_known, none_for_nan, ratio
@@ -25,7 +26,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
     """Give the row of a case: its objects, the scores with what they hit, and the figures of the case by itself."""
     row: dict[str, float | str | None] = {}
     for found in found_by_label(truth, answer, region):
-        hit = hits(overlaps(found.answer[:MOST], found.truth), LEVELS)
+        hit = hits(iou(found.answer[:MOST], found.truth), LEVELS)
         row[f"objects/{found.label}"] = float(len(found.truth))
         row[f"said/{found.label}"] = written(found.scores[:MOST], [word_of(h) for h in hit])
     figures = pool([row], np.ones((1, 1)))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.box_overlap import iou
 from ..data.types import Boxes, LabelMap
-from ._boxes import OBJECTS, Numbers, found_by_label, hits, overlaps
+from ._boxes import OBJECTS, Numbers, found_by_label, hits
 from ._metric import Figure, Metric, Row
 from ._rows import labels_with, means, sums
 from ._scores import none_for_nan, ratio
@@ -22,7 +23,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
     row: dict[str, float | None] = {}
     for found in found_by_label(truth, answer, region):
         said = found.answer[found.scores >= SURE]
-        right = int(hits(overlaps(said, found.truth), [LEAST[said.shape[1] // 2]]).sum())
+        right = int(hits(iou(said, found.truth), [LEAST[said.shape[1] // 2]]).sum())
         counts = [float(v) for v in (len(found.truth), len(said), right)]
         row |= {f"{word}/{found.label}": v for word, v in zip(COUNTS, counts, strict=True)}
         row[f"box_false_positives/{found.label}"] = counts[1] - counts[2]

@@ -1,5 +1,5 @@
 """Exact, undoable image processing, Case to Case."""
 
-from ._step import Step, build_steps, prepare, restore
+from ._step import Memo, Step, build_steps, changed, prepare
 
-__all__ = ["Step", "build_steps", "prepare", "restore"]
+__all__ = ["Memo", "Step", "build_steps", "changed", "prepare"]

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .. import registry
 from ..data import Case, Grid, Image, LabelMap
 
 
-class Step(Protocol):
-    """Settings that can prepare a case and bring an answer back.
+@dataclass(frozen=True)
+class Memo:
+    """What a step remembers of a case to undo itself: the grid before it, and how it changed values, if it did."""
 
-    ``apply`` gives a new case. ``undo`` takes an answer on the grid after the step and the grid before it, and
-    gives the answer on that.
+    grid: Grid
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step(ABC):
+    """Settings that prepare a case and can bring an answer back.
+
+    What a step does not do, it need not undo: each way back gives its answer unchanged unless the step says otherwise.
     """
 
-    def apply(self, case: Case) -> Case: ...
+    @abstractmethod
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        """Give a changed copy of a case, and the memo that undoes the change."""
 
-    def undo(self, answer: Any, before: Grid) -> Any: ...
+    def undo_labels(self, labels: LabelMap, memo: Memo) -> LabelMap:
+        """Bring labels back to the grid before the step."""
+        del memo
+        return labels
+
+    def undo_grid(self, image: Image, memo: Memo) -> Image:
+        """Bring an image back to the grid before the step; its values keep their unit."""
+        del memo
+        return image
+
+    def undo_values(self, image: Image, memo: Memo) -> Image:
+        """Bring the values of an image back to the unit that they had before the step."""
+        del memo
+        return image
 
 
 def build_steps(chain: Sequence[Mapping[str, Any]]) -> list[Step]:
@@ -29,26 +52,19 @@ def build_steps(chain: Sequence[Mapping[str, Any]]) -> list[Step]:
     return [registry.find("prepare", c["name"])(**{k: v for k, v in c.items() if k != "name"}) for c in chain]
 
 
-def prepare(case: Case, steps: Sequence[Step]) -> tuple[Case, list[Grid]]:
-    """Apply every step; also give the grid before each, which is all that it takes to come back."""
-    grids = []
+def prepare(case: Case, steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
+    """Apply every step; also give the memo of each, which is all that it takes to come back."""
+    memos = []
     for step in steps:
-        grids.append(case.grid)
-        case = step.apply(case)
-    return case, grids
-
-
-def restore(answer: Any, steps: Sequence[Step], grids: Sequence[Grid]) -> Any:
-    """Bring an answer back through every step to the grid that the case came with."""
-    for step, grid in zip(reversed(steps), reversed(grids), strict=True):
-        answer = step.undo(answer, grid)
-    return answer
+        case, memo = step.apply(case)
+        memos.append(memo)
+    return case, memos
 
 
 def changed(case: Case, image: Callable[[Image], Image], labels: Callable[[LabelMap], LabelMap] | None = None) -> Case:
-    """Give the case with each image, and each label map where ``labels`` is given, changed."""
+    """Give the case with each image changed, and, where ``labels`` is given, what lies on its grid."""
     truth, region = case.truth, case.region
     if labels is not None:
-        truth = labels(truth) if isinstance(truth, LabelMap) else truth
+        truth = labels(truth) if isinstance(truth, LabelMap) else image(truth) if isinstance(truth, Image) else truth
         region = labels(region) if region is not None else None
     return replace(case, images={k: image(v) for k, v in case.images.items()}, truth=truth, region=region)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from ..data import Case, Grid, LabelMap
+from ..data import Case
+from ._step import Memo, Step, changed
 from .resample import image_onto, labels_onto
 
 
 @dataclass(frozen=True)
-class Align:
+class Align(Step):
     """The first image keeps its grid; the others, the truth and the region are resampled where theirs differ."""
 
     order: int = 1
 
-    def apply(self, case: Case) -> Case:
+    def apply(self, case: Case) -> tuple[Case, Memo]:
         grid = case.grid
-        images = {k: image_onto(v, grid, order=self.order) for k, v in case.images.items()}
-        truth = labels_onto(case.truth, grid) if isinstance(case.truth, LabelMap) else case.truth
-        region = labels_onto(case.region, grid) if case.region is not None else None
-        return replace(case, images=images, truth=truth, region=region)
-
-    def undo(self, answer: Any, before: Grid) -> Any:
-        del before
-        return answer
+        made = changed(case, lambda i: image_onto(i, grid, order=self.order), lambda labels: labels_onto(labels, grid))
+        return made, Memo(grid)
 
 
 THIS = Align

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..data import Case, Grid, Image
+from ._step import Memo, Step
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Step):
     """Choose columns by their ``names``, then subtract ``means`` and divide by ``deviations``, one a column.
 
     A column whose deviation is 0 becomes 0. Without names all columns stay, as they are. A column that is absent, or
@@ -29,8 +30,11 @@ class Columns:
                 f"{len(self.means)} and {len(self.deviations)}."
             )
 
-    def apply(self, case: Case) -> Case:
-        return replace(case, images={k: self.image(v, case.id) for k, v in case.images.items()}) if self.names else case
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        if not self.names:
+            return case, Memo(case.grid)
+        images = {k: self.image(v, case.id) for k, v in case.images.items()}
+        return replace(case, images=images), Memo(case.grid)
 
     def image(self, image: Image, case: str) -> Image:
         """Choose and scale the columns of one row."""
@@ -55,10 +59,6 @@ class Columns:
             grid=Grid.of(values.shape, measured=False),
             tags={**image.tags, "columns": self.names},
         )
-
-    def undo(self, answer: Any, before: Grid) -> Any:
-        del before
-        return answer
 
 
 def some(names: Any) -> str:

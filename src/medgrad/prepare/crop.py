@@ -10,30 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Case, Grid, Image, LabelMap
-from ._step import changed
+from ._step import Memo, Step, changed
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Step):
     """Keep the box in which any image is above ``above``, with ``margin`` elements around it."""
 
     above: float = 0.0
     margin: int = 2
 
-    def apply(self, case: Case) -> Case:
+    def apply(self, case: Case) -> tuple[Case, Memo]:
         inside = np.zeros(case.grid.shape, bool)
         for image in case.images.values():
             for plane in image.planes:
                 inside |= plane > self.above
         start, stop = box_around(inside, margin=self.margin)
         shape = [b - a for a, b in zip(start, stop, strict=True)]
-        return changed(case, lambda i: cut(i, start, shape), lambda labels: cut(labels, start, shape))
+        made = changed(case, lambda i: cut(i, start, shape), lambda labels: cut(labels, start, shape))
+        return made, Memo(case.grid)
 
-    def undo(self, answer: Any, before: Grid) -> Any:
-        if not isinstance(answer, (Image, LabelMap)):
-            return answer
-        start = [-round(v) for v in answer.grid.index(before.world(np.zeros(before.dims)))]
-        return cut(answer, [-s for s in start], before.shape, grid=before)
+    def undo_labels(self, labels: LabelMap, memo: Memo) -> LabelMap:
+        return padded(labels, memo.grid)
+
+    def undo_grid(self, image: Image, memo: Memo) -> Image:
+        return padded(image, memo.grid)
+
+
+def padded(thing: Any, before: Grid) -> Any:
+    """Lay what was cut out back into the whole, with 0 around it."""
+    start = [-round(v) for v in thing.grid.index(before.world(np.zeros(before.dims)))]
+    return cut(thing, [-s for s in start], before.shape, grid=before)
 
 
 def box_around(inside: NDArray[np.bool_], *, margin: int = 0) -> tuple[list[int], list[int]]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..data import Case, Grid, Image, LabelMap
-from ._step import changed
+from ._step import Memo, Step, changed
 from .crop import cut
 from .resample import image_onto, labels_onto, scaled
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Step):
     """Shrink or enlarge, proportions kept, until the image just fits into ``shape``, and fill the rest with its lowest.
 
     With ``stretch`` the proportions give way instead.
@@ -25,7 +24,7 @@ class Fit:
     stretch: bool = False
     order: int = 1
 
-    def apply(self, case: Case) -> Case:
+    def apply(self, case: Case) -> tuple[Case, Memo]:
         inner = self.inner(case.grid)
         grid = scaled(case.grid, inner)
         start = [-((s - i) // 2) for s, i in zip(self.shape, inner, strict=True)]
@@ -34,7 +33,8 @@ class Fit:
             fitted = image_onto(thing, grid, order=self.order)
             return cut(fitted, start, self.shape, fill=float(np.min(fitted.array)))
 
-        return changed(case, image, lambda labels: cut(labels_onto(labels, grid), start, self.shape))
+        made = changed(case, image, lambda labels: cut(labels_onto(labels, grid), start, self.shape))
+        return made, Memo(case.grid)
 
     def inner(self, grid: Grid) -> list[int]:
         """Give the shape that the image itself takes within the whole."""
@@ -50,10 +50,11 @@ class Fit:
         factor = min(w / s for w, s in zip(self.shape, size, strict=True))
         return [max(1, min(w, round(s * factor))) for w, s in zip(self.shape, size, strict=True)]
 
-    def undo(self, answer: Any, before: Grid) -> Any:
-        if isinstance(answer, LabelMap):
-            return labels_onto(answer, before)
-        return image_onto(answer, before, order=1) if isinstance(answer, Image) else answer
+    def undo_labels(self, labels: LabelMap, memo: Memo) -> LabelMap:
+        return labels_onto(labels, memo.grid)
+
+    def undo_grid(self, image: Image, memo: Memo) -> Image:
+        return image_onto(image, memo.grid, order=1)
 
 
 THIS = Fit

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Case, Grid, Image
+from ..data import Case, Image
+from ._step import Memo, Step
+
+Scale = tuple[float, float]
+"""A mean and a deviation."""
 
 WAYS = ("each", "fixed", "range", "none")
 AT_ONCE = 1 << 20
@@ -16,7 +22,7 @@ AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Normalise:
+class Normalise(Step):
     """``each``: every channel of every image to mean 0 and deviation 1, for MR, ultrasound and whatever has no unit.
     ``fixed``: the same cut (``low``, ``high``), ``mean`` and ``deviation`` for all, for CT and SUV, whose numbers mean
     something. ``range``: 0 to 255 becomes -1 to 1, for photographs.
@@ -36,39 +42,58 @@ class Normalise:
         if self.way not in WAYS:
             raise ValueError(f"A way to normalise is one of {', '.join(WAYS)}, not {self.way!r}.")
 
-    def apply(self, case: Case) -> Case:
-        return replace(case, images={k: self.image(v) for k, v in case.images.items()})
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        found = {name: self.normalised(image) for name, image in case.images.items()}
+        scales = next((scale for _, scale in found.values()), [])
+        truth = self.normalised(case.truth, scales)[0] if isinstance(case.truth, Image) else case.truth
+        images = {name: image for name, (image, _) in found.items()}
+        return replace(case, images=images, truth=truth), Memo(case.grid, {"scales": scales})
 
-    def image(self, image: Image) -> Image:
-        """Normalise one image, each of its channels by itself."""
+    def undo_values(self, image: Image, memo: Memo) -> Image:
+        scales = memo.values["scales"]
+        planes = [
+            plane * deviation + mean for plane, (mean, deviation) in zip(image.planes, cycle(scales), strict=False)
+        ]
+        array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
+        return replace(image, array=array.astype(image.array.dtype))
+
+    def normalised(self, image: Image, scales: Sequence[Scale] = ()) -> tuple[Image, list[Scale]]:
+        """Normalise one image, each of its channels by itself or by the scales that are given; also give the scales."""
         array = image.array.astype(np.float32)
         if image.array.dtype.kind == "f" and not np.isfinite(array).all():
             array = np.nan_to_num(array, nan=_lowest(array), posinf=_lowest(-array) * -1, neginf=_lowest(array))
-        if array.ndim == image.grid.dims:
-            return replace(image, array=self.changed(array))
-        return replace(image, array=np.stack([self.changed(a) for a in np.moveaxis(array, -1, 0)], axis=-1))
+        planes = [array] if array.ndim == image.grid.dims else list(np.moveaxis(array, -1, 0))
+        used = [*islice(cycle(scales), len(planes))] if scales else [self.scale_of(plane) for plane in planes]
+        made = [self.scaled(plane, scale) for plane, scale in zip(planes, used, strict=True)]
+        return replace(image, array=made[0] if array.ndim == image.grid.dims else np.stack(made, axis=-1)), used
 
-    def changed(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalise one channel in its own memory."""
+    def scale_of(self, array: NDArray[np.float32]) -> Scale:
+        """Give the mean and the deviation that one channel is brought to 0 and 1 by."""
+        if self.way == "fixed":
+            return self.mean, max(self.deviation, 1e-6)
+        if self.way == "range":
+            return 127.5, 127.5
+        if self.way == "none":
+            return 0.0, 1.0
+        counted = array[array != 0] if self.nonzero and (array != 0).any() else array
+        return float(counted.mean(dtype=np.float64)), max(float(counted.std(dtype=np.float64)), 1e-6)
+
+    def scaled(self, array: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
+        """Scale one channel in its own memory."""
+        mean, deviation = scale
         if self.way == "fixed":
             np.clip(array, self.low, self.high, out=array)
-            array -= self.mean
-            array /= max(self.deviation, 1e-6)
+            array -= mean
+            array /= deviation
         elif self.way == "range":
-            array /= 127.5
+            array /= deviation
             array -= 1
         elif self.way == "each":
-            counted = array[array != 0] if self.nonzero and (array != 0).any() else array
-            mean, deviation = counted.mean(dtype=np.float64), max(float(counted.std(dtype=np.float64)), 1e-6)
             planes = max(1, AT_ONCE // max(1, array[:1].size))
             for first in range(0, len(array), planes):  # in float64, a few at a time
                 part = array[first : first + planes]
-                part[...] = (part - mean) / deviation
+                part[...] = (part - np.float64(mean)) / np.float64(deviation)
         return np.ascontiguousarray(array)
-
-    def undo(self, answer: Any, before: Grid) -> Any:
-        del before
-        return answer
 
 
 def _lowest(array: NDArray[Any]) -> float:

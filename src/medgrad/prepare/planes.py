@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from ..data import Case, Grid, Image
-from ._step import changed
+from ..data import Case, Image
+from ._step import Memo, Step, changed
 
 
 @dataclass(frozen=True)
-class Planes:
+class Planes(Step):
     """``to`` channels: a grey image is repeated, a coloured one becomes the mean of its channels, transparency goes.
 
     0 leaves all as they are.
@@ -20,8 +19,8 @@ class Planes:
 
     to: int = 0
 
-    def apply(self, case: Case) -> Case:
-        return changed(case, self.brought)
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        return changed(case, self.brought), Memo(case.grid)
 
     def brought(self, image: Image) -> Image:
         """Give one image with as many channels as are wanted."""
@@ -36,10 +35,6 @@ class Planes:
         if self.to == 1:
             return replace(image, array=image.array.astype(np.float32).mean(axis=-1))
         raise ValueError(f"An image of {image.channels} channels cannot become one of {self.to}.")
-
-    def undo(self, answer: Any, before: Grid) -> Any:
-        del before
-        return answer
 
 
 THIS = Planes

@@ -9,29 +9,37 @@ import numpy as np
 
 from ..data import Case, Grid, Image, LabelMap
 from ..data.grid import AXES, as_rows, nearest_axes
-from ._step import changed
+from ._step import Memo, Step, changed
 
 
 @dataclass(frozen=True)
-class Reorient:
+class Reorient(Step):
     """``to`` names where each axis points, such as ``RAS``. A flat picture stays as it is."""
 
     to: str = "RAS"
 
-    def apply(self, case: Case) -> Case:
-        return changed(case, self.turned, self.turned) if case.grid.dims == 3 else case
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        made = changed(case, self.turned, self.turned) if case.grid.dims == 3 else case
+        return made, Memo(case.grid)
 
     def turned(self, thing: Any) -> Any:
         """Turn an image or a label map."""
         order, flips = plan(thing.grid, self.to)
         return moved(thing, order, flips, turned_grid(thing.grid, order, flips))
 
-    def undo(self, answer: Any, before: Grid) -> Any:
-        if not isinstance(answer, (Image, LabelMap)) or before.dims != 3:
-            return answer
+    def undo_labels(self, labels: LabelMap, memo: Memo) -> LabelMap:
+        return self.turned_back(labels, memo.grid)
+
+    def undo_grid(self, image: Image, memo: Memo) -> Image:
+        return self.turned_back(image, memo.grid)
+
+    def turned_back(self, thing: Any, before: Grid) -> Any:
+        """Turn an image or a label map back onto the grid that it came from."""
+        if before.dims != 3:
+            return thing
         order, flips = plan(before, self.to)
         back = [order.index(a) for a in range(3)]
-        return moved(answer, back, [flips[b] for b in back], before, flip_first=True)
+        return moved(thing, back, [flips[b] for b in back], before, flip_first=True)
 
 
 def plan(grid: Grid, to: str) -> tuple[list[int], list[bool]]:

@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from ..data import Case, Grid, Image, LabelMap
 from ..data.grid import as_rows
-from ._step import changed
+from ._step import Memo, Step, changed
 
 
 @dataclass(frozen=True)
-class Resample:
+class Resample(Step):
     """``spacing`` in mm along the axes of the array, 0 where an axis keeps its own; empty keeps all.
 
     Images are interpolated by splines of ``order``, labels linearly, each label for itself, and the largest share wins.
@@ -27,9 +27,10 @@ class Resample:
     spacing: tuple[float, ...] = ()
     order: int = 3
 
-    def apply(self, case: Case) -> Case:
+    def apply(self, case: Case) -> tuple[Case, Memo]:
         grid = self.target(case.grid)
-        return changed(case, lambda i: image_onto(i, grid, order=self.order), lambda labels: labels_onto(labels, grid))
+        made = changed(case, lambda i: image_onto(i, grid, order=self.order), lambda labels: labels_onto(labels, grid))
+        return made, Memo(case.grid)
 
     def target(self, grid: Grid) -> Grid:
         """Give the grid of the wanted spacing that covers the same part of the patient."""
@@ -41,10 +42,11 @@ class Resample:
         shape = [max(1, round(n * s / w)) for n, s, w in zip(grid.shape, grid.spacing, wanted, strict=True)]
         return scaled(grid, shape)
 
-    def undo(self, answer: Any, before: Grid) -> Any:
-        if isinstance(answer, LabelMap):
-            return labels_onto(answer, before)
-        return image_onto(answer, before, order=1) if isinstance(answer, Image) else answer
+    def undo_labels(self, labels: LabelMap, memo: Memo) -> LabelMap:
+        return labels_onto(labels, memo.grid)
+
+    def undo_grid(self, image: Image, memo: Memo) -> Image:
+        return image_onto(image, memo.grid, order=1)
 
 
 def scaled(grid: Grid, shape: Sequence[int]) -> Grid:

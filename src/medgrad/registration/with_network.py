@@ -28,15 +28,7 @@ def register_with_network(trained: Trained, fixed: Image, moving: Image) -> Tran
     laid = centre_aligned(moving, moving.grid, fixed.grid) if task.centred else moving
     names = task.channels or ("fixed", "moving")
     case = Case("pair", dict(zip(names, (fixed, laid), strict=True)))
-    said = answer(
-        trained.models,
-        task,
-        case,
-        steps=trained.steps,
-        patch=trained.recipe.training.patch,
-        place=trained.place,
-        how=trained.recipe.answering,
-    )
+    said = answer(trained, case)
     assert isinstance(said, Deformation)
     whole = Transform.of(said)
     ends = whole.to_moving(voxels(fixed.grid))

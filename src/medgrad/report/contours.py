@@ -108,7 +108,7 @@ def drawing(picture: Picture) -> str:
     inside = [f'<image {place} href="{data_uri(picture.image)}"/>']
     paths = {
         kind: path_of(labels, (x, y))
-        for kind, labels in (("truth", picture.truth), ("answer", picture.answer))
+        for kind, labels in (("truth", picture.truth_labels), ("answer", picture.answer_labels))
         if labels is not None and labels.any()
     }
     paths |= {
@@ -125,9 +125,17 @@ def drawing(picture: Picture) -> str:
     return svg(width, height, "".join(inside), says=f"{picture.title}: the image{outlined}")
 
 
+def images_beside(picture: Picture) -> list[Picture]:
+    """Give the answer and the truth as pictures of their own, where they are images."""
+    sides = (("answer", picture.answer_image), ("truth", picture.truth_image))
+    return [
+        Picture(f"{picture.title}: the {whose}", image, picture.spacing) for whose, image in sides if image is not None
+    ]
+
+
 def has_truth(picture: Picture) -> bool:
     """Tell whether a picture carries what an expert drew."""
-    return picture.truth is not None or picture.truth_boxes is not None
+    return picture.truth_labels is not None or picture.truth_boxes is not None
 
 
 def pictures(found: tuple[Picture, ...]) -> str:
@@ -135,7 +143,8 @@ def pictures(found: tuple[Picture, ...]) -> str:
     ranks: dict[str, list[str]] = {}
     for picture in found:
         rank, _, rest = picture.title.partition(": ")
-        figure = f'<figure class="picture">{drawing(picture)}<figcaption>{text(rest or rank)}</figcaption></figure>'
+        drawn = drawing(picture) + "".join(drawing(other) for other in images_beside(picture))
+        figure = f'<figure class="picture">{drawn}<figcaption>{text(rest or rank)}</figcaption></figure>'
         ranks.setdefault(rank if rest else "", []).append(figure)
     columns = [
         f'<div class="rank">{f"<h3>{text(rank)}</h3>" if rank else ""}{"".join(figures)}</div>'

@@ -25,7 +25,7 @@ MOST_PICTURES = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A flat image with the labels or boxes of truth and answer, where there are any.
+    """A flat image with the labels or boxes of truth and answer, or these as images, where there are any.
 
     ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper.
     """
@@ -33,11 +33,13 @@ class Picture:
     title: str
     image: NDArray[np.uint8]
     spacing: tuple[float, float]
-    truth: NDArray[np.uint8] | None = None
-    answer: NDArray[np.uint8] | None = None
     labels: tuple[str, ...] = ()
+    truth_labels: NDArray[np.uint8] | None = None
+    answer_labels: NDArray[np.uint8] | None = None
     truth_boxes: NDArray[np.float64] | None = None
     answer_boxes: NDArray[np.float64] | None = None
+    truth_image: NDArray[np.uint8] | None = None
+    answer_image: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,10 @@ def read_picture(path: Path) -> Picture:
         image = np.asarray(arrays["image"], np.uint8)
         if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError("no picture")
-        maps = {n: np.asarray(arrays[n], np.uint8) for n in ("truth", "answer") if n in arrays}
+        flat = ("truth_labels", "answer_labels", "truth_image", "answer_image")
+        maps = {n: np.asarray(arrays[n], np.uint8) for n in flat if n in arrays}
         if any(m.shape != image.shape[:2] for m in maps.values()):
-            raise ValueError("labels do not fit the picture")
+            raise ValueError("what is drawn does not fit the picture")
         spacing = [float(v) for v in np.ravel(arrays["spacing"])] if "spacing" in arrays else [1.0, 1.0]
         labels = [str(v) for v in np.ravel(arrays["labels"])] if "labels" in arrays else []
         title = str(np.ravel(arrays["title"])[0]) if "title" in arrays else path.stem
@@ -153,6 +156,4 @@ def read_picture(path: Path) -> Picture:
             raise ValueError("no boxes")
     if len(spacing) != 2 or not all(math.isfinite(s) and s > 0 for s in spacing):
         raise ValueError("no spacing")
-    return Picture(
-        title, image, (spacing[0], spacing[1]), maps.get("truth"), maps.get("answer"), tuple(labels), **boxes
-    )
+    return Picture(title, image, (spacing[0], spacing[1]), tuple(labels), **maps, **boxes)  # type: ignore[arg-type]

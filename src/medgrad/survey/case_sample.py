@@ -43,7 +43,7 @@ def sample_of(cohort: Cohort, entry: Entry) -> Sample:
         case = cohort.load(entry)
     except MedgradError as reason:
         return Sample(failed=str(reason) or "nothing")
-    case = Reorient().apply(case) if case.grid.dims == 3 else case
+    case = Reorient().apply(case)[0] if case.grid.dims == 3 else case
     first = next(iter(case.images.values()))
     return Sample(
         channels=tuple(case.images),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import registry
+from ..answers import AnswerKind, kind_named
 from ..data import Case, Grid, LabelMap
 from ..inference.encode import stacked
 
@@ -19,10 +20,11 @@ Moves = Literal["values", "labels", "points", "vectors", "boxes"]
 
 
 class Outputs(NamedTuple):
-    """What the network must give: its shape and its number of channels."""
+    """What the network must give, its shape and its number of channels, and the kind of answer in which that ends."""
 
     shape: Literal["dense", "pooled", "pyramid"]
     channels: int
+    answer: str
 
 
 class Sample(NamedTuple):
@@ -92,9 +94,17 @@ class Task(ABC):
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Name each term; what is minimised is their sum."""
 
-    @abstractmethod
+    @property
+    def answer_kind(self) -> AnswerKind:
+        """The kind of its answers."""
+        return kind_named(self.outputs.answer)
+
     def decode(self, output: Tensor, grid: Grid) -> Any:
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
+        return self.answer_kind.decode([in_numpy(full_resolution(output))], grid, self.settings())
+
+    def check_export(self) -> None:  # noqa: B027
+        """Raise if a network of this task cannot answer without torch."""
 
     def for_model(self, model: str) -> Task:
         """Give the task for a network of this name, where how an output is read depends on who gave it."""
@@ -103,7 +113,7 @@ class Task(ABC):
 
     def merge_windows(self, answers: Sequence[Any], windows: Sequence[Grid], grid: Grid) -> Any:
         """Put the answers about the windows of one image together, where they are not elements of one output."""
-        raise NotImplementedError(f"{self.kind} does not put the answers about windows together.")
+        return self.answer_kind.join(answers, windows, grid, self.settings())
 
     def ensemble(self, answers: Sequence[Any]) -> Any:
         """Put the answers of several networks about one image together, where their outputs have no mean."""
@@ -179,3 +189,9 @@ def divergence(output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> T
 def full_resolution(output: Output) -> Tensor:
     """Give the output itself, or the finest of several."""
     return output if isinstance(output, Tensor) else output[0]
+
+
+def in_numpy(output: Tensor) -> Any:
+    """Give a tensor of the CPU as an array of float32, in its own memory where it can; another as it is."""
+    output = output.detach()
+    return output.float().numpy() if output.device.type == "cpu" else output

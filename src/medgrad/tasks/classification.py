@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import metrics, registry
+from ..answers.scores import class_probabilities
 from ..data import Case, Grid, Image, LabelMap, Scores
 from ._task import Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
 
@@ -33,7 +34,7 @@ class Classification(Task):
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs("pooled", len(self.labels))
+        return Outputs("pooled", len(self.labels), "scores")
 
     def example(self, seed: int = 0) -> Case:
         rng = np.random.default_rng(seed)
@@ -59,13 +60,11 @@ class Classification(Task):
         return {name: registry.find("losses", name)(**self.loss_settings)(full_resolution(output), target["class"])}
 
     def decode(self, output: Tensor, grid: Grid) -> Scores:
-        del grid  # an opinion on a whole image has no place
-        logits = full_resolution(output).double().cpu()
-        if self.shift:
-            logits = logits + torch.tensor(self.shift, dtype=torch.float64)
-        logits = logits / self.temperature
-        values = logits.softmax(0) if self.exclusive else logits.sigmoid()
-        return Scores(values.numpy(), self.labels, self.exclusive)
+        logits = full_resolution(output).double().cpu().numpy()
+        shift = np.array(self.shift or (0.0,))
+        values = class_probabilities(logits, exclusive=self.exclusive, temperature=self.temperature, shift=shift)
+        scores: Scores = self.answer_kind.decode([values], grid, self.settings())
+        return scores
 
     def judge(
         self, truth: Scores, answer: Scores, *, region: LabelMap | None = None, quick: bool = False

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import metrics, registry
+from ..answers.boxes import clip, concatenated
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import map_boxes
-from ..inference.boxes import calibrated, clip, drop_truncated, take
-from ..inference.boxes import joined as joined
-from ..models.boxes.suppress import nms, weighted_box_fusion
+from ..models.boxes.suppress import weighted_box_fusion
 from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
 
 ABSENT = -1
@@ -43,7 +42,7 @@ class Detection(Task):
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs("pyramid", len(self.labels))
+        return Outputs("pyramid", len(self.labels), "boxes")
 
     @property
     def spatial_kinds(self) -> Mapping[str, Moves]:
@@ -91,44 +90,17 @@ class Detection(Task):
         return registry.find("models", self.detector).cost(output, trimmed(target), classes=len(self.labels))
 
     def decode(self, output: Tensor, grid: Grid) -> Boxes:
-        said = full_resolution(output).detach()[None].float()
-        corners, chances = registry.find("models", self.detector).boxes(said, dims=self.dims, classes=len(self.labels))
-        where, kinds = (chances[0] > self.least).nonzero(as_tuple=True)
-        best = chances[0][where, kinds].topk(min(len(where), 10 * self.kept)).indices
-        where, kinds = where[best], kinds[best]
-        boxes, scores = corners[0][where], chances[0][where, kinds]
-        chosen = nms(boxes, scores, overlap=self.overlap, labels=kinds)[: self.kept]
-        found = clip(boxes[chosen].double().cpu().numpy(), grid.shape)
-        world = map_boxes(found, grid.world)
-        labels, sure = kinds[chosen].cpu().numpy(), scores[chosen].double().cpu().numpy()
-        return Boxes(world, labels, self.meant(sure, labels), self.names)
-
-    def meant(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Give scores as what they were found to mean."""
-        return calibrated(scores, labels, slopes=self.slopes, shifts=self.shifts)
-
-    def merge_windows(self, answers: Sequence[Boxes], windows: Sequence[Grid], grid: Grid) -> Boxes:
-        """Put the answers about overlapping windows of an image together, once.
-
-        A box that ends at a window's edge inside the image is only a part of what another window sees whole.
-        """
-        if len(answers) == 1:
-            return answers[0]
-        whole = [drop_truncated(a, w, grid) for a, w in zip(answers, windows, strict=True)]
-        return self.thinned(joined(whole), grid)
-
-    def thinned(self, boxes: Boxes, grid: Grid) -> Boxes:
-        """Keep the surest of boxes that overlap."""
-        assert boxes.scores is not None
-        corners = torch.from_numpy(map_boxes(boxes.corners, grid.index))
-        scores, labels = torch.from_numpy(boxes.scores), torch.from_numpy(boxes.labels)
-        return take(boxes, nms(corners, scores, overlap=self.overlap, labels=labels)[: self.kept].numpy())
+        candidates = full_resolution(output).detach()[None].float()
+        read = registry.find("models", self.detector).boxes
+        found = read(candidates, dims=self.dims, classes=len(self.labels))
+        boxes: Boxes = self.answer_kind.decode([one[0].cpu().numpy() for one in found], grid, self.settings())
+        return boxes
 
     def ensemble(self, answers: Sequence[Boxes]) -> Boxes:
         """Put the answers of several networks about one image together: boxes that overlap become their mean."""
         if len(answers) == 1:
             return answers[0]
-        every = joined(answers)
+        every = concatenated(answers)
         assert every.scores is not None
         models = np.repeat(np.arange(len(answers)), [len(a.corners) for a in answers])
         corners, scores, labels = weighted_box_fusion(

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..data.transform import grid_of_truth, identity
+from ..errors import SettingError
 from ..models.transforms import exponentiate, warp
 from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
 
@@ -38,7 +39,7 @@ class Registration(Task):
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs("dense", self.dims)
+        return Outputs("dense", self.dims, "deformation")
 
     @property
     def spatial_kinds(self) -> Mapping[str, Moves]:
@@ -92,9 +93,15 @@ class Registration(Task):
         return exponentiate(output.float()) if self.diffeomorphic else output
 
     def decode(self, output: Tensor, grid: Grid) -> Deformation:
-        steps = np.moveaxis(self.way(full_resolution(output)[None])[0].detach().float().cpu().numpy(), 0, -1)
-        n = grid.dims
-        return Deformation((steps @ grid.matrix[:n, :n].T).astype(np.float32), grid)
+        displacement = self.way(full_resolution(output)[None])[0].detach().float().cpu().numpy()
+        found: Deformation = self.answer_kind.decode([displacement], grid, self.settings())
+        return found
+
+    def check_export(self) -> None:
+        raise SettingError(
+            "A run that registers answers about two images and refines its answer by descent, which takes torch: it "
+            "is not exported. Use medgrad register FIXED MOVING --run RUN."
+        )
 
     def judge(
         self,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
-from ..inference.decode import largest
 from ._task import Moves, Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
 
 IGNORED = -1
@@ -33,7 +32,7 @@ class Segmentation(Task):
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs("dense", 1 + len(self.labels))
+        return Outputs("dense", 1 + len(self.labels), "label_map")
 
     @property
     def spatial_kinds(self) -> Mapping[str, Moves]:
@@ -79,18 +78,6 @@ class Segmentation(Task):
             w / sum(weights) * cost(o, shrunk(labels, o.shape[2:])) for w, o in zip(weights, output, strict=True)
         )
         return {self.loss_name: torch.as_tensor(total)}
-
-    def decode(self, output: Tensor, grid: Grid) -> LabelMap:
-        said = full_resolution(output).detach()
-        if said.device.type == "cpu" and said.dtype == torch.float32:
-            return LabelMap(largest(said.numpy()), grid, self.names)
-        labels = said.argmax(dim=0).to(torch.uint8 if len(self.labels) < 256 else torch.int32)
-        return LabelMap(labels.cpu().numpy(), grid, self.names)
-
-    def chances(self, output: Tensor, grid: Grid) -> Image:
-        """Give how likely each label is, (*shape, labels), where ``decode`` gives the likeliest one."""
-        shares = full_resolution(output).float().softmax(dim=0)[1:].movedim(0, -1)
-        return Image(shares.cpu().numpy(), grid, "other", {"labels": self.labels})
 
     def judge(
         self, truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None, quick: bool = False

@@ -216,11 +216,11 @@ def answer_about_the_new(journey: DemoState) -> None:
     kind = "dicomseg" if find_spec("highdicom") else "nifti"
     trained = open_run(journey.folder / "segmentation")
     (new,) = sorted((journey.folder / "new").iterdir())
-    for answered in predict(trained, new, journey.folder / "answers", kind=kind):
+    for answered in predict(trained, new, journey.folder / "answers", file_format=kind):
         if answered.failed:
             raise MedgradError(f"The new scan could not be answered about: {answered.failed}")
         journey.answer = answered.written[0]
-        journey.picture = pictured(journey, answered.said)
+        journey.picture = pictured(journey, answered.answer)
         journey.tell(f"The answer about the new patient {new.name} lies in {str(journey.answer)!r}.")
 
 
@@ -228,9 +228,10 @@ def pictured(journey: DemoState, said: LabelMap) -> Picture:
     """Draw the slice of the new scan that has most of its lesions, with the truth that only a phantom knows."""
     import numpy as np
 
+    from ...answers import best_plane
     from ...data.cohorts.phantom import make_patient
     from ...data.cohorts.phantom.write import chosen
-    from ...engine.evaluation.example_pictures import best_plane, eight_bit, upright
+    from ...data.display import eight_bit, upright
     from ...report.read import Picture
 
     study = make_patient(journey.phantom, journey.phantom.patients - 1).studies[-1]
@@ -241,9 +242,9 @@ def pictured(journey: DemoState, said: LabelMap) -> Picture:
         "The new patient",
         eight_bit(image, plane),
         (image.grid.spacing[rows], image.grid.spacing[columns]),
-        upright(truth.array[plane], image),
-        upright(said.array[plane], image),
         DRAWN,
+        truth_labels=upright(truth.array[plane], image),
+        answer_labels=upright(said.array[plane], image),
     )
 
 

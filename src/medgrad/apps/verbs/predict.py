@@ -61,10 +61,10 @@ def predict(
         )
     check_new_folder(out, source if source.is_dir() else source.parent)
 
+    from ...answers import kind_of
     from ...engine.progress import Silent
     from ...inference.pipeline.inputs import inputs_of
     from ...inference.pipeline.memory_limit import parse
-    from ...inference.pipeline.write import summary
 
     most = parse(ram) if ram else 0
     progress = progress or Silent()
@@ -83,10 +83,11 @@ def predict(
                 failed.append({"input": answered.source, "why": answered.failed})
                 progress.say(f"{answered.source}: {answered.failed}")
                 continue
-            for sentence in answered.told:
+            for sentence in answered.messages:
                 progress.say(f"{answered.source}: {sentence}")
             written = [str(p) for p in answered.written]
-            answers.append({"input": answered.source, "written": written, "said": summary(answered.said)})
+            summary = kind_of(answered.answer).summary(answered.answer)
+            answers.append({"input": answered.source, "written": written, "said": summary})
     if not answers:
         raise MedgradError(f"No answer could be given: {failed[0]['why']}")
     text = "\n".join(f"{a['input']}: {a['said']} -> {', '.join(a['written'])}" for a in answers)
@@ -100,13 +101,14 @@ Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
 def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int, threads: int) -> Ready:
     """Make ready to answer with a run."""
     from ...engine.compute.device import use_threads
-    from ...engine.evaluation.predict import predict as ask
+    from ...engine.evaluation.predict import predict as predictions_of
     from ...engine.runs.run import open_run
     from ...machine.cores import fitting_threads
 
     trained = open_run(run, device=device)
     used = use_threads(fitting_threads(threads))
-    return trained.task.channels, ask(trained, source, out, kind=kind, ram=ram), {"threads": used}
+    asked = predictions_of(trained, source, out, file_format=kind, memory=ram)
+    return trained.task.channels, asked, {"threads": used}
 
 
 def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int, threads: int) -> Ready:
@@ -114,26 +116,23 @@ def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, 
     from ...data.dicom.write.equipment import Algorithm
     from ...inference.artefact.artefact import open_artefact
     from ...inference.artefact.fastest import select_backend
-    from ...inference.artefact.infer import answer
-    from ...inference.pipeline.by_artefact import in_parts
-    from ...inference.pipeline.pipeline import answered, whole
-    from ...inference.pipeline.write_dicom import CHANCES
+    from ...inference.artefact.predictor import predictor_of
+    from ...inference.pipeline.pipeline import predict_all
     from ...machine.cores import fitting_threads
 
     artefact = open_artefact(folder)
     used = fitting_threads(threads)
-    ask, chosen, tried = select_backend(artefact, engine=engine, threads=used)
-    chances = whole(lambda case: answer(artefact, ask, case, chances=True))
-    asked = answered(
-        chances if kind in CHANCES else in_parts(artefact, ask, lean=bool(ram)),
+    forward, chosen, tried = select_backend(artefact, engine=engine, threads=used)
+    predictor = predictor_of(artefact, forward, file_format=kind)
+    asked = predict_all(
+        predictor,
         source,
         out,
-        kind=kind,
         task=artefact.kind,
-        channels=artefact.channels,
         dims=artefact.dims,
-        maker=Algorithm(f"{artefact.kind} by {chosen.name}", artefact.weights),
-        ram=ram,
+        file_format=kind,
+        algorithm=Algorithm(f"{artefact.kind} by {chosen.name}", artefact.weights),
+        memory=ram,
         takes=artefact.takes,
     )
     rows = [{"engine": t.name, "seconds": t.seconds, **t.agreement.as_dict()} for t in tried]

@@ -16,15 +16,15 @@ from ..file_cache import collecting, holding, once
 from ..grid import Grid
 from ..source import Source
 from ..types import Image, LabelMap
-from ._boxes import Kind, write_boxes
+from ._boxes import BoxFormat, write_boxes
 from ._format import Format
 from ._landmarks import check_landmarks, read_landmarks, write_landmarks
 from ._transform_itk import read_field, read_matrix, write_field, write_matrix
 
 __all__ = [
+    "BoxFormat",
     "Format",
     "ImageSpec",
-    "Kind",
     "SeriesInfo",
     "check_landmarks",
     "collecting",

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from ..grid import Grid
 from ..types import Boxes, map_boxes
 
-Kind = Literal["csv", "coco", "json"]
+BoxFormat = Literal["csv", "coco", "json"]
 
 
-def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: Kind = "csv", image_name: str = "") -> Path:
+def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: BoxFormat = "csv", image_name: str = "") -> Path:
     """Write the boxes that were found on (or drawn on) the image of a grid.
 
     ``csv`` has a row a box, its corners in mm of the body (``world0_from`` ...) and in elements along the axes of the

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...data import Boxes, Case, LabelMap, Scores
+from ...answers import best_plane, kind_of, known_kind
+from ...data import Case
 from ...data.atomic_files import write_bytes
-from ...inference.pipeline.overlay import SHOWN, sure
-from ...inference.pipeline.overlay import best_plane as best_plane
-from ...inference.pipeline.overlay import boxes_in as boxes_in
-from ...inference.pipeline.overlay import eight_bit as eight_bit
-from ...inference.pipeline.overlay import upright as upright
-from ...inference.pipeline.overlay import write_overlay as write_overlay
+from ...data.display import eight_bit
 from ...tasks import Task
 from .evaluate import Judged
 
@@ -44,9 +40,9 @@ def keep_pictures(
 
 def mark(task: Task, judged: Judged, case: Case, said: Any) -> float:
     """One number for how good an answer is."""
-    if isinstance(said, Scores) and isinstance(case.truth, Scores):
-        right = case.truth.values > 0.5
-        return float(np.where(right, said.values, 1 - said.values).mean())
+    known = kind_of(said).quality(said, case.truth)
+    if known is not None:
+        return known
     value = judged.row.get(task.primary_metric)
     if value is None:
         values = [v for k, v in judged.row.items() if k.startswith(task.primary_metric.split("/")[0]) and v is not None]
@@ -56,29 +52,26 @@ def mark(task: Task, judged: Judged, case: Case, said: Any) -> float:
 
 def caption(task: Task, value: float, case: Case, said: Any) -> str:
     """Say what was said, and what is true."""
-    if isinstance(said, Scores) and isinstance(case.truth, Scores):
-        return f"said {said.best} {said.values.max():.2f}, truth {case.truth.best}"
-    drawn = f", boxes from {SHOWN:g} on" if isinstance(said, Boxes) else ""
-    return f"{task.primary_metric} {value:.3f}{drawn}"
+    kind = kind_of(said)
+    words = kind.caption(said, case.truth)
+    if kind.quality(said, case.truth) is not None:
+        return words
+    return f"{task.primary_metric} {value:.3f}" + (f", {words}" if words else "")
 
 
 def write_picture(path: Path, title: str, case: Case, said: Any) -> None:
-    """Write one flat picture and, where there are labels, those of the truth and the answer."""
+    """Write one flat picture, and what is drawn over it of the truth and of the answer."""
     image = next(iter(case.images.values()))
-    truth = case.truth if isinstance(case.truth, LabelMap) else None
-    answer = said if isinstance(said, LabelMap) else None
-    plane, axes = best_plane(image, truth if truth is not None else case.truth)
-    flat = eight_bit(image, plane)
-    arrays: dict[str, Any] = {"image": flat, "title": np.array(title)}
+    plane, axes = best_plane(image, case.truth)
+    arrays: dict[str, Any] = {"image": eight_bit(image, plane), "title": np.array(title)}
     arrays["spacing"] = np.array([image.grid.spacing[a] for a in axes])
-    if truth is not None and answer is not None:
-        arrays["truth"] = upright(truth.array[plane], image).astype(np.uint8)
-        arrays["answer"] = upright(answer.array[plane], image).astype(np.uint8)
-        arrays["labels"] = np.array([truth.names[k] for k in sorted(truth.names)])
-    if isinstance(case.truth, Boxes) and isinstance(said, Boxes):
-        arrays["truth_boxes"] = boxes_in(case.truth, image, plane)
-        arrays["answer_boxes"] = boxes_in(sure(said), image, plane)
-        arrays["labels"] = np.array([case.truth.names[k] for k in sorted(case.truth.names)])
+    for whose, value in (("truth", case.truth), ("answer", said)):
+        kind = known_kind(value)
+        if kind is not None and type(value) is type(case.truth):
+            arrays |= {f"{whose}_{what}": array for what, array in kind.drawn(value, image, plane).items()}
+    names = getattr(case.truth, "names", ())
+    if isinstance(names, Mapping):
+        arrays["labels"] = np.array([names[k] for k in sorted(names)])
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **arrays)
     write_bytes(path, out.getvalue())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import nn
 
-from ...prepare import restore
 from ...tasks import Task
 from ..compute.device import Compute
 from ..loading.cache import Failure, Prepared
@@ -15,7 +14,7 @@ from ..progress import Progress, Silent
 from ..runs.run import Trained
 from .evaluate import Judged, judge_case
 from .example_pictures import keep_pictures
-from .infer import answers_prepared
+from .infer import predictor, predictor_of
 
 
 def judge_all(
@@ -30,16 +29,10 @@ def judge_all(
     progress = progress or Silent()
     judged, said = [], []
     with progress.bar("Judging") as bar:
-        answers = answers_prepared(
-            trained.models,
-            trained.task,
-            (ready.case for ready in cases),
-            patch=trained.recipe.training.patch,
-            place=trained.place,
-            how=trained.recipe.answering,
-        )
+        made = predictor_of(trained)
+        answers = made.predict_many(ready.case for ready in cases)
         for number, (ready, found) in enumerate(zip(cases, answers, strict=True)):
-            answer = restore(found, trained.steps, ready.grids)
+            answer = made.restore(found, ready.memos)
             judged.append(judge_case(trained.task, ready.original, answer))
             said.append(answer)
             bar(number + 1, len(cases), "")
@@ -52,7 +45,7 @@ def validate_cases(
     model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Compute
 ) -> list[Judged]:
     """Judge a network by the figures that cost little, on cases as they were prepared."""
-    answers = answers_prepared([model], task, (ready.case for ready in cases), patch=patch, place=place)
+    answers = predictor([model], task, patch=patch, place=place).predict_many(ready.case for ready in cases)
     return [judge_case(task, ready.case, said, quick=True) for ready, said in zip(cases, answers, strict=True)]
 
 

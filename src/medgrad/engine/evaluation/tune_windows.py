@@ -15,7 +15,7 @@ from ..progress import Progress
 from ..runs.recipe import Answering
 from ..runs.run import Trained
 from .evaluate import Judged, judge_case
-from .infer import answer_prepared
+from .infer import predictor_of
 
 OVERLAPS = (0.0, 0.25, 0.5)
 COARSE = 2
@@ -72,7 +72,7 @@ def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) 
     Every case counts at all overlaps or at none. None if there is nothing to choose by: no segmentation, too few cases
     of several windows, or not the time for them. With what time is left the first pass is chosen in the same way.
     """
-    if trained.task.kind != "segmentation":
+    if not trained.task.answer_kind.has_background:
         return None
     how, began = trained.recipe.answering, time.perf_counter()
     patch, whole = trained.recipe.training.patch, [c for c in cases if c.case.truth is not None]
@@ -127,7 +127,7 @@ def judge_in_all(
         began = time.perf_counter()
         if began + per_window * sum(count_of(ready.case.grid.shape, patch, w.overlap) for w in ways[i:]) > deadline:
             return None
-        said = answer_prepared(trained.models, trained.task, ready.case, patch=patch, place=trained.place, how=how)
+        said = predictor_of(trained, how=how).predict(ready.case)
         found[how] = judge_case(trained.task, ready.case, said, quick=True)
         per_window = (time.perf_counter() - began) / count_of(ready.case.grid.shape, patch, how.overlap)
     return found

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...data import Case, Grid, LabelMap, Source, UnplacedBoxes
+from ...data import Case, Grid, Image, LabelMap, Source, UnplacedBoxes
 from ...data.cohorts import Cohort, Entry
 from ...data.formats import holding, read_labels
 from ...errors import MedgradError
-from ...prepare import Step, prepare
+from ...prepare import Memo, Step, prepare
 from ...survey.file_hashes import own_files
 from ..progress import Progress
 from .sampling import index_labels
@@ -26,10 +26,10 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case ready for the network, and the grids by which its answer comes back; ``truth`` as it was drawn."""
+    """A case ready for the network, the memos by which its answer comes back, and the case as it was drawn."""
 
     case: Case
-    grids: tuple[Grid, ...]
+    memos: tuple[Memo, ...]
     original: Case
 
 
@@ -90,8 +90,8 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
         try:
             with holding(own_files(entry)):
                 case = cohort.load(entry)
-            ready, grids = prepare(case, steps)
-            return Prepared(index_labels(ready), tuple(grids), case)
+            ready, memos = prepare(case, steps)
+            return Prepared(index_labels(ready), tuple(memos), case)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             return " ".join(str(reason).split()) or type(reason).__name__
 
@@ -125,7 +125,7 @@ def size_of(case: Case) -> int:
     """Count the bytes of a case's arrays."""
     total = sum(image.array.nbytes for image in case.images.values())
     for labels in (case.truth, case.region):
-        total += labels.array.nbytes if isinstance(labels, LabelMap) else 0
+        total += labels.array.nbytes if isinstance(labels, (LabelMap, Image)) else 0
     return total
 
 
@@ -140,11 +140,11 @@ def mapped(ready: Prepared, folder: Path) -> Prepared:
 
     def whole(case: Case, prefix: str) -> Case:
         images = {k: moved(v, f"{prefix}-image-{i}") for i, (k, v) in enumerate(case.images.items())}
-        truth = moved(case.truth, f"{prefix}-truth") if isinstance(case.truth, LabelMap) else case.truth
+        truth = moved(case.truth, f"{prefix}-truth") if isinstance(case.truth, (LabelMap, Image)) else case.truth
         region = moved(case.region, f"{prefix}-region") if case.region is not None else None
         return replace(case, images=images, truth=truth, region=region)
 
-    return Prepared(whole(ready.case, "ready"), ready.grids, whole(ready.original, "original"))
+    return Prepared(whole(ready.case, "ready"), ready.memos, whole(ready.original, "original"))
 
 
 def clear(folder: Path) -> None:

@@ -1,11 +1,12 @@
 """An artefact: a folder with a network and all else that it takes to answer as the run that it came from.
 
 ``artefact.json`` says how cases are prepared, what the network is shown, how its output is read, and how far its
-answers were found to agree with the run's. How an output is read is one of three words:
+answers were found to agree with the run's. ``output`` says how the network answers, ``answer`` in which kind of answer
+that ends:
 
-``logits``   one number a class for every element, (1, classes, *patch); the largest is the label
-``chances``  one probability a class, (b, classes); calibrated
-``boxes``    two outputs: corners in elements (1, n, 2 * dims), and a probability a class (1, n, classes)
+``dense``    one output for every element, (1, channels, *patch), such as logits
+``pooled``   one output for the whole, (b, classes), such as probabilities
+``pyramid``  two outputs: corners in elements (1, n, 2 * dims), and a probability a class (1, n, classes)
 """
 
 from __future__ import annotations
@@ -16,32 +17,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import FormatError, SettingError
+from ... import registry
+from ...answers import AnswerKind, kind_named
+from ...errors import FormatError
 from ...prepare import Step, build_steps
 from ..coarse_to_fine import COARSEST
 from ..input_check import Takes
 
-FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 1
+FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 2
 
-OutputKind = Literal["logits", "chances", "boxes"]
-READINGS: dict[str, OutputKind] = {"segmentation": "logits", "classification": "chances", "detection": "boxes"}
-OUTPUTS: dict[OutputKind, tuple[str, ...]] = {
-    "logits": ("logits",),
-    "chances": ("chances",),
-    "boxes": ("corners", "chances"),
-}
+Output = Literal["dense", "pooled", "pyramid"]
 NEEDED = {
     "artefact": int,
     "medgrad": str,
     "target": str,
     "precision": str,
     "network": str,
-    "reading": str,
+    "output": str,
+    "answer": str,
+    "classes": int,
     "task": dict,
     "prepare": list,
     "patch": list,
@@ -72,9 +71,15 @@ class Artefact:
         return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
 
     @property
-    def reading(self) -> OutputKind:
-        """How the output is read."""
-        return READINGS[self.kind]
+    def output(self) -> Output:
+        """How the network answers."""
+        output: Output = self.about["output"]
+        return output
+
+    @property
+    def answer(self) -> AnswerKind:
+        """The kind of its answers."""
+        return kind_named(self.about["answer"])
 
     @property
     def task(self) -> Mapping[str, Any]:
@@ -113,13 +118,17 @@ class Artefact:
         return build_steps(frozen(self.about["prepare"]))
 
     @cached_property
-    def example(self) -> tuple[list[NDArray[np.float32]], list[list[NDArray[Any]]]]:
+    def example(self) -> tuple[list[NDArray[np.float32]], list[dict[str, NDArray[Any]]]]:
         """Inputs (1, planes, *patch) that stand in the artefact, and what its network said of each when it was made."""
         with np.load(self.folder / EXAMPLE, allow_pickle=False) as stored:
             count = int(stored["count"])
             inputs = [stored[f"inputs-{i}"].astype(np.float32) for i in range(count)]
-            names = ["labels"] if self.reading == "logits" else OUTPUTS[self.reading]
-            return inputs, [[stored[f"{name}-{i}"] for name in names] for i in range(count)]
+            said: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
+            for name in stored.files:
+                what, _, number = name.rpartition("-")
+                if what not in ("", "inputs"):
+                    said[int(number)][what] = stored[name]
+            return inputs, said
 
 
 def is_artefact(folder: Path | str) -> bool:
@@ -156,11 +165,10 @@ def check(about: Any, folder: Path) -> None:
         if not isinstance(about.get(key), kind):  # type: ignore[arg-type]
             raise FormatError(f"{where} has no {key!r}, or it is not what it should be. Export the run again.")
     task = about["task"]
-    if (
-        task.get("kind") not in READINGS
-        or not isinstance(task.get("labels"), list)
-        or task.get("dims") not in (1, 2, 3)
-    ):
+    is_known = about["answer"] in registry.names("answers") and about["output"] in get_args(Output)
+    has_settings = is_known and all(key in task for key in kind_named(about["answer"]).settings)
+    is_sound = has_settings and isinstance(task.get("kind"), str) and isinstance(task.get("labels", []), list)
+    if not is_sound or task.get("dims") not in (1, 2, 3):
         raise FormatError(f"{where} describes a task that is not known here. Update medgrad.")
     if type(about.get("coarse", 1)) is not int or not 1 <= about.get("coarse", 1) <= COARSEST:
         raise FormatError(f"{where} asks for a first pass over so many elements as cannot be. Export the run again.")
@@ -169,18 +177,6 @@ def check(about: Any, folder: Path) -> None:
         raise FormatError(f"{where} names files outside its own folder. Do not trust it.")
     if about["network"] not in about["files"] or EXAMPLE not in about["files"]:
         raise FormatError(f"{where} does not vouch for its own network and its example. Export the run again.")
-
-
-def reading_of(kind: str) -> OutputKind:
-    """Say how the output of a task's network is read, or raise if it cannot be exported."""
-    if kind == "registration":
-        raise SettingError(
-            "A run that registers answers about two images and refines its answer by descent, which takes torch: it "
-            "is not exported. Use medgrad register FIXED MOVING --run RUN."
-        )
-    if kind not in READINGS:
-        raise SettingError(f"A run of the task {kind!r} cannot be exported. These can: {', '.join(READINGS)}.")
-    return READINGS[kind]
 
 
 def hash_of(path: Path) -> str:

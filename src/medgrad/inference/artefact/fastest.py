@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import registry
-from ...data import Boxes, Grid, LabelMap, Scores
+from ...answers import Agreement, agreement
+from ...data import Grid
 from ...errors import MedgradError, Missing, SettingError
-from .. import decode
-from .agreement import Agreement, agreement
-from .artefact import OUTPUTS, Artefact
-from .infer import Ask
+from .artefact import Artefact
+from .predictor import Forward
 
 ROOM = "inference.artefact.backends"
 
@@ -41,10 +40,10 @@ class BackendTrial:
 
 def select_backend(
     artefact: Artefact, *, engine: str = "", threads: int = 0
-) -> tuple[Ask, BackendTrial, list[BackendTrial]]:
+) -> tuple[Forward, BackendTrial, list[BackendTrial]]:
     """Open the artefact's network with the quickest engine that agrees; also give what was found of each."""
     candidates = usable(artefact, engine)
-    best: tuple[Ask, BackendTrial] | None = None
+    best: tuple[Forward, BackendTrial] | None = None
     tried: list[BackendTrial] = []
     for name in candidates:
         for way in registry.find(ROOM, name).ways():
@@ -91,7 +90,7 @@ def usable(artefact: Artefact, engine: str = "") -> list[str]:
     return found
 
 
-def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple[Ask, BackendTrial]:
+def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple[Forward, BackendTrial]:
     """Open a network with one engine, show it the example, and time the last of it."""
     ask = registry.find(ROOM, name).open(artefact.network, threads=threads, way=way)
     inputs, known = artefact.example
@@ -104,30 +103,22 @@ def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple
     return ask, BackendTrial(name, way, seconds, agreement(pairs))
 
 
-def read(artefact: Artefact, outputs: Sequence[NDArray[Any]]) -> LabelMap | Scores | Boxes:
+def read(artefact: Artefact, outputs: Sequence[NDArray[Any]]) -> Any:
     """Read the outputs about one window as an answer, on a grid of its own."""
-    if artefact.reading == "logits":
-        return decode.labels(outputs[0][0], Grid.of(outputs[0].shape[2:]), artefact.task)
-    if artefact.reading == "chances":
-        return decode.scores(outputs[0][0], artefact.task)
-    return decode.boxes(outputs[0][0], outputs[1][0], Grid.of(artefact.patch), artefact.task)
+    shape = outputs[0].shape[2:] if artefact.output == "dense" else artefact.patch
+    return artefact.answer.decode([o[0] for o in outputs], Grid.of(shape), artefact.task)
 
 
-def read_example(artefact: Artefact, stored: Sequence[NDArray[Any]]) -> LabelMap | Scores | Boxes:
-    """Read what was stored with an example; of logits, only the labels are."""
-    if artefact.reading != "logits":
-        return read(artefact, stored)
-    return LabelMap(stored[0], Grid.of(stored[0].shape))
+def read_example(artefact: Artefact, stored: Mapping[str, NDArray[Any]]) -> Any:
+    """Read what was stored with an example."""
+    return artefact.answer.read_stored(stored, Grid.of(artefact.patch), artefact.task)
 
 
-def stored(artefact: Artefact, inputs: Sequence[NDArray[np.float32]], ask: Ask) -> dict[str, NDArray[Any]]:
+def stored(artefact: Artefact, inputs: Sequence[NDArray[np.float32]], ask: Forward) -> dict[str, NDArray[Any]]:
     """Give what is kept of examples and of what a network says about them, by the names in the file."""
     kept: dict[str, NDArray[Any]] = {"count": np.array(len(inputs))}
     for number, shown in enumerate(inputs):
-        said = ask(shown)
         kept[f"inputs-{number}"] = shown.astype(np.float16)
-        if artefact.reading == "logits":
-            kept[f"labels-{number}"] = decode.labels(said[0][0], Grid.of(said[0].shape[2:]), artefact.task).array
-        else:
-            kept |= {f"{name}-{number}": s for name, s in zip(OUTPUTS[artefact.reading], said, strict=True)}
+        held = artefact.answer.stored(ask(shown), artefact.task)
+        kept |= {f"{name}-{number}": array for name, array in held.items()}
     return kept

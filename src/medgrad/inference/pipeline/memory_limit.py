@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data import Case, Grid
+from ...data import Case
 from ...errors import SettingError
 from ...machine.allocator import give_back
-from ...prepare import Step
+from ...prepare import Memo, Step
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 STATUS = Path("/proc/self/status")
@@ -93,11 +93,11 @@ def peak_by_polling(task: Callable[[], Any]) -> int:
     return now if now > most else max(seen[0], status("VmRSS"))
 
 
-def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Grid]]:
+def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
     """Prepare a case that is taken out of a list, and give back at every step what is not needed any more."""
-    grids = []
+    memos = []
     for step in steps:
-        grids.append(box[0].grid)
-        box[0] = step.apply(box[0])
+        box[0], memo = step.apply(box[0])
+        memos.append(memo)
         resident_bytes()
-    return box.pop(), grids
+    return box.pop(), memos

@@ -5,145 +5,125 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ...data import Boxes, Case, Image, LabelMap
+from ...answers import Destination, kind_named, kind_of
+from ...data import Case
 from ...data.cohorts import Cohort, Entry
 from ...data.dicom.write.equipment import Algorithm
-from ...data.formats import ImageSpec, extent_of
+from ...data.formats import ImageSpec, extent_of, holding
 from ...errors import MedgradError, SettingError
 from ...machine.allocator import return_memory
+from ...prepare import Memo, prepare
 from ..input_check import Takes, check_case, check_header
+from ..predictor import Predictor
+from ..sliding_window import without_truth
 from .inputs import inputs_of
-from .memory_estimate import MemoryCost, room_for_sums
-from .memory_limit import resident_bytes
-from .output_check import check_writable
-from .overlay import write_overlay
-from .write import write_answer
-from .write_dicom import SHOWN, told
+from .memory_cost import memory_cost
+from .memory_estimate import room_for_sums
+from .memory_limit import prepare_lean, resident_bytes
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One input, where its answer was written, and what to tell; ``failed`` says why there is none."""
+    """One input, where its answer was written, and messages for a person; ``failed`` says why there is none."""
 
     source: str
     written: tuple[Path, ...] = ()
-    said: Any = None
+    answer: Any = None
     failed: str = ""
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """Answering about a case in three parts, which go on side by side for three cases.
-
-    ``ready`` takes the case out of a list, so that nobody else holds it, and gives what is shown and what it takes to
-    come back. ``say`` is given what is shown and how many bytes the sums over windows may take (0: no bound). ``back``
-    brings what was said to where the case came from. ``taken`` tells what that takes of memory; without it no bound can
-    be kept.
-    """
-
-    ready: Callable[[list[Case]], tuple[Any, Any]]
-    say: Callable[[Any, int], Any]
-    back: Callable[[Any, Any], Any]
-    taken: Callable[[], MemoryCost] | None = None
-
-
-def whole(ask: Callable[[Case], Any]) -> Predictor:
-    """Answer in one part."""
-    return Predictor(lambda box: (box.pop(), None), lambda case, _: ask(case), lambda said, _: said)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What is shown of a case, in a list out of which it is taken; what it takes to come back; the case, if needed."""
+class PreparedInput:
+    """A prepared case in a list out of which it is taken, the memos that undo it, and the case itself if needed."""
 
     entry: Entry
-    shown: list[Any]
-    rest: Any
+    prepared: list[Case]
+    memos: Sequence[Memo]
     case: Case | None
     sums: int
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was said of a case, in a list out of which it is taken."""
+class RawAnswer:
+    """An answer on the prepared grid, in a list out of which it is taken."""
 
     entry: Entry
-    said: list[Any]
-    rest: Any
+    answer: list[Any]
+    memos: Sequence[Memo]
     case: Case | None
 
 
-def answered(
-    asking: Predictor,
+def predict_all(
+    predictor: Predictor,
     path: Path,
     out: Path,
     *,
     task: str,
-    channels: Sequence[str],
     dims: int,
-    kind: str = "",
-    maker: Algorithm | None = None,
-    ram: int = 0,
+    file_format: str = "",
+    algorithm: Algorithm | None = None,
+    memory: int = 0,
     takes: Takes | None = None,
 ) -> Iterator[Prediction]:
-    """Ask about every input, write each answer, and yield what happened; one bad file does not stop the others.
+    """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
-    The next input is read, and the last answer written, meanwhile. With a bound on memory, ``ram`` bytes, one follows
-    the other, and what would not keep it is refused, before it is read where its header tells enough. So is an input
-    of another kind than whoever answers ``takes``.
+    The next input is read, and the last answer written, meanwhile.
+    With a bound on memory, ``memory`` bytes, one follows the other, and what would not keep it is refused, before it is
+    read where its header tells enough. So is an input of another kind than the predictor ``takes``.
     """
-    if ram and asking.taken is None:
+    answers = kind_named(predictor.kind)
+    if memory and answers.element_bytes(predictor.classes) is None:
         raise SettingError("--ram cannot be kept for this kind of answer. Leave --ram or --format out.")
-    entries = inputs_of(path, tuple(channels))
+    entries = inputs_of(path, predictor.images)
     cohort = Cohort(path, "inputs", task, tuple(entries), dims=dims)
-    taken = cache(asking.taken) if asking.taken else None
+    cost = cache(partial(memory_cost, predictor))
 
-    def fetch(entry: Entry) -> Ready:
-        sums, box = 0, []
+    def fetch(entry: Entry) -> PreparedInput:
         if takes:
             check_header(takes, entry)
-        check_writable(kind, task, next(iter(entry.images.values())))
-        if ram and taken:
-            known, pictures = taken(), [extent_of(s) for s in entry.images.values()]
-            seen = [p for p in pictures if p is not None]
-            if len(seen) == len(pictures):
-                sums = room_for_sums(seen, known, ram, now=resident_bytes())
+        answers.check_format(file_format, next(iter(entry.images.values())))
+        sums, box = 0, []
+        if memory:
+            known, specs = cost(), [extent_of(s) for s in entry.images.values()]
+            seen = [s for s in specs if s is not None]
+            if len(seen) == len(specs):
+                sums = room_for_sums(seen, known, memory, now=resident_bytes())
             box.append(cohort.load(entry))
-            if len(seen) < len(pictures):
+            if len(seen) < len(specs):
                 seen = [ImageSpec(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
-                sums = room_for_sums(seen, known, ram, now=resident_bytes() - sum(p.size for p in seen))
+                sums = room_for_sums(seen, known, memory, now=resident_bytes() - sum(s.size for s in seen))
         else:
             box.append(cohort.load(entry))
         if takes:
             check_case(takes, box[0], entry)
-        is_needed = task == "detection" or (kind in SHOWN and not ram)  # boxes are drawn upon it
-        case = box[0] if is_needed else None
-        shown, rest = asking.ready(box)
-        return Ready(entry, [shown], rest, case, sums)
+        case = box[0] if answers.needs_image(file_format) and not (memory and dims == 3) else None
+        box[0] = without_truth(box[0])
+        prepared, memos = prepare_lean(box, predictor.steps) if memory else prepare(box.pop(), predictor.steps)
+        return PreparedInput(entry, [prepared], memos, case, sums)
 
-    def say(ready: Ready) -> Said:
-        said = asking.say(ready.shown.pop(), ready.sums)
-        return Said(ready.entry, [said], ready.rest, ready.case)
+    def answer(ready: PreparedInput) -> RawAnswer:
+        found = predictor.predict(ready.prepared.pop(), sums=ready.sums)
+        return RawAnswer(ready.entry, [found], ready.memos, ready.case)
 
-    def finish(heard: Said) -> Prediction:
-        if ram:
+    def finish(raw: RawAnswer) -> Prediction:
+        if memory:
             resident_bytes()
-        entry, said = heard.entry, asking.back(heard.said.pop(), heard.rest)
+        entry, case = raw.entry, raw.case
+        found = predictor.restore(raw.answer.pop(), raw.memos)
         source = next(iter(entry.images.values()))
-        image = next(iter(heard.case.images.values())) if heard.case is not None and dims == 3 else None
-        written = write_answer(said, entry, source, out, kind, maker=maker, image=image)
-        if isinstance(said, Boxes) and not kind and heard.case is not None:
-            written.append(write_overlay(out / f"{entry.id}.png", heard.case, said))
-        notes = told(written, said) if isinstance(said, (LabelMap, Image)) else ()
-        return Prediction(str(source), tuple(written), said, told=notes)
+        image = next(iter(case.images.values())) if case is not None and dims == 3 else None
+        to = Destination(out, entry.id, source, file_format, algorithm or Algorithm(), image, case)
+        with holding([]):  # the headers of a series are read once, however often an object refers to them
+            written = kind_of(found).write(found, to)
+        return Prediction(str(source), tuple(written), found, messages=kind_of(found).notes(found, written))
 
-    steps = [kept(fetch), kept(say), kept(finish)]
-    return one_by_one(entries, *steps) if ram else side_by_side(entries, *steps)
+    steps = [kept(fetch), kept(answer), kept(finish)]
+    return one_by_one(entries, *steps) if memory else side_by_side(entries, *steps)
 
 
 def kept(step: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ...data import box_overlap
+
 Kind = Literal["iou", "giou", "diou", "ciou"]
 
 LEAST_SIDE = 1e-6
@@ -25,7 +27,8 @@ def volumes(boxes: Tensor) -> Tensor:
     >>> volumes(torch.tensor([[0.0, 0.0, 2.0, 3.0], [1.0, 1.0, 0.0, 5.0]])).tolist()
     [6.0, 0.0]
     """
-    return _product(_sides(*_ends(boxes)))
+    found: Tensor = box_overlap.volumes(in_full(boxes), torch)
+    return found
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
@@ -34,7 +37,8 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     >>> iou(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 2.0, 2.0], [5.0, 5.0, 6.0, 6.0]])).tolist()
     [[0.5, 0.0]]
     """
-    return paired("iou", a.unsqueeze(-2), b.unsqueeze(-3))
+    found: Tensor = box_overlap.iou(in_full(a), in_full(b), torch)
+    return found
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
@@ -50,11 +54,10 @@ def paired(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
     much the proportions differ: their angles atan(side / other side), the squared differences of which are averaged
     over the three pairs of axes in 3D (in 2D there is one pair).
     """
-    low_a, high_a = _ends(a)
-    low_b, high_b = _ends(b)
-    shared = _product(_sides(_each(torch.maximum, low_a, low_b), _each(torch.minimum, high_a, high_b)))
-    union = _product(_sides(low_a, high_a)) + _product(_sides(low_b, high_b)) - shared
-    plain = shared / _not_zero(union)
+    low_a, high_a = box_overlap.corners_by_axis(in_full(a))
+    low_b, high_b = box_overlap.corners_by_axis(in_full(b))
+    shared, union = box_overlap.intersection_and_union((low_a, high_a), (low_b, high_b), torch)
+    plain: Tensor = shared / _not_zero(union)
     if kind == "iou":
         return plain
     around = _sides(_each(torch.minimum, low_a, low_b), _each(torch.maximum, high_a, high_b))
@@ -84,10 +87,9 @@ def _angle(side: Tensor, other: Tensor) -> Tensor:
     return torch.atan2(side.clamp_min(LEAST_SIDE), other.clamp_min(LEAST_SIDE))
 
 
-def _ends(boxes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Take boxes apart into their lower and their upper ends, a tensor an axis, in 32 bits at least."""
-    each = boxes.to(torch.promote_types(boxes.dtype, torch.float32)).unbind(-1)
-    return list(each[: len(each) // 2]), list(each[len(each) // 2 :])
+def in_full(boxes: Tensor) -> Tensor:
+    """Give boxes in 32 bits at least."""
+    return boxes.to(torch.promote_types(boxes.dtype, torch.float32))
 
 
 def _sides(low: list[Tensor], high: list[Tensor]) -> list[Tensor]:

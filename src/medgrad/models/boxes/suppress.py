@@ -2,86 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .overlap import iou, volumes
-
-BLOCK = 256
+from ...data import box_suppression
+from .overlap import iou
 
 
 def nms(boxes: Tensor, scores: Tensor, *, overlap: float = 0.5, labels: Tensor | None = None) -> Tensor:
-    """Give which boxes (n, 2 * dims) are left, best score first, when each suppresses those that overlap it by more.
+    """Give which boxes (n, 2 * dims) are left after non-maximum suppression, best score first.
 
-    With ``labels``, only boxes of one label suppress each other. Of equal scores the earlier box comes first. Memory
-    grows with n, not with its square: the best 256 that are left are settled among themselves, and those kept of them
-    suppress the rest.
+    Each suppresses those that overlap it by more than ``overlap``; with ``labels``, only those of its own label.
 
     >>> nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 5], [9, 9, 12, 12]]), torch.tensor([0.5, 0.9, 0.1])).tolist()
     [1, 2]
     """
-    order = scores.argsort(descending=True, stable=True)
-    left = Ranked.of(boxes.detach(), order, labels)
-    kept = [order[:0]]
-    while len(left.index):
-        head, left = left.take(slice(BLOCK)), left.take(slice(BLOCK, None))
-        head = head.take(_settled(_clash(head, head, overlap).triu_(1)))
-        kept.append(head.index)
-        if len(left.index):
-            left = left.take(~_clash(head, left, overlap).any(0))
-    return torch.cat(kept)
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Boxes from the best score on: their ends (2 * dims, n), their volumes, their labels and their places."""
-
-    ends: Tensor
-    size: Tensor
-    labels: Tensor | None
-    index: Tensor
-
-    @classmethod
-    def of(cls, boxes: Tensor, order: Tensor, labels: Tensor | None) -> Ranked:
-        ranked = boxes[order].to(torch.promote_types(boxes.dtype, torch.float32))
-        return cls(ranked.T.contiguous(), volumes(ranked), None if labels is None else labels[order], order)
-
-    def take(self, which: slice | Tensor) -> Ranked:
-        """Give some of the boxes, in their order."""
-        labels = None if self.labels is None else self.labels[which]
-        return Ranked(self.ends[:, which], self.size[which], labels, self.index[which])
-
-
-def _clash(rows: Ranked, columns: Ranked, overlap: float) -> Tensor:
-    """Tell which boxes overlap which others by more than is allowed, (rows, columns), with few tensors made anew."""
-    dims = len(rows.ends) // 2
-    shared = torch.ones((), device=rows.ends.device)
-    for low, high, other_low, other_high in zip(
-        rows.ends[:dims], rows.ends[dims:], columns.ends[:dims], columns.ends[dims:], strict=True
-    ):
-        side = torch.minimum(high[:, None], other_high)
-        side.sub_(torch.maximum(low[:, None], other_low)).clamp_min_(0)
-        shared = side.mul_(shared)
-    union = (rows.size[:, None] + columns.size).sub_(shared)
-    found = shared.div_(union) > overlap  # nothing over nothing is not a number, and not more
-    return found if rows.labels is None or columns.labels is None else found & (rows.labels[:, None] == columns.labels)
-
-
-def _settled(clash: Tensor) -> Tensor:
-    """Tell which boxes stay where box i, if it stays, suppresses box j > i of ``clash`` (n, n).
-
-    That is settled for the first box; each turn settles at least one more, and usually all within a few turns.
-    """
-    weights = clash.float()
-    stays = torch.ones(len(clash), dtype=torch.bool, device=clash.device)
-    while True:
-        again = stays.float() @ weights == 0
-        if torch.equal(again, stays):
-            return stays
-        stays = again
+    boxes = boxes.detach().to(torch.promote_types(boxes.dtype, torch.float32))
+    kept: Tensor = box_suppression.nms(boxes, scores, overlap=overlap, labels=labels, xp=torch)
+    return kept
 
 
 def soft_nms(

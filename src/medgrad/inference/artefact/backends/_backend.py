@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from ..infer import Ask
+from ..predictor import Forward
 
 
 class Engine(Protocol):
@@ -22,7 +22,7 @@ class Engine(Protocol):
     def ways(self) -> tuple[str, ...]:
         """Name the precisions that it can compute in on this machine, the quickest first."""
 
-    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Ask:
+    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
         """Open a network: what it gives takes inputs and gives outputs, all numpy."""
 
 

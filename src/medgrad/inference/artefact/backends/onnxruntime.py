@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ....errors import FormatError, need
 from ....machine.cores import count
-from ..infer import Ask
+from ..predictor import Forward
 from ._backend import is_here
 
 
@@ -28,7 +28,7 @@ class OnnxRuntime:
         """Name the precisions that it can compute in."""
         return ("float32",)
 
-    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Ask:
+    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
         """Open a network."""
         del way
         runtime: Any = need("onnxruntime", extra=self.extra)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ....errors import FormatError, need
 from ....machine.cores import count
-from ..infer import Ask
+from ..predictor import Forward
 from ._backend import is_here, without_telemetry
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -37,7 +37,7 @@ class OpenVino:
         runtime: Any = need("openvino", extra=self.extra)
         return runtime.Core()
 
-    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Ask:
+    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
         """Open a network."""
         core = self.core()
         settings = {

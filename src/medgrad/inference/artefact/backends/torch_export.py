@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ....errors import FormatError, need
 from ....machine.cores import count
-from ..infer import Ask
+from ..predictor import Forward
 from ._backend import is_here
 
 
@@ -29,7 +29,7 @@ class TorchExport:
         """Name the precisions that it can compute in."""
         return ("float32",)
 
-    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Ask:
+    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
         """Open a network."""
         del way
         torch: Any = need("torch", extra=self.extra)

@@ -1,0 +1,69 @@
+"""Images: intensities on the grid of the input, in its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Grid, Image, join
+from ..data.display import Plane, eight_bit
+from ..data.formats import suffix_of, write
+from ..prepare import Memo, Step
+from ..prepare.crop import cut
+from ._kind import Agreement, AnswerKind, Destination, Settings
+from .label_map import SAME_SUFFIX
+
+
+class Images(AnswerKind):
+    """Decoded from values (channels, *shape), which are brought back to the unit of the input."""
+
+    type = Image
+    outputs = ("image",)
+    formats = ("nifti",)
+    tolerance = {"float32": 0.001, "int8": 0.05}
+
+    def crop(self, value: Image, start: Sequence[int], shape: Sequence[int]) -> Image:
+        cropped: Image = cut(value, start, shape)
+        return cropped
+
+    def join(self, values: Sequence[Image], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Image:
+        del windows, settings
+        whole: Image = join(values, grid)
+        return whole
+
+    def undo(self, value: Image, step: Step, memo: Memo) -> Image:
+        return step.undo_values(step.undo_grid(value, memo), memo)
+
+    def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Image:
+        del settings
+        values = np.asarray(outputs[0], np.float32)
+        return Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), grid)
+
+    def write(self, value: Image, to: Destination) -> list[Path]:
+        ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(suffix_of(to.source.path))
+        path = to.path(ending or (".nii.gz" if value.grid.dims == 3 else ".png"))
+        if path.suffix == ".png":
+            low, high = float(value.array.min()), float(value.array.max())
+            bits = np.uint8 if low >= 0 and high <= 255 else np.uint16
+            value = Image(np.clip(np.rint(value.array), 0, np.iinfo(bits).max).astype(bits), value.grid)
+        return [write(path, value)]
+
+    def summary(self, value: Image) -> dict[str, Any]:
+        finite = value.array[np.isfinite(value.array)]
+        figures = {"mean": finite.mean(), "lowest": finite.min(), "highest": finite.max()} if finite.size else {}
+        return {name: float(figure) for name, figure in figures.items()}
+
+    def drawn(self, value: Image, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
+        return {"image": eight_bit(value, plane)}
+
+    def compare(self, pairs: Sequence[tuple[Image, Image]]) -> Agreement:
+        """Give the largest difference between two values of one element, as a share of the range of the first image."""
+        apart = [float(np.abs(a.array - b.array).max(initial=0)) / max(float(np.ptp(a.array)), 1e-9) for a, b in pairs]
+        return Agreement(max(apart), len(pairs), {"largest_difference": max(apart)})
+
+
+THIS = Images()
