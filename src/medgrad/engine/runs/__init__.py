@@ -1,0 +1,1 @@
+"""A run and its files: recipe, checkpoints, provenance, training data."""
