@@ -232,3 +232,11 @@ def test_the_reference_names_every_file_of_every_room(room, reference):
 def test_the_reference_tells_settings_with_their_defaults(reference):
     assert "| `rate` | `0.001` |" in (reference / "optimisers.md").read_text()
     assert "| `minutes` | `20.0` |" in (reference / "verbs.md").read_text()
+
+
+def test_the_citation_names_this_version_and_licence():
+    text = (ROOT / "CITATION.cff").read_text()
+    told = dict(re.findall(r"^([\w-]+): (.+)$", text, re.MULTILINE))
+    assert (told["cff-version"], told["title"], told["license"]) == ("1.2.0", "medgrad", "Apache-2.0")
+    assert told["version"] == medgrad.__version__
+    assert (ROOT / "LICENSE").read_text().split()[:3] == ["Apache", "License", "Version"]
