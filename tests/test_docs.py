@@ -2,10 +2,13 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -27,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [ROOT / "README.md", *(p for p in (ROOT / "docs").rglob("*.md") if not {"reference", "benchmarks"} & set(p.parts))]
 )
+AT_ROOT = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(#[^)]*)?\)")
 
@@ -143,7 +147,7 @@ def test_the_blocks_of_a_page_are_of_kinds_that_are_tested(page):
     assert page.read_text().count("```") == 2 * len(blocks(page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *AT_ROOT], ids=name_of)
 def test_the_links_of_a_page_lead_somewhere(page):
     for match in LINK.finditer(page.read_text()):
         if not match.group(1).startswith(("http://", "https://")):
@@ -232,6 +236,42 @@ def test_the_reference_names_every_file_of_every_room(room, reference):
 def test_the_reference_tells_settings_with_their_defaults(reference):
     assert "| `rate` | `0.001` |" in (reference / "optimisers.md").read_text()
     assert "| `minutes` | `20.0` |" in (reference / "verbs.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def site(reference, tmp_path_factory):
+    """The site as `make docs` builds it, and what was printed meanwhile."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed: make docs installs it")
+    pytest.importorskip("material", reason="mkdocs-material is not installed: make docs installs it")
+    here = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "docs", here / "docs", ignore=shutil.ignore_patterns("reference", "__pycache__"))
+    shutil.copytree(reference, here / "docs" / "reference")
+    for path in [ROOT / "mkdocs.yml", ROOT / "README.md", *AT_ROOT]:
+        shutil.copy(path, here)
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=here, env=quiet, capture_output=True, text=True, check=False)
+    return here / "build" / "site", done
+
+
+def test_the_site_builds_without_a_warning(site):
+    folder, done = site
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert all(line.startswith("INFO ") for line in (done.stdout + done.stderr).splitlines())
+    assert (folder / "index.html").exists()
+
+
+def test_the_site_holds_every_page(site, reference):
+    folder, _ = site
+    wanted = {p.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for p in PAGES if p.name != "README.md"}
+    wanted |= {f"reference/{p.stem}.html" for p in reference.iterdir()} | {f"{p.stem.lower()}.html" for p in AT_ROOT}
+    assert wanted - {p.relative_to(folder).as_posix() for p in folder.rglob("*.html")} == set()
+
+
+def test_no_page_of_the_site_loads_anything_from_elsewhere(site):
+    folder, _ = site
+    loads = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?((?:https?:)?//[^\"' >]+)")
+    assert {found for page in folder.rglob("*.html") for found in loads.findall(page.read_text())} == set()
 
 
 def test_the_citation_names_this_version_and_licence():
