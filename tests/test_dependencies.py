@@ -70,7 +70,7 @@ def test_every_optional_module_is_brought_by_the_extra_that_is_named(found):
 
 def test_every_extra_for_users_has_a_door_and_is_in_all(found):
     _, needs = found
-    offered = set(EXTRAS) - {"all", "test", "bench", "torch"}
+    offered = set(EXTRAS) - {"all", "test", "bench", "docs", "torch"}
     assert EXTRAS["torch"] == []
     engines = {
         registry.find("inference.artefact.backends", name).extra

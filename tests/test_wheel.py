@@ -17,7 +17,7 @@ from dicom_answers import make_series
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "medgrad"
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-OFFERED = sorted(set(EXTRAS) - {"all", "test", "bench", "torch"})
+OFFERED = sorted(set(EXTRAS) - {"all", "test", "bench", "docs", "torch"})
 SHORT = ("--steps", "2")
 RACE = ("race", "set", "--optimisers", "sgd,adamw", "--minutes", "0.02", "--seeds", "1", "--recipe", "tiny.toml")
 TINY = """
