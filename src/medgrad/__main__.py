@@ -1,4 +1,4 @@
-"""``python -m medgrad`` is the command line."""
+"""Entry point of ``python -m medgrad``."""
 
 from .apps.cli import main
 

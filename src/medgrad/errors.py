@@ -1,4 +1,4 @@
-"""The few kinds of error that a user may catch; the command line turns each into one line and exit code 1."""
+"""Exceptions that a user may catch; the command line turns each into one line and exit code 1."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class MedgradError(Exception):
-    """Something that the user can mend; the message says what was wanted, what came, and what to do."""
+    """An error that the user can correct; the message says what was wanted, what came, and what to do."""
 
 
 class FormatError(MedgradError, ValueError):
@@ -23,11 +23,11 @@ class LeakError(MedgradError, ValueError):
 
 
 class SettingError(MedgradError, ValueError):
-    """A setting is unknown, or its value cannot be."""
+    """A setting is unknown, or its value is not allowed."""
 
 
 class NameNotFound(MedgradError, LookupError):  # noqa: N818  (reads as a claim)
-    """A name is not in the room that was asked for it."""
+    """A name is not in the registry package that was searched."""
 
 
 class Missing(MedgradError, ImportError):  # noqa: N818
@@ -39,7 +39,7 @@ class Diverged(MedgradError, ArithmeticError):  # noqa: N818
 
 
 def need(module: str, *, extra: str) -> ModuleType:
-    """Import an optional package, or say which command installs it.
+    """Import an optional package, or raise an error with the command that installs it.
 
     >>> need("json", extra="dicom").__name__
     'json'
@@ -51,7 +51,7 @@ def need(module: str, *, extra: str) -> ModuleType:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Give the hint of an error message that names the nearest known word, or nothing.
+    """Suggest the nearest known name as the end of an error message, or nothing.
 
     >>> nearest("diec", ["dice", "focal"])
     " Did you mean 'dice'?"

@@ -1,4 +1,4 @@
-"""The folder is the registry: one file, one thing, found by its file name."""
+"""Registry of models, losses, metrics and formats: one file each, found by its file name."""
 
 from functools import cache
 from importlib import import_module
@@ -12,7 +12,7 @@ from .errors import NameNotFound, SettingError, nearest
 
 
 def names(room: str) -> list[str]:
-    """List what a room offers, without importing any of it.
+    """List the names in a registry package, without importing any of it.
 
     >>> "nifti" in names("data.formats")
     True
@@ -28,14 +28,14 @@ def _listing(room: str) -> tuple[str, ...]:
 
 
 def check_name(room: str, name: str) -> None:
-    """Raise unless a room offers something of this name; none of it is imported."""
+    """Raise unless a registry package has this name; nothing is imported."""
     known = names(room)
     if name not in known:
         raise NameNotFound(f"No {name!r} in {room}.{nearest(str(name), known)} Known: {', '.join(known)}.")
 
 
 def find(room: str, name: str) -> Any:
-    """Import one file of a room and return what it offers as ``THIS``."""
+    """Import one file of a registry package, and return its ``THIS``."""
     check_name(room, name)
     return import_module(f"{__package__}.{room}.{name}").THIS
 
@@ -44,7 +44,7 @@ signature_of = cache(signature)
 
 
 def settings(thing: Any) -> dict[str, Any]:
-    """Map each keyword that ``thing`` takes to its default.
+    """Map each keyword of a function to its default.
 
     >>> settings(lambda x, *, rate=0.1: x)
     {'rate': 0.1}
@@ -57,7 +57,7 @@ def settings(thing: Any) -> dict[str, Any]:
 
 
 def check_settings(room: str, name: str, given: dict[str, Any]) -> None:
-    """Raise unless every given setting is one that the named thing takes, and of the kind that its default has."""
+    """Raise unless every given setting is a keyword of the named function, and of the type of its default."""
     thing = find(room, name)
     if any(p.kind is Parameter.VAR_KEYWORD for p in signature_of(thing).parameters.values()):
         return
@@ -84,7 +84,7 @@ KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
 
 
 def misfit(value: Any, default: Any) -> str:
-    """Say what a setting should be, by its default, or nothing if it is that or the default does not tell.
+    """Return the type that a setting should have, by its default; nothing if it fits.
 
     >>> misfit("fast", 0.1)
     'a number'

@@ -1,1 +1,1 @@
-"""The command line and its verbs."""
+"""The command line and its commands."""

@@ -1,4 +1,4 @@
-"""The command line: one verb, one job. Words go to stderr; with ``--json``, one object goes to stdout."""
+"""The command line. Messages go to stderr; with ``--json``, one object goes to stdout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 def build(words: Sequence[str] = ()) -> typer.Typer:
-    """Make the command line out of the folder of verbs, or of the one verb alone that the first of the words names."""
+    """Build the command line from the folder of commands, or only the command that the first argument names."""
     app = typer.Typer(
         name="medgrad",
         help=ABOUT,
@@ -48,7 +48,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
 
 
 def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
-    """Turn a verb into a command: it gets somebody to tell things to, and its findings are printed."""
+    """Turn a function into a command: it gets a progress reporter, and its result is printed."""
     hints = get_type_hints(verb, include_extras=True)
     shape = inspect.signature(verb)
     takes_progress = "progress" in shape.parameters
@@ -77,7 +77,7 @@ def command(verb: Callable[..., dict[str, Any]]) -> Callable[..., None]:
 
 
 def sentences(found: dict[str, Any]) -> str:
-    """Write what was found for a person: text as it is, figures with their intervals, then where things lie."""
+    """Format a result for a person: its text, metrics with intervals, then paths."""
     lines = []
     for key, value in found.items():
         if key == "text":
@@ -90,14 +90,14 @@ def sentences(found: dict[str, Any]) -> str:
 
 
 def figure(name: str, found: dict[str, Any]) -> str:
-    """Write one figure with its interval and the number of patients behind it."""
+    """Format one metric with its interval and number of patients."""
     low, high = found.get("low"), found.get("high")
     between = f" (95 % {low:.3f} to {high:.3f}, n = {found['n']})" if low is not None and high is not None else ""
     return f"{name:32} {found['value']:.3f}{between}"
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 a user's error told in one line, 2 wrong usage."""
+    """Run the command line. Exit codes: 0 success, 1 a user's error in one line, 2 wrong usage."""
     sleep_while_waiting()
     words = each_alone(sys.argv[1:])
     try:
@@ -124,7 +124,7 @@ PAIRS = ("--labels", "--landmarks", "--roi")
 
 
 def each_alone(words: list[str]) -> list[str]:
-    """Write an option again before the second of two files that stand behind it with a blank between.
+    """Repeat an option before the second of two files that follow it with a blank between.
 
     >>> each_alone(["register", "--landmarks", "a.csv", "b.csv", "f.png"])
     ['register', '--landmarks', 'a.csv', '--landmarks', 'b.csv', 'f.png']
@@ -141,7 +141,7 @@ def each_alone(words: list[str]) -> list[str]:
 
 
 def fail(text: str) -> None:
-    """Print one line and end with 1."""
+    """Print one line and exit with code 1."""
     typer.echo("medgrad: " + " ".join(text.split()), err=True)
     sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""Sentences and bars on the terminal; words go to stderr, so that stdout stays clean."""
+"""Messages and progress bars on the terminal; they go to stderr, so that stdout stays clean."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ REFRESH = 4
 
 
 class Terminal:
-    """Speaks to a person: from the first second to the last there is a moving line with what is being done.
+    """A progress reporter for the terminal: one moving line shows the current activity.
 
-    Where nobody watches (a log file), a line now and then instead. Used in a ``with``, it also moves between bars.
+    Where stderr is no terminal (a log file), a line is printed now and then instead. As a context manager, it
+    also shows the activity between bars.
     """
 
     def __init__(self) -> None:
@@ -60,20 +61,20 @@ class Terminal:
             self.progress = None
 
     def say(self, text: str) -> None:
-        """Print a sentence; until a bar is shown, it is what is being done."""
+        """Print a message; until a bar is shown, it is the current activity."""
         self.console.print(text, markup=False, soft_wrap=True)
         self.last = time.monotonic()
         self.begin(text.rstrip(" ."))
 
     def begin(self, what: str, now: str = "") -> None:
-        """Take down what is being done from now on."""
+        """Set the current activity."""
         self.what, self.now, self.since = what, now, time.monotonic()
         if self.progress is not None and self.idle is not None:
             self.progress.reset(self.idle, total=None, description=shortened(what))
 
     @contextlib.contextmanager
     def bar(self, what: str) -> Iterator[Bar]:
-        """Show a bar with what is left to wait."""
+        """Show a progress bar with the remaining time."""
         before, began = self.what, time.monotonic()
         self.begin(what)
         with contextlib.ExitStack() as stack:
@@ -83,7 +84,7 @@ class Terminal:
         self.begin(before)
 
     def moving(self, what: str, stack: contextlib.ExitStack) -> Bar:
-        """Give what moves a bar on the terminal; the stack takes it away."""
+        """Make a progress bar on the terminal; the stack removes it."""
         progress = self.progress or stack.enter_context(self.bars())
         task = progress.add_task(what, total=None, count="", note="")
         if self.idle is not None:
@@ -98,7 +99,7 @@ class Terminal:
         return show
 
     def bars(self) -> Progress:
-        """Make the moving line: what is being done, how far it is, how long it took and will take."""
+        """Build the progress display: activity, bar, elapsed and remaining time."""
         return Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -112,7 +113,7 @@ class Terminal:
         )
 
     def lines(self) -> Bar:
-        """Give what prints a line every twenty seconds."""
+        """Make a progress bar that prints a line every twenty seconds."""
 
         def show(done: int, total: int, note: str = "", /) -> None:
             self.now = f"{done} of {total}  {note}".strip()
@@ -121,20 +122,20 @@ class Terminal:
         return show
 
     def print_if_quiet(self) -> None:
-        """Print what is being done, if nothing was printed for a while."""
+        """Print the current activity, if nothing was printed for a while."""
         if time.monotonic() - self.last >= QUIET_SECONDS:
             self.last = time.monotonic()
             how_far = self.now or f"{self.last - self.since:.0f} s so far"
             self.console.print(f"{self.what}: {how_far}", markup=False, soft_wrap=True)
 
     def print_now_and_then(self) -> None:
-        """Print what is being done every twenty seconds, also where it does not say how far it is."""
+        """Print the current activity every twenty seconds, in a thread."""
         while not self.over.wait(1.0):
             self.print_if_quiet()
 
 
 def shortened(text: str, most: int = 48) -> str:
-    """Cut a text that is long for a line.
+    """Shorten a text to a maximum length.
 
     >>> shortened("Learning to segment lungs", most=12)
     'Learning to…'

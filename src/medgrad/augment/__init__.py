@@ -1,4 +1,4 @@
-"""Random changes to a batch on its device, each sample by a seed of its own."""
+"""Random augmentation of a batch on its device, each sample by its own seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an augmentation offers; each file of this folder ends in ``THIS = <a frozen dataclass of this kind>``."""
+"""The augmentation interface; each file of this folder ends in ``THIS = <a frozen dataclass of this kind>``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ LEAST_LEFT = 3.0
 
 
 class Augmentation(Protocol):
-    """Settings that can draw the chances of one sample and apply those of a whole batch.
+    """Settings of a random augmentation: draw the parameters of one sample, and apply those of a batch.
 
     ``draw`` gives arrays whose shapes depend on the settings and the sample's shape alone, so that they stack; it
-    always takes the same amount of chance from ``rng``. ``apply`` gets them stacked, on the device of the inputs
-    (b, channels, *shape), and must not alter what it is given. ``moves`` says which targets follow the image, and how.
+    always takes the same number of draws from ``rng``. ``apply`` gets them stacked, on the device of the inputs
+    (b, channels, *shape), and must not alter what it is given. ``moves`` says which targets follow the image, and
+    how.
     """
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn: ...
@@ -38,9 +39,9 @@ def per_sample(values: Tensor, inputs: Tensor) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, shape: Sequence[int]) -> Tensor:
-    """Cut (..., 2 * dims) boxes at the edges of an image; one of which less than a third is left has no size any more.
+    """Clip (..., 2 * dims) boxes to an image; a box of which less than a third is left gets no size.
 
-    Elements lie at whole numbers and reach half an element to each side. A box without a size is none.
+    Elements lie at whole numbers and reach half an element to each side. A box without a size does not count.
     """
     n = len(shape)
     most = torch.tensor(shape, device=boxes.device, dtype=boxes.dtype) - 0.5
@@ -51,7 +52,7 @@ def clip_boxes(boxes: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
-    """Apply ``change(inputs[rows], rows)`` to the chosen rows of a batch and leave the others as they are."""
+    """Apply ``change(inputs[rows], rows)`` to the selected rows of a batch; the others stay as they are."""
     chosen = rows.nonzero().flatten()
     if len(chosen) == 0:
         return inputs
@@ -61,5 +62,5 @@ def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
 
 
 def stacked(drawn: Sequence[Drawn], device: torch.device) -> dict[str, Tensor]:
-    """Put the chances of the samples of a batch side by side on a device."""
+    """Stack the random parameters of the samples of a batch on a device."""
     return {k: torch.from_numpy(np.stack([d[k] for d in drawn])).to(device) for k in drawn[0]}

@@ -1,4 +1,4 @@
-"""Soften: a Gaussian along each axis."""
+"""Gaussian blur."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def blurred(x: Tensor, width: Tensor) -> Tensor:
 
 
 def sum_of_shifts(wide: Tensor, kernel: Tensor, axis: int, size: int) -> Tensor:
-    """Convolve along one axis with one kernel a sample."""
+    """Convolve along one axis, with one kernel a sample."""
     weights = kernel.view(*kernel.shape, *[1] * (wide.ndim - 1))
     total = wide.narrow(axis, 0, size) * weights[:, 0]
     for k in range(1, kernel.shape[1]):

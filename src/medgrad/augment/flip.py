@@ -1,4 +1,4 @@
-"""Mirror along axes."""
+"""Random flips."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Flip:
 
 
 def turned(values: Tensor, rows: Tensor, *, first: int) -> Tensor:
-    """Mirror each sample along its own axes, of which the first is the axis ``first`` of the batch."""
+    """Flip each sample along its own axes; ``first`` is the first spatial axis of the batch."""
     new = values.clone()
     for number, row in enumerate(rows.tolist()):
         axes = [axis + first - 1 for axis, on in enumerate(row) if on]

@@ -1,4 +1,4 @@
-"""Brighter, darker, flatter, steeper, and bent by a power."""
+"""Random brightness, contrast and gamma."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def stretched(x: Tensor, factor: Tensor, add: Tensor) -> Tensor:
 
 
 def powered(x: Tensor, power: Tensor) -> Tensor:
-    """Raise each channel, stretched to 0 to 1, to a power, and keep its mean and spread."""
+    """Apply a gamma to each channel, scaled to 0 to 1, and keep its mean and standard deviation."""
     axes = tuple(range(2, x.ndim))
     low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)
     bent = ((x - low) / (high - low).clamp_min(1e-6)).pow(per_sample(power, x))

@@ -1,4 +1,4 @@
-"""As if taken on an older machine: fewer elements, enlarged again."""
+"""Simulate low resolution: downsample and upsample again."""
 
 from __future__ import annotations
 

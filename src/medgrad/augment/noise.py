@@ -1,4 +1,4 @@
-"""Grain: normal noise on every element."""
+"""Gaussian noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn, scale, shift and bend, in one resampling."""
+"""Random affine and elastic transform, in one resampling."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sources(drawn: Mapping[str, Tensor], shape: Sequence[int], *, bent: bool = True) -> Tensor:
-    """Tell, for each element of the output, where in the input it comes from: (b, *shape, dims).
+    """Give the sampling grid of grid_sample for each output element: (b, *shape, dims).
 
-    In torch's coordinates (-1 to 1, the last axis first), made in them from the start: each is a sum over the axes, and
-    is written once.
+    It is computed in torch's coordinates (-1 to 1, the last axis first) from the start: each is a sum over the
+    axes, and is written once.
     """
     n, half = len(shape), halves(shape, drawn["shift"])
     matrix = drawn["matrix"] / half.unsqueeze(1)
@@ -128,7 +128,7 @@ def to_torch_grid(where: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def follow(target: Tensor, how: str, grid: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
-    """Move one target as its image was moved."""
+    """Transform one target with its image."""
     if how == "labels":
         flat = (target - OUTSIDE).unsqueeze(1).float()
         return F.grid_sample(flat, grid, mode="nearest", align_corners=True).squeeze(1).to(target.dtype) + OUTSIDE
@@ -142,9 +142,9 @@ def follow(target: Tensor, how: str, grid: Tensor, drawn: Mapping[str, Tensor], 
 
 
 def around(boxes: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> Tensor:
-    """Move (b, n, 2 * dims) boxes: each is the box around the turned ellipse that its own box held.
+    """Transform (b, n, 2 * dims) boxes: each becomes the box around the transformed ellipse inside it.
 
-    What is found in images is rounder than a box, so that the box around the turned corners would be too large.
+    Objects are rounder than boxes, so that the box around the transformed corners would be too large.
     """
     low, high = boxes.chunk(2, dim=-1)
     half = (high - low) / 2
@@ -156,7 +156,7 @@ def around(boxes: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int]) -> 
 
 
 def landed(points: Tensor, drawn: Mapping[str, Tensor], shape: Sequence[int], *, rounds: int = 50) -> Tensor:
-    """Find where (b, n, dims) points of the input land in the output: the inverse, by iteration."""
+    """Transform (b, n, dims) points of the input to the output, by iterating the inverse."""
     centre = torch.tensor([(s - 1) / 2 for s in shape], device=points.device)
     inverse = torch.linalg.inv(drawn["matrix"])
     aim = points - centre - drawn["shift"].unsqueeze(1)

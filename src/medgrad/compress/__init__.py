@@ -1,1 +1,1 @@
-"""Networks made smaller by what their gradients say, and no worse."""
+"""Prune networks by gradient criteria without a measurable loss of accuracy."""

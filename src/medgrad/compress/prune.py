@@ -1,4 +1,4 @@
-"""Search the smallest network whose score is not inferior to its parent's, and make it a run of its own."""
+"""Prune a run: find the smallest network that is non-inferior to its parent, and write it as a run of its own."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ def prune(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make a run that costs as little as the ``target`` says, or as little as it can while no worse than by ``margin``.
+    """Prune a run to ``target``, or to the smallest network that is non-inferior to it within ``margin``.
 
-    Half of the validation patients choose, which checkpoint and which stage; the figures that are reported are those of
-    the others. The way down goes in stages. At each the channels that matter least are removed, and what is left learns
-    again. A network that is not shown to be within the margin (paired by patient, one-sided 95 %) learns on while the
-    ``minutes`` (or the ``steps``) last, or makes way for one between it and the last that was; with ``reach`` the
-    target is reached whatever it costs. ``taught`` is the weight of what the parent says in the loss; by default it is
-    tried where it may pay. Of the ``controls`` a narrow network learns from nothing, after the search and for as long;
-    with ``all_controls`` others go the same way down by magnitude and by chance, each as long again.
+    Half of the validation patients select the checkpoint and the stage; the reported figures are those of the
+    other half. Pruning goes in stages: each removes the least important channels and then trains again. A network
+    that is not shown to be within the margin (paired by patient, one-sided 95 %) trains on while the ``minutes``
+    (or the ``steps``) last, or a size between it and the last non-inferior one is tried. With ``reach`` the
+    target is reached whatever it costs. ``taught`` is the distillation weight; by default distillation is tried
+    where it may pay. With ``controls`` a narrow network is trained from scratch after the search, for as long.
+    With ``all_controls`` pruning by magnitude and at random is run as well, each for as long again.
 
-    The folds of a run are pruned side by side, each judged by the patients that it did not learn from and taught by its
-    own parent; a stage counts by all of them together, so that no few patients decide how small is too small.
+    The folds of a run are pruned side by side. Each is judged by the patients that it was not trained on and
+    distilled from its own parent. A stage is judged by all folds together.
     """
     clock, began, progress, folder = time.perf_counter(), now(), progress or Silent(), Path(out)
     goal, asked = Target.of(target).quick(), Target.of(target)
@@ -111,13 +111,13 @@ def prune(
 
 
 def finishing(parents: Parents) -> float:
-    """Estimate the seconds in which what was chosen is calibrated and judged, on test cases too where there are any."""
+    """Estimate the seconds to calibrate and evaluate the selected network, test cases included."""
     valid, tests = (sum(len(some(c)) for c in parents.cohorts) for some in (lambda c: c.of("val").entries, tests_of))
     return FINISHING * parents.judging_seconds * (1 + tests / max(1, valid))
 
 
 def told_patients(parents: Parents) -> str:
-    """Say how many patients choose, and how many are reported."""
+    """Say how many validation patients select the network and how many are reported."""
     chose, reported = (set(parents.patients(which)) for which in ("chooses", "reported"))
     if chose & reported:
         return f"The validation patients ({len(chose)}) are too few to be parted: the same choose and are reported."
@@ -130,7 +130,7 @@ def patients(count: int) -> str:
 
 
 def none_good(kept: Search) -> SettingError:
-    """Say that no network was good enough, what the nearest lost, and what it would take."""
+    """Make the error for a search without a non-inferior network: the nearest one, and the time it still needs."""
     ended = kept.ended
     near = min(range(len(ended)), key=lambda n: ended[n].bound)
     child, more = kept.children[near], more_time(ended, ended[near].stage.down)
@@ -141,7 +141,7 @@ def none_good(kept: Search) -> SettingError:
 
 
 def told_more(kept: Search, more: float) -> str:
-    """Say how much more learning it would take, by the course of the score."""
+    """Say how much more training is needed, extrapolated from the course of the score."""
     if not isfinite(more):
         return "By the course of its score more learning would not do: more patients would have to choose."
     if more > SENSIBLE * kept.time:
@@ -151,10 +151,7 @@ def told_more(kept: Search, more: float) -> str:
 
 
 def missed(kept: Search, chosen: Child, goal: Target, parents: Parents) -> dict[str, Any] | None:
-    """Tell what a search lost at the smallest size that it came to, where that was not good enough, and what it takes.
-
-    None where the target was reached.
-    """
+    """Describe the loss at the smallest size reached and the time still needed; None where the target was reached."""
     ended = kept.ended
     lowest = max(e.stage.down for e in ended)
     if goal.reached(chosen, parents) or is_good(ended, best(ended, lowest)):
@@ -168,7 +165,7 @@ def missed(kept: Search, chosen: Child, goal: Target, parents: Parents) -> dict[
 
 
 def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
-    """Give the widths that the parents' layers have, of those that lost any."""
+    """Give the parents' widths of the layers that were narrowed."""
     whole = named([widths(ground.network) for ground in parents.each])
     return {name: whole.get(name, []) for name in child.widths}
 
@@ -176,7 +173,7 @@ def widths_before(parents: Parents, child: Child) -> dict[str, list[int]]:
 def finish(
     parents: Parents, best: Child, made: Sequence[Child], folder: Path, told: Mapping[str, Any], began: str
 ) -> dict[str, Any]:
-    """Make what was chosen a run of its own: calibrated, judged, with its cases; give all that is told of it."""
+    """Write the selected network as a run: calibrate it, evaluate it, and return the summary of ``pruned.json``."""
     run, known = Run(folder), recorded(parents.folder)
     judged: list[list[Judged]] = []
     for ground, part, place in zip(parents.each, best.each, parents.places(folder), strict=True):
@@ -214,9 +211,9 @@ def finish(
 
 
 def patients_needed(verdict: NonInferiority) -> int | None:
-    """Estimate how many patients it takes to show of an equal network that it is; None where there are so many.
+    """Estimate how many patients are needed to show that an equal network is non-inferior; None where there are enough.
 
-    The way from a loss to its bound becomes less by the root of their number.
+    The distance from a loss to its bound falls with the root of the number of patients.
 
     >>> patients_needed(NonInferiority("dice", 0.004, 0.034, 0.01, False, 40))
     360
@@ -227,7 +224,7 @@ def patients_needed(verdict: NonInferiority) -> int | None:
 
 
 def paired(best: Child, other: Child, task: Task) -> dict[str, Any]:
-    """Tell by how much what was chosen is better than something else, with the 95 % interval, paired by patient."""
+    """Give the difference between the selected network and another one, with the 95 % interval, paired by patient."""
     rows = [[j.row for j in child.judged] for child in (other, best)]
     (found,) = compare(
         *rows, patients=[j.patient for j in best.judged], names=[task.primary_metric], pool_many=pooling(task, rows[0])
@@ -236,7 +233,7 @@ def paired(best: Child, other: Child, task: Task) -> dict[str, Any]:
 
 
 def told_of(parents: Parents) -> list[str]:
-    """Say who chose what is reported."""
+    """Say which patients selected the network that is reported."""
     chose, reported = parents.patients("chooses"), parents.patients("reported")
     if set(chose) & set(reported):
         return []
@@ -247,7 +244,7 @@ def told_of(parents: Parents) -> list[str]:
 
 
 def copied(part: Part, folder: Path) -> Run:
-    """Copy a network with what it learned by; its recipe begins with the weights that are copied too."""
+    """Copy the weights, recipe and step log of a pruned network to a new run."""
     run = Run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("weights", "recipe.toml", "steps.jsonl"):

@@ -1,4 +1,4 @@
-"""What a patient's data is: images and answers on grids, files, cohorts. No torch."""
+"""Patient data without torch: images, labels and other answers on grids, file formats, and cohorts of cases."""
 
 from .case import Case
 from .grid import Grid

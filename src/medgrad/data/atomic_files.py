@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..errors import MedgradError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new one is there, whole.
+    """Write a file atomically: at any moment either the old or the new file is there, whole.
 
-    It is written under another name, synced to the disk, and renamed.
+    The bytes are written under another name, synced to the disk, and renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -35,5 +35,5 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically, in UTF-8."""
     write_bytes(path, text.encode("utf-8"))

@@ -1,4 +1,4 @@
-"""One thing to learn from or to answer about."""
+"""A case: what a network learns from or answers about."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from .types import Image, LabelMap, Truth
 
 @dataclass(frozen=True)
 class Case:
-    """Named images of one patient at one time and, perhaps, the truth about them.
+    """The named images of one patient at one time, with the truth about them if it is known.
 
-    ``region`` is where answers count (a field of view, an organ); outside it nothing is learned and nothing is judged.
-    ``notes`` carries whatever else is known: date, site, age, sex.
+    ``region`` is a mask of where answers count (a field of view, an organ); outside it nothing is learned or
+    judged. ``notes`` holds metadata: date, site, age, sex.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""How large an image will be, told before it is read."""
+"""The size of an image, known from its header before it is read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .grid import Grid
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What an image is, as far as memory is concerned: its grid, its channels, and the bytes of an element.
+    """The memory needs of an image: its grid, its channels, and the bytes of an element.
 
-    ``beside`` are the bytes of an element that reading takes for a while, beside those that stay.
+    ``beside`` are the extra bytes per element that reading needs temporarily.
     """
 
     grid: Grid

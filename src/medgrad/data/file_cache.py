@@ -1,4 +1,4 @@
-"""Files held in memory while a case or a small set is read, so that each is opened once, however often it is asked."""
+"""An in-memory file cache: while a case or a small set is read, each file is opened only once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_COLLECTED = 2**28
 
 
 class Held:
-    """The files of a case: their bytes once they were opened, and what was read from them."""
+    """Caches the files of a case: their bytes, and the results read from them."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = {str(p) for p in paths}
@@ -29,7 +29,7 @@ class Held:
         self.room = MOST_HELD
 
     def open(self, path: Path) -> BinaryIO | None:
-        """Give a file as one that is open, None where it is not to be held."""
+        """Open a cached file, reading it first if needed; None where it is not to be cached."""
         name = str(path)
         if name in self.files:
             return io.BytesIO(self.files[name])
@@ -46,14 +46,14 @@ class Held:
 
 
 class Collected:
-    """The files of a set that were opened for their headers, all of each; none of a large set."""
+    """Caches the whole files of a set that were opened for their headers; empty for a large set."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[Stamp, bytes]] = {}
         self.room = MOST_COLLECTED
 
     def keep(self, name: str, stamp: Stamp, raw: bytes) -> None:
-        """Keep a file that had a stamp before it was read; when there is no more room, forget all of them."""
+        """Add a file with its stamp from before it was read; clear the cache when the byte limit is reached."""
         self.room -= len(raw)
         if self.room < 0:
             self.files.clear()
@@ -66,7 +66,7 @@ HERE = threading.local()
 
 @contextmanager
 def collecting() -> Iterator[Collected]:
-    """Keep what is opened for its header within the block, in this thread, so that it is not opened again."""
+    """Cache the files opened for their headers within the block, in this thread, so that they are not opened again."""
     before = getattr(HERE, "collected", None)
     HERE.collected = Collected()
     try:
@@ -76,20 +76,20 @@ def collecting() -> Iterator[Collected]:
 
 
 def collector() -> Collected | None:
-    """Give what collects the files of a set, None where nothing does or there is no more room."""
+    """Give this thread's cache of a set, None where there is none or it is full."""
     found: Collected | None = getattr(HERE, "collected", None)
     return found if found is not None and found.room > 0 else None
 
 
 def collected(path: Path) -> bytes | None:
-    """Give the bytes of a file that was collected, if it is as it was."""
+    """Give the cached bytes of a file, None if it is not cached or has changed."""
     found = collector()
     known = found.files.get(key_of(path)) if found is not None and found.files else None
     return known[1] if known is not None and known[0] == stamp_of(path) else None
 
 
 def collect(path: Path, file: BinaryIO, before: Stamp | None) -> bytes | None:
-    """Read all of a file that is open and keep it where a set is collected and has room; None where not."""
+    """Read an open file whole and cache it, if a set is being cached and has room; else give None."""
     found = collector()
     if found is None or before is None or before[0] > found.room or before[1] > time.time_ns() - SETTLED_NS:
         return None
@@ -101,7 +101,7 @@ def collect(path: Path, file: BinaryIO, before: Stamp | None) -> bytes | None:
 
 @contextmanager
 def holding(paths: Iterable[Path]) -> Iterator[None]:
-    """Open each of some files at most once within the block, in this thread, and read each picture in them once."""
+    """Cache some files within the block, in this thread, so that each is opened and each image in it read only once."""
     before = getattr(HERE, "held", None)
     HERE.held = Held(paths)
     try:
@@ -111,17 +111,17 @@ def holding(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file for reading, or give it again where it is held."""
+    """Open a file for reading, from the cache where it is cached."""
     return held_open(path) or cast(BinaryIO, path.open("rb"))
 
 
 def held_or(path: Path) -> BinaryIO | Path:
-    """Give a file as one that is open where it is held, else its path, for readers that take either."""
+    """Give a cached file as an open file, else its path, for readers that take either."""
     return held_open(path) or path
 
 
 def held_open(path: Path) -> BinaryIO | None:
-    """Give a file as one that is open where it is held or was collected."""
+    """Open a file from the cache of the case or the set, None where it is not cached."""
     held: Held | None = getattr(HERE, "held", None)
     found = held.open(path) if held else None
     if found is None and (raw := collected(path)) is not None:
@@ -130,7 +130,7 @@ def held_open(path: Path) -> BinaryIO | None:
 
 
 def once(key: Any, read: Callable[[], T]) -> T:
-    """Give what was read before while its file is held, or read it."""
+    """Give the cached result for a key, or compute and cache it; without a cache, just compute it."""
     held: Held | None = getattr(HERE, "held", None)
     if held is None:
         return read()

@@ -1,4 +1,4 @@
-"""Whatever a library raises about a damaged file becomes one line that names the file."""
+"""Turn whatever a library raises about a damaged file into one FormatError that names the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_TIMES_SMALLER = 1040
 
 @contextmanager
 def damage_told(path: Path, kind: str) -> Iterator[None]:
-    """Turn any error of the block into a FormatError of one line, and keep libraries from warning.
+    """Turn any error of the block into a one-line FormatError, and suppress library warnings.
 
     >>> with damage_told(Path("x.png"), "PNG"):
     ...     1 / 0
@@ -45,7 +45,7 @@ def damage_told(path: Path, kind: str) -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep libraries from warning; within a block that does so already there is nothing to do."""
+    """Suppress warnings within the block."""
     if getattr(HERE, "is_silent", False):
         yield
         return
@@ -59,14 +59,14 @@ def silent() -> Iterator[None]:
 
 
 def in_one_line(reason: BaseException) -> str:
-    """Give the words of an error on one line of at most 200 characters, without the last full stop."""
+    """Give the message of an error on one line of at most 200 characters, without the final full stop."""
     words = " ".join(str(reason).split()) or type(reason).__name__
     printable = "".join(c if c.isprintable() else "?" for c in words)
     return (printable[:197] + "..." if len(printable) > 200 else printable).rstrip(".")
 
 
 def first_bytes(path: Path, n: int) -> bytes:
-    """Give the first bytes of a file; none of a folder or of what cannot be opened."""
+    """Read the first bytes of a file; empty for a folder or a file that cannot be opened."""
     try:
         with opened(path) as file:
             return file.read(n)
@@ -75,9 +75,9 @@ def first_bytes(path: Path, n: int) -> bytes:
 
 
 def check_promise(path: Path, promised: int, there: int, *, packed: bool = False) -> None:
-    """Raise if a file promises more bytes than it can hold, before memory is taken for them.
+    """Raise if a header declares more bytes than the file can hold, before memory is allocated for them.
 
-    Deflate makes nothing more than about 1,032 times smaller, so that bounds what a packed file holds.
+    Deflate compresses by at most about 1,032 times, which bounds what a compressed file holds.
     """
     if promised > there * (MOST_TIMES_SMALLER if packed else 1) + 1024 * packed:
         raise FormatError(
@@ -87,12 +87,12 @@ def check_promise(path: Path, promised: int, there: int, *, packed: bool = False
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:
-    """Give an array in this machine's byte order."""
+    """Convert an array to this machine's byte order."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def smallest_unsigned(array: NDArray[Any]) -> NDArray[Any]:
-    """Give labels in the smallest unsigned type that holds them.
+    """Convert labels to the smallest unsigned type that holds them.
 
     >>> smallest_unsigned(np.array([0, 300])).dtype
     dtype('uint16')

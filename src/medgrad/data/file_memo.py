@@ -1,4 +1,4 @@
-"""What was found out about files, kept as long as they stay as they are."""
+"""A cache of results by file, valid while the file's size and modification time do not change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTLED_NS = 2_000_000_000
 
 
 def stamp_of(path: Path | str) -> Stamp | None:
-    """Give the size and the time of the last change (ns) of a file; None where it is gone or no file."""
+    """Give the size and the modification time (ns) of a file; None where it does not exist."""
     try:
         about = os.stat(path)  # noqa: PTH116  (asked of every file of a set)
     except OSError:
@@ -25,18 +25,18 @@ def stamp_of(path: Path | str) -> Stamp | None:
 
 
 def key_of(path: Path | str) -> str:
-    """Give the whole name of a file."""
+    """Give the absolute path of a file as text."""
     return os.path.abspath(path)  # noqa: PTH100  (asked of every file of a set)
 
 
 class Kept(Generic[T]):
-    """One finding a file, forgotten when the file's size or time changes."""
+    """Caches one result for each file, until the file's size or modification time changes."""
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[Stamp, T]] = {}
 
     def ask(self, path: Path, find: Callable[[Path], T]) -> T:
-        """Give what is known of a file, or find it out."""
+        """Give the cached result of a file, or compute and cache it."""
         known = self.get(path)
         if known is not None:
             return known[0]
@@ -46,12 +46,12 @@ class Kept(Generic[T]):
         return found
 
     def get(self, path: Path) -> tuple[T] | None:
-        """Give what is known of a file, None where nothing is."""
+        """Give the cached result of a file as a tuple of one; None where there is none."""
         known = self.found.get(key_of(path))
         return (known[1],) if known is not None and known[0] == stamp_of(path) else None
 
     def put(self, path: Path, before: Stamp | None, found: T) -> None:
-        """Keep what was found in a file that had a stamp before it was read."""
+        """Cache a result with the stamp of the file from before it was read."""
         if before is None or before[1] > time.time_ns() - SETTLED_NS:
             return
         if len(self.found) >= MOST:

@@ -1,4 +1,4 @@
-"""Where an array lies in the patient."""
+"""The grid of an array: its shape and affine in patient space."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ AXES = (("L", "R"), ("P", "A"), ("I", "S"))
 class Grid:
     """A shape and an affine: element ``i`` of the array lies at ``affine @ (i, 1)``.
 
-    World coordinates are millimetres, to the patient's Right, Anterior and Superior (as in NIfTI). A flat picture has
-    two axes, rows then columns, and a world of two axes. ``measured`` is false where the source has no spacing (a PNG):
-    then the spacing is 1 and lengths are in pixels.
+    World coordinates are mm in RAS: to the patient's Right, Anterior and Superior, as in NIfTI. A 2D image has two
+    axes, rows then columns, and a 2D world. ``measured`` is false where the source has no spacing (a PNG): then
+    the spacing is 1 and lengths are in pixels.
 
     >>> Grid.of((4, 4, 2), spacing=(1, 1, 3)).spacing
     (1.0, 1.0, 3.0)
@@ -94,25 +94,25 @@ class Grid:
         return "".join(codes)
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:
-        """Turn (..., dims) indices into world coordinates."""
+        """Convert (..., dims) indices to world coordinates."""
         n = self.dims
         return np.asarray(index, float) @ self.matrix[:n, :n].T + self.matrix[:n, n]
 
     def index(self, world: ArrayLike) -> NDArray[np.float64]:
-        """Turn (..., dims) world coordinates into indices, not rounded."""
+        """Convert (..., dims) world coordinates to indices, not rounded."""
         n = self.dims
         inverse = inverse_of(self.affine)
         return np.asarray(world, float) @ inverse[:n, :n].T + inverse[:n, n]
 
     def crop(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
-        """Give the grid of a box that begins at ``start`` (which may lie outside) and has ``shape``."""
+        """Give the grid of a crop that begins at ``start`` (which may lie outside) and has ``shape``."""
         n = self.dims
         matrix = self.matrix
         matrix[:n, n] = self.world(np.asarray(start, float))
         return Grid(tuple(shape), as_rows(matrix), self.measured)
 
     def is_close(self, other: Grid, *, tolerance_mm: float = 1e-2) -> bool:
-        """Tell whether both grids put every corner at the same place."""
+        """Tell whether two grids have the same shape and corner positions."""
         if self.shape != other.shape:
             return False
         corners = np.array(np.meshgrid(*[(0, s - 1) for s in self.shape], indexing="ij")).reshape(self.dims, -1).T
@@ -121,19 +121,19 @@ class Grid:
 
 @lru_cache(256)
 def inverse_of(affine: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
-    """Give the inverse of an affine, not to be written to."""
+    """Give the inverse of an affine, read-only."""
     found: NDArray[np.float64] = np.linalg.inv(np.array(affine))
     found.flags.writeable = False
     return found
 
 
 def as_rows(matrix: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
-    """Freeze a matrix into nested tuples."""
+    """Convert a matrix to nested tuples."""
     return tuple(tuple(float(v) for v in row) for row in matrix)
 
 
 def nearest_axes(directions: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Match each array axis with a world axis of its own and a sign; the best total alignment wins.
+    """Match each array axis with a distinct world axis and a sign; the best total alignment wins.
 
     >>> nearest_axes(np.diag([-1.0, 1.0, 1.0]))
     [(0, -1), (1, 1), (2, 1)]

@@ -1,4 +1,4 @@
-"""Boxes around what masks show."""
+"""Convert masks to bounding boxes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .types import Boxes, LabelMap, map_boxes
 
 
 def boxes_of_objects(labels: LabelMap, names: Mapping[int, str]) -> Boxes:
-    """Give a box around each object of an instance map, all of the first of ``names``.
+    """Give the bounding box of each object of an instance map, all with the first label of ``names``.
 
-    A map that holds one number only does not tell its objects apart: then each connected part is one.
+    A map with a single value does not separate its objects: then each connected component is one.
     """
     array = labels.array
     if len(np.unique(array[array > 0])) < 2:
@@ -24,7 +24,7 @@ def boxes_of_objects(labels: LabelMap, names: Mapping[int, str]) -> Boxes:
 
 
 def boxes_of_labels(labels: LabelMap) -> Boxes:
-    """Give a box around each connected part (diagonals included) of each label.
+    """Give the bounding box of each connected component (diagonals included) of each label.
 
     >>> from .grid import Grid
     >>> found = boxes_of_labels(LabelMap(np.array([[1, 1, 0, 2]]), Grid.of((1, 4)), {1: "a", 2: "b"}))
@@ -42,13 +42,13 @@ def boxes_of_labels(labels: LabelMap) -> Boxes:
 
 
 def parts_of(mask: NDArray[Any]) -> NDArray[Any]:
-    """Number the connected parts of a mask."""
+    """Number the connected components of a mask."""
     numbered, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
     return np.asarray(numbered)
 
 
 def boxes_at(labels: LabelMap, numbered: NDArray[Any], kinds: NDArray[Any], names: Mapping[int, str]) -> Boxes:
-    """Give the box of each number of an array that is there; ``kinds`` has the label of each number from 1 on."""
+    """Give the bounding box of each number in an array; ``kinds`` has the label of each number from 1 on."""
     corners, found = [], []
     for number, place in enumerate(ndimage.find_objects(numbered)):
         if place is not None:

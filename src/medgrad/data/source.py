@@ -1,4 +1,4 @@
-"""Where a file of a case lies."""
+"""The location of an image or truth: a path, and an item within it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Source:
-    """Where one image or truth lies: a file or folder and, if it holds several, which item of it.
+    """The location of one image or truth: a file or folder and, if it holds several, which item of it.
 
     The item of an ``.npz`` is ``array:row``; that of a DICOM folder is a series UID; that of a 4D NIfTI a number.
-    ``also`` are further files of the same truth, laid over the first: a mask a lesion, a SEG an organ.
+    ``also`` are further files of the same truth, merged over the first: one mask for each lesion, one SEG for each
+    organ.
     """
 
     path: Path
@@ -24,7 +25,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PairSource:
-    """Where the truths about both images of a pair lie."""
+    """The locations of the truths about the fixed and the moving image of a pair."""
 
     fixed: Source
     moving: Source

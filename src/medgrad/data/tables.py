@@ -1,4 +1,4 @@
-"""Small tables, lists and JSON files that people write: read whole, or refused in a line that names the file."""
+"""Read small CSV, JSON and text files whole, or raise an error that names the file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def json_of(path: Path) -> Any:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """Read a table with a heading line, cells stripped; the separator is a comma, semicolon or tab."""
+    """Read a CSV with a heading as a list of dicts, cells stripped; the delimiter is a comma, semicolon or tab."""
     text = text_of(path)
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
@@ -51,6 +51,6 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def column(names: Iterable[str], words: Sequence[str]) -> str | None:
-    """Give the first column that is one of the words, whatever its case and spaces."""
+    """Find the first column whose name is one of ``words``, ignoring case, spaces and hyphens."""
     plain = {re.sub(r"[\s\-]+", "_", n.strip().lower()): n for n in names}
     return next((plain[w] for w in words if w in plain), None)

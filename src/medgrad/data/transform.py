@@ -1,4 +1,4 @@
-"""A transform as numbers: points, images and label maps moved through it; no torch."""
+"""Spatial transforms in NumPy: warp points, images and label maps; no torch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TOLERANCE_MM = 1e-4
 
 @dataclass(frozen=True)
 class Transform:
-    """Where points of the fixed image lie in the moving one: bent first, then moved by a ``matrix`` in world mm.
+    """A transform from the fixed to the moving image: a displacement, then an affine ``matrix`` in world mm.
 
-    ``bend`` (*grid.shape, dims) is a displacement in mm on the ``grid`` of the fixed image, or None; beyond the grid
-    its edge goes on.
+    ``bend`` (*grid.shape, dims) is a displacement in mm on the ``grid`` of the fixed image, or None; beyond the
+    grid its edge values are repeated.
 
     >>> Transform(((1, 0, 5), (0, 1, 0), (0, 0, 1)), Grid.of((4, 4))).to_moving([[1.0, 1.0]]).tolist()
     [[6.0, 1.0]]
@@ -35,7 +35,7 @@ class Transform:
 
     @classmethod
     def of(cls, deformation: Deformation) -> Transform:
-        """Split a deformation into the matrix that fits it best and the bend that is left."""
+        """Split a deformation into its best-fitting affine matrix and the remaining displacement."""
         grid = deformation.grid
         n = grid.dims
         points = voxels(grid).reshape(-1, n)
@@ -50,12 +50,15 @@ class Transform:
         return cls(as_rows(matrix), grid, bend.astype(np.float32))
 
     def to_moving(self, points: ArrayLike) -> Points:
-        """Tell where (..., dims) world points of the fixed image lie in the moving one."""
+        """Map (..., dims) world points of the fixed image to the moving one."""
         points = np.asarray(points, float)
         return linear(np.array(self.matrix), points + self.bent(points))
 
     def to_fixed(self, points: ArrayLike) -> Points:
-        """Tell where (..., dims) world points of the moving image lie in the fixed one; a bend is undone by steps."""
+        """Map (..., dims) world points of the moving image to the fixed one.
+
+        The displacement is inverted by iteration.
+        """
         aim = linear(np.linalg.inv(np.array(self.matrix)), np.asarray(points, float))
         at = aim
         if self.bend is None:
@@ -67,13 +70,13 @@ class Transform:
         return at
 
     def bent(self, points: Points) -> Points:
-        """Give the bend at world points."""
+        """Interpolate the displacement at world points."""
         if self.bend is None:
             return np.zeros_like(points)
         return np.stack([interpolate(b, self.grid, points) for b in np.moveaxis(self.bend, -1, 0)], axis=-1)
 
     def deformation(self) -> Deformation:
-        """Give the whole way of every point of the grid."""
+        """Give the total displacement of every grid point, matrix included."""
         points = voxels(self.grid)
         ends = linear(np.array(self.matrix), points if self.bend is None else points + self.bend)
         return Deformation((ends - points).astype(np.float32), self.grid)
@@ -86,14 +89,14 @@ def linear(matrix: NDArray[np.float64], points: Points) -> Points:
 
 
 def voxels(grid: Grid) -> Points:
-    """Give the world point of every element: (*shape, dims)."""
+    """Give the world position of every element: (*shape, dims)."""
     return grid.world(np.stack(np.meshgrid(*[np.arange(s) for s in grid.shape], indexing="ij"), axis=-1))
 
 
 def interpolate(
     array: NDArray[Any], grid: Grid, points: Points, *, order: int = 1, outside: float | None = None
 ) -> NDArray[Any]:
-    """Look an array up at (..., dims) world points; outside it, its edge goes on, or there is ``outside``."""
+    """Interpolate an array at (..., dims) world points; outside it, its edge values or ``outside``."""
     where = np.moveaxis(grid.index(points), -1, 0)
     if outside is None:
         return ndimage.map_coordinates(array, where, order=order, mode="nearest")
@@ -101,7 +104,7 @@ def interpolate(
 
 
 def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
-    """Bring a moving image onto the grid of the fixed one; where it has nothing, there is its lowest value."""
+    """Warp a moving image onto the grid of the fixed one; outside it, the value is its minimum."""
     points = transform.to_moving(voxels(transform.grid))
     planes = [
         interpolate(p.astype(np.float32), image.grid, points, order=order, outside=float(p.min())) for p in image.planes
@@ -114,19 +117,19 @@ def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
 
 
 def moved_labels(labels: LabelMap, transform: Transform) -> LabelMap:
-    """Bring a moving label map onto the grid of the fixed image: each element takes the nearest label."""
+    """Warp a moving label map onto the grid of the fixed image, by nearest neighbour."""
     points = transform.to_moving(voxels(transform.grid))
     array = interpolate(labels.array, labels.grid, points, order=0, outside=0)
     return replace(labels, array=array, grid=transform.grid)
 
 
 def moved_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
-    """Bring landmarks of the moving image to where they lie in the fixed one."""
+    """Map landmarks of the moving image to the fixed one."""
     return Landmarks(transform.to_fixed(landmarks.points), landmarks.names)
 
 
 def jacobian(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    """Give how many times larger each element becomes: the Jacobian determinant of a displacement (*shape, dims) in mm.
+    """Give the Jacobian determinant of a displacement (*shape, dims) in mm: the local volume change.
 
     Below 0 the deformation folds.
     """
@@ -140,12 +143,12 @@ def jacobian(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def identity(grid: Grid) -> Deformation:
-    """Give the deformation that moves nothing."""
+    """Give the identity deformation of a grid."""
     return Deformation(np.zeros((*grid.shape, grid.dims), np.float32), grid)
 
 
 def grid_of_truth(truth: Pair | Deformation) -> Grid:
-    """Give the grid on which a truth can be failed: its own, or a box about its landmarks."""
+    """Give the grid of a truth, or one around its landmarks."""
     if isinstance(truth, Deformation):
         return truth.grid
     if isinstance(truth.fixed, (LabelMap, Image)):

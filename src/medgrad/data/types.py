@@ -1,4 +1,4 @@
-"""What an expert draws and what a network says: the same kinds of thing, in patient space."""
+"""Types of truth and answer: images, labels, boxes, scores, deformations and landmarks in patient space."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .grid import Grid
 class Image:
     """Intensities on a grid: ``array`` is (*grid.shape) or, with several channels, (*grid.shape, channels).
 
-    ``modality`` is one of the words in ``MODALITIES``, or None where nobody said. ``told`` holds what the reader found
-    out and a person may want to know, a sentence each.
+    ``modality`` is one of ``MODALITIES``, or None where it is unknown. ``told`` holds messages of the reader for
+    the user.
     """
 
     array: NDArray[Any]
@@ -38,7 +38,7 @@ class Image:
 
     @property
     def planes(self) -> NDArray[Any]:
-        """The array with its channels first, always (channels, *grid.shape)."""
+        """The array with its channels first: (channels, *grid.shape), also for one channel."""
         return np.moveaxis(self.array, -1, 0) if self.array.ndim > self.grid.dims else self.array[None]
 
 
@@ -51,7 +51,7 @@ MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "o
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A label for every element: 0 is the background, ``names`` says what the others are.
+    """A label for every element: 0 is the background, ``names`` gives the names of the others.
 
     >>> LabelMap(np.array([[0, 1]]), Grid.of((1, 2)), {1: "lesion"}).names[1]
     'lesion'
@@ -85,10 +85,10 @@ class Boxes:
 
 @dataclass(frozen=True)
 class UnplacedBoxes:
-    """Boxes as a file says them, before the grid of their image is known.
+    """Boxes in the units of a file, before the grid of their image is known.
 
-    ``space`` says what ``corners`` count in: ``elements`` along the axes of the array (rows first), where the first
-    element reaches from 0 to 1; ``shares`` of its size; or ``world`` mm. ``labels`` index ``names``.
+    ``space`` is the unit of ``corners``: ``elements`` along the axes of the array (rows first), where the first
+    element reaches from 0 to 1; ``shares`` of the image size; or ``world`` mm. ``labels`` index ``names``.
     """
 
     corners: NDArray[np.float64]
@@ -97,7 +97,7 @@ class UnplacedBoxes:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def on(self, grid: Grid) -> Boxes:
-        """Give the boxes in world mm. Those that hold nothing are left out: ``look`` names them as faults.
+        """Convert the boxes to world mm on a grid. Empty boxes are left out: ``look`` reports them as faults.
 
         >>> UnplacedBoxes(np.array([[0, 0, 2, 2.0]]), np.array([0])).on(Grid.of((4, 4))).corners.tolist()
         [[-0.5, -0.5, 1.5, 1.5]]
@@ -112,7 +112,7 @@ class UnplacedBoxes:
 
 
 def map_boxes(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
-    """Move all corners of (n, 2 * dims) boxes, and give the boxes around where they end."""
+    """Transform all corners of (n, 2 * dims) boxes, and give the bounding boxes of the results."""
     dims = corners.shape[1] // 2
     ends = corners.reshape(-1, 2, dims)
     which = np.array(list(product((0, 1), repeat=dims)))
@@ -122,9 +122,9 @@ def map_boxes(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Scores:
-    """One number a class: 0 or 1 from an expert, a probability from a network.
+    """One number for each class: 0 or 1 from an expert, a probability from a network.
 
-    ``exclusive`` is true where just one class can hold; else each stands for itself.
+    ``exclusive`` is true where exactly one class holds; else the classes are independent.
 
     >>> Scores(np.array([0.2, 0.8]), ("benign", "malignant")).best
     'malignant'
@@ -145,7 +145,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Deformation:
-    """Displacement in world mm, (*grid.shape, dims): where each point of the fixed image lies in the moving one."""
+    """Displacement field in world mm, (*grid.shape, dims), from each point of the fixed image to the moving one."""
 
     field: NDArray[np.float32]
     grid: Grid
@@ -161,9 +161,9 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Pair:
-    """What is known about both images of a pair, each in its own world: label maps, or landmarks that correspond.
+    """The truths about both images of a pair, each in its own world: label maps, or corresponding landmarks.
 
-    Where nothing is, it is the images themselves.
+    Where nothing is known, they are the images themselves.
     """
 
     fixed: LabelMap | Landmarks | Image
@@ -174,7 +174,7 @@ Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks | Pair
 
 
 def join(pieces: Sequence[Any], grid: Grid, *, axis: int = 0) -> Any:
-    """Put dense answers that lie side by side along an axis together on the grid of the whole."""
+    """Concatenate dense answers that lie side by side along an axis, on the grid of the whole."""
     first = pieces[0]
     name = "field" if isinstance(first, Deformation) else "array"
     whole = np.concatenate([getattr(p, name) for p in pieces], axis=axis)

@@ -1,1 +1,1 @@
-"""How gradients come to be and what is done with them: optimisers, schedules, stopping rules, solvers."""
+"""Gradient methods: optimisers, gradient rules, schedules, stopping rules, convex solvers."""

@@ -1,4 +1,4 @@
-"""Whether a network learns as it should: what ails it is recognised, named by layer and explained in one sentence."""
+"""Training diagnostics: vanishing and exploding gradients, dead and saturated units, loss spikes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MATTERS = 0.1
 
 @dataclass(frozen=True)
 class Finding:
-    """What ails a network: since which step, in which layer, and what that means, in one sentence."""
+    """One problem of a training run: its first step, kind and layer, and an explanation in one sentence."""
 
     step: int
     kind: Kind
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass
 class Health:
-    """Hear the lines of a run in their order, and tell what is found; each fault is told once."""
+    """Diagnose a run from its log lines, in order; each problem is reported once."""
 
     known: set[tuple[str, str]] = field(default_factory=set)
     lasting: dict[str, int] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Health:
     quiet: int = 0
 
     def hear(self, line: Line) -> list[Finding]:
-        """Take in a line, and give what is new."""
+        """Observe a log line, and return new findings."""
         if "finding" in line:
             self.known |= {(line["finding"]["kind"], name) for name in (line["finding"]["layer"], "")}
             self.quiet = line["step"] + RECENT if line["finding"]["kind"] == "spike" else self.quiet
@@ -69,7 +69,7 @@ class Health:
         return fresh
 
     def of_layers(self, line: Line) -> list[Finding]:
-        """Tell what the layers show."""
+        """Check the layer statistics of a line."""
         seen: Mapping[str, Any] = line.get("health", {})
         step, found = line["step"], []
         layers = {n: v for n, v in seen.get("layers", {}).items() if all(isinstance(x, float) for x in v.values())}
@@ -85,9 +85,10 @@ class Health:
         return found
 
     def vanishing(self, step: int, layers: Mapping[str, Mapping[str, float]]) -> list[Finding]:
-        """Tell a gradient that fades on its way from the answer to the image and has not reached the first layer.
+        """Find a gradient that vanishes before it reaches the first layer.
 
-        A branch that nothing asks for, such as the coarse level of a detector where all objects are small, is no fault.
+        A branch without any objects, such as the coarse level of a detector where all objects are small, is no
+        problem.
         """
         slopes = {name: v["gradient"] for name, v in layers.items()}
         self.steepest = max(slopes, key=lambda n: slopes[n])
@@ -107,7 +108,7 @@ class Health:
         ]  # fmt: skip
 
     def exploding(self, step: int, layers: Mapping[str, Mapping[str, float]]) -> list[Finding]:
-        """Tell steps so long that they undo what a layer has learned."""
+        """Find updates so large that they undo what a layer has learned."""
         worst = max(layers, key=lambda n: layers[n]["update"])
         size = layers[worst]["update"]
         if not self.lasts("exploding", size > EXPLODED, looks=2):
@@ -116,7 +117,7 @@ class Health:
         return self.exploded(step, worst, why)
 
     def of_loss(self, line: Line) -> list[Finding]:
-        """Tell what the loss shows: not a number, a rise without return, a spike."""
+        """Check the loss of a line: not finite, risen for good, or a spike."""
         step, loss = line["step"], loss_in(line)
         layer = self.steepest or "the network"
         is_lost = loss is None or not isfinite(loss)
@@ -133,7 +134,7 @@ class Health:
         return found
 
     def spike(self, step: int, loss: float) -> list[Finding]:
-        """Tell one loss that lies far above the last ones, if it still matters and none was told of late."""
+        """Find a loss far above the recent ones, if it matters and no other was reported recently."""
         if len(self.recent) < RECENT or step < self.quiet:
             return []
         usual = median(self.recent)
@@ -147,7 +148,7 @@ class Health:
         return [Finding(step, "spike", f"step {step}", words)]
 
     def exploded(self, step: int, layer: str, why: str) -> list[Finding]:
-        """Tell an explosion, once."""
+        """Report an explosion, once."""
         if ("exploding", "") in self.known:
             return []
         self.known.add(("exploding", ""))
@@ -155,6 +156,6 @@ class Health:
         return [Finding(step, "exploding", layer, words)]
 
     def lasts(self, what: str, holds: bool, *, looks: int = LASTS) -> bool:
-        """Tell whether something has held for so many looks in a row."""
+        """Tell whether a condition has held for so many checks in a row."""
         self.lasting[what] = self.lasting.get(what, 0) + 1 if holds else 0
         return self.lasting[what] >= looks

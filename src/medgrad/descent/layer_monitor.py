@@ -1,4 +1,4 @@
-"""What can be seen of each layer while a network learns: gradients, updates, units that are dead or saturated."""
+"""Monitor layers during training: gradients, updates, dead and saturated units."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEAR = 0.01
 
 
 def is_due(step: int) -> bool:
-    """Tell whether a step is watched: each at first, then ever fewer, so that watching costs little.
+    """Tell whether a step is monitored: every step at first, then ever fewer, so that monitoring costs little.
 
     >>> [s for s in (0, 19, 25, 30, 1005, 1100) if is_due(s)]
     [0, 19, 30, 1100]
@@ -26,7 +26,7 @@ def is_due(step: int) -> bool:
 
 
 def watched(network: nn.Module, steps: Iterable[Seen], *, first: int) -> Iterator[tuple[Seen, dict[str, Any]]]:
-    """Pass steps on as they are taken, each with what was seen of the layers, from the step ``first`` on."""
+    """Yield each step with the layer statistics of it, counted from the step ``first``."""
     watch = Watch(network)
     watch.before(first)
     try:
@@ -38,10 +38,10 @@ def watched(network: nn.Module, steps: Iterable[Seen], *, first: int) -> Iterato
 
 
 class Watch:
-    """Look at a network around the steps that are due. It keeps nothing that the numbers depend on.
+    """Monitor the layers of a network on selected steps, without a change of the results.
 
-    Call ``before(step)`` ahead of each step and ``after(step)`` behind it. What is seen are the gradients as the
-    optimiser was fed with them, the update that it made of them, and activations, by hooks that are taken off again.
+    Call ``before(step)`` ahead of each step and ``after(step)`` behind it. Gradients are those that the optimiser
+    used; activations are counted by forward hooks, which are removed again.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -54,7 +54,7 @@ class Watch:
         self.saturated: dict[str, float] = {}
 
     def before(self, step: int) -> None:
-        """Get ready for a step that is due."""
+        """Copy the weights and install the hooks, if the step is monitored."""
         if not is_due(step):
             return
         self.dead, self.saturated = {}, {}
@@ -64,7 +64,7 @@ class Watch:
             self.hooks.append(module.register_forward_hook(self.looker(name, module)))
 
     def looker(self, name: str, module: nn.Module) -> Any:
-        """Make a hook that counts the units of a layer that say nothing, whatever they are shown."""
+        """Make a forward hook that counts the dead or saturated units of a layer."""
 
         def look(_: nn.Module, __: Any, output: Tensor) -> None:
             said = output.detach()
@@ -79,7 +79,7 @@ class Watch:
         return look
 
     def leave(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         for hook in self.hooks:
             hook.remove()
         self.hooks = []

@@ -1,4 +1,4 @@
-"""Some weights at a rate of their own: by name, or layer by layer."""
+"""Parameter groups with their own learning rate: by name, or layer by layer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_rule(rule: Mapping[str, Any]) -> None:
 def treatment(
     name: str, layers: Mapping[str, int], rules: Sequence[Mapping[str, Any]]
 ) -> tuple[int, float, float | None]:
-    """Give the number of the first rule that matches a name (-1: none), its factor of the rate, and its decay."""
+    """Give the number of the first rule that matches a name (-1: none), its rate factor, and its decay."""
     for number, rule in enumerate(rules):
         if fnmatchcase(name, rule["match"]):
             behind = len(set(layers.values())) - 1 - layers[name]

@@ -1,1 +1,1 @@
-"""Runs: plan, training, evaluation, prediction, races."""
+"""Training and evaluation: planning, recipes, the training loop, prediction, comparison of runs and of optimisers."""

@@ -1,4 +1,4 @@
-"""How long work speaks to whoever asked for it."""
+"""Progress reporting: messages and progress bars."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """Shows how far a piece of work is."""
+    """Updates one progress bar."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None: ...
 
 
 class Progress(Protocol):
-    """Takes sentences and shows bars; the command line draws them, a notebook may, a test need not."""
+    """Receives messages and shows progress bars; the command line, a notebook or a test implements it."""
 
     def say(self, text: str) -> None: ...
 
@@ -23,14 +23,14 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Tells nothing."""
+    """A progress reporter that shows nothing."""
 
     def say(self, text: str) -> None:
-        """Hear nothing."""
+        """Ignore a message."""
 
     @contextlib.contextmanager
     def bar(self, what: str) -> Iterator[Bar]:
-        """Show nothing."""
+        """Yield a progress bar that is not shown."""
         del what
 
         def shown(done: int, total: int, note: str = "", /) -> None:

@@ -1,4 +1,4 @@
-"""A run as a file that a foreign runtime can answer with, one target a file."""
+"""Export a run as an artefact that other runtimes can run, one target per file."""
 
 from ._export import export
 

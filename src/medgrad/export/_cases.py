@@ -1,4 +1,4 @@
-"""Which cases measure the ranges of an 8-bit network, and which judge whether it agrees: never the same patients."""
+"""Choose the cases that calibrate an 8-bit network, and those that check its agreement: never the same patients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENTS, JUDGES, WINDOWS = 16, 6, 4
 
 @dataclass(frozen=True)
 class Sides:
-    """Cases not read yet, and a word on where those who judge come from."""
+    """Entries for calibration of ranges and for evaluation, and a text on where the latter come from."""
 
     measure: tuple[tuple[Cohort, Entry], ...] = ()
     judge: tuple[tuple[Cohort, Entry], ...] = ()
@@ -36,10 +36,10 @@ class Sides:
 
 
 def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = False) -> Sides:
-    """Choose cases by patient: ranges are measured on the training side alone, and judged on validation cases.
+    """Choose cases by patient: ranges are calibrated on training cases only, agreement is checked on validation cases.
 
-    Where no validation case is at hand, patients of the training side judge who did not measure. ``folder`` holds
-    cases to measure on where the run's own are not at hand; what validates or tests the run is not taken from it.
+    Without validation cases, training patients that were not used for calibration are. ``folder`` holds cases for
+    calibration where the run's own are missing; validation and test cases of the run are not taken from it.
     """
     known = recorded(run)
     home = home_if_there(run)
@@ -62,7 +62,7 @@ def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = Fals
 
 
 def allowed(cohort: Cohort, known: dict[str, Any]) -> Cohort:
-    """Leave out of a folder whatever the run was validated or tested on: by name, by patient or by content."""
+    """Exclude from a cohort whatever the run was validated or tested on: by name, by patient or by content."""
     held = [row for row in known.get("cases", ()) if row["split"] in ("val", "test")]
     names = {row["id"] for row in held} | {row["patient"] for row in held}
     hashes = {row["hash"] for row in held}
@@ -71,7 +71,7 @@ def allowed(cohort: Cohort, known: dict[str, Any]) -> Cohort:
 
 
 def patients(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[Cohort, Entry]]:
-    """Give one case of each patient on some sides of the split, in an order drawn by a fixed seed."""
+    """Pick one case of each patient in some splits, in random order with a fixed seed."""
     if cohort is None:
         return []
     first: dict[str, Entry] = {}
@@ -84,7 +84,7 @@ def patients(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[
 
 
 def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDArray[np.float32]]:
-    """Read cases and cut what the network would be shown of them: the whole, or a few windows of each."""
+    """Load cases as network inputs: the whole image, or a few windows of each."""
     shown = []
     for cohort, entry in chosen:
         case, _ = prepare(without_truth(cohort.load(entry)), artefact.steps)
@@ -93,7 +93,7 @@ def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDA
 
 
 def cut(artefact: Artefact, case: Case) -> list[Case]:
-    """Give the parts of a prepared case that are shown, spread over it."""
+    """Choose windows of a prepared case, spread over it."""
     if artefact.output == "pooled":
         return [case]
     starts = grid_patches(case.grid.shape, artefact.patch)

@@ -1,4 +1,4 @@
-"""A run made into an artefact that a foreign runtime answers with, and shown to agree before it is kept."""
+"""Export a run as an artefact, and check its agreement with the run before it is kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ._target import ExportModule, Target
 
 @dataclass(frozen=True)
 class Exported:
-    """Where the artefact lies, how large its network is, and how far it agrees with its run."""
+    """The result of an export: folder, size of the network, and agreement with its run."""
 
     folder: Path
     bytes: int
@@ -53,10 +53,10 @@ def export(
     tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write an artefact, or raise if its answers are further from the run's than ``tolerance``.
+    """Write an artefact, or raise if its answers differ from the run's by more than ``tolerance``.
 
-    By default that is 0.001 of the elements or of a probability, and 0.01 of the boxes; in 8 bits 0.01 of the elements,
-    and 0.05 of a probability or of the boxes. The artefact is there as a whole or not at all.
+    By default that is 0.001 of the elements or of a probability, and 0.01 of the boxes; in 8 bits 0.01 of the
+    elements, and 0.05 of a probability or of the boxes. The artefact is written as a whole or not at all.
     """
     run, progress, kind = Path(run), progress or Silent(), to.replace("-", "_")
     target: Target = registry.find("export", kind)
@@ -93,7 +93,7 @@ def export(
 def facts(
     run: Path, trained: Trained, *, target: str, network: str, precision: str, tolerance: float
 ) -> dict[str, Any]:
-    """Gather what an ``artefact.json`` says but for what is found out later."""
+    """Return the content of ``artefact.json``, without the results of the check."""
     recipe = trained.recipe
     weights = [each.weights for each in (Run(run).folds or [Run(run)])]
     return {
@@ -128,7 +128,7 @@ def judged(
     limit: float,
     progress: Progress,
 ) -> tuple[int, Agreement, str, dict[str, Any]]:
-    """Show that the written network agrees with its run, and write down how far; raise if it does not."""
+    """Check that the exported network agrees with its run, and write the result; raise if it does not."""
     engines = usable(artefact)
     native = target.engine if target.engine in engines else engines[0]
     ask = registry.find(ROOM, native).open(artefact.network)
@@ -160,7 +160,7 @@ def judged(
 def on_windows(
     artefact: Artefact, finished: ExportModule, ask: Forward, windows: Sequence[NDArray[np.float32]]
 ) -> tuple[Agreement, float]:
-    """Hold the written network against the module on made-up windows: what is read, and the numbers themselves."""
+    """Compare the exported network with the torch module on synthetic windows: decoded answers, and raw outputs."""
     pairs, largest = [], 0.0
     for shown in windows:
         with torch.inference_mode():
@@ -173,7 +173,7 @@ def on_windows(
 
 
 def originals(trained: Trained, sides: Sides, progress: Progress) -> tuple[list[Any], list[Any]]:
-    """Read the cases that judge, and answer about each with torch in float32."""
+    """Load the cases for evaluation, and answer about each with torch in float32."""
     run, cases, said = replace(trained, models=as_float32(trained), place=FLOAT32), [], []
     with progress.bar("Asking the run") as bar:
         for number, (cohort, entry) in enumerate(sides.judge):
@@ -185,7 +185,7 @@ def originals(trained: Trained, sides: Sides, progress: Progress) -> tuple[list[
 
 
 def compared(artefact: Artefact, ask: Forward, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
-    """Hold the answers of an artefact against those of its run."""
+    """Compare the answers of an artefact with those of its run."""
     try:
         predictor = predictor_of(artefact, ask)
         return agreement([(said, predictor.answer(case)) for case, said in zip(cases, wanted, strict=True)])
@@ -201,7 +201,7 @@ def others(
     wanted: Sequence[Any],
     found: Agreement,
 ) -> dict[str, Any]:
-    """Say of every engine here, in every precision that it has, how far it agrees on the cases; nothing without any."""
+    """Compare every installed backend, in each of its precisions, with the run; empty without cases."""
     if not cases:
         return {}
     ways = {}
@@ -216,7 +216,7 @@ def others(
 def verify(
     artefact: Artefact, target: Target, sides: Sides, cases: Sequence[Any], wanted: Sequence[Any], limit: float
 ) -> dict[str, Any]:
-    """Where a target prepares and answers by itself, hold that against the run too; raise if it is further off."""
+    """Compare a target's own preparation and inference with the run; raise if they differ too much."""
     ask = getattr(target, "confirm", None)
     if ask is None or not cases:
         return {}
@@ -232,13 +232,13 @@ def verify(
 
 
 def check_output_folder(folder: Path) -> None:
-    """Raise if something stands where the artefact is to be that is none."""
+    """Raise if the output folder exists and is no artefact."""
     if folder.exists() and not is_artefact(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"{str(folder)!r} is there and is no artefact, so it is left alone. Give another place.")
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder to its name; an older artefact there goes away after."""
+    """Move a finished folder to its place, and delete an older artefact there."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.rename(old)

@@ -1,4 +1,4 @@
-"""A run's networks as one module whose output is finished: nothing is left to do to it that takes tensors."""
+"""Build the torch module that is exported: ensemble, calibration and box decoding included."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLOAT32 = Compute("cpu", torch.float32)
 
 
 class Ensemble(nn.Module):
-    """The mean output of several networks about the input and its mirror images along ``flips``."""
+    """Average the outputs of several networks, and of flips of the input along ``flips``."""
 
     def __init__(self, networks: Sequence[nn.Module], flips: Sequence[int] = ()) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def finest_output(network: nn.Module, x: Tensor) -> Tensor:
 
 
 class Calibrated(nn.Module):
-    """Probabilities, as calibrated."""
+    """A classifier that returns calibrated probabilities."""
 
     def __init__(self, logits: nn.Module, task: Classification) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Calibrated(nn.Module):
 
 
 class DetectorWithBoxes(nn.Module):
-    """Corners of candidates, and the probability of each class."""
+    """A detector that returns the corners of candidate boxes, and the probability of each class."""
 
     def __init__(self, network: nn.Module, task: Detection) -> None:
         super().__init__()
@@ -80,17 +80,17 @@ class DetectorWithBoxes(nn.Module):
 
 
 def plain(model: nn.Module) -> nn.Module:
-    """Give the network itself, out of what runs it in a faster type."""
+    """Return the float32 network without its autocast wrapper."""
     return (model.network if isinstance(model, AutocastModule) else model).float().eval()
 
 
 def as_float32(trained: Trained) -> tuple[nn.Module, ...]:
-    """Give the networks of a run as they answer in float32, which is what an artefact must agree with."""
+    """Return the networks of a run in float32, which an artefact must agree with."""
     return tuple(AutocastModule(plain(m), FLOAT32).eval() for m in trained.models)
 
 
 def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> ExportModule:
-    """Make the one module of a run that is exported."""
+    """Build the module of a run that is exported."""
     task = trained.task
     networks = [plain(m) for m in trained.models]
     if isinstance(task, Detection):
@@ -109,9 +109,9 @@ def finish(trained: Trained, planes: int, about: Mapping[str, Any]) -> ExportMod
 
 
 def examples(task: Task, planes: int, patch: Sequence[int]) -> list[NDArray[np.float32]]:
-    """Make up windows (1, planes, *patch) out of the task's own example, at the scale of prepared images.
+    """Make synthetic windows (1, planes, *patch) from the task's example, at the scale of prepared images.
 
-    They are rounded as they will be kept.
+    They are rounded to the precision in which they are stored.
     """
     made = []
     for seed in range(EXAMPLES):

@@ -1,4 +1,4 @@
-"""What a target of export offers; each file of this folder ends in ``THIS = <one of this kind>``."""
+"""The interface of an export target; each file of this folder ends in ``THIS = <a target>``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Feed = Sequence[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class ExportModule:
-    """A network whose output needs no more tensors, an input that it takes, and what the artefact will say of it.
+    """A torch module to export, an example input, and the content of the artefact's file.
 
-    ``outputs`` names its outputs. Windows of a ``dense`` one have one shape; others may be shown at any.
+    Windows of ``logits`` have a fixed shape. Inputs for ``chances`` or ``boxes`` may have any.
     """
 
     module: nn.Module
@@ -36,35 +36,35 @@ class ExportModule:
 
     @property
     def moving(self) -> tuple[int, ...]:
-        """The axes of the input whose length may change."""
+        """The input axes of dynamic length."""
         return () if self.shape == "dense" else tuple(range(2, self.inputs.ndim))
 
 
 class Target(Protocol):
-    """A form for other runtimes. ``network`` is the network's file within the artefact, ``engine`` what checks it."""
+    """An export target. ``network`` is the file name within the artefact, ``engine`` the backend that checks it."""
 
     network: str
     engine: str
 
     def write(self, finished: ExportModule, folder: Path) -> None:
-        """Write the network, and whatever else the form has, in float32."""
+        """Write the network in float32, with any other files of the target."""
 
 
 class Shrinking(Target, Protocol):
-    """A form that has 8 bits too."""
+    """An export target that can quantise to 8 bits."""
 
     def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
-        """Turn the written network to 8 bits, its ranges measured on what it is fed."""
+        """Quantise the written network to 8 bits, with ranges calibrated on the inputs."""
 
 
 def no_int8() -> SettingError:
-    """Say that a network has no form in 8 bits."""
+    """Return the error that a network with loops cannot be quantised."""
     return SettingError("This network has loops within it, which are not turned to 8 bits. Leave --int8 out.")
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep a tracer's warnings to itself: that what it sees is fixed is meant, and what may move is checked after."""
+    """Ignore the warnings of tracing; what may change is checked afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""A MONAI bundle: for segmentation in MONAI's own layout, prepared and brought back by MONAI's own transforms."""
+"""MONAI bundle of a segmentation run, with preparation and inversion by MONAI's own transforms."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ FILES = (".nii", ".nii.gz")
 
 
 class MonaiBundle:
-    """``monai.bundle run --config_file configs/inference.json --bundle_root .`` answers with it; medgrad is not needed.
+    """Export target whose bundle runs with MONAI alone, without medgrad.
 
-    MONAI resamples, and lays its windows, a little otherwise than we do; so the bundle is run by MONAI itself on the
-    cases that judge, and its labels have to agree with the run's like those of any other export.
+    Type ``monai.bundle run --config_file configs/inference.json --bundle_root .`` to run it. MONAI resamples,
+    and places its windows, slightly differently; so the bundle is run by MONAI itself on the evaluation cases,
+    and its labels have to agree with the run's like those of any other export.
     """
 
     network = "models/model.ts"
     engine = "torch_export"
 
     def write(self, finished: ExportModule, folder: Path) -> None:
-        """Write the network as TorchScript, and the two configurations."""
+        """Write the network as TorchScript, and the two configuration files."""
         monai: Any = need("monai", extra="monai")
         if finished.outputs != ("logits",) or finished.about["flips"]:
             raise SettingError(
@@ -50,7 +51,7 @@ class MonaiBundle:
     def confirm(
         self, folder: Path, cases: Sequence[tuple[Entry, Case]], wanted: Sequence[LabelMap]
     ) -> Agreement | None:
-        """Have MONAI answer about the cases that it can read, and say how far it agrees; None where there are none."""
+        """Predict the NIfTI cases with MONAI, and measure the agreement; None where there are none."""
         pairs = []
         for (entry, _), said in zip(cases, wanted, strict=True):
             files = [source.path for source in entry.images.values()]
@@ -60,7 +61,7 @@ class MonaiBundle:
 
 
 def answered(folder: Path, files: Sequence[Path]) -> LabelMap:
-    """Let MONAI answer about one case by the bundle's own configuration."""
+    """Predict one case with MONAI by the bundle's own configuration."""
     bundle: Any = need("monai.bundle", extra="monai")
     out = folder / "answers"
     with quietly():
@@ -81,7 +82,7 @@ def answered(folder: Path, files: Sequence[Path]) -> LabelMap:
 
 
 def configuration(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Give ``inference.json``: what is read, how it is prepared, answered, brought back and written."""
+    """Return ``inference.json``: loading, preparation, inference, inversion and writing."""
     channels = max(1, len(about["task"]["channels"]))
     first = "$sorted(p for e in ('nii', 'nii.gz') for p in glob.glob(@dataset_dir + '/*{}.' + e))"
     if channels == 1:
@@ -142,7 +143,7 @@ def configuration(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preparation(about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give MONAI's transforms for a chain of preparation, or raise if a step has no counterpart there."""
+    """Return MONAI's transforms for the preparation steps, or raise if a step has no equivalent."""
     chain: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": "image"},
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
@@ -158,7 +159,7 @@ def preparation(about: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def counterpart(link: Mapping[str, Any], channels: int) -> list[dict[str, Any]] | None:
-    """Give MONAI's transforms that do what a step does, with its default settings filled in."""
+    """Return MONAI's transforms that equal a preparation step; None where there are none."""
     from .. import registry
 
     name = link["name"]
@@ -184,7 +185,7 @@ def counterpart(link: Mapping[str, Any], channels: int) -> list[dict[str, Any]] 
 
 
 def metadata(finished: ExportModule, monai: str) -> dict[str, Any]:
-    """Give ``metadata.json``."""
+    """Return ``metadata.json``."""
     about = finished.about
     labels = ["background", *about["task"]["labels"]]
     shape = {"spatial_shape": list(about["patch"]), "dtype": "float32", "is_patch_data": True}

@@ -1,4 +1,4 @@
-"""ONNX: for ONNX Runtime, OpenVINO and most others."""
+"""ONNX export: for ONNX Runtime, OpenVINO and most other runtimes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAYERS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 
 
 class Onnx:
-    """Written by torch's tracing exporter, which is quick and whose graphs every runtime knows well."""
+    """Export target that uses torch's tracing exporter, which is fast and whose graphs every runtime supports well."""
 
     network = "network.onnx"
     engine = "onnxruntime"
@@ -28,10 +28,10 @@ class Onnx:
         write_onnx(finished, folder / self.network)
 
     def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
-        """Turn the network to 8 bits with ONNX Runtime's static quantisation.
+        """Quantise the network to 8 bits with ONNX Runtime's static quantisation.
 
-        Weights leave one bit unused, so that sums do not overflow on processors without VNNI. Inputs of layers have no
-        sign: with one, and a zero that lies elsewhere, OpenVINO answers otherwise than ONNX Runtime.
+        Weights leave one bit unused, so that sums do not overflow on CPUs without VNNI. Layer inputs are unsigned: with
+        signed inputs and a zero point, OpenVINO computes other results than ONNX Runtime.
         """
         del finished
         known: Any = need("onnx", extra="onnx")
@@ -64,7 +64,7 @@ class Onnx:
 
 
 def write_onnx(finished: ExportModule, path: Path, *, extra: str = "onnx") -> None:
-    """Write a network as ONNX; ``extra`` is what the caller's target is installed by."""
+    """Write a network as ONNX; ``extra`` names the extra of the calling target."""
     need("onnx", extra=extra)
     axes = {"inputs": {a: f"axis_{a - 2}" for a in finished.moving}} if finished.moving else None
     with quietly(), torch.inference_mode():
@@ -82,7 +82,7 @@ def write_onnx(finished: ExportModule, path: Path, *, extra: str = "onnx") -> No
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep what a tool logs on the root logger away from a person who cannot act on it."""
+    """Silence the logging of a tool below errors."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""OpenVINO's own format: the quickest on processors, in 8 bits above all."""
+"""OpenVINO export: the fastest format on CPUs, above all in 8 bits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BODIES = {"If", "Loop", "TensorIterator"}
 
 
 class OpenVino:
-    """Converted from ONNX, which takes a tenth of the time of converting what torch has."""
+    """Export target that converts from ONNX, which takes a tenth of the time of converting from torch."""
 
     network = "network.xml"
     engine = "openvino"
 
     def write(self, finished: ExportModule, folder: Path) -> None:
-        """Write the network, with its weights beside it."""
+        """Write the network and its weights."""
         without_telemetry()
         runtime: Any = need("openvino", extra="openvino")
         passing = folder / "passing.onnx"
@@ -33,11 +33,11 @@ class OpenVino:
         passing.unlink()
 
     def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
-        """Turn the network to 8 bits with NNCF.
+        """Quantise the network to 8 bits with NNCF.
 
-        Ranges reach from the least to the most that was seen, since few windows are seen. Weights leave one bit unused,
-        so that sums do not overflow on processors without VNNI. Where boxes are found, only layers are turned: what
-        makes corners of them has no 8 bits to spare.
+        Ranges are the minimum and maximum seen, since only few windows are seen. Weights leave one bit unused, so
+        that sums do not overflow on CPUs without VNNI. In detection, only layers are quantised: the decoding of
+        corners needs more than 8 bits.
         """
         without_telemetry()
         runtime: Any = need("openvino", extra="openvino")
@@ -65,7 +65,7 @@ class OpenVino:
         self.save(runtime, small, folder)
 
     def save(self, runtime: Any, network: Any, folder: Path) -> None:
-        """Write a network under another name first, since it may still be read from the old one."""
+        """Save a network under another name first, since the old file may still be in use."""
         runtime.save_model(network, str(folder / "new.xml"), compress_to_fp16=False)
         for ending in (".xml", ".bin"):
             (folder / f"new{ending}").replace((folder / self.network).with_suffix(ending))

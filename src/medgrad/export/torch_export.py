@@ -1,4 +1,4 @@
-"""torch's exported program: for AOTInductor, ExecuTorch and torch itself, without our code."""
+"""torch.export: a program for AOTInductor, ExecuTorch and torch itself, without medgrad."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._target import ExportModule, quietly
 
 
 class TorchExport:
-    """A ``.pt2`` file: the graph and its weights."""
+    """Export target for a ``.pt2`` file: the graph and its weights."""
 
     network = "network.pt2"
     engine = "torch_export"

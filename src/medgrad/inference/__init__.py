@@ -1,1 +1,1 @@
-"""From a trained network to a written answer, without torch: sliding windows, decoding, artefacts."""
+"""Inference without torch: sliding windows, decoding, exported networks, and writing answers."""

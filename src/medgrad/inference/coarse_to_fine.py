@@ -1,4 +1,4 @@
-"""Two passes over a large case: a coarse one that finds where anything is, and a fine one that looks only there."""
+"""Coarse-to-fine sliding window: a coarse first pass finds where labels are, a second pass computes only there."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ def sliding_window_coarse_to_fine(
     ops: ArrayOps = NUMPY,
     blocks: int = 1,
 ) -> LabelMap:
-    """Label a case by overlapping windows, and leave out those of which a first pass shows that nothing is there.
+    """Segment a case by sliding window, and skip windows in which a first pass finds no label.
 
-    Every element that the first pass labels gets the same answer as if no window had been left out, since every window
-    over it is looked at. One that only overlapping windows would have labelled, far from all that the first pass
-    found, stays background. If the first pass is ``coarse``, over every so many-th element along each axis, a window
-    lies around each thing that it finds, and several overlap only over what is larger than a window.
+    Every element that the first pass labels gets the same answer as without skipping, since every window over
+    it is computed. An element that only overlapping windows would have labelled, far from all labels of the
+    first pass, stays background. If the first pass is ``coarse``, over every so many-th element along each
+    axis, one window is placed around each component that it finds, and several overlap only over components
+    larger than a window.
     """
     only = None
     if in_two_passes(case.grid.shape, patch, overlap, coarse):
@@ -61,7 +62,7 @@ def where_to_look(
     overlap: float,
     coarse: int,
 ) -> list[Start]:
-    """Give the windows that a first pass asks for; what it found is as large as an answer, and is not kept."""
+    """List the windows that a first pass selects; its result is as large as an answer, and is not kept."""
     found = spread(anywhere(look, decode, strided(case, coarse), patch), coarse, case.grid.shape)
     needed = near(found, patch)
     only = [start for start in every_start(found.shape, patch, overlap) if needed(start)]
@@ -69,12 +70,12 @@ def where_to_look(
 
 
 def in_two_passes(shape: Sequence[int], patch: Sequence[int], overlap: float, coarse: int) -> bool:
-    """Tell whether a first pass may spare anything: there are many windows, and it is cheaper than looking at all."""
+    """Tell whether a first pass may save time: there are many windows, and it is cheaper than computing all."""
     return count_of(shape, patch, overlap) >= LEAST and (overlap > 0 or coarse > 1)
 
 
 def strided(case: Case, by: int) -> Case:
-    """Keep every ``by``-th element of the images along each axis, where it lies."""
+    """Subsample the images of a case: every ``by``-th element along each axis."""
     if by == 1:
         return case
     dims = case.grid.dims
@@ -86,7 +87,7 @@ def strided(case: Case, by: int) -> Case:
 
 
 def spread(found: NDArray[np.bool_], by: int, shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Undo ``strided``: what is found at an element is found at all that it stands for."""
+    """Repeat each element along each axis, to undo the subsampling."""
     for axis in range(found.ndim) if by > 1 else ():
         found = found.repeat(by, axis=axis)
     return found[tuple(slice(n) for n in shape)]
@@ -95,7 +96,7 @@ def spread(found: NDArray[np.bool_], by: int, shape: Sequence[int]) -> NDArray[n
 def anywhere(
     look: Callable[[Case], Any], decode: Callable[[Any, Grid], LabelMap], case: Case, patch: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """Tell of each element whether any window gives it a label, of windows that hardly overlap and are not blended."""
+    """Run the first pass: mark each element that any window labels, without blending and almost without overlap."""
     shape, size = case.grid.shape, [max(p, 1) for p in patch]
     before = [(max(s, p) - s) // 2 for s, p in zip(shape, size, strict=True)]
     found = np.zeros(shape, np.bool_)
@@ -115,12 +116,12 @@ def count_of(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
 
 
 def every_start(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[Start]:
-    """List where the windows over a case begin."""
+    """List the starts of the windows over a case."""
     return [*product(*[window_starts(max(s, p), p, overlap) for s, p in zip(shape, patch, strict=True)])]
 
 
 def near(labels: NDArray[Any], patch: Sequence[int], margin: int = MARGIN) -> Callable[[Start], bool]:
-    """Tell of windows whether there is any label in or near them, by sums over cells that are made once."""
+    """Return a function that tells whether a window has any label in or near it, by cumulative sums over cells."""
     cells = in_cells(labels)
     there = np.zeros([n + 1 for n in cells.shape], np.int64)
     there[(slice(1, None),) * labels.ndim] = cells
@@ -143,7 +144,7 @@ def near(labels: NDArray[Any], patch: Sequence[int], margin: int = MARGIN) -> Ca
 
 
 def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell of each cell whether there is any label in it."""
+    """Reduce a label map to cells: true where a cell contains any label."""
     cells = labels
     for axis, size in enumerate(labels.shape):
         cells = np.logical_or.reduceat(cells, np.arange(0, size, CELL), axis=axis)
@@ -151,9 +152,9 @@ def in_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def windows_around(labels: NDArray[Any], patch: Sequence[int], overlap: float) -> list[Start]:
-    """Place windows around what is labelled: one over things that fit into it together, several over a larger one.
+    """Place windows around the labels: one over components that fit into it together, several over a larger one.
 
-    None where there are more than ``MOST_THINGS``.
+    Empty where there are too many components.
     """
     room = [max(s, p) for s, p in zip(labels.shape, patch, strict=True)]
     before = [(r - s) // 2 for r, s in zip(room, labels.shape, strict=True)]
@@ -176,7 +177,7 @@ Box = tuple[tuple[int, int], ...]
 
 
 def boxes_around(labels: NDArray[Any]) -> list[Box]:
-    """Give a box around each connected thing, with a margin; none where they are too many."""
+    """Return the bounds of each connected component, with a margin; empty where there are too many."""
     cells = in_cells(labels)
     things, many = ndimage.label(cells, np.ones((3,) * cells.ndim, bool))
     if many > MOST_THINGS:
@@ -191,7 +192,7 @@ def boxes_around(labels: NDArray[Any]) -> list[Box]:
 
 
 def merged(boxes: Sequence[Box], patch: Sequence[int]) -> list[Box]:
-    """Put boxes together as long as what they span fits into a window.
+    """Merge bounds as long as their union fits into a window.
 
     >>> merged([((0, 4),), ((5, 8),), ((20, 30),)], [8])
     [((0, 8),), ((20, 30),)]

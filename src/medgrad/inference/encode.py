@@ -1,4 +1,4 @@
-"""A case as a network takes it."""
+"""Encode a case as the input array of a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..data import Case
 
 
 def stacked(case: Case, channels: Sequence[str]) -> NDArray[np.float32]:
-    """Stack the images of a case into (channels, *shape), those named or all as they come."""
+    """Stack the images of a case into channels (channels, *shape): the named ones, or all in their order."""
     names = channels or list(case.images)
     missing = [n for n in names if n not in case.images]
     if missing:

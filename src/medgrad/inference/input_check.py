@@ -1,4 +1,4 @@
-"""What a run takes, by what it learned from; an input of another kind is refused before it is prepared."""
+"""Check that inputs match the training data of a run, before they are prepared."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ GIVE = {
 
 @dataclass(frozen=True)
 class Takes:
-    """What a run takes: how many axes, and which images a case has.
+    """The input specification of a run: the number of axes, and the images of a case.
 
-    ``known`` says of each image that was learned from which numbers of ``channels`` and which ``modalities`` occurred;
-    it is empty for runs that did not write it down, and None among the modalities is a file that did not say. With
-    ``any_channels`` cases are brought to the number of channels that is wanted.
+    ``known`` lists for each image the ``channels`` and ``modalities`` that occurred in the training data. It is
+    empty for runs that did not record them, and None among the modalities stands for a file without one. With
+    ``any_channels`` the preparation converts cases to the right number of channels.
     """
 
     dims: int
@@ -40,12 +40,12 @@ class Takes:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those that were learned from, if all that was learned from has one."""
+        """The modalities of the training data, if every case has one."""
         found = {m for about in self.known.values() for m in about.get("modalities", ())}
         return () if None in found else tuple(sorted(found))
 
     def __str__(self) -> str:
-        """Say it in words."""
+        """Describe the specification in words."""
         what = " or ".join(WORDS.get(m, m) for m in self.modalities)
         axes = f"{self.dims} {'axis' if self.dims == 1 else 'axes'}"
         return f"{what} {KINDS[self.dims]}".strip() + f" ({axes}{self._channels()})"
@@ -60,12 +60,12 @@ class Takes:
 
 
 def name_of_channel(name: str) -> str:
-    """Give the name of an image for a sentence, unless it says nothing."""
+    """Quote the name of an image for a sentence, unless it is a default name."""
     return "" if name in ("image", "features") else f" {name!r}"
 
 
 def learned_from(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
-    """Say of each image of some cases which numbers of channels and which modalities occur."""
+    """Collect the numbers of channels and the modalities of each image in some cases."""
     found: dict[str, dict[str, list[Any]]] = {}
     for case in cases:
         for name, image in case.images.items():
@@ -77,7 +77,7 @@ def learned_from(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
 
 
 def joined(every: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
-    """Put together what several runs learned from; nothing where one does not say."""
+    """Merge the image facts of several runs; empty where one has none."""
     if not every or not all(every):
         return {}
     found: dict[str, dict[str, list[Any]]] = {}
@@ -90,7 +90,7 @@ def joined(every: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[s
 
 
 def check_header(takes: Takes, entry: Entry) -> None:
-    """Raise if a case is not what a run takes, as far as names and headers tell; unread, where they do not."""
+    """Raise if a case does not match a run's input specification, as far as file names and headers tell."""
     missing = [name for name in takes.names if name not in entry.images]
     first = next(iter(entry.images.values()))
     if missing and len(takes.names) > 1:
@@ -108,7 +108,7 @@ def check_header(takes: Takes, entry: Entry) -> None:
 
 
 def extent(source: Source) -> ImageSpec | None:
-    """Tell what a header says; None where it cannot be read, as reading the file will say why."""
+    """Read shape and spacing from a file's header; None where it cannot be read."""
     try:
         return extent_of(source)
     except (MedgradError, OSError, ValueError):
@@ -121,7 +121,7 @@ def is_of_dicom(path: Path) -> bool:
 
 
 def modality_in(path: Path) -> str | None:
-    """Read the modality from the header of a DICOM file, or of the first in a folder; None where it does not tell."""
+    """Read the modality from the header of a DICOM file, or of the first in a folder; None where it is missing."""
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     first = next((p for p in files if is_dicom(p)), None)
     if first is None:
@@ -133,13 +133,13 @@ def modality_in(path: Path) -> str | None:
 
 
 def check_case(takes: Takes, case: Case, entry: Entry) -> None:
-    """Raise if a case that has been read is not what a run takes."""
+    """Raise if a loaded case does not match a run's input specification."""
     for name, image in case.images.items():
         check_image(takes, name, entry.images[name], image)
 
 
 def check_image(takes: Takes, name: str, source: Source, image: Image) -> None:
-    """Raise if an image is not what a run takes."""
+    """Raise if an image does not match a run's input specification."""
     modality = image.modality if image.modality != "other" else None
     check_kind(takes, name, source, dims=image.grid.dims, channels=image.channels, modality=modality)
 
@@ -153,7 +153,7 @@ def check_kind(
     channels: int | None = None,
     modality: str | None = None,
 ) -> None:
-    """Raise if axes, channels or modality, where they are known, are not those that a run takes."""
+    """Raise if axes, channels or modality, where known, do not match a run's input specification."""
     about = takes.known.get(name, {})
     counts, learned = about.get("channels", ()), about.get("modalities", ())
     is_of_modality = modality is None or not learned or None in learned or modality in learned

@@ -1,6 +1,6 @@
-"""Windows over a case: where they begin, how they are cut out, and how what is said of each is blended.
+"""Sliding-window inference: window positions, cropping, and blending of outputs with Gaussian weights.
 
-The arithmetic knows no kind of array: ``ArrayOps`` holds the few things that numpy and torch spell differently.
+It works for numpy and torch alike: ``Arrays`` lists the four operations that differ.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def sliding_window(
     only: Sequence[Start] | None = None,
     blocks: int = 1,
 ) -> Any:
-    """Answer window by window. Only one slab of the output exists at any time; each is decoded when it is complete.
+    """Predict by sliding window. Only one slab of the output is in memory at a time; each is decoded when complete.
 
-    ``look`` gives the output (channels, *patch) about a part of the case, ``decode`` turns outputs into an answer. A
-    case that is smaller than a window lies in the middle of it. ``only`` are the windows to look at, wherever they
-    begin; what none of them covers is of the first class, as if it were sure. In several ``blocks`` along the last axis
-    a slab takes less memory, and windows that reach over the edge of a block are looked at twice.
+    ``look`` predicts the output (channels, *patch) of a part of the case, ``decode`` turns outputs into an
+    answer. A case smaller than a window is centred in it. ``only`` are the windows to compute; elements that
+    none of them covers get the first class, with certainty. Several ``blocks`` along the last axis need less
+    memory, but windows that reach over the edge of a block are computed twice.
     """
     size = [max(p, 1) for p in patch]
     shape = case.grid.shape
@@ -83,7 +83,7 @@ def sliding_window(
 def cuts(
     starts: Sequence[int], size: int, before: int, patch: int, blocks: int
 ) -> Iterator[tuple[int, int, list[int]]]:
-    """Cut an axis into blocks: where each begins and ends, and where the windows begin that reach into it.
+    """Split an axis into blocks: yield the start and end of each, and the starts of the windows that overlap it.
 
     >>> list(cuts([0, 4, 8], 12, 0, 4, 3))
     [(0, 4, [0]), (4, 8, [4]), (8, 12, [8])]
@@ -94,19 +94,19 @@ def cuts(
 
 
 def reaches(start: int, size: int, span: tuple[int, int]) -> bool:
-    """Tell whether a window has anything of a span."""
+    """Tell whether a window overlaps a span."""
     return start < span[1] and start + size > span[0]
 
 
 def size_of_sums(shape: Sequence[int], patch: Sequence[int], channels: int, blocks: int = 1) -> int:
-    """Count the bytes that the sums over a slab take, with their weights, the largest, and the copy that finds it."""
+    """Count the bytes of the sums over a slab, with their weights, the argmax and its copy."""
     room = [max(s, p) for s, p in zip(shape, patch, strict=True)]
     widest = max(high - low for low, high, _ in cuts([], shape[-1], 0, patch[-1], blocks))
     return patch[0] * int(np.prod(room[1:-1])) * widest * (4 * (2 * channels + 1) + WORD)
 
 
 def blocks_within(shape: Sequence[int], patch: Sequence[int], channels: int, most: int) -> int:
-    """Give the fewest blocks whose sums take ``most`` bytes, or as many as may help; 0 is no bound.
+    """Choose the fewest blocks whose sums fit into ``most`` bytes, or as many as are useful; 0 is no limit.
 
     >>> blocks_within((64, 64, 640), (32, 32, 32), 3, 1 << 23), blocks_within((9, 9), (4, 4), 3, 0)
     (6, 1)
@@ -118,14 +118,14 @@ def blocks_within(shape: Sequence[int], patch: Sequence[int], channels: int, mos
 
 
 def most_blocks(shape: Sequence[int], patch: Sequence[int]) -> int:
-    """Tell into how many blocks it may help to cut: a quarter of a window is narrow enough."""
+    """Return the largest useful number of blocks: a block is at least a quarter of a window wide."""
     return max(1, -(-4 * shape[-1] // patch[-1])) if len(shape) > 1 else 1
 
 
 def each_window(
     say: Callable[[Case], Any], case: Case, *, patch: Sequence[int], overlap: float
 ) -> tuple[list[Any], list[Grid]]:
-    """Answer about each window by itself; an axis that is a little longer than a window is shown whole."""
+    """Predict each window separately; an axis only a little longer than a window is not split."""
     shape = case.grid.shape
     size = [s if s <= WHOLE * p else p for s, p in zip(shape, patch, strict=True)]
     starts = product(*[window_starts(s, p, overlap) for s, p in zip(shape, size, strict=True)])
@@ -146,11 +146,11 @@ def slabs(
 ) -> Iterator[tuple[int, Any]]:
     """Blend the outputs of overlapping windows, and yield each slab along the first axis as soon as it is complete.
 
-    ``look(start)`` gives the output (channels, *patch) of the window that begins there. Windows are weighted by a
-    Gaussian, so that their middles count more than their edges. Yields where the slab begins, and the slab; it is
-    lent until the next one is asked for, since all slabs are made in the memory of one row of windows. ``starts`` are
-    where windows begin along each axis, if not evenly; or ``only`` those windows are looked at, wherever they begin.
-    Along the last axis a slab holds only the ``span``, where one is given.
+    ``look(start)`` returns the output (channels, *patch) of the window at that start. Windows are weighted by a
+    Gaussian, so that their centres count more than their edges. Yields the start of the slab, and the slab; its
+    memory is reused for the next one. ``starts`` are the window starts along each axis, if not evenly spaced;
+    or only the windows of ``only`` are computed. Along the last axis a slab covers only the ``span``, where one
+    is given.
     """
     starts = starts or [window_starts(s, p, overlap) for s, p in zip(shape, patch, strict=True)]
     ends = [s[-1] + p for s, p in zip(starts, patch, strict=True)] if only is None else shape
@@ -167,7 +167,7 @@ def slabs(
     sums: Any = None
 
     def begun(said: Any) -> tuple[Any, Any, Weights]:
-        """Make the sums for what the first window says."""
+        """Allocate the sums, once the shape of an output is known."""
         total = Weights(near, patch, shape, ops, said, evenly=only is None)
         return (
             ops.zeros(len(said), patch[0], *shape[1:], like=said),
@@ -194,7 +194,7 @@ def slabs(
 
 
 def rows_of(windows: Sequence[Start], length: int, patch: int) -> list[tuple[int, list[Start]]]:
-    """Sort windows into rows that begin together; where the next row begins beyond this one, there is one of none.
+    """Group windows by their start along the first axis; gaps between groups are filled with empty ones.
 
     >>> rows_of([(9, 1), (0, 0), (9, 0)], 14, 4)
     [(0, [(0, 0)]), (4, []), (8, []), (9, [(9, 1), (9, 0)]), (13, [])]
@@ -209,7 +209,7 @@ def rows_of(windows: Sequence[Start], length: int, patch: int) -> list[tuple[int
 def overlap_of(
     start: Sequence[int], corner: Sequence[int], patch: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Give where a window lies in the sums, all of whose first axis it takes, and which part of it that is."""
+    """Clip a window to the sums: return its slices in the sums, and the slices of the window itself."""
     where, within = [slice(None)], [slice(None)]
     for a, c, p, n in zip(start[1:], corner[1:], patch[1:], shape[1:], strict=True):
         low, high = max(0, a - c), min(n, a - c + p)
@@ -219,7 +219,7 @@ def overlap_of(
 
 
 class Weights:
-    """What the windows over each element weigh together: a product over the axes if all are there, else added up."""
+    """The summed weights of the windows over each element: a product over the axes on a regular grid, else added up."""
 
     def __init__(
         self,
@@ -240,12 +240,12 @@ class Weights:
             self.sums = ops.zeros(1, patch[0], *shape[1:], like=like)
 
     def add(self, where: tuple[slice, ...], weight: Any) -> None:
-        """Add a window, or the part of one that lies there."""
+        """Add the weights of a window, or of a part of one."""
         if self.sums is not None:
             self.sums[(0, *where)] += weight
 
     def divide(self, plane: Any, at: int, row: int) -> None:
-        """Divide a plane (channels, ...) by the weights, in place; where there are none, it is of the first class."""
+        """Divide a plane (channels, ...) by the weights, in place; elements without a window get the first class."""
         if self.sums is None:
             assert self.line is not None
             plane /= self.ops.to_device_of(self.line[at] * self.plane, self.like)
@@ -257,19 +257,19 @@ class Weights:
         plane[0][bare] = 1
 
     def slide(self, by: int) -> None:
-        """Move the planes with those of the sums."""
+        """Shift the planes together with those of the sums."""
         if self.sums is not None:
             slide(self.sums, by)
 
 
 def slide(sums: Any, by: int) -> None:
-    """Move planes (channels, planes, ...) towards the first, in place, and begin the last ones with zero."""
+    """Shift planes (channels, planes, ...) towards the first, in place, and fill the last ones with zero."""
     for plane in range(sums.shape[1]):
         sums[:, plane] = sums[:, plane + by] if plane + by < sums.shape[1] else 0
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
-    """Spread windows evenly along an axis, overlapping by at least a share.
+    """Space windows evenly along an axis, overlapping by at least a share.
 
     >>> window_starts(10, 4, 0.5)
     [0, 2, 4, 6]
@@ -282,7 +282,7 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
 
 
 def gaussian_weights(patch: Sequence[int], ops: ArrayOps = NUMPY) -> Any:
-    """Give a Gaussian weight for each element of a window: a product over the axes."""
+    """Return a Gaussian weight for each element of a window: a product over the axes."""
     weight: Any = None
     for size in patch:
         line = ops.gaussian(size)
@@ -305,7 +305,7 @@ def total_weight(
 
 
 def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
-    """Cut a box out of a case and everything in it; a region tells what lay outside."""
+    """Crop a case and everything in it, padded where it exceeds the case; a region marks what is inside."""
     reaches_out = any(s < 0 or s + n > whole for s, n, whole in zip(start, shape, case.grid.shape, strict=True))
     region = case.region
     if reaches_out and region is None:
@@ -321,5 +321,5 @@ def part(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
 
 
 def without_truth(case: Case) -> Case:
-    """Give the case without its truth and its region."""
+    """Return the case without its truth and its region."""
     return Case(case.id, case.images, None, case.patient, None, case.notes)

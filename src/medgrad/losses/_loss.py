@@ -1,4 +1,4 @@
-"""What the losses share: where a target counts, and what stands against what."""
+"""Helpers shared by the losses: one-hot targets, ignored elements, soft predictions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def is_labels(output: Tensor, target: Tensor) -> bool:
 
 
 def soft_answers(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Give probabilities and their zeros and ones, (b, k, *shape) each, with zero where the target is ignored.
+    """Give probabilities and one-hot targets, (b, k, *shape) each, zero where the target is ignored.
 
-    Labels are answered by a softmax and lose their background; a target with a value a channel by sigmoids.
+    Labels are compared with a softmax without the background; a target with a value a channel with sigmoids.
     """
     output = output.float()
     if is_labels(output, target):

@@ -1,4 +1,4 @@
-"""Cross-entropy: the surprise at the right class."""
+"""Cross-entropy: the negative log likelihood of the true class."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Dice: one minus the overlap of what is said and what is drawn."""
+"""Dice loss: one minus the soft Dice overlap of prediction and truth."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Dice and cross-entropy together: the overlap that is wanted, with a gradient everywhere."""
+"""The sum of Dice loss and cross-entropy."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that looks away from what is already right."""
+"""Focal loss: cross-entropy with less weight on well-classified elements."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Hinge: what is missing to a margin of 1, and nothing beyond it."""
+"""Hinge loss: the distance to a margin of 1, and 0 beyond it."""
 
 from dataclasses import dataclass
 

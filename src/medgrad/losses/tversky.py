@@ -1,4 +1,4 @@
-"""Tversky: an overlap in which a miss and a false alarm may cost differently."""
+"""Tversky loss: an overlap with separate weights for false positives and false negatives."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from ._loss import soft_answers
 
 @dataclass(frozen=True)
 class Tversky:
-    """``alarm`` weighs false alarms and ``miss`` misses; 0.5 and 0.5 is Dice. ``gamma`` below 1 favours hard classes.
+    """Tversky loss: ``alarm`` weights false positives, ``miss`` false negatives; 0.5 and 0.5 is Dice.
 
-    Salehi et al., MLMI 2017; Abraham and Khan, ISBI 2019, for gamma.
+    ``gamma`` below 1 favours hard classes. Salehi et al., MLMI 2017; Abraham and Khan, ISBI 2019, for gamma.
     """
 
     alarm: float = 0.3

@@ -1,1 +1,1 @@
-"""What this machine offers: processor cores and memory."""
+"""The machine: available CPU cores and memory allocation."""

@@ -1,4 +1,4 @@
-"""Memory that stays with the process between one large array and the next, or goes back where there is little."""
+"""glibc's allocator: keep freed memory for speed, or return it where memory is limited."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ TRIM, THRESHOLD = -1, -3
 
 @lru_cache
 def keep_memory() -> bool:
-    """Let glibc keep freed tensors instead of giving each back to the kernel; a third off a training step.
+    """Let glibc keep freed tensors instead of returning each to the kernel; a third off a training step.
 
-    Called by the command line, and wherever a network is given a place on a processor. It changes nothing where there
-    is no glibc.
+    Called by the command line, and wherever a network is moved to a CPU. Without glibc it does nothing.
     """
     return keep(KEPT)
 
 
 @contextmanager
 def return_memory() -> Iterator[None]:
-    """For a while, give back what is large as soon as it is freed.
+    """Within the context, return large arrays to the kernel as soon as they are freed.
 
-    Kept, it leaves gaps that the next array may not fit into, as what is small has settled there: then what the process
-    holds grows from array to array, and nobody can say how far.
+    Kept memory becomes fragmented: the next array may not fit into the gaps, so the process grows from array to
+    array without a bound.
     """
     keep(LARGE)
     try:
@@ -43,17 +42,17 @@ def return_memory() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Give back all that was freed."""
+    """Return all freed memory to the kernel."""
     ask_glibc("malloc_trim", 0)
 
 
 def keep(piece: int) -> bool:
-    """Let glibc keep freed pieces below so many bytes, and what is free at the end of what it holds."""
+    """Set glibc's thresholds: pieces below so many bytes, and free memory at the end of the heap, are kept."""
     return ask_glibc("mallopt", TRIM, KEPT) and ask_glibc("mallopt", THRESHOLD, piece)
 
 
 def ask_glibc(name: str, *words: int) -> bool:
-    """Call a function of glibc; where there is none, nothing is done."""
+    """Call a function of glibc; without glibc, do nothing."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, and how many of them others leave free."""
+"""CPU cores that this process may use, and how many of them other processes leave free."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Sample = tuple[float, float, float]
 
 
 def sleep_while_waiting() -> None:
-    """Make OpenMP threads that wait for one another sleep instead of spinning; call it before torch is imported.
+    """Make waiting OpenMP threads sleep instead of spin; call it before torch is imported.
 
-    Threads that spin take the very cores for which the others wait as soon as another process runs. A value that the
-    user has set stays.
+    Spinning threads occupy the very cores for which the others wait as soon as another process runs. A value
+    set by the user stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def multiply_on_one_thread() -> None:
-    """Let numpy multiply matrices on one thread, where it has not been imported yet.
+    """Let numpy multiply matrices on one thread, where it is not imported yet.
 
-    For a command whose matrices are small, and which has a process for each core: the threads of OpenBLAS spin until
-    the next product. A value that the user has set stays.
+    For commands with small matrices and a process per core: the threads of OpenBLAS spin until the next
+    product. A value set by the user stays.
     """
     if "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def allowed() -> set[int] | None:
-    """Give the numbers of the cores that this process may run on; None where the system does not say."""
+    """Return the cores that this process may run on; None where the system does not say."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 
@@ -56,7 +56,7 @@ def count() -> int:
 
 
 def sample() -> Sample | None:
-    """Read how long the allowed cores have been idle; None where the system does not say."""
+    """Read the idle time of the allowed cores; None where the system does not say."""
     cores = allowed()
     try:
         lines = STAT.read_text(encoding="ascii").splitlines()
@@ -68,14 +68,14 @@ def sample() -> Sample | None:
 
 
 class FreeCores:
-    """Tells how many cores other processes left free since it was last asked, the first time ``since`` a sample."""
+    """Measures how many cores other processes left free since the last call."""
 
     def __init__(self, read: Callable[[], Sample | None] = sample, since: Sample | None = None) -> None:
         self.read = read
         self.last = since or read()
 
     def __call__(self) -> float | None:
-        """Give the idle cores and those that this process kept busy itself; None where that is not known yet."""
+        """Return the idle cores plus those that this process used; None where it is not known yet."""
         now = self.read()
         if now is None or self.last is None or now[0] - self.last[0] < SHORTEST:
             return None
@@ -89,7 +89,7 @@ AT_START = sample()
 
 
 def fitting_threads(asked: int = 0, *, at_start: Sample | None = AT_START) -> int:
-    """Give the number of threads that is ``asked`` for; 0: one for each core that others have left free so far."""
+    """Choose the number of threads: the requested one; 0: one per core that other processes leave free."""
     if asked:
         return min(asked, count())
     free = FreeCores(since=at_start)() if at_start else None
@@ -97,7 +97,7 @@ def fitting_threads(asked: int = 0, *, at_start: Sample | None = AT_START) -> in
 
 
 def threads_for(free: float, most: int) -> int:
-    """Give the number of threads that run without waiting for other processes, between 1 and ``most``.
+    """Return the number of threads that run without waiting for other processes, between 1 and ``most``.
 
     >>> threads_for(1.9, 2), threads_for(1.2, 2), threads_for(0.5, 2)
     (2, 1, 1)

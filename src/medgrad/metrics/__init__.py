@@ -1,6 +1,7 @@
-"""(truth, answer) to plain numbers, one metric a file.
+"""Metrics: compare an answer with the truth, one metric a file.
 
-The name of a number is a path of small words: what it is, then of what: ``dice/liver``, ``dice/mean``, ``auroc``.
+The name of a figure is a path of small words: what it is, then of what: ``dice/liver``, ``dice/mean``,
+``auroc``.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def figures() -> dict[str, Figure]:
 
 
 def about(name: str) -> Figure | None:
-    """Give what a number means, or None for a name that no metric gives.
+    """Give the description of a figure, or None for a name that no metric gives.
 
     >>> about("dice/liver").better
     'higher'
@@ -90,7 +91,7 @@ def bounds(name: str) -> tuple[float, float] | None:
 
 
 def by_order(name: str) -> bool:
-    """Tell whether of all scores just the order counts for a number.
+    """Tell whether a figure depends only on the rank of scores.
 
     >>> by_order("auroc"), by_order("brier")
     (True, False)
@@ -134,7 +135,7 @@ def judge_failed(metrics: Sequence[str], truth: Any, *, region: LabelMap | None 
 
 
 def nothing_like(truth: LabelMap | Boxes) -> LabelMap | Boxes:
-    """Give an answer without anything in it, of the kind that a truth is."""
+    """Give an empty answer of the kind of a truth."""
     if isinstance(truth, Boxes):
         return Boxes(truth.corners[:0], truth.labels[:0], np.zeros(0), truth.names)
     return LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)

@@ -1,4 +1,4 @@
-"""What the metrics on boxes share: the boxes of each label, what they overlap, and lists of scores as text."""
+"""Shared by the box metrics: boxes by label, matching by IoU, and lists of scores as text."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def within(corners: Numbers, region: LabelMap) -> NDArray[np.bool_]:
 
 
 def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
-    """Tell which answers, best first, find an object of their own at each threshold, (answers, thresholds).
+    """Match answers, best first, to objects at each IoU threshold, as COCO does: (answers, thresholds).
 
-    Each takes the object, of those still free, that it overlaps most, if by the threshold at least (as COCO does).
+    Each answer takes the free object that it overlaps most, if by at least the threshold.
     """
     least = np.asarray(thresholds)[:, None]
     free = np.ones((len(least), shared.shape[1]), bool)
@@ -90,7 +90,7 @@ def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
 
 
 def written(scores: Numbers, words: Sequence[str]) -> str | None:
-    """Write scores, each with a word, as text; None where there is nothing.
+    """Format scores, each with a word, as text; None where there is none.
 
     >>> written(np.array([0.98, 0.5]), ["0.85", "0"])
     '0.98:0.85 0.5:0'
@@ -100,9 +100,9 @@ def written(scores: Numbers, words: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Said:
-    """The answers of all rows under one name, from the best score on: the row and the word of each.
+    """All answers of one column of the rows, best score first: scores, rows and words.
 
-    ``last`` is the place of the last answer that has the same score, so that equal scores count at once.
+    ``last`` is the index of the last answer of the same score, so that equal scores count at once.
     """
 
     scores: Numbers
@@ -112,7 +112,7 @@ class Said:
 
 
 def read_back(rows: Sequence[Row], name: str) -> Said:
-    """Read what ``written`` wrote under one name of the rows."""
+    """Parse the scores of one column of the rows."""
     parts = [(i, part.partition(":")) for i, row in enumerate(rows) for part in str(row.get(name) or "").split()]
     scores = np.array([float(part[0]) for _, part in parts])
     order = np.argsort(-scores, kind="stable")

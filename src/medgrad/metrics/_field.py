@@ -1,4 +1,4 @@
-"""What the metrics on deformations share: the truth as points that correspond, and what a failure is worth."""
+"""Shared by the registration metrics: corresponding points, warped labels and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Known = Deformation | Pair
 
 
 def distances(truth: Known, answer: Deformation, region: LabelMap | None) -> tuple[NDArray[np.float64], ...]:
-    """Give how far each known point lies from where it belongs, moved by the answer and not moved at all; in mm.
+    """Give the distance of each known point from its target after and before registration, in mm.
 
     Both are empty where the truth is a pair of label maps. A region leaves out what lies outside it.
     """
@@ -52,7 +52,7 @@ def ends_of(answer: Deformation, points: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def overlap(truth: Known, answer: Deformation, region: LabelMap | None) -> dict[str, float | None]:
-    """Give the Dice of each label, the moving labels moved by the answer; nothing where the truth has no labels."""
+    """Give the Dice of each label after warping the moving labels; empty where the truth has no labels."""
     if not isinstance(truth, Pair) or not isinstance(truth.fixed, LabelMap) or not isinstance(truth.moving, LabelMap):
         return {}
     moved = moved_labels(truth.moving, on_grid(answer, truth.fixed.grid))
@@ -63,9 +63,9 @@ def overlap(truth: Known, answer: Deformation, region: LabelMap | None) -> dict[
 
 
 def likeness(truth: Known, answer: Deformation, region: LabelMap | None) -> tuple[float, float] | None:
-    """Give the correlation of two images, the second moved by the answer and not moved; None where there are none.
+    """Give the correlation of two images after and before registration; None where the truth has no images.
 
-    What the second image does not reach, moved or not, does not count.
+    Elements that the second image does not reach do not count.
     """
     if not isinstance(truth, Pair) or not isinstance(truth.fixed, Image) or not isinstance(truth.moving, Image):
         return None
@@ -98,7 +98,7 @@ def on_grid(answer: Deformation, grid: Grid) -> Transform:
 
 
 def exact(answer: Deformation) -> Transform:
-    """Give a deformation as a transform that is all bend."""
+    """Turn a deformation into a transform without a linear part."""
     n = answer.grid.dims
     return Transform(tuple(tuple(float(i == j) for j in range(n + 1)) for i in range(n + 1)), answer.grid, answer.field)
 
@@ -111,6 +111,6 @@ def bend_on(transform: Transform, grid: Grid) -> NDArray[np.float32] | None:
 
 
 def growth_inside(answer: Deformation, region: LabelMap | None) -> NDArray[np.float64]:
-    """Give the growth of every element of an answer, or of those in a region that lies on its grid."""
+    """Give the Jacobian determinant of every element, or of those in a region on the same grid."""
     found = jacobian(answer.field, answer.grid)
     return found[region.array != 0] if region is not None and region.array.shape == found.shape else found.ravel()

@@ -1,4 +1,4 @@
-"""What the metrics on label maps share: the masks of each label, cut to what matters, and the mean over labels."""
+"""Shared by the segmentation metrics: the masks of each label, and the mean over labels."""
 
 from __future__ import annotations
 

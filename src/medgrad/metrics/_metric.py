@@ -1,4 +1,4 @@
-"""What a metric offers; each file of this folder ends in ``THIS = Metric(...)``."""
+"""The metric interface; each file of this folder ends in ``THIS = Metric(...)``."""
 
 from __future__ import annotations
 

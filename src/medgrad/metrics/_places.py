@@ -1,4 +1,4 @@
-"""The scores of a set as places, first to last: what is left of them where just their order counts."""
+"""Replace the scores of rows by their ranks, for figures that depend only on the order of scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def parts(cell: float | str | None) -> list[tuple[float, str]]:
-    """Take a cell apart: scores, each with the word that stands behind it."""
+    """Parse a cell into scores, each with its word."""
     if cell is None:
         return []
     if not isinstance(cell, str):
@@ -36,7 +36,7 @@ def parts(cell: float | str | None) -> list[tuple[float, str]]:
 
 
 def by_place(cell: float | str | None, scores: Sequence[float]) -> float | str | None:
-    """Give a cell with places among ``scores`` (the best first, negative) in the scores' stead."""
+    """Replace the scores of a cell by one over their rank among ``scores`` (negated, best first)."""
     found = [(1 / (1 + int(np.searchsorted(scores, -score))), word) for score, word in parts(cell)]
     if isinstance(cell, str):
         return " ".join(f"{place:.9g}:{word}" for place, word in found)

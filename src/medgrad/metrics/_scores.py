@@ -1,4 +1,4 @@
-"""What the metrics on scores share: checks, resampling weights, and None for what is not defined."""
+"""Shared by the classification metrics: checks, resampling weights, and None for undefined figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check(truth: Numbers, probabilities: Numbers, names: Sequence[str], exclusiv
 
 
 def once(many: Many) -> Callable[..., dict[str, float | None]]:
-    """Turn a function over many resamples into one over the set itself, which gives None for what is not defined."""
+    """Turn a function over resampling weights into one over the set itself, with None for undefined figures."""
 
     def compute(
         truth: Numbers, probabilities: Numbers, *, names: Sequence[str], exclusive: bool = True
@@ -67,7 +67,7 @@ def by_class(figure: str, values: Numbers, names: Sequence[str], whole: Numbers)
 
 
 def decided(probabilities: Numbers, exclusive: bool) -> NDArray[np.bool_]:
-    """Tell which classes an answer says, (n, k): the likeliest one, or all from 0.5 where several can hold."""
+    """Give the predicted classes (n, k): the likeliest one, or all from 0.5 where several can hold."""
     if not exclusive or probabilities.shape[1] == 1:
         return probabilities >= 0.5
     return probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])

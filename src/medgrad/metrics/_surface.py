@@ -53,7 +53,7 @@ def box_of(mask: Mask) -> tuple[slice, ...]:
 
 
 def edge(mask: Mask) -> Mask:
-    """Mark what is set and has a nearest neighbour that is not, or lies at the edge of the array."""
+    """Give the surface of a mask: elements with a neighbour outside it, or at the edge of the array."""
     inside = mask.copy()
     for axis in range(mask.ndim):
         along, inner = mask.swapaxes(0, axis), inside.swapaxes(0, axis)
@@ -112,11 +112,11 @@ def can_sweep(matrix: Numbers) -> bool:
 
 
 def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
-    """Tell which of the places lie within ``reach`` steps of ``goal``, and how far these are from it.
+    """Give which elements lie within ``reach`` of ``goal``, and their distance: a separable distance transform.
 
-    The squared distance is the least sum of a square along each axis, so one axis is done after another (Felzenszwalb
-    and Huttenlocher 2012, eq. 6), in whole squared steps; along the last axis only at the places asked for. What begins
-    as ``far`` stays above ``reach`` squared, and none of the sums overflows.
+    The squared distance is the least sum of a square along each axis, so one axis is done after another
+    (Felzenszwalb and Huttenlocher 2012, eq. 6), in whole squared steps; along the last axis only at the places
+    asked for. What begins as ``far`` stays above ``reach`` squared, and none of the sums overflows.
     """
     kind = np.uint8 if reach <= 11 else np.uint16
     far = np.iinfo(kind).max - reach * reach
@@ -138,7 +138,7 @@ def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
 
 
 def lowest_along(field: NDArray[Any], axis: int, reach: int) -> NDArray[Any]:
-    """Give, for each element, the least value within ``reach`` along an axis plus the square of the way there."""
+    """Give the lower envelope of the squared distance within ``reach`` along one axis."""
     least = field.copy()
     along, inner = field.swapaxes(0, axis), least.swapaxes(0, axis)
     for k in range(1, min(reach, len(along) - 1) + 1):

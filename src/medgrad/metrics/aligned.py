@@ -1,4 +1,4 @@
-"""Aligned: the one figure by which registrations are compared."""
+"""The registration score: the primary metric of registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Average precision of boxes: how well scores rank right boxes above wrong ones, as COCO counts it."""
+"""Average precision of boxes, as COCO computes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
 
 
 def word_of(hit: NDArray[np.bool_]) -> str:
-    """Write the overlap up to which an answer hits, or each at which it does where that is not all up to one.
+    """Format at which IoU thresholds an answer hits: the highest, or each of them where they are not consecutive.
 
     >>> word_of(np.arange(14) < 5), word_of(np.zeros(14, bool))
     ('0.5', '0')

@@ -1,4 +1,4 @@
-"""How many objects are counted, found and invented by the boxes of an answer that are said with confidence."""
+"""Box counts above a score threshold: sensitivity, precision, false positives, counting error."""
 
 from __future__ import annotations
 

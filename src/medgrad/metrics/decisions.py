@@ -1,4 +1,4 @@
-"""What the decisions are worth: accuracy, precision, recall and F1."""
+"""Metrics of thresholded predictions: accuracy, precision, recall, specificity and F1."""
 
 from __future__ import annotations
 

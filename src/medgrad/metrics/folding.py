@@ -1,4 +1,4 @@
-"""Folding: where a deformation turns space inside out."""
+"""The folded fraction: the share of elements with a Jacobian determinant of 0 or less."""
 
 from __future__ import annotations
 

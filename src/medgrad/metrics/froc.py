@@ -1,4 +1,4 @@
-"""How many objects are found at how many false positives a case: free-response operating characteristic, CPM."""
+"""FROC: sensitivity at given false positives a case, and their mean (CPM)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compute(truth: Boxes, answer: Boxes, *, region: LabelMap | None = None) -> d
 
 
 def words_of(found: Found) -> list[str]:
-    """Say of each answer how many objects it is the best one to find; ``-`` where better ones have found all of its."""
+    """Format how many objects each answer is the best one to find; ``-`` where better answers have found all."""
     dims = found.truth.shape[1] // 2
     sides = found.truth[:, dims:] - found.truth[:, :dims]
     centre, said = (b[:, :dims] + b[:, dims:] for b in (found.truth, found.answer))  # both doubled

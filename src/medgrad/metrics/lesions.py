@@ -1,4 +1,4 @@
-"""How many lesions were found, and how many were invented."""
+"""Lesion-wise detection: sensitivity, false positives and F1."""
 
 from __future__ import annotations
 

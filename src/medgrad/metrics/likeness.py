@@ -1,4 +1,4 @@
-"""Likeness: how alike two images are once one is moved onto the other; all there is to say where nothing is known."""
+"""Normalised cross-correlation of the fixed and the warped image, where there is no other truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spread of the log Jacobian: how unevenly a deformation swells and shrinks."""
+"""The standard deviation of the log Jacobian determinant of a deformation."""
 
 from __future__ import annotations
 

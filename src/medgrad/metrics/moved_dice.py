@@ -1,4 +1,4 @@
-"""Dice of moved labels: how much of each label of the fixed image the moving one covers once it is moved."""
+"""Dice of warped labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels that were right and wrong, counted over all cases together."""
+"""The pixel confusion matrix over all cases: F1, sensitivity, specificity."""
 
 from __future__ import annotations
 

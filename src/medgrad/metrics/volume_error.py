@@ -1,4 +1,4 @@
-"""How far the size of the answer is from the size of the truth."""
+"""The relative volume error, and the signed difference of volumes."""
 
 from __future__ import annotations
 

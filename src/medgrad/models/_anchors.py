@@ -1,4 +1,4 @@
-"""Anchors: boxes of a few sizes and forms about every place of a pyramid, and which object each is for."""
+"""Anchor boxes at each location of a feature pyramid, and their assignment to objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALPHA, GAMMA = 0.25, 2.0
 
 
 def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Give the sizes of the anchors of a place (a, dims), in strides: each scale stretched along each axis in turn.
+    """Give the anchor sizes of one location (a, dims), in strides: each scale, stretched along each axis by each ratio.
 
     >>> forms(2, (4,), (1, 2)).round().tolist()
     [[4.0, 4.0], [6.0, 3.0], [3.0, 6.0]]
@@ -36,9 +36,9 @@ def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor
 def assign(
     said: Candidates, target: dict[str, Tensor], *, near: float = NEAR, far: float = FAR
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tell of each candidate (b, n) which object it is nearest to, whether it is for it, and whether it is for none.
+    """Assign each candidate (b, n) to the object that it overlaps most; also give whether it is positive and negative.
 
-    The best candidate of an object is for it, however little they overlap.
+    The best candidate of an object is positive, however little they overlap.
     """
     truth, there = target["boxes"], present(target)
     anchors = torch.cat([said.centre - said.size / 2, said.centre + said.size / 2], dim=-1)
@@ -51,7 +51,7 @@ def assign(
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Binary cross-entropy that counts little where the answer is right already. Lin et al., ICCV 2017."""
+    """Give the focal loss of binary classes. Lin et al., ICCV 2017."""
     chance = logits.sigmoid()
     plain = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     right = chance * wanted + (1 - chance) * (1 - wanted)
@@ -59,7 +59,7 @@ def focal(logits: Tensor, wanted: Tensor) -> Tensor:
 
 
 def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the focal cost of the classes, and the smooth distance of the shifts from the right ones."""
+    """Give the focal loss of the classes and the smooth L1 loss of the box shifts."""
     owner, mine, nobodys = assign(said, target)
     ones = mine.unsqueeze(2).to(said.logits.dtype)
     wanted = torch.zeros_like(said.logits).scatter(2, kinds.gather(1, owner).unsqueeze(2), ones)
@@ -69,7 +69,7 @@ def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> t
 
 
 def shift_cost(said: Candidates, target: dict[str, Tensor], owner: Tensor, mine: Tensor) -> Tensor:
-    """Give the smooth distance of each shift from the one to its object, over those that are for one."""
+    """Give the smooth L1 loss of the box shifts of positive candidates."""
     aim = of_owner(target["boxes"], owner)
     right = torch.where(mine.unsqueeze(2), shift_to(said.centre, said.size, aim), 0.0)
     off = F.smooth_l1_loss(said.shift, right, beta=0.1, reduction="none").sum(-1)

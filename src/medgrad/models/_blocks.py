@@ -1,4 +1,4 @@
-"""The few layers that the networks share, for two and three axes."""
+"""Building blocks shared by the networks, in two and three dimensions."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class InstanceNorm(nn.Module):
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
     def folded(self, x: Tensor) -> Tensor:
-        """Norm one sample in channels-last order, with several neighbouring voxels taken as further channels.
+        """Normalise one sample in channels-last order, with neighbouring voxels folded into the channel axis.
 
-        Their means and variances are found apart and then pooled, which also loses fewer digits.
+        Their means and variances are computed apart and then pooled, which also loses fewer digits.
         """
         channels, voxels = x.shape[1], prod(x.shape[2:])
         times = folding(channels, voxels)
@@ -75,7 +75,7 @@ class InstanceNorm(nn.Module):
 
 
 def folding(channels: int, voxels: int) -> int:
-    """Choose how many neighbouring voxels are taken together: enough to fill what a processor takes at once.
+    """Choose how many neighbouring voxels to fold into the channel axis, to fill a processor's vector width.
 
     >>> folding(5, 40 * 56 * 40)
     16
@@ -87,9 +87,9 @@ def folding(channels: int, voxels: int) -> int:
 
 
 def is_worth_folding(x: Tensor) -> bool:
-    """Tell whether torch's batch norm is slow for this: few channels, many voxels, channels last, on a processor.
+    """Tell whether torch's batch norm is slow for this input: few channels, many voxels, channels last, on a CPU.
 
-    Only while answering: the statistics have no backward pass.
+    Only in inference: the statistics have no backward pass.
     """
     channels, voxels = x.shape[1], prod(x.shape[2:])
     if 2 * channels > WIDE or channels * voxels < MANY[bool(channels % EVEN == 0)]:
@@ -102,7 +102,7 @@ def is_worth_folding(x: Tensor) -> bool:
 
 
 def with_quick_norms(network: nn.Module) -> nn.Module:
-    """Swap the instance norms of a network for ours, in place; the names and weights stay as they are."""
+    """Replace the instance norms of a network by the faster one, in place; names and weights stay as they are."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, (nn.InstanceNorm2d, nn.InstanceNorm3d)) and not child.track_running_stats:
@@ -156,14 +156,14 @@ class Layer(nn.Sequential):
 
 
 class Skip(nn.Sequential):
-    """Layers with a way around them, along which a gradient reaches what lies before however many there are."""
+    """Layers with a residual connection around them."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 
 class Residual(nn.Module):
-    """Two layers with a way around them."""
+    """A residual block: two layers and a skip connection."""
 
     def __init__(
         self, inputs: int, outputs: int, dims: int, *, kernel: Size = 3, stride: Size = 1, normalise: str = "instance"
@@ -184,7 +184,7 @@ class Residual(nn.Module):
 
 
 class Head(nn.Sequential):
-    """The mean of each channel over space, then one linear layer that begins with no opinion."""
+    """Global average pooling and a linear layer that starts at zero."""
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, dropout: float = 0.0) -> None:
         last = nn.Linear(inputs, outputs)

@@ -1,4 +1,4 @@
-"""Networks with fewer channels in some of their layers than their settings gave them."""
+"""Layer widths: read them from a network, and narrow a network to given ones."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OWN = ("weight", "bias", "running_mean", "running_var")
 
 
 def widths(model: nn.Module) -> dict[str, list[int]]:
-    """Tell the widths of each layer that has any, by its name.
+    """Give the widths of each layer that has any, by its name.
 
-    A convolution has channels in, channels out and groups, a linear layer numbers in and out, a group norm channels
-    and groups, any other norm its channels. A layer that stands at several places is told once.
+    A convolution has input channels, output channels and groups; a linear layer inputs and outputs; a group norm
+    channels and groups; any other norm its channels. A layer that is used at several places is listed once.
 
     >>> widths(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.GroupNorm(2, 4)))
     {'0': [1, 4, 1], '2': [4, 2]}
@@ -32,7 +32,7 @@ def widths(model: nn.Module) -> dict[str, list[int]]:
 
 
 def width_of(module: nn.Module) -> list[int]:
-    """Tell the widths of one layer; none of what is no such layer, or cannot have another width."""
+    """Give the widths of one layer; empty for a module without any."""
     if isinstance(module, CONVOLUTION):
         return [module.in_channels, module.out_channels, module.groups]
     if isinstance(module, nn.Linear):
@@ -108,9 +108,9 @@ def resize(module: Any, numbers: Sequence[int]) -> None:
 
 
 def shrink(module: nn.Module, name: str, shape: Sequence[int]) -> None:
-    """Leave the first elements along the first axes of what a layer holds, if it does, as a new tensor.
+    """Keep the first elements of a parameter or buffer along its first axes, as a new tensor.
 
-    Its spread is what the usual ways to begin give for that shape: theirs falls with the root of what comes in.
+    A weight is rescaled to the variance that the usual initialisation gives for its new shape.
     """
     old = getattr(module, name, None)
     if old is None:

@@ -1,4 +1,4 @@
-"""What the detectors share: a pyramid of features, and candidates that carry where they lie."""
+"""Shared by the detectors: the feature pyramid, and candidates with their location."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RARE = {2: 0.01, 3: 0.001}
 
 
 class Candidates(NamedTuple):
-    """What a detector says, told apart: each candidate has a place, a size, a shift from there, and its classes.
+    """The output of a detector by columns: centre, size, box shift and class logits of each candidate.
 
-    ``centre`` and ``size`` are (b, n, dims), in elements of the input; ``shift`` (b, n, numbers); ``logits`` one a
-    class.
+    ``centre`` and ``size`` are (b, n, dims), in elements of the input; ``shift`` (b, n, numbers); ``logits`` one
+    a class.
     """
 
     centre: Tensor
@@ -30,16 +30,16 @@ class Candidates(NamedTuple):
 
 
 def unpack(output: Tensor, *, dims: int, classes: int) -> Candidates:
-    """Tell the columns of a detector's output (b, n, columns) apart."""
+    """Split a detector's output (b, n, columns) into its columns."""
     numbers = output.shape[-1] - 2 * dims - classes
     return Candidates(*output.split([dims, dims, numbers, classes], dim=-1))
 
 
 class Pyramid(nn.Module):
-    """An encoder that halves, and a way back up that gives every level what the coarser ones saw.
+    """A feature pyramid network. Lin et al., CVPR 2017.
 
-    ``channels`` has one width a level of the encoder, the first at the input's own size. Levels from ``first`` on come
-    out, each ``width`` wide, with the strides in ``strides``. Lin et al., CVPR 2017.
+    ``channels`` has one width a level of the encoder, the first at full resolution. The output has the levels
+    from ``first`` on, each ``width`` wide, with the strides in ``strides``.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Pyramid(nn.Module):
 
 
 class Tower(nn.Module):
-    """A few layers and a last convolution, the same for every level of a pyramid."""
+    """A detection head: a few layers and a last convolution, shared by all pyramid levels."""
 
     def __init__(
         self, width: int, outputs: int, dims: int, *, depth: int, normalise: str = "", bias: float = 0.0
@@ -104,7 +104,7 @@ class Tower(nn.Module):
 
 
 def unsure(dims: int) -> float:
-    """The bias of a logit that says ``RARE``."""
+    """Give the logit bias of the prior probability of an object."""
     return log(RARE[dims] / (1 - RARE[dims]))
 
 
@@ -115,17 +115,17 @@ def rows(level: Tensor, columns: int) -> Tensor:
 
 
 def over(levels: Sequence[Tensor], head: nn.Module, columns: int) -> Tensor:
-    """Ask a head about every level, and put the rows of all levels one after another."""
+    """Apply a head to every level and concatenate the rows."""
     return torch.cat([rows(head(level), columns) for level in levels], dim=1)
 
 
 def of_owner(truth: Tensor, owner: Tensor) -> Tensor:
-    """Give each candidate the box (b, m, columns) of the object (b, n) that it is for."""
+    """Gather for each candidate the box of the object (b, n) that it is assigned to, from (b, m, columns)."""
     return truth.gather(1, owner.unsqueeze(2).expand(-1, -1, truth.shape[-1]))
 
 
 def places(level: Tensor, stride: int) -> Tensor:
-    """Give the middle of each element of a level, (places, dims), in elements of the input."""
+    """Give the centre of each element of a level, (places, dims), in elements of the input."""
     lines = [
         torch.arange(s, device=level.device, dtype=torch.float32) * stride + (stride - 1) / 2 for s in level.shape[2:]
     ]
@@ -133,14 +133,14 @@ def places(level: Tensor, stride: int) -> Tensor:
 
 
 def pack(where: Tensor, size: Tensor, said: Sequence[Tensor]) -> Tensor:
-    """Put places and sizes (n, dims) before what is said of each (b, n, ...): the output of a detector."""
+    """Put centres and sizes (n, dims) before the predictions (b, n, ...): the output of a detector."""
     b = len(said[0])
     fixed = torch.cat([where, size], dim=-1).to(torch.float32)
     return torch.cat([fixed.expand(b, *fixed.shape), *(s.float() for s in said)], dim=-1)
 
 
 def shifted(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
-    """Give the corners of boxes that are moved by shares of their size, and scaled by the exponential."""
+    """Decode box shifts to corners: centres move by shares of the size, sizes scale by the exponential."""
     dims = centre.shape[-1]
     middle = centre + shift[..., :dims] * size
     half = size * shift[..., dims:].clamp(-4, 4).exp() / 2
@@ -148,14 +148,14 @@ def shifted(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
 
 
 def shift_to(centre: Tensor, size: Tensor, corners: Tensor) -> Tensor:
-    """Give the shift that turns boxes into others: the inverse of ``shifted``."""
+    """Encode boxes as shifts from anchors: the inverse of ``shifted``."""
     low, high = corners.chunk(2, dim=-1)
     extent = (high - low).clamp_min(1e-3)
     return torch.cat([((low + high) / 2 - centre) / size, (extent / size).log()], dim=-1)
 
 
 def present(target: dict[str, Tensor]) -> Tensor:
-    """Tell which of the boxes (b, m, 2 * dims) of a target are there: those that have a class and a size."""
+    """Tell which of the boxes (b, m, 2 * dims) of a target are real: those that have a class and a size."""
     low, high = target["boxes"].chunk(2, dim=-1)
     return (high > low).all(-1) & (target["classes"] >= 0)
 

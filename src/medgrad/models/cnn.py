@@ -9,7 +9,7 @@ from ._blocks import Head, Layer
 
 
 class CNN(nn.Module):
-    """One number a class for a whole image; small and quick."""
+    """A small convolutional classifier: one logit a class for a whole image."""
 
     gives = ("pooled",)
 

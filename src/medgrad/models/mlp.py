@@ -12,7 +12,8 @@ from ._blocks import Skip
 class MLP(nn.Module):
     """Fully connected layers on the flattened image; ``shape`` is the size of the images that it takes.
 
-    With ``around`` a layer that keeps its width adds what it was given, without which dozens of layers hardly learn.
+    With ``around`` layers that keep their width have a residual connection, without which dozens of layers hardly
+    train.
     """
 
     gives = ("pooled",)

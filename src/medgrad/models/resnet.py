@@ -1,4 +1,4 @@
-"""ResNet: layers that learn what to add to what they were given."""
+"""ResNet: residual networks for classification."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""RetinaNet: a dense set of anchors, each named and shifted, learned with the focal loss."""
+"""RetinaNet: a one-stage detector with dense anchors and the focal loss."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Retina(nn.Module):
 
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
-        """Give the corners (b, n, 2 * dims) of all candidates, and the probability of each class."""
+        """Decode the output to the corners (b, n, 2 * dims) of all candidates and the probability of each class."""
         said = unpack(output, dims=dims, classes=classes)
         return shifted(said.centre, said.size, said.shift), said.logits.sigmoid()
 
     @staticmethod
     def cost(output: Tensor, target: dict[str, Tensor], *, classes: int) -> dict[str, Tensor]:
-        """Focal cost of the classes, and smooth distance of the shifts."""
+        """Give the focal loss of the classes and the smooth L1 loss of the boxes."""
         said = unpack(output, dims=target["boxes"].shape[-1] // 2, classes=classes)
         naming, placing = anchor_cost(said, target, target["classes"].clamp_min(0))
         return {"class": naming, "box": placing}

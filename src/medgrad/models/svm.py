@@ -1,4 +1,4 @@
-"""The support vector machine: a linear score, or one by likeness to stored rows."""
+"""The support vector machine: linear, or with an RBF or polynomial kernel."""
 
 from collections.abc import Sequence
 from math import prod
@@ -51,7 +51,7 @@ class SVM(nn.Module):
         return self.linear(rows if self.kernel == "linear" else self.likeness(rows))
 
     def likeness(self, rows: Tensor) -> Tensor:
-        """Compare rows (b, size) with the stored ones, in full precision: (b, supports)."""
+        """Give the kernel of rows (b, size) with the stored supports, in full precision: (b, supports)."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = (rows.float() - self.get_buffer("shift")) * self.get_buffer("scale")
             support = self.get_buffer("support")

@@ -1,4 +1,4 @@
-"""A detector in two stages: where may something be, then a closer look at each such place."""
+"""Faster R-CNN: region proposals, then a class and a box for each region."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TwoStage(nn.Module):
         return (second, first) if self.training else second
 
     def proposed(self, first: Tensor, seen: Sequence[Tensor], x: Tensor) -> Tensor:
-        """Give the regions (b, k, 2 * dims) to be looked at, within the image."""
+        """Give the proposed regions (b, k, 2 * dims), clipped to the image."""
         peaks = torch.cat([rows(s.masked_fill(s < self.peak(s), -1e4), 1) for s in seen], dim=1).squeeze(2).detach()
         said = unpack(first.detach(), dims=self.dims, classes=1)
         best = peaks.topk(min(self.proposals, peaks.shape[1]), dim=1).indices
@@ -98,7 +98,7 @@ class TwoStage(nn.Module):
         return torch.cat([low, torch.maximum(torch.minimum(high.clamp_min(-0.5), most), low + 1)], dim=-1)
 
     def second(self, levels: Sequence[Tensor], regions: Tensor) -> Tensor:
-        """Look at each region at the level that suits its size, and say what it is and how it is to be shifted."""
+        """Classify and refine each region, from the pyramid level that suits its size."""
         b, k = regions.shape[:2]
         flat = regions.flatten(0, 1)
         which = torch.arange(b, device=flat.device).repeat_interleave(k)
@@ -117,13 +117,13 @@ class TwoStage(nn.Module):
 
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
-        """Give the corners (b, k, 2 * dims) of all regions, and the probability of each class."""
+        """Decode the output to the corners (b, k, 2 * dims) of all regions and the probability of each class."""
         said = unpack(output, dims=dims, classes=classes + 1)
         return shifted(said.centre, said.size, 0.1 * said.shift), said.logits.softmax(-1)[..., :-1]
 
     @staticmethod
     def cost(output: Tensor | tuple[Tensor, ...], target: dict[str, Tensor], *, classes: int) -> dict[str, Tensor]:
-        """Cost of the proposals (where there are any), and of the classes and boxes of the regions."""
+        """Give the losses of the regions' classes and boxes, and those of the proposals where there are any."""
         second, *first = (output,) if isinstance(output, Tensor) else output
         dims = target["boxes"].shape[-1] // 2
         said = unpack(second, dims=dims, classes=classes + 1)

@@ -1,4 +1,4 @@
-"""U-Net: an encoder that halves, a decoder that doubles, and a bridge at every size."""
+"""U-Net: encoder and decoder with skip connections at every level."""
 
 from __future__ import annotations
 

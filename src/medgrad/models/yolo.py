@@ -1,4 +1,4 @@
-"""YOLO: each place of a pyramid says how far the edges of its object lie, and what it is."""
+"""YOLO: an anchor-free detector that predicts the distance of each box edge, and the class."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class YOLO(nn.Module):
 
     @staticmethod
     def boxes(output: Tensor, *, dims: int, classes: int) -> tuple[Tensor, Tensor]:
-        """Give the corners (b, n, 2 * dims) of all candidates, and the probability of each class."""
+        """Decode the output to the corners (b, n, 2 * dims) of all candidates and the probability of each class."""
         said = unpack(output, dims=dims, classes=classes)
         distance = reach(said.shift, dims) * said.size.repeat(1, 1, 2)
         return corners_of(said.centre, distance), said.logits.sigmoid()
 
     @staticmethod
     def cost(output: Tensor, target: dict[str, Tensor], *, classes: int) -> dict[str, Tensor]:
-        """Cost of the classes, of the overlap, and of the distributions of the edges."""
+        """Give the losses of the classes, of the CIoU, and of the edge distributions."""
         truth, there = target["boxes"], present(target)
         dims = truth.shape[-1] // 2
         said = unpack(output, dims=dims, classes=classes)
@@ -105,7 +105,7 @@ def corners_of(centre: Tensor, distance: Tensor) -> Tensor:
 
 
 def edge_cost(shift: Tensor, distance: Tensor, dims: int) -> Tensor:
-    """Cross-entropy with the two steps next to the true distance, shared as it lies between them; mean over edges."""
+    """Give the distribution focal loss: cross-entropy with the two bins next to the true distance, mean over edges."""
     share = shift.unflatten(-1, (2 * dims, -1)).log_softmax(-1)
     last = share.shape[-1] - 1
     distance = distance.clamp(0, last - 0.01)
@@ -119,10 +119,10 @@ def edge_cost(shift: Tensor, distance: Tensor, dims: int) -> Tensor:
 def assigned(
     centre: Tensor, size: Tensor, corners: Tensor, chance: Tensor, truth: Tensor, kinds: Tensor, there: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give each candidate (b, n) the object that it is for, how much it counts (0 if for none), and how sure to be.
+    """Assign candidates (b, n) to objects (TOOD): the object, the weight (0 if negative), and the target class score.
 
-    Of the places inside an object those count that are best at once in overlap and in naming it, the best of them 1;
-    how sure each is to be is that, times the best overlap that the object has.
+    Among the candidates inside an object, those with the highest product of class probability and IoU are
+    positive; the best has weight 1. The target class score is the weight times the best IoU of the object.
     """
     n = centre.shape[1]
     low, high = truth.chunk(2, dim=-1)

@@ -1,4 +1,4 @@
-"""Exact, undoable image processing, Case to Case."""
+"""Reversible preprocessing of cases."""
 
 from ._step import Memo, Step, build_steps, changed, prepare
 

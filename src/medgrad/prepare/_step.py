@@ -1,4 +1,4 @@
-"""What a step of preparation offers; each file of this folder ends in ``THIS = <a frozen dataclass of this kind>``."""
+"""The preprocessing interface; each file of this folder ends in ``THIS = <a frozen dataclass of this kind>``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Memo:
 
 
 class Step(ABC):
-    """Settings that prepare a case and can bring an answer back.
+    """Settings of a preprocessing step that can be applied to a case and undone on an answer.
 
-    What a step does not do, it need not undo: each way back gives its answer unchanged unless the step says otherwise.
+    ``apply`` gives a new case. ``undo`` takes an answer on the grid after the step and the grid before it, and
+    gives the answer on the grid before.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Bring every image of a case onto one grid, so that channels can be stacked."""
+"""Resample all images of a case to one grid, so that channels can be stacked."""
 
 from __future__ import annotations
 

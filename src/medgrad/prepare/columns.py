@@ -1,4 +1,4 @@
-"""Take the columns of a row of features that a network knows, in its order, each brought to its scale."""
+"""Select and standardise the columns of a row of features."""
 
 from __future__ import annotations
 

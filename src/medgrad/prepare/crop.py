@@ -1,4 +1,4 @@
-"""Cut away the border where there is nothing."""
+"""Crop the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring every image to the same shape, for tasks that answer about the whole of it."""
+"""Resize and pad every image to one shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring intensities to a common scale."""
+"""Normalise intensities: z-score, window, or 8-bit range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring every image to the same number of channels: grey ones among coloured ones, or the other way round."""
+"""Convert every image to one number of channels: grey to colour or colour to grey."""
 
 from __future__ import annotations
 

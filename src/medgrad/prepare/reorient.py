@@ -1,4 +1,4 @@
-"""Turn and mirror the axes so that they point the same way in every case; nothing is resampled."""
+"""Reorient volumes to common axis directions, without resampling."""
 
 from __future__ import annotations
 

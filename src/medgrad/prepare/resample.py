@@ -60,7 +60,7 @@ def scaled(grid: Grid, shape: Sequence[int]) -> Grid:
 
 
 def between(source: Grid, target: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the matrix and the offset that turn indices of the target into indices of the source."""
+    """Give the matrix and the offset from indices of the target to indices of the source."""
     n = source.dims
     whole = np.linalg.inv(source.matrix) @ target.matrix
     return whole[:n, :n], whole[:n, n]
@@ -97,7 +97,7 @@ def by_slabs(plane: NDArray[Any], source: Grid, target: Grid, *, order: int) -> 
 
 
 def taken_by_image(source: Grid, target: Grid) -> int:
-    """Count the bytes that interpolating one channel takes at most, beside what goes in and what comes out."""
+    """Estimate the peak memory of resampling one channel, in bytes, without input and output."""
     if source.is_close(target, tolerance_mm=1e-4):
         return 0
     if max(int(np.prod(source.shape)), int(np.prod(target.shape))) <= AT_ONCE:
@@ -111,7 +111,7 @@ def taken_by_image(source: Grid, target: Grid) -> int:
 
 
 def taken_by_labels(source: Grid, target: Grid) -> int:
-    """Count the bytes that interpolating labels takes at most, beside what goes in and what comes out."""
+    """Estimate the peak memory of resampling labels, in bytes, without input and output."""
     if source.is_close(target, tolerance_mm=1e-4):
         return 0
     planes = max(1, AT_ONCE // max(1, int(np.prod(target.shape[1:]))))
@@ -122,7 +122,7 @@ def taken_by_labels(source: Grid, target: Grid) -> int:
 
 
 def thickness(source: Grid, target: Grid, axis: int, margin: Sequence[int]) -> int:
-    """Tell how thick slabs are made: as ``AT_ONCE`` allows, but not so thin that they are all margin."""
+    """Choose the thickness of slabs: as the memory limit allows, but not so thin that they are all margin."""
     step = target.shape[axis]
     while step > 2 * REACH:
         slab = slab_of(target, axis, (target.shape[axis] - step) // 2, step)
@@ -134,14 +134,14 @@ def thickness(source: Grid, target: Grid, axis: int, margin: Sequence[int]) -> i
 
 
 def slab_of(grid: Grid, axis: int, first: int, step: int) -> Grid:
-    """Give the part of a grid that is at most so thick along an axis."""
+    """Give the slab of a grid along an axis."""
     begin, shape = [0] * grid.dims, list(grid.shape)
     begin[axis], shape[axis] = first, min(step, grid.shape[axis] - first)
     return grid.crop(begin, shape)
 
 
 def seen_from(source: Grid, target: Grid, margin: Sequence[int]) -> tuple[slice, ...]:
-    """Give the box of a source's elements that a target's are made from, wider by a margin; of one at the least."""
+    """Give the box of source elements that a target grid is interpolated from, with a margin."""
     corners = np.array(list(product(*[(0, n - 1) for n in target.shape])))
     at = source.index(target.world(corners))
     low = np.floor(at.min(axis=0)).astype(int) - margin
@@ -222,14 +222,14 @@ def common(one: Sequence[slice], other: Sequence[slice]) -> tuple[slice, ...]:
 
 
 def goes_beyond(source: Grid, target: Grid) -> bool:
-    """Tell whether a target has elements beyond the middles of the source's outermost ones, where its edge goes on."""
+    """Tell whether a target grid extends beyond the source, where edge values are repeated."""
     corners = np.array(list(product(*[(0, n - 1) for n in target.shape])))
     at = source.index(target.world(corners))
     return bool((at < 0).any() or (at > np.array(source.shape) - 1).any())
 
 
 def reached(source: Grid, target: Grid, box: Sequence[slice]) -> tuple[slice, ...]:
-    """Give the box of a target's elements that may see anything in a box of the source's."""
+    """Give the box of target elements that a box of the source contributes to."""
     corners = np.array(list(product(*[(s.start - 1.0, float(s.stop)) for s in box])))
     at = target.index(source.world(corners))
     low = np.clip(np.floor(at.min(axis=0)).astype(int), 0, target.shape)
@@ -238,7 +238,7 @@ def reached(source: Grid, target: Grid, box: Sequence[slice]) -> tuple[slice, ..
 
 
 def blurs(matrix: NDArray[np.float64]) -> list[float]:
-    """Tell how wide an array is smoothed along each axis before it shrinks by a matrix; not where it is turned."""
+    """Give the width of the smoothing before downsampling, along each axis; 0 where the grid is rotated."""
     diagonal = np.diag(matrix)
     if not np.allclose(matrix, np.diag(diagonal), atol=1e-9):
         return [0.0] * len(diagonal)

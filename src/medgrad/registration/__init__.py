@@ -1,1 +1,1 @@
-"""Two images lined up by descent on the transform."""
+"""Image registration by gradient descent on the transform."""

@@ -1,4 +1,4 @@
-"""One image in the contrast of the other, by the curve that explains it best where both lie on each other."""
+"""Match the contrast of two aligned images by an intensity mapping."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ELEMENTS = {2: 10_000, 3: 8_000}
 
 
 def in_one_contrast(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> tuple[GreyImage, GreyImage]:
-    """Redraw one image by a curve of its intensities: the one that can be told from the other least well by itself.
+    """Map the intensities of one image to the contrast of the other: the one that the other explains better.
 
-    A curve that folds two intensities onto one cannot be undone, so it is asked both ways which image explains more of
-    the other, by the correlation ratio (Roche and others 1998).
+    A curve that maps two intensities to one cannot be undone, so the correlation ratio is computed both ways
+    (Roche and others 1998).
     """
     batch = scene(fixed, moving, coarser(fixed.grid, ELEMENTS[fixed.grid.dims]), [matrix])
     known = batch.target["weight"][0] > 0
@@ -32,7 +32,7 @@ def in_one_contrast(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.floa
 
 
 def curve(given: Tensor, wanted: Tensor) -> tuple[float, NDArray[np.float64]]:
-    """Give the share of what is wanted that the given intensities explain, and the mean of it at each of them."""
+    """Fit the mean of the target at each source intensity; give the correlation ratio and the curve."""
     at = (given * (LEVELS - 1)).round().long().clamp(0, LEVELS - 1)
     counts = torch.bincount(at, minlength=LEVELS)
     means = torch.bincount(at, wanted, minlength=LEVELS) / counts.clamp_min(1)

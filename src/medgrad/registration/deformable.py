@@ -1,4 +1,4 @@
-"""The bend of a registration: learned from coarse to fine, and as free as the pair itself is shown to support."""
+"""Deformable registration: coarse to fine, with a stiffness chosen on held-out blocks of the pair."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Bend:
-    """A matrix in world mm after a velocity on a grid, how stiff it was taken to be, and why."""
+    """A velocity field followed by a matrix in world mm, with the stiffness of the field."""
 
     matrix: Matrix
     velocity: Velocity
@@ -83,18 +83,18 @@ class Bend:
     stiffness: float
 
     def transform(self, grid: Grid) -> Transform:
-        """Give the way from the fixed image to the moving one, on the grid of the fixed one."""
+        """Give the transform from the fixed image to the moving one, on the fixed grid."""
         return Transform(as_rows(self.matrix), grid, self.on(grid, np.eye(grid.dims + 1)))
 
     def inverse(self, grid: Grid) -> Transform:
-        """Give the way from the moving image to the fixed one, on the grid of the moving one."""
+        """Give the transform from the moving image to the fixed one, on the moving grid."""
         back, n = np.linalg.inv(self.matrix).astype(float), grid.dims
         bend = self.on(grid, back, back=True) @ self.matrix[:n, :n].T
         return Transform(as_rows(back), grid, bend.astype(np.float32))
 
     @torch.no_grad()
     def on(self, grid: Grid, matrix: Matrix, *, back: bool = False) -> NDArray[np.float32]:
-        """Give the bend, in mm of the world, where a matrix takes the elements of a grid."""
+        """Give the displacement in world mm on a grid, at the points to which a matrix takes its elements."""
         knots = tuple(max(k, -(-s // 2)) for k, s in zip(self.velocity.knots, self.grid.shape, strict=True))
         there = self.velocity.flow(back=back, knots=knots, squarings=SQUARINGS)[0]
         seen = interpolate(there, places(scaled(self.grid, knots), grid, [matrix]))[0]
@@ -102,7 +102,7 @@ class Bend:
 
 
 class Bent(nn.Module):
-    """A velocity, and after it an affine map that is free to follow, or stays."""
+    """A velocity field followed by an affine map, which is trained or kept fixed."""
 
     def __init__(self, grid: Grid, *, every: float, stiffness: float, follows: bool) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Bent(nn.Module):
         self.linear = Affine(grid.shape, spacing=grid.spacing).requires_grad_(follows)
 
     def begin(self, other: Bent) -> None:
-        """Begin where another one has come to, on another grid over the same place."""
+        """Start from the weights of another model, on another grid over the same region."""
         self.velocity.begin(other.velocity.coefficients())
         self.linear.begin(other.linear)
 
@@ -121,7 +121,7 @@ class Bent(nn.Module):
 
 
 def levels(grid: Grid) -> list[Grid]:
-    """List grids over the same place, each twice as fine as the one before along each axis."""
+    """List the grids of the pyramid, each twice as fine as the one before along each axis."""
     dims = grid.dims
     sizes = [min(float(np.prod(grid.shape)), FINEST[dims])]
     while sizes[-1] / 2**dims >= COARSEST[dims]:
@@ -130,7 +130,10 @@ def levels(grid: Grid) -> list[Grid]:
 
 
 class Search:
-    """A bend that is learned level by level: on the coarse ones from stiff to soft, so that large ones come first."""
+    """Optimise the deformation level by level.
+
+    On the coarse levels it goes from stiff to soft, so that large motion comes first.
+    """
 
     def __init__(
         self, fixed: GreyImage, moving: GreyImage, matrix: Matrix, similarity: str, effort: Effort, *, follows: bool
@@ -143,7 +146,7 @@ class Search:
         self.judged = big[0] if big else len(self.every) - 1
 
     def scene(self, grid: Grid, left_out: Tensor | None = None) -> Batch:
-        """Give the pair on a grid, without the blocks that are left out."""
+        """Give the image pair on a grid, without the held-out blocks."""
         if grid not in self.scenes:
             self.scenes[grid] = scene(*self.pair, grid, [self.matrix])
         batch = self.scenes[grid]
@@ -153,12 +156,12 @@ class Search:
         return Batch(batch.inputs, {**batch.target, "weight": batch.target["weight"] * (1 - there)}, batch.grids)
 
     def model(self, grid: Grid, stiffness: float) -> Bent:
-        """Make a bend for a level."""
+        """Make the velocity model of a level."""
         last = grid is self.every[-1] and len(self.every) > 1
         return Bent(grid, every=3.0 if last else 1.5, stiffness=stiffness, follows=self.follows)
 
     def go_on(self, model: Bent, batch: Batch, *, brief: bool = False) -> None:
-        """Go down on a level until it has converged."""
+        """Optimise a model on one level until it has converged."""
         shape = batch.target["fixed"].shape[2:]
         stride = 2 if math.prod(shape) > STRIDED else 1
         settings = {"width": WIDTH[len(shape)], "stride": stride} if self.similarity == "lncc" else {}
@@ -167,7 +170,7 @@ class Search:
         converge(model, task, batch, share=share, most=most, penalty=model.velocity.roughness)
 
     def softened(self, grids: Sequence[Grid], stiffnesses: Sequence[float], left_out: Tensor | None) -> list[Bent]:
-        """Give where each stiffness comes to on the last of some grids, from stiff to soft."""
+        """Optimise from stiff to soft on some grids, and give the model of each stiffness."""
         steps = [(self.model(g, stiffnesses[0]), self.scene(g, left_out)) for g in grids]
         found = []
         for stiffness in stiffnesses:
@@ -184,7 +187,7 @@ class Search:
         return found
 
     def finer(self, before: Bent, level: int, stiffness: float, left_out: Tensor | None = None) -> Bent:
-        """Go on from a coarser level."""
+        """Refine a coarser model on a level."""
         model = self.model(self.every[level], stiffness)
         model.begin(before)
         self.go_on(model, self.scene(self.every[level], left_out), brief=left_out is not None)
@@ -224,10 +227,10 @@ def deformable_stage(
 
 
 def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
-    """Give the bend that is best where it was not learned, of those that are believed; None where none is.
+    """Choose the stiffness with the lowest error on held-out blocks; None where no deformation generalises.
 
-    The softest come in question where a stiff one has shown that bending helps. Where the first is no farther than
-    windows reach, no coarser levels are asked.
+    Softer ones are considered only if a stiff one has shown that deforming helps. Coarse levels are tried only if
+    the first displacement exceeds the reach of the similarity windows.
     """
     grid = search.every[search.judged]
     left_out, width = blocks(grid.shape)
@@ -250,7 +253,7 @@ def chosen(search: Search, spread: float) -> tuple[Bent, float] | None:
 
 
 def blocks(shape: Sequence[int]) -> tuple[Tensor, int]:
-    """Draw the blocks that are left out, True there and the same ones each time, and give how wide they are."""
+    """Draw the held-out blocks, the same each time, as a mask; also give their width."""
     many = [w for w in BLOCKS if HELD_OUT * math.prod(-(-s // w) for s in shape) >= FEWEST]
     width = (many or BLOCKS[-1:])[0]
     drawn = np.random.default_rng(0).random([-(-s // width) for s in shape]) < HELD_OUT
@@ -260,7 +263,7 @@ def blocks(shape: Sequence[int]) -> tuple[Tensor, int]:
 
 
 class Judge:
-    """Tells how alike both images are within each block, by a measure that was not learned by."""
+    """Measure the dissimilarity of both images by block, with a measure that was not optimised."""
 
     def __init__(self, batch: Batch, left_out: Tensor, width: int) -> None:
         self.width = width
@@ -272,11 +275,11 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Seen:
-        """Give how unlike both are: the mean where was learned, and that of each block where was not."""
+        """Give the mean error on the training blocks, and the error of each held-out block."""
         return self.seen(warp(self.batch.target["moving"], model(self.batch.inputs)))
 
     def seen(self, moved: Tensor) -> Seen:
-        """Give how unlike the fixed image and a moved one are."""
+        """Give the errors of a warped image against the fixed one."""
         unlike = (self.measure.describe(moved) - self.fixed).square().mean(1, keepdim=True) * self.weight
         learned = float((unlike * ~self.left_out).sum() / (self.weight * ~self.left_out).sum().clamp_min(1e-6))
         pool = nn.functional.avg_pool2d if unlike.ndim == 4 else nn.functional.avg_pool3d
@@ -288,9 +291,10 @@ class Judge:
         return learned, (each[there] / share[there]).double().numpy()
 
     def believes(self, seen: Seen, worth: float = 0.0) -> bool:
-        """Tell whether what was gained where was learned was gained elsewhere too: surely, and in good part.
+        """Tell whether the gain on the training blocks is also seen on the held-out ones.
 
-        Where was learned, it must be ``worth`` so much of what there was to gain.
+        It must be significant there and a good part of the gain on the training blocks. On the training blocks it
+        must be ``worth`` this share of the error before.
         """
         learned, blocks = seen
         learned_share = 1 - learned / max(self.before[0], 1e-9)
@@ -303,12 +307,12 @@ class Judge:
 
     @torch.no_grad()
     def spread(self, model: nn.Module) -> float:
-        """Give the standard deviation of the log Jacobian where both images are known."""
+        """Give the standard deviation of the log Jacobian determinant where both images are known."""
         grown = jacobians(model(self.batch.inputs))[self.weight[:, 0] > 0]
         return float(grown.clamp_min(1e-3).log().std())
 
     @torch.no_grad()
     def reach(self, model: Bent) -> float:
-        """Give how many elements the velocity moves all but the longest twentieth by."""
+        """Give the 95th percentile of the velocity, in elements."""
         moved = model.velocity(self.batch.inputs)
         return float(moved.norm(dim=1).quantile(0.95))

@@ -1,4 +1,4 @@
-"""The two images of a registration, grey, trimmed and scaled, and each as it looks on a coarser grid."""
+"""Prepare both images of a registration, and resample them on coarser grids."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def share_on_faces(box: NDArray[np.bool_]) -> float:
 
 
 def coarser(grid: Grid, most: int) -> Grid:
-    """Cover the same place with at most so many elements, as near to cubes as the spacing allows.
+    """Give a grid over the same region with at most so many elements, as isotropic as the spacing allows.
 
     >>> coarser(Grid.of((40, 40, 10), spacing=(1, 1, 4)), 2000).shape
     (14, 14, 10)
@@ -94,9 +94,9 @@ def coarser(grid: Grid, most: int) -> Grid:
 def seen_on(
     picture: GreyImage, grid: Grid, matrices: Sequence[NDArray[np.float64]], *, order: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Give a picture on a grid whose points each matrix moves into its world, and where it is known: (b, *shape) both.
+    """Sample an image on a grid through each matrix, with a mask of where it is known: (b, *shape) both.
 
-    What is seen coarser than it is, is smoothed first; splines of ``order`` lie between its elements.
+    The image is smoothed first if the grid is coarser; splines of ``order`` interpolate.
     """
     n = grid.dims
     steps = np.linalg.norm(matrices[0][:n, :n] @ grid.matrix[:n, :n], axis=0).mean() / np.array(picture.grid.spacing)
@@ -118,7 +118,7 @@ def seen_on(
 
 
 def places(source: Grid, grid: Grid, matrices: Sequence[NDArray[np.float64]]) -> Tensor:
-    """Tell where each matrix takes the elements of a grid in a source, in torch's coordinates: (b, *shape, dims)."""
+    """Give the grid_sample coordinates of a grid in a source through each matrix: (b, *shape, dims)."""
     n = grid.dims
     whole = np.stack([np.linalg.inv(source.matrix) @ m @ grid.matrix for m in matrices])
     there, here = (np.maximum(np.array(g.shape) - 1, 1) / 2 for g in (source, grid))
@@ -130,13 +130,13 @@ def places(source: Grid, grid: Grid, matrices: Sequence[NDArray[np.float64]]) ->
 
 
 def interpolate(values: Tensor, where: Tensor) -> Tensor:
-    """Look values (channels, *shape) up at places (b, *shape, dims): (b, channels, *shape); their edge goes on."""
+    """Sample values (channels, *shape) at coordinates (b, *shape, dims): (b, channels, *shape), with border padding."""
     every = values.expand(len(where), *values.shape)
     return F.grid_sample(every, where, align_corners=True, padding_mode="border")
 
 
 def splined(array: Array, source: Grid, grid: Grid, matrix: NDArray[np.float64], order: int) -> Array:
-    """Give an array on a grid through splines."""
+    """Resample an array on a grid by splines."""
     n = grid.dims
     whole = np.linalg.inv(source.matrix) @ matrix @ grid.matrix
     return ndimage.affine_transform(array, whole[:n, :n], whole[:n, n], grid.shape, order=order, mode="nearest")

@@ -1,4 +1,4 @@
-"""Where a registration begins: turns are tried one by one, and the shift of each is found for all places at once."""
+"""Initial alignment: a grid of rotations, with the best translation of each by FFT correlation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROOM = 1.2
 
 
 def starts(fixed: GreyImage, moving: GreyImage, *, turns: float, count: int) -> list[Matrix]:
-    """Give some matrices in world mm that are worth a try: as things lie, middle on middle, and the likeliest turns.
+    """List initial matrices in world mm: the identity, centre on centre, and the rotations of the highest correlation.
 
-    A turn is as likely as the best correlation that any shift gives it, by the intensities or by their edges.
+    Each rotation is scored by its best correlation over all translations, of the intensities or of their edges.
     """
     found = [np.eye(fixed.grid.dims + 1), onto(np.eye(fixed.grid.dims), middle(fixed.grid), middle(moving.grid))]
     if turns > 0:
@@ -52,7 +52,7 @@ def mass(picture: GreyImage) -> NDArray[np.float64]:
 
 
 def turned(dims: int, most: float) -> list[Matrix]:
-    """List turns up to so many degrees, evenly spread, the smallest first."""
+    """List rotations up to so many degrees on an even grid, the smallest first."""
     step = STEP_DEGREES[dims]
     reach = int(most // step) + 1
     axes = 3 if dims == 3 else 1
@@ -64,7 +64,7 @@ def turned(dims: int, most: float) -> list[Matrix]:
 
 
 def likely(fixed: GreyImage, moving: GreyImage, *, turns: float, count: int) -> list[Matrix]:
-    """Give the likeliest rigid matrices by correlation on a coarse grid that has room for every shift."""
+    """Give the rigid matrices of the highest correlation on a coarse grid."""
     n = fixed.grid.dims
     size = max(max(np.array(p.grid.shape) * p.grid.spacing) for p in (fixed, moving))
     side, space = SIDE[n], size * ROOM / SIDE[n]
@@ -81,7 +81,7 @@ def likely(fixed: GreyImage, moving: GreyImage, *, turns: float, count: int) -> 
 
 
 def correlated(still: Tensor, seen: Tensor) -> tuple[Tensor, NDArray[np.int64]]:
-    """Give the best correlation of each outline (b, *shape) with the one that stands still, and its shift."""
+    """Give the highest correlation of each image over all translations, and that translation."""
     shape = still.shape[1:]
     room, axes = [2 * s for s in shape], list(range(1, still.ndim))
     spectrum = torch.fft.rfftn(still, s=room, dim=axes).conj() * torch.fft.rfftn(seen, s=room, dim=axes)
@@ -91,7 +91,7 @@ def correlated(still: Tensor, seen: Tensor) -> tuple[Tensor, NDArray[np.int64]]:
 
 
 def outline(seen: Tensor, known: Tensor, edges: bool) -> Tensor:
-    """Give what is correlated: intensities about their mean, or slopes; nothing where unknown, and each of norm 1."""
+    """Normalise for correlation: centred intensities or gradient magnitudes, 0 where unknown, each of norm 1."""
     axes = list(range(1, seen.ndim))
     if edges:
         slopes = torch.gradient(seen, dim=axes)

@@ -1,4 +1,4 @@
-"""The linear part of a registration: several starts followed on a coarse grid, then the best of them to the end."""
+"""Linear registration: several starts on a coarse grid, then the best one from coarse to fine."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def plan_of(kind: str) -> list[Level]:
 def coarse_search(
     fixed: GreyImage, moving: GreyImage, transform: str, *, turns: float, tries: int, effort: float
 ) -> tuple[Matrix, float, float]:
-    """Give the best of several starts, each followed for some steps, and how alike the images are there.
+    """Optimise several starts on a coarse grid; give the best matrix, the correlation and the correlation ratio there.
 
-    Images that hardly lie on each other are easily alike, so what a start is worth counts by how much of them does.
+    The score of a start is weighted by the overlap, since images that hardly overlap easily look alike.
     """
     grid = coarser(fixed.grid, COARSE[fixed.grid.dims])
     matrices = starts(fixed, moving, turns=turns, count=tries)
@@ -80,10 +80,7 @@ def coarse_search(
 
 
 def alike(batch: Batch, which: int) -> tuple[float, float]:
-    """Give how well a straight line and any curve predict the fixed image from the moving one, where both are known.
-
-    The first is the correlation, the second the correlation ratio (Roche and others 1998), of 32 bins; squared.
-    """
+    """Give the correlation and the correlation ratio (squared, 32 bins; Roche and others 1998) where both are known."""
     known = batch.target["weight"][which] > 0
     fixed, moving = (batch.target[k][which][known].double() for k in ("fixed", "moving"))
     line = float(torch.corrcoef(torch.stack([fixed, moving]))[0, 1].nan_to_num())
@@ -97,7 +94,7 @@ def alike(batch: Batch, which: int) -> tuple[float, float]:
 def linear_part(
     fixed: GreyImage, moving: GreyImage, matrix: Matrix, kind: str, similarity: str, *, effort: float
 ) -> Matrix:
-    """Learn the linear part from coarse to fine; each level goes on from where the one before has brought it."""
+    """Optimise the linear transform from coarse to fine."""
     dims = fixed.grid.dims
     before = 0
     for level in plan_of(kind):
@@ -117,12 +114,12 @@ def linear_part(
 
 
 def stretched(model: Linear) -> torch.Tensor:
-    """Give what it costs to stretch."""
+    """Give the penalty on stretching."""
     return STRETCH * model.stretch()
 
 
 def in_world(model: Linear, grid: Grid, before: Sequence[Matrix]) -> list[Matrix]:
-    """Give what a model has learned as matrices in world mm, each before the one through which it saw the image."""
+    """Give the learned maps as matrices in world mm, each composed with the matrix that it started from."""
     n = grid.dims
     place = np.eye(n + 1)
     place[:n, :n] = grid.directions

@@ -1,4 +1,4 @@
-"""Descent on one pair of images: some steps of Adam to get near, then L-BFGS until it has converged."""
+"""Optimise a transform on one pair of images: Adam first, then L-BFGS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Penalty = Callable[[], torch.Tensor]
 def get_near(
     model: nn.Module, task: Registration, batch: Batch, *, steps: int, rate: float, penalty: Penalty | None = None
 ) -> None:
-    """Take so many steps of Adam, ever shorter ones."""
+    """Take so many steps of Adam with a falling rate."""
     optimiser = registry.find("descent.optimisers", "adam")(list(model.named_parameters()), rate=rate)
     gradients = penalised(penalty)
     schedule = lambda done: 1 - 0.95 * done  # noqa: E731
@@ -42,7 +42,7 @@ def converge(
     most: int,
     penalty: Penalty | None = None,
 ) -> None:
-    """Go down by L-BFGS until a step of five iterations lowers the loss by less than a ``share``, or ``most`` steps."""
+    """Run L-BFGS until a step of five iterations lowers the loss by less than a ``share``, or for ``most`` steps."""
     if most < 1:
         return
     settings = {"iterations": ITERATIONS, "calls": 2 * ITERATIONS, "history": 8}
@@ -64,14 +64,14 @@ def taken(
     gradients: Gradients,
     schedule: Callable[[float], float] = constant,
 ) -> Any:
-    """Take steps on the one batch."""
+    """Run the training loop on one batch."""
     batches = (batch for _ in range(steps))
     found: Any = train(model, task, batches, optimiser=optimiser, gradients=gradients, schedule=schedule, steps=steps)
     return found
 
 
 def penalised(penalty: Penalty | None) -> Gradients:
-    """Give the gradients of a loss and what the model itself costs."""
+    """Make gradients of the task's loss plus a penalty on the model."""
     if penalty is None:
         return build_gradients(())
 

@@ -1,4 +1,4 @@
-"""Whether a registration is to be believed at all: images that show the same are less alike when they are shifted."""
+"""Check whether two registered images belong together: shifting one must make them less alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = 0.95
 
 
 def share_of_shifted(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> float:
-    """Give how unlike both images are where they were laid, as a share of the least that they are when shifted."""
+    """Give the dissimilarity as registered over the lowest dissimilarity of shifted images."""
     measure = registry.find("losses.similarity", MEASURE)()
     grid = coarser(fixed.grid, ELEMENTS[fixed.grid.dims])
     target = scene(fixed, moving, grid, [matrix]).target
@@ -35,7 +35,7 @@ def share_of_shifted(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.flo
 
 
 def unlike(still: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor) -> float:
-    """Give the mean squared difference where both are known; endless where that is next to nowhere."""
+    """Give the mean squared difference where both are known; infinite where that is less than a tenth."""
     whole = float(weight.sum())
     if whole < 0.1 * weight.numel():
         return float("inf")
@@ -43,5 +43,5 @@ def unlike(still: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor) -> flo
 
 
 def window(by: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Give the part of an image that still lies on another when that is shifted."""
+    """Give the slices of an image that still overlap another after a shift."""
     return (slice(None), slice(None), *[slice(max(b, 0), s + min(b, 0)) for b, s in zip(by, shape, strict=True)])

@@ -1,4 +1,4 @@
-"""Line two images up by descent: the transform is the model, and the pair is the only batch."""
+"""Register two images by gradient descent: the transform is the model, and the pair is the only batch."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one of both directions."""
+    """The result in one of both directions."""
 
     matrix: Matrix
     bend: Bend | None
@@ -75,7 +75,7 @@ class Found:
     kind: str
 
     def transform(self, image: Image, *, back: bool) -> Transform:
-        """Give the way from an image, which is the one that stood still or, ``back``, the other."""
+        """Give the transform on the grid of an image: the fixed one or, with ``back``, the moving one."""
         if self.bend is not None:
             return self.bend.inverse(image.grid) if back else self.bend.transform(image.grid)
         matrix = np.linalg.inv(self.matrix).astype(float) if back else self.matrix
@@ -116,7 +116,7 @@ def register(
 
 
 def order(image: Image) -> tuple[float, int, str]:
-    """Give what decides which image stands still: that which covers less, with fewer elements, and then by content."""
+    """Give the key that decides which image is fixed internally: smaller extent, then fewer elements, then content."""
     size = float(np.prod(image.grid.shape) * abs(np.linalg.det(image.grid.matrix)))
     return size, image.array.size, sha256(np.ascontiguousarray(image.array).tobytes()).hexdigest()
 
@@ -130,7 +130,7 @@ def searched(
     how: Settings,
     progress: Progress,
 ) -> Found:
-    """Go through the stages, each of which begins where the one before has ended."""
+    """Run the stages: initial alignment, linear transform, deformation."""
     first = "similarity" if kind == "similarity" else "rigid"
     told, asked = [], similarity
     with progress.bar("Looking for the best start"):
@@ -170,7 +170,7 @@ def searched(
 def bend_of(
     fixed: GreyImage, moving: GreyImage, matrix: Matrix, similarity: str, how: Settings, spread: float
 ) -> Bend | None:
-    """Learn the bend, by local correlation in one contrast where the images have two."""
+    """Fit the deformation, by local correlation in one contrast where the images have two."""
     measure = similarity
     if similarity in ("auto", OTHER):
         fixed, moving = in_one_contrast(fixed, moving, matrix)
@@ -181,7 +181,7 @@ def bend_of(
 
 
 def poor(left: float) -> str:
-    """Say that a registration is not to be believed."""
+    """Make the message that a registration is not plausible."""
     return (
         f"Laid on each other, the images are {left:.0%} as unlike as when they are shifted; at most {MOST:.0%} would "
         "show that they belong together. They may not show the same, so no more than a rigid transform is given."
@@ -191,7 +191,7 @@ def poor(left: float) -> str:
 def refined(
     fixed: Image, still: GreyImage, other: GreyImage, begun: Transform, similarity: str, how: Settings
 ) -> Registered:
-    """Go on bending where a transform has led already."""
+    """Refine an initial transform by a deformation."""
     measure = SAME if similarity == "auto" else similarity
     told = "A network has begun the way, and descent on the pair has refined it."
     if how.effort <= 0:
@@ -211,7 +211,7 @@ def refined(
 
 
 def check(fixed: Image, moving: Image, kind: str, similarity: str) -> None:
-    """Raise unless both images can be registered in the way that is asked for."""
+    """Raise unless both images can be registered as asked."""
     if fixed.grid.dims != moving.grid.dims:
         raise ValueError(
             f"The fixed image has {fixed.grid.dims} axes and the moving one {moving.grid.dims}. Both need as many."
@@ -224,7 +224,7 @@ def check(fixed: Image, moving: Image, kind: str, similarity: str) -> None:
 
 
 def chosen(fixed: str | None, moving: str | None, line: float, curve: float) -> tuple[str, str]:
-    """Choose the measure by what the images are said to be or, where that is open, by what they show; say why."""
+    """Choose the similarity measure from the modalities or, where these are open, from the images; also say why."""
     if fixed and moving and fixed != moving:
         return OTHER, f"One image is {fixed} and the other {moving}, so they are compared by {OTHER}."
     found = f"a straight line explains {max(line, 0) ** 2:.0%} of one image by the other, a curve {curve:.0%}"

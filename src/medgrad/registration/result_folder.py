@@ -1,4 +1,4 @@
-"""What a registration leaves behind: a folder that moves anything else the same way."""
+"""The result folder of a registration: transform, moved image, pictures and figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SQUARES = 8
 def save(
     folder: Path, found: Registered, fixed: Image, moving: Image, *, asked: str, figures: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Write the moved image, the transform for ITK, pictures and figures, and name the files."""
+    """Write the moved image, the transform for ITK, pictures and figures; return the paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = found.transform.deformation()
     moved = moved_image(moving, found.transform)
@@ -63,7 +63,7 @@ def grid_table(grid: Grid) -> dict[str, Any]:
 
 
 def load(folder: Path) -> tuple[Transform, Grid]:
-    """Read the transform that a folder holds, and the grid of the moving image."""
+    """Read the transform of a result folder, and the grid of the moving image."""
     path = folder / FILE
     if not path.is_file():
         raise FormatError(f"{str(folder)!r} holds no {FILE}. Give the folder that 'medgrad register' wrote.")
@@ -85,7 +85,7 @@ def load(folder: Path) -> tuple[Transform, Grid]:
 
 
 def bend_of(path: Path, matrix: tuple[tuple[float, ...], ...], grid: Grid) -> NDArray[np.float32]:
-    """Give what a displacement field holds beyond a matrix."""
+    """Read the displacement that a field adds to a matrix."""
     found = read_field(path)
     if found.grid.shape != grid.shape:
         raise FormatError(f"{str(path)!r} has the shape {found.grid.shape}, but the fixed image has {grid.shape}.")
@@ -112,7 +112,7 @@ def stretched(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def side_by_side(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give the middle planes of a volume beside one another, upright for a patient who stands; a picture as it is."""
+    """Join the middle planes of a volume in one picture, upright for a standing patient; a picture stays as it is."""
     if array.ndim == 2:
         return array
     planes = [np.take(array, array.shape[a] // 2, axis=a).T[::-1] for a in range(3)]

@@ -1,4 +1,4 @@
-"""Register two images by a network that has learned it."""
+"""Register two images with a trained network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that show what a run is worth, two runs side by side, and who won a race."""
+"""HTML reports of a run, of a comparison of two runs, of a race, and of a learning rate range test."""
 
 from .comparison import write_comparison
 from .page import write

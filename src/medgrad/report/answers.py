@@ -1,4 +1,4 @@
-"""How the answers went wrong: the calibration curve, the confusion matrix, and every case on one line."""
+"""Report sections about the answers: calibration curve, confusion matrix, and single cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE, LEFT, TOP, BARS = 250.0, 44.0, 10.0, 46.0
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Give the 95 % interval of a share of ``n`` (Wilson 1927).
+    """Compute the 95 % Wilson interval of a proportion of ``n`` (Wilson 1927).
 
     >>> [round(v, 3) for v in wilson(0.5, 10)]
     [0.237, 0.763]
@@ -26,7 +26,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def calibration(found: Mapping[str, Any]) -> str:
-    """Draw how often each stated confidence came true, and tell what the temperature changed."""
+    """Return the calibration section: the reliability diagram, and calibration error before and after."""
     bins = [b for b in found.get("bins") or [] if isinstance(b, Mapping) and b.get("n")]
     before, after = found.get("ece_before"), found.get("ece_after")
     figures = (("Temperature", found.get("temperature"), 2), ("Error before", before, 3), ("Error after", after, 3))
@@ -40,7 +40,7 @@ def calibration(found: Mapping[str, Any]) -> str:
 
 
 def reliability_plot(bins: Sequence[Mapping[str, Any]]) -> str:
-    """Draw the calibration curve over its counts."""
+    """Draw the reliability diagram, with the counts of its bins."""
     if not bins:
         return '<p class="soft">There are no cases to draw a curve from.</p>'
 
@@ -81,7 +81,7 @@ def reliability_plot(bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def confusion(found: Mapping[str, Any]) -> str:
-    """Give the confusion matrix; each row is a true class, shaded by the share of its cases."""
+    """Return the confusion matrix as a table; each row is a true class, shaded by the share of its cases."""
     names, counts = [text(n) for n in found["names"]], found["counts"]
     head = [column("truth \\ answer"), *(column(n) for n in names), column("cases", number=True)]
     rows = []
@@ -98,7 +98,7 @@ def confusion(found: Mapping[str, Any]) -> str:
 
 
 def value_of(row: Mapping[str, str], name: str) -> float | None:
-    """Give a number of a row of ``cases.csv``, or None."""
+    """Parse a number in a row of ``cases.csv``; None where it is not one."""
     try:
         value = float(row.get(name, ""))
     except ValueError:
@@ -107,7 +107,7 @@ def value_of(row: Mapping[str, str], name: str) -> float | None:
 
 
 def spread(cases: Sequence[Mapping[str, str]], name: str) -> str:
-    """Draw every case as a dot, in the order of one number, so that the bad ones show."""
+    """Draw every case as a dot, sorted by one metric."""
     rows = sorted(((v, c) for c in cases if (v := value_of(c, name)) is not None), key=lambda p: p[0])
     if len(rows) < 3:
         return ""
@@ -139,7 +139,7 @@ def spread(cases: Sequence[Mapping[str, str]], name: str) -> str:
 
 
 def label(name: str) -> str:
-    """Give the readable name of a number: what it is, and of what.
+    """Return the readable name of a metric and its label.
 
     >>> label("dice/liver")
     'Dice, liver'
@@ -152,9 +152,9 @@ TRUE = "probability of the truth"
 
 
 def with_probability(cases: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Add to the rows of a classification what was true, what was said, and the probability given to the truth.
+    """Add the true classes, and the probability given to them, to the rows of a classification.
 
-    Where several classes can hold, it is the least probability given to any of what is so.
+    Where several classes can hold, it is the lowest probability given to a correct statement.
     """
     rows = []
     for case in cases:
@@ -171,7 +171,7 @@ def with_probability(cases: Sequence[Mapping[str, str]]) -> list[dict[str, str]]
 def worst_cases(
     cases: Sequence[Mapping[str, str]], names: Sequence[str], *, words: Sequence[str] = (), most: int = 10
 ) -> str:
-    """Give the cases with the worst values of the first of the named numbers; ``words`` are columns of plain text."""
+    """Return a table of the cases with the worst values of the first metric; ``words`` are extra text columns."""
     lower = metrics.better(names[0]) == "lower"
     rows = sorted(
         ((v, c) for c in cases if (v := value_of(c, names[0])) is not None),
@@ -191,7 +191,7 @@ def worst_cases(
 
 
 def failures(cases: Sequence[Mapping[str, str]]) -> str:
-    """List the cases that gave no answer, and why."""
+    """List the failed cases with their reasons."""
     lost = [c for c in cases if c.get("failed")]
     if not lost:
         return "<p>Every case was read and answered.</p>"

@@ -1,4 +1,4 @@
-"""Two runs side by side: differences with intervals, corrected p values, and what they show."""
+"""Report of two runs: paired differences with intervals, corrected p values, and verdicts."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ HOW = (
 def write_comparison(
     a: Path | str, b: Path | str, table: Mapping[str, Any] | Sequence[Comparison], out: Path | str
 ) -> Path:
-    """Write a page that compares two runs, into ``out`` if that ends in ``.html``, else into ``out/comparison.html``.
+    """Write the report that compares two runs, to ``out`` if it ends in ``.html``, else to ``out/comparison.html``.
 
-    ``table`` is what ``trust.paired.compare`` gave, or a mapping with that as ``table`` (its rows may be plain
-    mappings) and, perhaps, ``noninferior`` with ``says``.
+    ``table`` is the result of ``trust.paired.compare``, or a mapping with that as ``table`` (its rows may be plain
+    mappings) and, optionally, ``noninferior`` with ``says``.
     """
     path = Path(out) if Path(out).suffix == ".html" else Path(out) / "comparison.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_comparison(
 
 
 def comparison_page(a: str, b: str, comparisons: Sequence[Comparison], *, good_enough: str = "") -> str:
-    """Give the page that compares two runs; ``good_enough`` tells whether b is no worse by a margin."""
+    """Return the page that compares two runs; ``good_enough`` is the sentence on non-inferiority."""
     heading = f"{a} and {b}"
     words = list(dict.fromkeys(c.name.split("/")[0] for c in comparisons))
     ordered = sorted(comparisons, key=lambda c: words.index(c.name.split("/")[0]))
@@ -80,7 +80,7 @@ def comparison_page(a: str, b: str, comparisons: Sequence[Comparison], *, good_e
 
 
 def verdict(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
-    """Say in one sentence what the comparison shows."""
+    """Return one sentence on what the comparison shows."""
     if not comparisons:
         return "The runs have no number in common."
     wins = {side: [c for c in comparisons if c.verdict == f"{side} is better"] for side in "ab"}
@@ -95,7 +95,7 @@ def verdict(a: str, b: str, comparisons: Sequence[Comparison]) -> str:
 
 
 def reach(one: Comparison, all_of_them: Sequence[Comparison]) -> float:
-    """Give the largest end of an interval among the numbers that are measured as this one is."""
+    """Return the axis limit of a metric's plot: the largest interval end among its labels."""
     word = one.name.split("/")[0]
     alike = [c for c in all_of_them if c.name.split("/")[0] == word]
     ends = [abs(v) for c in alike for v in (c.low, c.high, c.difference) if v is not None and math.isfinite(v)]
@@ -103,7 +103,7 @@ def reach(one: Comparison, all_of_them: Sequence[Comparison]) -> float:
 
 
 def one_row(c: Comparison, most: float) -> str:
-    """Give the row of one number."""
+    """Return the table row of one metric."""
     d = digits(c.name)
     low, high = number(c.low, digits=d), number(c.high, digits=d)
     interval = f"{low} to {high}" if c.low is not None else "–"
@@ -119,7 +119,7 @@ def one_row(c: Comparison, most: float) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Give a p value for reading.
+    """Format a p value.
 
     >>> p_value(0.0004), p_value(0.25)
     ('< 0.001', '0.250')
@@ -128,7 +128,7 @@ def p_value(p: float | None) -> str:
 
 
 def drawing(c: Comparison, most: float) -> str:
-    """Draw a difference and its interval around a middle line; what is better for b lies right."""
+    """Draw a difference and its interval around zero; right is better for b."""
     sign = -1.0 if metrics.better(c.name) == "lower" else 1.0
 
     def x(value: float) -> float:

@@ -1,4 +1,4 @@
-"""The outlines of labels over an image."""
+"""Draw the outlines of labels over an image as SVG."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEGMENTS: dict[int, tuple[tuple[tuple[int, int], tuple[int, int]], ...]] = {
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
-    """Give the closed outlines of a mask by marching squares, as (x, y) in pixels, half way between set and not set.
+    """Trace the closed outlines of a mask by marching squares, as (x, y) in pixels.
 
     >>> outlines(np.array([[True]]))
     [[(0.5, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 0.5)]]
@@ -57,7 +57,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
 
 
 def straightened(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Leave out the points of a closed path that lie on a straight line, and begin at the highest."""
+    """Drop the collinear points of a closed path, and start at the topmost."""
     n = len(path)
     kept = [
         b
@@ -70,7 +70,7 @@ def straightened(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def path_of(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
-    """Give the outlines of every label as the data of one SVG path; ``scale`` is (x, y)."""
+    """Return the outlines of every label as one SVG path; ``scale`` is (x, y)."""
     pieces = []
     for label in np.unique(labels[labels > 0]).tolist():
         for line in outlines(labels == label):
@@ -80,7 +80,7 @@ def path_of(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
 
 
 def path_of_boxes(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str:
-    """Give the outlines of boxes as the data of one SVG path.
+    """Return the outlines of boxes as one SVG path.
 
     >>> path_of_boxes(np.array([[-0.5, 0.5, 1.5, 2.5]]), (1.0, 2.0))
     'M1.00 0.00H3.00V4.00H1.00Z'
@@ -92,7 +92,7 @@ def path_of_boxes(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """Give an image as a PNG inside a data address."""
+    """Encode an image as a PNG data URI."""
     out = io.BytesIO()
     Pillow.fromarray(image).save(out, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
@@ -139,7 +139,7 @@ def has_truth(picture: Picture) -> bool:
 
 
 def pictures(found: tuple[Picture, ...]) -> str:
-    """Give all pictures, those of one rank (best, median, worst) under each other, and what the lines mean."""
+    """Return all pictures in columns (best, median, worst), with a legend."""
     ranks: dict[str, list[str]] = {}
     for picture in found:
         rank, _, rest = picture.title.partition(": ")
@@ -154,7 +154,7 @@ def pictures(found: tuple[Picture, ...]) -> str:
 
 
 def key(found: tuple[Picture, ...]) -> str:
-    """Say which line is whose, and which labels are outlined."""
+    """Return the legend of the outlines: line styles and label names."""
     if not any(has_truth(p) for p in found):
         return ""
     lines = "".join(

@@ -1,4 +1,4 @@
-"""How the training went: the terms of the loss, and the figures on validation cases, against the step."""
+"""Training curves: loss terms and validation metrics against the step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Line = list[tuple[float, float]]
 
 
 def lines_of(steps: Sequence[Mapping[str, Any]], part: str) -> dict[str, Line]:
-    """Give each number of a part (``loss`` or ``valid``) as points (step, value)."""
+    """Collect each number of a part (``loss`` or ``valid``) as points (step, value)."""
     found: dict[str, Line] = {}
     for row in steps:
         values = row.get(part)
@@ -29,7 +29,7 @@ def lines_of(steps: Sequence[Mapping[str, Any]], part: str) -> dict[str, Line]:
 
 
 def thinned(line: Line) -> tuple[Line, Line, Line]:
-    """Give the mean, the lowest and the highest of each of at most ``POINTS`` stretches of a line."""
+    """Downsample a line to a limited number of points: mean, 10 % and 90 % quantile of each stretch."""
     if len(line) <= POINTS:
         return line, line, line
     parts = np.array_split(np.array(line), POINTS)
@@ -40,7 +40,7 @@ def thinned(line: Line) -> tuple[Line, Line, Line]:
 
 
 class Frame:
-    """The axes of a chart: turns steps and values into places, and draws its grid."""
+    """The axes of a chart: converts steps and values to positions, and draws the grid."""
 
     def __init__(self, steps: tuple[float, float], values: tuple[float, float]) -> None:
         self.steps, self.values = steps, values
@@ -57,7 +57,7 @@ class Frame:
         return " ".join(f"{self.x(s):.1f},{self.y(v):.1f}" for s, v in line)
 
     def axes(self, title: str, marks: Sequence[tuple[float, *tuple[str, ...]]], *, unit: str = "") -> str:
-        """Draw title, grid and numbers; a mark is a place and the lines of text that stand under it."""
+        """Draw title, grid and tick labels; a mark is a position and its lines of text."""
         floor = HEIGHT - BOTTOM
         out = [f'<text class="title" x="0" y="14">{text(title)}</text>']
         for value in ticks(*self.values, about=4):
@@ -76,7 +76,7 @@ class Frame:
 
 
 def clock(steps: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """Give step and seconds since the start, from rows that tell either that or how long each step took."""
+    """Return (step, seconds since the start) from the rows of the step log."""
     rows = sorted((float(r["step"]), float(s)) for r in steps if isinstance(s := r.get("seconds"), int | float))
     times = [s for _, s in rows]
     if any(b < a for a, b in pairwise(times)):
@@ -85,7 +85,7 @@ def clock(steps: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
 
 
 def time_at(step: float, seconds: Sequence[tuple[float, float]]) -> str:
-    """Give the time at a step, from pairs of step and seconds."""
+    """Format the elapsed time at a step, by interpolation."""
     if not seconds or step < seconds[0][0]:
         return ""
     steps, times = zip(*seconds, strict=True)
@@ -93,7 +93,7 @@ def time_at(step: float, seconds: Sequence[tuple[float, float]]) -> str:
 
 
 def chart(title: str, lines: Mapping[str, Line], steps: Sequence[Mapping[str, Any]], *, marked: bool = False) -> str:
-    """Draw up to five lines with their key; ``marked`` puts a dot at each point, else the spread is shown as a band."""
+    """Draw up to five lines with a legend; ``marked`` draws a dot at each point, else the spread is a band."""
     shown = dict(list(lines.items())[:5])
     if not any(len(line) > 1 for line in shown.values()):
         return ""
@@ -120,12 +120,12 @@ def chart(title: str, lines: Mapping[str, Line], steps: Sequence[Mapping[str, An
 
 
 def sample(i: int) -> str:
-    """Draw a piece of a line, for the key."""
+    """Draw a piece of a line, for the legend."""
     return f'<svg width="30" height="8" aria-hidden="true"><path class="line s{i}" d="M1 4H29"/></svg>'
 
 
 def curves(steps: Sequence[Mapping[str, Any]]) -> str:
-    """Give the charts of a training, or nothing where there is nothing to draw."""
+    """Return the training charts, or nothing where there is nothing to draw."""
     loss, valid = lines_of(steps, "loss"), lines_of(steps, "valid")
     shares = {n: line for n, line in valid.items() if all(0 <= v <= 1 for _, v in line)}
     others = {n: line for n, line in valid.items() if n not in shares}

@@ -1,4 +1,4 @@
-"""How well a network learned, layer by layer: gradients and updates over time, what ailed it, and what was done."""
+"""Report section on training diagnostics: gradients and updates of each layer, findings and remedies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXPLAINED = {
 
 
 def health(steps: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Give the part of the page about a network's health, or nothing where nobody watched it."""
+    """Return the section on training diagnostics, or nothing where they were not recorded."""
     seen = [row for row in steps if isinstance(row.get("health"), Mapping) and row["health"].get("layers")]
     found = [row["finding"] | {"step": row["step"]} for row in steps if isinstance(row.get("finding"), Mapping)]
     if not seen and not healed:
@@ -32,7 +32,7 @@ def health(steps: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any
 
 
 def said(found: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any]]) -> str:
-    """Tell what was found, in the order in which it was, or that there was nothing."""
+    """List findings and remedies, or say that there were none."""
     lines = [f"Step {h['step']}: {h['sentence']} {h['remedy']}" for h in healed]
     lines += [f"Step {f['step']}: {f['sentence']}" for f in found]
     if not lines:
@@ -41,7 +41,7 @@ def said(found: Sequence[Mapping[str, Any]], healed: Sequence[Mapping[str, Any]]
 
 
 def map_of(seen: Sequence[Mapping[str, Any]], what: str) -> str:
-    """Draw one number of every layer over time, as shades on a scale of powers."""
+    """Draw a heatmap of one quantity of every layer over time, on a logarithmic scale."""
     if not seen:
         return ""
     names = list(seen[0]["health"]["layers"])
@@ -72,13 +72,13 @@ def map_of(seen: Sequence[Mapping[str, Any]], what: str) -> str:
 
 
 def value(row: Mapping[str, Any], name: str, what: str) -> float:
-    """Give a layer's number at a step, or nan."""
+    """Return a layer's value at a step, or nan."""
     found = row["health"]["layers"].get(name, {}).get(what)
     return float(found) if isinstance(found, (int, float)) else math.nan
 
 
 def shaded(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], str]:
-    """Turn numbers into shades (0: nothing at all), a round power of ten or two apart; give also that step."""
+    """Convert values to shades on a logarithmic scale (0: no value); also return the factor of one shade."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(values)
     known = logs[np.isfinite(logs)]
@@ -94,7 +94,7 @@ def shaded(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], str]:
 
 
 def short(name: str) -> str:
-    """Give a layer's name so that it fits.
+    """Shorten a layer's name.
 
     >>> short("network.encoder.0.1.first.0.weight")
     'encoder.0.1.first.0'

@@ -1,4 +1,4 @@
-"""Every number with its interval, in a table and as bars."""
+"""Table of all metrics with their intervals, also drawn as bars."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = {
 
 
 def title(word: str) -> str:
-    """Give the readable name of a figure.
+    """Return the readable name of a metric.
 
     >>> title("nsd"), title("balanced_accuracy"), title("map@0.5"), title("sensitivity@1fp")
     ('Surface Dice', 'Balanced accuracy', 'Mean AP at 0.5', 'Sensitivity at 1 false a case')
@@ -54,7 +54,7 @@ def title(word: str) -> str:
 
 
 def named(of: str) -> str:
-    """Give the name of a label, or say that it is one where its name is just a number.
+    """Return the name of a label for display.
 
     >>> named("liver"), named("2")
     ('liver', 'label 2')
@@ -63,21 +63,21 @@ def named(of: str) -> str:
 
 
 def digits(name: str) -> int:
-    """Say how many decimals a number is worth: three for a share, two for a length or a volume."""
+    """Return the decimals of a metric: three for a proportion, two for a length or a volume."""
     return 2 if metrics.unit(name) else 3
 
 
 def known(figure: Any) -> dict[str, float | None]:
-    """Give value, low, high and n of an entry of ``evaluation.json`` as numbers or None."""
+    """Return value, low, high and n of a metric as numbers or None."""
     row = figure if isinstance(figure, Mapping) else {"value": figure}
     return {k: v if isinstance(v := row.get(k), int | float) else None for k in ("value", "low", "high", "n")}
 
 
 def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Put the names that begin with the same word together: shares first, counts left out.
+    """Group the metric names by their first word: proportions first, counts left out.
 
-    In a group the mean or the whole comes first. Where all are the same (the mean over a single label, the AUROC of
-    either of two classes) one stands for all.
+    In a group the mean comes first. Where all are equal (the mean over a single label, the AUROC of either of two
+    classes), one is kept.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(figures, key=lambda n: not is_share(n)):
@@ -92,17 +92,17 @@ def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def is_void(row: Mapping[str, float | None]) -> bool:
-    """Tell whether a number is not defined and nobody stands behind it, so that there is nothing to show."""
+    """Tell whether a metric is undefined for every patient, so that there is nothing to show."""
     return row["value"] is None and not row["n"]
 
 
 def is_share(name: str) -> bool:
-    """Tell whether a number lies between 0 and 1, so that it stands on the axis that all shares have in common."""
+    """Tell whether a metric lies between 0 and 1, and is drawn on the common axis of proportions."""
     return metrics.bounds(name) == (0.0, 1.0)
 
 
 def span(names: Sequence[str], figures: Mapping[str, Any]) -> tuple[float, float]:
-    """Give the ends of the axis that all numbers of a group share: 0 to 1 for shares, else 0 or less to the highest."""
+    """Return the axis range of a group of metrics: 0 to 1 for proportions, else from 0 or less to the highest."""
     rows = [known(figures[n]) for n in names]
     values = [v for row in rows for v in (row["value"], row["low"], row["high"]) if v is not None]
     if metrics.bounds(names[0]) == (0.0, 1.0) or not values:
@@ -129,7 +129,7 @@ def bar(row: Mapping[str, float | None], ends: tuple[float, float], *, says: str
 
 
 def scale(ends: tuple[float, float], unit: str) -> str:
-    """Draw the numbers of a group's axis."""
+    """Draw the tick labels of a group's axis."""
     low, high = ends
     out = ""
     for value in ticks(low, high, about=4):
@@ -141,7 +141,7 @@ def scale(ends: tuple[float, float], unit: str) -> str:
 
 
 def forest(figures: Mapping[str, Any], *, measured: bool = True) -> str:
-    """Give the table of all numbers: value, interval, patients, and both as a bar; grouped by what they measure."""
+    """Return the table of all metrics with value, interval, patients and a bar (a forest plot), in groups."""
     rows = []
     for word, names in grouped(figures).items():
         ends, unit = span(names, figures), metrics.unit(word, measured=measured)
@@ -167,7 +167,7 @@ def forest(figures: Mapping[str, Any], *, measured: bool = True) -> str:
 
 
 def one_row(name: str, row: Mapping[str, float | None], ends: tuple[float, float], *, alone: bool = False) -> str:
-    """Give the row of one number; ``alone`` is one that has no group above it to say what it is."""
+    """Return the table row of one metric; ``alone`` is one without a group heading."""
     word, _, of = name.partition("/")
     label = {"": "all", "mean": "mean over labels"}.get(of) or named(of)
     d = digits(name)

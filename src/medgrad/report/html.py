@@ -1,4 +1,4 @@
-"""Small pieces of a page, as strings; whatever comes from a file goes through ``text``."""
+"""Helpers that build HTML as strings; whatever comes from a file is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def text(value: object) -> str:
-    """Give a value as text that cannot be taken for markup.
+    """Escape a value for HTML.
 
     >>> text("<b>")
     '&lt;b&gt;'
@@ -18,7 +18,7 @@ def text(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[str], *, caption: str = "", kind: str = "") -> str:
-    """Give a table from head cells (already markup) and rows (``<tr>`` each)."""
+    """Build a table from header cells (already HTML) and rows (``<tr>`` each)."""
     says = f"<caption>{caption}</caption>" if caption else ""
     name = f' class="{kind}"' if kind else ""
     inside = f"{says}<thead><tr>{''.join(head)}</tr></thead><tbody>{''.join(rows)}</tbody>"
@@ -26,13 +26,13 @@ def table(head: Sequence[str], rows: Iterable[str], *, caption: str = "", kind: 
 
 
 def column(name: str, *, number: bool = False, kind: str = "") -> str:
-    """Give the head of a column."""
+    """Build a header cell of a table."""
     word = kind or ("number" if number else "")
     return f'<th scope="col"{f" class={chr(34)}{word}{chr(34)}" if word else ""}>{name}</th>'
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Give a plain table of names and values; what is None or empty is left out."""
+    """Build a table of names and values; empty values are left out."""
     rows = [
         f'<tr><th scope="row">{text(name)}</th><td>{value if isinstance(value, Markup) else text(value)}</td></tr>'
         for name, value in pairs
@@ -44,20 +44,20 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is HTML already."""
 
     __slots__ = ()
 
 
 def bullets(items: Sequence[object], *, most: int = 30) -> str:
-    """List items; of very many, the first and how many more there are."""
+    """Build a bullet list; of a long one, the first items and the number of the others."""
     shown = "".join(f"<li>{text(i)}</li>" for i in items[:most])
     more = f"<li>and {len(items) - most} more, in cohort.json</li>" if len(items) > most else ""
     return f"<ul>{shown}{more}</ul>" if items else ""
 
 
 def number(value: Any, *, digits: int = 3) -> str:
-    """Give a number for reading; a dash where there is none.
+    """Format a number; a dash where there is none.
 
     >>> number(0.8764), number(12.3456, digits=2), number(None)
     ('0.876', '12.35', '–')
@@ -72,7 +72,7 @@ def number(value: Any, *, digits: int = 3) -> str:
 
 
 def plural(n: int, one: str, many: str = "") -> str:
-    """Give a count with its noun.
+    """Format a count with its noun.
 
     >>> plural(1, "case"), plural(3, "case"), plural(2, "class")
     ('1 case', '3 cases', '2 classes')
@@ -82,7 +82,7 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 
 def duration(seconds: Any, *, rough: bool = False) -> str:
-    """Give a time span in the two largest units that it needs; roughly, in whole minutes from ten minutes on.
+    """Format a duration in its two largest units; roughly, in whole minutes from ten minutes on.
 
     >>> duration(42), duration(754), duration(8100)
     ('42 s', '12 min 34 s', '2 h 15 min')
@@ -98,7 +98,7 @@ def duration(seconds: Any, *, rough: bool = False) -> str:
 
 
 def svg(width: float, height: float, inside: str, *, says: str) -> str:
-    """Give a drawing that a screen reader can name; it is drawn at its own size, and smaller where there is no room."""
+    """Build an SVG image with an accessible name; it shrinks where there is little room."""
     return (
         f'<svg role="img" aria-label="{text(says)}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}"><title>{text(says)}</title>{inside}</svg>'
@@ -106,7 +106,7 @@ def svg(width: float, height: float, inside: str, *, says: str) -> str:
 
 
 def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
-    """Give round numbers that cover a range in about so many steps.
+    """Choose round tick positions that cover a range in about so many steps.
 
     >>> ticks(0, 1)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]

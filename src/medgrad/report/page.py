@@ -1,4 +1,4 @@
-"""The one page that tells what a run is worth."""
+"""The report page of a run."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 def write(run: Path | str) -> Path:
-    """Write ``report.html`` into a Run folder, and give its path."""
+    """Write ``report.html`` into a run's folder, and return its path."""
     path = Path(run) / "report.html"
     path.write_text(page(read_run(run)), encoding="utf-8")
     return path
 
 
 def page(found: RunFiles) -> str:
-    """Give the whole page of a run."""
+    """Build the report page of a run."""
     parts = sections(found)
     links = "".join(f'<li><a href="#{name}">{text(heading)}</a></li>' for name, heading, _ in parts)
     body = "".join(
@@ -54,7 +54,7 @@ def page(found: RunFiles) -> str:
 
 
 def document(heading: str, body: str) -> str:
-    """Give a page that needs nothing but itself: no script, no font, no network."""
+    """Build a self-contained HTML document: no script, no font, no network."""
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -68,7 +68,7 @@ def document(heading: str, body: str) -> str:
 
 
 def sections(found: RunFiles) -> list[tuple[str, str, str]]:
-    """Give anchor, heading and content of every part of which there is something to tell."""
+    """Return anchor, heading and content of every section that is not empty."""
     evaluation = found.evaluation
     figures = figures_of(found)
     makers: list[tuple[str, str, Callable[[], str]]] = [
@@ -92,7 +92,7 @@ def sections(found: RunFiles) -> list[tuple[str, str, str]]:
 
 
 def or_sentence(heading: str, make: Callable[[], str]) -> str:
-    """Give a part of the page, or one sentence where what the files hold is not what a run writes."""
+    """Build a section, or one sentence where the run's files are not as expected."""
     try:
         return make()
     except BROKEN:
@@ -101,18 +101,18 @@ def or_sentence(heading: str, make: Callable[[], str]) -> str:
 
 
 def figures_of(found: RunFiles) -> Mapping[str, Any]:
-    """Give the numbers of the evaluation by name."""
+    """Return the metrics of the evaluation by name."""
     figures = found.evaluation.get("metrics")
     return figures if isinstance(figures, Mapping) else {}
 
 
 def is_measured(found: RunFiles) -> bool:
-    """Tell whether the images had a spacing, by whether sizes were told in pixels."""
+    """Tell whether the images had a spacing."""
     return not any(name.startswith("size_bias_px") for name in figures_of(found))
 
 
 def main_figures(found: RunFiles) -> list[str]:
-    """Choose the few numbers that stand at the top: those of the task, else the first that there are."""
+    """Choose the metrics for the top of the page: those of the task, else the first available."""
     figures = figures_of(found)
     wanted = [*SHOWN.get(task_of(found), ()), *HEADLINES]
     chosen = [n for n in dict.fromkeys(wanted) if n in figures and known(figures[n])["value"] is not None]
@@ -120,12 +120,12 @@ def main_figures(found: RunFiles) -> list[str]:
 
 
 def task_of(found: RunFiles) -> str:
-    """Give the task of a run."""
+    """Return the name of the run's task."""
     return str(found.evaluation.get("task") or found.cohort.get("task") or "")
 
 
 def headline(found: RunFiles) -> str:
-    """Give the title of the page: the task and what was looked for."""
+    """Return the page title: the task and its labels."""
     task, labels = task_of(found).capitalize() or "Run", found.cohort.get("labels")
     if not isinstance(labels, list) or not labels:
         return task
@@ -135,13 +135,13 @@ def headline(found: RunFiles) -> str:
 
 
 def kicker(found: RunFiles) -> str:
-    """Give the line above the title: the run and when it was made."""
+    """Return the line above the title: the run and its date."""
     when = str(found.run.get("finished") or found.run.get("started") or "")[:16].replace("T", " ")
     return " · ".join(text(p) for p in (f"Run {found.folder.resolve().name}", when) if p)
 
 
 def verdict(found: RunFiles) -> str:
-    """Say in one sentence what came out."""
+    """Return one sentence with the main result."""
     chosen = main_figures(found)
     if not chosen:
         return "This run has not been evaluated yet, so there are no figures."
@@ -161,14 +161,14 @@ def verdict(found: RunFiles) -> str:
 
 
 def card(name: str, value: str, note: str, *, unit: str = "", kind: str = "") -> str:
-    """Give one key figure in a frame."""
+    """Build a card with one key figure."""
     word = f' <span class="unit">{text(unit)}</span>' if unit else ""
     inside = f"<dt>{text(name)}</dt><dd>{value}{word}</dd><dd>{text(note)}</dd>"
     return f'<div class="card {kind}">{inside}</div>'
 
 
 def cards(found: RunFiles) -> str:
-    """Give the key figures: the main numbers, who was measured, what failed, how long it took."""
+    """Build the cards: main metrics, patients, failures, training time."""
     out = []
     figures = figures_of(found)
     for name in main_figures(found):
@@ -191,7 +191,7 @@ def cards(found: RunFiles) -> str:
 
 
 def leak_banner(found: RunFiles) -> str:
-    """Say on top, in red, that a leak was allowed, or nothing."""
+    """Return a red banner if a leak was allowed, or nothing."""
     if not found.cohort.get("allow_leak"):
         return ""
     look = found.cohort.get("look")
@@ -206,7 +206,7 @@ def leak_banner(found: RunFiles) -> str:
 
 
 def cautions(found: RunFiles) -> str:
-    """Say what a reader must know before believing the figures."""
+    """Return a banner of caveats about the figures."""
     evaluation, out = found.evaluation, []
     told = evaluation.get("told")
     if evaluation.get("split") == "val" and not told:
@@ -224,7 +224,7 @@ def cautions(found: RunFiles) -> str:
 
 
 def cases_part(found: RunFiles) -> str:
-    """Give every case on one line and the worst ones in a table."""
+    """Return the section of single cases: a plot of all and a table of the worst."""
     columns = {n for row in found.cases[:200] for n in row}
     if any(n.startswith("truth/") for n in columns):
         rows = answers.with_probability(found.cases)
@@ -235,7 +235,7 @@ def cases_part(found: RunFiles) -> str:
 
 
 def calibration_part(found: RunFiles) -> str:
-    """Give the calibration, where the task has one; what was fitted in training stands in ``run.json``."""
+    """Return the calibration section, where the task has one."""
     part, fitted = found.evaluation.get("calibration"), found.run.get("calibration")
     if not isinstance(part, Mapping):
         return ""
@@ -243,7 +243,7 @@ def calibration_part(found: RunFiles) -> str:
 
 
 def training(found: RunFiles) -> str:
-    """Give the curves of a training, and say where there was no validation."""
+    """Return the training curves, with a note where there was no validation."""
     drawn = curves(found.steps)
     if drawn and not any("valid" in row for row in found.steps):
         drawn += '<p class="soft">No validation cases were set aside, so there is no curve on them.</p>'
@@ -251,13 +251,13 @@ def training(found: RunFiles) -> str:
 
 
 def terms(found: RunFiles) -> str:
-    """Give the definitions of the numbers that the page shows."""
+    """Return the definitions of the metrics on the page."""
     figures = figures_of(found)
     return sources.definitions(list(figures), split=str(found.evaluation.get("split") or "")) if figures else ""
 
 
 def missing(found: RunFiles) -> str:
-    """List the files that were damaged."""
+    """List the files that could not be read."""
     from .html import bullets
 
     notes: Sequence[str] = found.missed

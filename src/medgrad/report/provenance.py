@@ -1,4 +1,4 @@
-"""Where the numbers come from: the data, the split, the recipe, the machine, and what each number means."""
+"""Report sections on provenance: data, split, machine, and definitions of metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CASES = 1000
 
 
 def patients_by_side(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Put the cases of each side of the split together: training, validation, test, then whatever else."""
+    """Group the cases by split: training, validation, test, then others."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for side in (*SIDES, *(str(c.get("split") or "") for c in cases)):
         found.setdefault(side, [])
@@ -24,12 +24,12 @@ def patients_by_side(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Mappi
 
 
 def people(cases: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Give the patients of some cases."""
+    """Return the patients of some cases."""
     return {str(c.get("patient") or c.get("id")) for c in cases}
 
 
 def data(cohort: Mapping[str, Any]) -> str:
-    """Tell what the data was, and what was found out about it."""
+    """Return the section on the data and the findings of its survey."""
     look = cohort.get("look") if isinstance(cohort.get("look"), Mapping) else {}
     assert isinstance(look, Mapping)
     labels = cohort.get("labels")
@@ -54,7 +54,7 @@ def data(cohort: Mapping[str, Any]) -> str:
 
 
 def readable(key: object) -> str:
-    """Give a key of JSON as words.
+    """Convert a JSON key to words.
 
     >>> readable("spacings_mm")
     'Spacings (mm)'
@@ -65,14 +65,14 @@ def readable(key: object) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Give a list as it is, nothing as an empty one, and anything else as its one item."""
+    """Wrap a value in a list, unless it is one; None becomes an empty list."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
 def plainly(value: Any) -> str:
-    """Put a value of JSON into plain text; a mapping that has a ``sentence`` is that sentence.
+    """Convert a JSON value to plain text; a mapping with a ``sentence`` becomes that sentence.
 
     >>> plainly({"shape": [2, 3], "mean": 0.12345})
     'shape 2 × 3, mean 0.123'
@@ -89,7 +89,7 @@ def plainly(value: Any) -> str:
 
 
 def split(cohort: Mapping[str, Any]) -> str:
-    """Tell how many cases and patients stood on each side, who they were, and whether anyone stands on two."""
+    """Return the section on the split: cases and patients of each side, and overlaps between them."""
     cases = [c for c in as_list(cohort.get("cases") or []) if isinstance(c, Mapping)]
     if not cases:
         return ""
@@ -107,7 +107,7 @@ def split(cohort: Mapping[str, Any]) -> str:
 
 
 def shared(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Say whether any patient stands on two sides."""
+    """Return a note on whether any patient is in two splits."""
     names = list(sides)
     both = [
         (a, b, common)
@@ -124,7 +124,7 @@ def shared(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def who(cases: Sequence[Mapping[str, Any]]) -> str:
-    """List every case with its patient, its side and the hash of its files, folded away."""
+    """List every case with its patient, split and file hash, folded away."""
     head = [column("Case"), column("Patient"), column("Side"), column("Hash")]
     rows = [
         f'<tr><th scope="row">{text(c.get("id", ""))}</th><td>{text(c.get("patient", ""))}</td>'
@@ -137,7 +137,7 @@ def who(cases: Sequence[Mapping[str, Any]]) -> str:
 
 
 def provenance(run: Mapping[str, Any]) -> str:
-    """Tell versions, machine, times and the command."""
+    """Return a table of versions, machine, times and the command."""
     parameters = run.get("parameters")
     command = run.get("command")
     words = " ".join(str(v) for v in command) if isinstance(command, list) else command
@@ -160,7 +160,7 @@ def provenance(run: Mapping[str, Any]) -> str:
 
 
 def definitions(names: Sequence[str], *, split: str) -> str:
-    """Say how each of the numbers on the page is defined, and what holds for all of them."""
+    """Define each of the metrics on the page, and the method of the intervals."""
     words = [w for w in dict.fromkeys(n.split("/")[0] for n in names) if w not in COUNTS]
     terms = "".join(
         f"<div><dt>{text(title(w))}</dt><dd>{text(known.says)}{worst(w)}</dd></div>"
@@ -177,7 +177,7 @@ def definitions(names: Sequence[str], *, split: str) -> str:
 
 
 def worst(word: str) -> str:
-    """Say what a failed case counts as."""
+    """Return a sentence on the value of a failed case."""
     value = metrics.about(word)
     if value is None or value.worst is None:
         return ""

@@ -1,4 +1,4 @@
-"""What pruning did: the score against the cost, the controls, and which layers went."""
+"""Report section on pruning: score against cost, the baselines, and the pruned layers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MADE = {
 
 
 def pruned(found: Mapping[str, Any]) -> str:
-    """Give the part of the page that tells how a run was made from a larger one."""
+    """Return the section on how a run was pruned from its parent."""
     if not found:
         return ""
     return words(found) + standings(found) + against(found) + way(found) + chart(found) + layers(found)
 
 
 def words(found: Mapping[str, Any]) -> str:
-    """Say what was asked for, and what came of it."""
+    """Return the summary paragraph: target, result and test."""
     best, whole = found["best"], found["whole"]
     left = f"{best['flops'] / whole['flops']:.1%} of the work and {best['parameters'] / whole['parameters']:.1%} of the"
     verdict = best["verdict"]
@@ -49,7 +49,7 @@ def words(found: Mapping[str, Any]) -> str:
 
 
 def chose(found: Mapping[str, Any]) -> str:
-    """Say who chose the network and the weights, and whose figures are told."""
+    """Return a note on which patients selected the network, and whose figures are reported."""
     chose, reported = (set(found["patients"][which]) for which in ("chose", "reported"))
     if chose & reported:
         return f"The same {plural(len(chose), 'patient')} also chose it and its weights, for there are too few to part."
@@ -60,7 +60,7 @@ def chose(found: Mapping[str, Any]) -> str:
 
 
 def standings(found: Mapping[str, Any]) -> str:
-    """Give the table of what came out, by the patients that chose nothing: the parent, this run, and the controls."""
+    """Return the table of results on the reported patients: parent, this run, and baselines."""
     aim = text(title(str(found["aim"]).split("/")[0]))
     head = [column("Network"), *(column(name, number=True) for _, name in COSTS), column("ms", number=True)]
     head += [column(aim, number=True), column("Loses", number=True), column("At most", number=True)]
@@ -76,13 +76,13 @@ def standings(found: Mapping[str, Any]) -> str:
 
 
 def interval(paired: Mapping[str, Any]) -> str:
-    """Give a paired difference with its 95 % interval."""
+    """Format a paired difference with its 95 % interval."""
     value, low, high = (number(paired[name], digits=4) for name in ("difference", "low", "high"))
     return f"{value} ({low} to {high})" if paired["low"] is not None else value
 
 
 def against(found: Mapping[str, Any]) -> str:
-    """Say whether pruning was worth more than a narrow network from nothing."""
+    """Compare this run with the narrow network trained from scratch, in one sentence."""
     narrow = next((c for c in found["controls"] if c["made"] == "narrow"), None)
     if narrow is None or narrow["paired"]["low"] is None:
         return ""
@@ -100,7 +100,7 @@ def against(found: Mapping[str, Any]) -> str:
 
 
 def way(found: Mapping[str, Any]) -> str:
-    """Give the table of the stages of the search, by the patients that choose."""
+    """Return the table of the pruning stages, on the patients for selection."""
     aim = text(title(str(found["aim"]).split("/")[0]))
     head = [column("Stage"), column("Begins from"), column("Work", number=True), column("Time", number=True)]
     head += [column("Steps", number=True), column(aim, number=True), column("Loses", number=True)]
@@ -118,7 +118,7 @@ def way(found: Mapping[str, Any]) -> str:
 
 
 def row(name: str, one: Mapping[str, Any], whole: Mapping[str, Any], more: Sequence[str] = ()) -> str:
-    """Give the row of one network."""
+    """Return the table row of one network."""
     verdict = one.get("verdict") or {}
     cells = [f"{one[cost] / whole[cost]:.1%}" for cost, _ in COSTS]
     cells += [f"{one['milliseconds']:.1f}", number(one["score"], digits=4)]
@@ -127,7 +127,7 @@ def row(name: str, one: Mapping[str, Any], whole: Mapping[str, Any], more: Seque
 
 
 def chart(found: Mapping[str, Any]) -> str:
-    """Draw what is lost against the share of the work that is left, on a scale of halves."""
+    """Draw the loss of score against the remaining work, on a logarithmic scale."""
     whole = found["whole"]
 
     def at(one: Mapping[str, Any]) -> tuple[float, float]:
@@ -158,7 +158,7 @@ def chart(found: Mapping[str, Any]) -> str:
 
 
 def dot(place: int) -> str:
-    """Draw a point in the colour of a line."""
+    """Draw a legend dot in the colour of a line."""
     return f'<svg width="14" height="8" aria-hidden="true"><circle class="f{place}" r="3.5" cx="7" cy="4"/></svg>'
 
 
@@ -179,10 +179,10 @@ def layers(found: Mapping[str, Any]) -> str:
 
 
 def gone(found: Mapping[str, Any]) -> list[str]:
-    """Name the layers that were left out whole."""
+    """List the layers that were removed whole."""
     return [name for name, numbers in found["widths"].items() if not numbers]
 
 
 def shape(numbers: Sequence[int]) -> str:
-    """Give the channels in and out of a layer."""
+    """Format the input and output channels of a layer."""
     return " → ".join(str(n) for n in numbers[:2])

@@ -1,4 +1,4 @@
-"""A race of optimisers: curves by step and by second, the table, and who is best at this budget."""
+"""Report of a race: curves by step and by second, the table of results, and the winner."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOW = (
 
 
 def write_race(folder: Path | str) -> Path:
-    """Write ``report.html`` into the folder of a race, and give its path."""
+    """Write ``report.html`` into the folder of a race, and return its path."""
     path = Path(folder) / "race.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ def write_race(folder: Path | str) -> Path:
 
 
 def race_page(found: Mapping[str, Any], name: str) -> str:
-    """Give the page of a race."""
+    """Build the report page of a race."""
     rows: Sequence[Mapping[str, Any]] = found["table"]
     who = f"{plural(found['seeds'], 'seed')} · {plural(found['patients'], 'patient')}"
     about = f"{found['minutes']:g} minutes a run · {who}"
@@ -56,7 +56,7 @@ def race_page(found: Mapping[str, Any], name: str) -> str:
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """Say who is first, and whether that is shown."""
+    """Return a sentence on the winner, and on whether it is significantly better."""
     first, *rest = found["table"]
     aim = title(str(found["aim"]).split("/")[0])
     if first["value"] is None:
@@ -75,7 +75,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 
 
 def standings(found: Mapping[str, Any]) -> str:
-    """Give the table of a race, the first on top."""
+    """Return the table of results, the best on top."""
     head = [
         column(""),
         column("Optimiser"),
@@ -92,7 +92,7 @@ def standings(found: Mapping[str, Any]) -> str:
 
 
 def one_row(row: Mapping[str, Any], place: int) -> str:
-    """Give the row of one optimiser."""
+    """Return the table row of one optimiser."""
     seeds = [v for v in row["by_seed"] if v is not None]
     spread = f"{number(min(seeds))} to {number(max(seeds))}" if seeds else "–"
     behind = row.get("behind", {})
@@ -110,13 +110,13 @@ def one_row(row: Mapping[str, Any], place: int) -> str:
 
 
 def mark(place: int) -> str:
-    """Draw a piece of an optimiser's line."""
+    """Draw a piece of an optimiser's line, for the legend."""
     kind = f"line r{place}" if place < COLOURS else "line r-other"
     return f'<svg width="30" height="8" aria-hidden="true"><path class="{kind}" d="M1 4H29"/></svg>'
 
 
 def charts(found: Mapping[str, Any]) -> str:
-    """Draw the curves by step and by second, the mean over seeds with the range of the seeds as a band."""
+    """Return the charts by step and by second: the mean over seeds, with their range as a band."""
     drawn = [
         one_chart(found, "by step", 0, "step"),
         one_chart(found, "by second of learning", 1, "s"),
@@ -150,7 +150,7 @@ def one_chart(found: Mapping[str, Any], words: str, axis: int, unit: str) -> str
 
 
 def over_seeds(curves: Sequence[Sequence[Sequence[float]]], axis: int) -> tuple[Line, Line, Line]:
-    """Give the mean, the lowest and the highest of several curves, each read at the same places."""
+    """Interpolate several curves at common positions, and return their mean, minimum and maximum."""
     known = [np.array(c, float) for c in curves if len(c) > 1]
     if not known:
         return [], [], []

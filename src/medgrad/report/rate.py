@@ -1,4 +1,4 @@
-"""The curve of a rate finder: the loss against the rate, and the rate to take."""
+"""Report of a learning rate range test: the loss against the rate, and the suggested rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .page import document
 
 
 def write_rate(path: Path | str, rates: Sequence[float], losses: Sequence[float], rate: float) -> Path:
-    """Write a page with the curve, and give its path."""
+    """Write the page of a learning rate range test, and return its path."""
     out = Path(path)
     picture = rate_curve(rates, losses, rate)
     body = (
@@ -26,7 +26,7 @@ def write_rate(path: Path | str, rates: Sequence[float], losses: Sequence[float]
 
 
 def rate_curve(rates: Sequence[float], losses: Sequence[float], rate: float) -> str:
-    """Draw the loss against the rate, on a scale of powers of ten, with the rate to take."""
+    """Draw the loss against the learning rate, on a logarithmic scale, with the suggested rate."""
     places = [math.log10(r) for r in rates]
     low, high = min(losses), min(max(losses), 2 * losses[0] - min(losses) if losses[0] > min(losses) else max(losses))
     pad = 0.08 * (high - low) or 0.1

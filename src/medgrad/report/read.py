@@ -1,4 +1,4 @@
-"""What a Run folder holds, read so that whatever is absent or damaged costs only its own part of the page."""
+"""Read the files of a run for its report; a missing or damaged file costs only its own section."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_PICTURES = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A flat image with the labels or boxes of truth and answer, or these as images, where there are any.
+    """A slice of an image, with the labels or boxes of truth and answer where there are any.
 
     ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper.
     """
@@ -44,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """All that a page is made of. ``missed`` says what could not be read, a sentence each."""
+    """The content of a run's files. ``missed`` names files that could not be read, one sentence each."""
 
     folder: Path
     recipe: str = ""
@@ -62,7 +62,7 @@ KNOWN = ("recipe.toml", "run.json", "cohort.json", "evaluation.json", "steps.jso
 
 
 def read_run(folder: Path | str) -> RunFiles:
-    """Read a Run folder; it must hold at least one of the files of a run."""
+    """Read the files of a run's folder; at least one must exist."""
     folder = Path(folder)
     if not any((folder / name).exists() for name in KNOWN):
         raise FormatError(f"{str(folder)!r} is not a run: it has none of {', '.join(KNOWN)}. Give the folder of a run.")
@@ -95,20 +95,20 @@ def read_run(folder: Path | str) -> RunFiles:
 
 
 def rank(picture: Picture) -> int:
-    """Order pictures as they are told: the best first, the worst last."""
+    """Return the sort key of a picture: the best first, the worst last."""
     first = picture.title.lower().split(":")[0]
     return next((i for i, word in enumerate(("best", "median", "middl", "worst")) if word in first), 9)
 
 
 def read_toml(path: Path) -> str:
-    """Give the text of a TOML file that is one."""
+    """Read the text of a TOML file, and check that it is valid."""
     content = path.read_text(encoding="utf-8")
     tomllib.loads(content)
     return content
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Give the object that a JSON file holds."""
+    """Read the object of a JSON file."""
     found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     if not isinstance(found, dict):
         raise ValueError("not an object")
@@ -116,7 +116,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """Give the objects of a file of JSON lines; a last line that was cut off is left out."""
+    """Read the objects of a JSON lines file; a truncated last line is left out."""
     found = []
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -130,13 +130,13 @@ def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
 
 
 def read_rows(path: Path) -> tuple[dict[str, str], ...]:
-    """Give the rows of a CSV file."""
+    """Read the rows of a CSV file."""
     rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
     return tuple({str(k): v or "" for k, v in row.items() if isinstance(v, str)} for row in rows)
 
 
 def read_picture(path: Path) -> Picture:
-    """Give a picture from its ``.npz`` file."""
+    """Read a picture from its ``.npz`` file."""
     with zipfile.ZipFile(path) as archive:
         if sum(item.file_size for item in archive.infolist()) > LARGEST:
             raise ValueError("too large")

@@ -1,1 +1,1 @@
-"""A set looked at once: sizes, faults, leaks."""
+"""Look at a data set: sizes, issues, leaks."""

@@ -1,4 +1,4 @@
-"""The process that ``workers`` starts: it reads headers and cases until there are no more questions."""
+"""The worker process of ``workers``: it reads headers and cases on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with boxes that files draw: without size, reversed, or outside of their image."""
+"""Check boxes: without size, reversed, or outside of their image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EDGE = 1.0  # how far, in elements, a box may reach beyond its image; files roun
 
 
 def faults_of_boxes(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
-    """Find the boxes of each case that hold nothing, that are turned over, and that reach out of the image."""
+    """Find boxes without size, reversed ones, and ones outside of their image."""
     grids = {f.id: f.grid for f in facts if f.grid is not None}
     return [
         fault
@@ -61,7 +61,7 @@ def in_elements(drawn: UnplacedBoxes, grid: Grid) -> NDArray[np.float64]:
 
 
 def said(drawn: UnplacedBoxes, wrong: Flags) -> str:
-    """Say how many boxes, of which labels."""
+    """Describe how many boxes of which labels are selected."""
     counts = Counter(drawn.names.get(int(v), str(int(v))) for v in drawn.labels[wrong])
     listed = ", ".join(f"{n} {label}" for label, n in sorted(counts.items()))
     return f"{int(wrong.sum())} of its {len(wrong)} boxes ({listed}) have"

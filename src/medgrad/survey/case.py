@@ -1,4 +1,4 @@
-"""What a set is like, measured case by case: sizes, intensities, labels, and what is wrong with each."""
+"""Measure cases one by one: sizes, intensities, labels, and issues."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Facts:
 
 
 def measure(cohort: Cohort, entry: Entry) -> Facts:
-    """Read one case and say what it is like; what cannot be read becomes a fault."""
+    """Read one case and measure it; what cannot be read becomes an issue."""
     facts = Facts(entry.id, entry.patient or entry.id, entry.split)
     images: dict[str, Image] = {}
     faults: list[Issue] = []
@@ -120,7 +120,7 @@ def _line(reason: BaseException) -> str:
 
 
 def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
-    """Give what is wrong with the values of an image, and with its place beside the first."""
+    """Check the values of an image, and its grid against that of the first."""
     found = []
     array = image.array
     which = f"the image {name!r}" if name != "image" else "the image"
@@ -212,7 +212,7 @@ def box_facts(boxes: Boxes, grid: Grid) -> dict[str, LabelFacts]:
 
 
 def pieces_of(mask: NDArray[np.bool_], voxel: float) -> Sequence[float]:
-    """Give the sizes of the pieces of a mask that hang together, corners counted, the largest first."""
+    """Give the sizes of the connected components of a mask, corners counted, the largest first."""
     numbered, n = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.sort(np.bincount(numbered.ravel(), minlength=n + 1)[1:])[::-1]
     return [float(s) * voxel for s in sizes[:MOST_PIECES]]

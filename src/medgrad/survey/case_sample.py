@@ -1,4 +1,4 @@
-"""What a plan must know of one case: its size, its channels, and an even choice of its values."""
+"""Sample one case for planning: its size, channels and some of its values."""
 
 from __future__ import annotations
 

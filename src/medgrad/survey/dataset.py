@@ -1,4 +1,4 @@
-"""Look at a set before anything is learned from it: what it is, what is wrong with it, and whether its split leaks."""
+"""Look at a data set before training: what it is, its issues, and whether its split leaks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MOST_SAMPLED = 256
 
 @dataclass(frozen=True)
 class Look:
-    """What a set is, what is wrong with it, and which pairs of its cases stand on two sides or show the same picture.
+    """The result of a look: dataset statistics, issues, leaks, and near-duplicate images.
 
-    ``near_duplicates`` are pairs of cases of two patients that show the same picture, on whatever side.
+    ``near_duplicates`` are pairs of cases of two patients that show the same picture, in whatever split.
     """
 
     layout: str
@@ -45,7 +45,7 @@ class Look:
 
     @property
     def together(self) -> tuple[tuple[str, str], ...]:
-        """The pairs that a split must not part."""
+        """The pairs of cases that a split must keep together."""
         return tuple((t.first, t.second) for t in self.twins)
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def check_leaks(found: Look, allow: bool = False) -> None:
 
 
 def fingerprint(cohort: Cohort, facts: Sequence[Facts], modality: str | None) -> dict[str, Any]:
-    """Gather what the cases are like into a few numbers."""
+    """Summarise the cases in dataset statistics."""
     grids = [f.grid for f in facts if f.grid is not None]
     whose = {s: {f.patient for f in facts if f.split == s} for s in SPLITS}
     return {
@@ -221,7 +221,7 @@ def _share(facts: Sequence[Facts]) -> float | None:
 
 
 def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str]:
-    """Give the modality that the files or the set name, else one that the values speak for, and how it was told.
+    """Give the modality: the named one, or one that the values suggest; also say how it was found.
 
     Nothing is guessed from grey pictures of 8 bits: they may be anything.
     """
@@ -323,7 +323,7 @@ def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
 
 
 def _told(facts: Sequence[Facts]) -> list[Issue]:
-    """Pass on what the readers told; what nearly all files have is told once."""
+    """Turn the messages of the readers into issues; what nearly all files have is listed once."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for one in facts:
         for sentence in dict.fromkeys(one.told):

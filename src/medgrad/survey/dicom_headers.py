@@ -1,4 +1,4 @@
-"""The headers of many DICOM files read by two processes: this one from the first file on, another from the last."""
+"""Read the headers of many DICOM files in two processes: one from the first file on, the other from the last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Said = list[tuple[str, Stamp, Head, bytes | None]]
 
 
 def read_ahead(files: Sequence[Path]) -> None:
-    """Read the headers of files and keep what they say; those of which nothing can be kept are read when asked for."""
+    """Prefetch the headers of files into the cache; those that cannot be kept are read when they are needed."""
     if len(files) < FEWEST or not IDLE:
         return
     left: deque[tuple[Path, ...]] = deque(pieces(files))
@@ -43,12 +43,12 @@ def read_ahead(files: Sequence[Path]) -> None:
 
 
 def pieces(files: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Lay some files together at a time."""
+    """Split files into requests."""
     return [tuple(files[i : i + AT_ONCE]) for i in range(0, len(files), AT_ONCE)]
 
 
 def asked_of(worker: Worker, take: Callable[[], tuple[Path, ...]], give: Callable[[Said], None]) -> None:
-    """Have a process read headers as long as there are any; one that dies is asked nothing more."""
+    """Request headers from a worker until none are left; a worker that dies is dropped."""
     try:
         while True:
             give(worker.ask("heads", take()))
@@ -61,7 +61,7 @@ def asked_of(worker: Worker, take: Callable[[], tuple[Path, ...]], give: Callabl
 
 
 def said_of(files: Sequence[Path]) -> Said:
-    """Read the headers of files, in another process, with the bytes of those files that may be kept."""
+    """Read the headers of files in a worker, with the bytes of the files that may be kept."""
     with collecting() as kept:
         for path in files:
             head_of(path)
@@ -69,7 +69,7 @@ def said_of(files: Sequence[Path]) -> Said:
 
 
 def learned(said: Said) -> None:
-    """Keep what another process found out about files."""
+    """Store the headers that a worker has read."""
     room = collector()
     for name, stamp, head, raw in said:
         HEADS.found[name] = stamp, head
@@ -78,7 +78,7 @@ def learned(said: Said) -> None:
 
 
 def known_of(files: Sequence[Path], kept: Collected | None) -> Said:
-    """Give what is known of files, for another process, with the bytes of those that were kept."""
+    """List the known headers of files for a worker, with the bytes of those that were kept."""
     raw = kept.files if kept is not None else {}
     names = map(key_of, files)
     return [(n, *HEADS.found[n], raw[n][1] if n in raw else None) for n in names if n in HEADS.found]

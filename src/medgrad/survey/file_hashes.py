@@ -1,4 +1,4 @@
-"""The files of a case, and the hash by which a change of them is found."""
+"""Hash the files of a case, so that changes are found."""
 
 from __future__ import annotations
 

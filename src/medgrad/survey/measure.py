@@ -1,4 +1,4 @@
-"""The cases of a set measured one by one, and side by side in processes where that saves time."""
+"""Measure the cases of a data set, in parallel processes where that saves time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def processes(workers: int) -> int:
 
 
 def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry], helpers: int) -> Iterator[Measured]:
-    """Measure cases here and in other processes; one of those that dies is a fault of the case that it was at."""
+    """Measure cases here and in worker processes; a worker that dies is an issue of the case that it was reading."""
     left: deque[int] = deque(range(len(entries)))
     found: list[SimpleQueue[Any]] = [SimpleQueue() for _ in entries]
     running: set[Worker] = set()
@@ -123,7 +123,7 @@ def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry
 
 
 def introduced(cohort: Cohort, planned: Cohort | None, running: set[Worker]) -> Worker:
-    """Give a process that knows what will be asked of the cases of a set."""
+    """Start or reuse a worker and send it the cohort."""
     worker = idle_or_new()
     running.add(worker)
     worker.tell("set", *(c and Cohort(**{**vars(c), "entries": ()}) for c in (cohort, planned)))
@@ -131,7 +131,7 @@ def introduced(cohort: Cohort, planned: Cohort | None, running: set[Worker]) -> 
 
 
 def lost(entry: Entry, worker: Worker | None) -> Measured:
-    """Give what is known of a case whose reading ended the process that read it."""
+    """Give the measurement of a case whose reading ended the worker."""
     why = f" ({worker.ended()})" if worker is not None else ""
     sentence = f"Reading {entry.id!r} ended the process that read it{why}. Is there enough memory, and is it undamaged?"
     fault = Issue(entry.id, "unreadable", sentence, "error")
@@ -139,7 +139,7 @@ def lost(entry: Entry, worker: Worker | None) -> Measured:
 
 
 def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
-    """Read headers and measure cases, until there are no more questions."""
+    """Answer requests for headers and measurements until the input ends."""
     cohort, planned = None, None
     while True:
         try:
@@ -157,7 +157,7 @@ def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def measured_of(cohort: Cohort | None, planned: Cohort | None, entry: Entry, known: Said) -> Measured:
-    """Measure a case of whose files something is known."""
+    """Measure a case with headers that are known already."""
     assert cohort is not None
     with collecting():
         learned(known)

@@ -1,4 +1,4 @@
-"""Look at one file or one series: what it is, how it lies, which values or labels it has, and what is wrong with it."""
+"""Look at one file or one series: its geometry, values or labels, and its issues."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def look_at_series(folder: Path) -> list[dict[str, Any]]:
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """Write what was found in one file for a person, a line each."""
+    """Format what was found in one file for a person, a line each."""
     lines = [f"{Path(found['path']).name}: {found['format']}, {shaped(found)}"]
     if len(found["items"]) > 1 and found["kind"] == "image":
         which = f"; this is {found['item']!r}" if "item" in found else ""
@@ -182,7 +182,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
 
 
 def shaped(found: Mapping[str, Any]) -> str:
-    """Say in words how large and of which kind something is."""
+    """Format the size and kind of an image."""
     if "size" not in found:
         return f"{len(found['labels'])} regions"
     what = {2: "a flat picture", 3: "a volume"}.get(len(found["size"]), "a row")
@@ -195,7 +195,7 @@ def shaped(found: Mapping[str, Any]) -> str:
 
 
 def valued(found: Mapping[str, Any]) -> str:
-    """Say in words which values an image has."""
+    """Format the values of an image."""
     values, channels = found["values"], found["channels"]
     modality = str(found["modality"]).upper() if found["modality"] else "modality not told"
     head = f"{modality}, {channels} channel{'' if channels == 1 else 's'}, {values['type']}"
@@ -207,7 +207,7 @@ def valued(found: Mapping[str, Any]) -> str:
 
 
 def measured(label: Mapping[str, Any]) -> str:
-    """Say in words how much there is of a label."""
+    """Format the size of a label."""
     named = f"{label['value']} ({label['name']})" if label.get("value") is not None else repr(label["name"])
     named = str(label["value"]) if label.get("name") == str(label.get("value")) else named
     size = f"{label['volume_ml']:.4g} ml" if "volume_ml" in label else ""

@@ -1,4 +1,4 @@
-"""What was seen of each file of a set, kept beside a run as ``survey.json``, so that no file is read for it again."""
+"""Read and write ``survey.json``, the measurements of a data set, so that no file is read again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Stamps = dict[str, Stamp]
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one case: how its files were, their hash, and its facts; ``about`` says what was asked."""
+    """The measurement of one case: file stamps, hash, facts; ``about`` is a hash of what was asked."""
 
     stamps: Stamps
     hash: str
@@ -75,12 +75,12 @@ def stamps_of(entry: Entry) -> Stamps:
 
 
 def settled(stamps: Stamps, now_ns: int) -> Stamps:
-    """Give stamps in which the time of a file that was changed only just is not trusted, so that its bytes decide."""
+    """Mark the times of files that changed only just as unknown, so that their hash decides."""
     return {n: (size, -1 if changed > now_ns - SETTLED_NS else changed) for n, (size, changed) in stamps.items()}
 
 
 def about(cohort: Cohort, entry: Entry) -> str:
-    """Give a short word for what a case is asked: another set of labels, or another truth, is another question."""
+    """Hash what is asked of a case: other labels or another truth need a new measurement."""
     truth: Any = entry.truth
     if isinstance(truth, Scores):
         truth = (truth.values.tolist(), truth.names, truth.exclusive)
@@ -95,7 +95,7 @@ def about(cohort: Cohort, entry: Entry) -> str:
 
 
 def heads_below(names: Sequence[str]) -> dict[str, tuple[Stamp, Head]]:
-    """Give what is known of some DICOM files, but for those whose references are damaged."""
+    """Give the known headers of DICOM files, without those with damaged references."""
     return {n: HEADS.found[n] for n in names if n in HEADS.found and HEADS.found[n][1].fault is None}
 
 
@@ -131,7 +131,7 @@ def read_survey(folder: Path | None) -> Survey:
 
 
 def said(head: Head) -> dict[str, Any]:
-    """Give what a DICOM file says of itself, without what is as usual."""
+    """Turn a DICOM header into plain values, without defaults."""
     usual = Head()
     return {k: v for k, v in vars(head).items() if k != "fault" and v != getattr(usual, k)}
 

@@ -1,4 +1,4 @@
-"""Processes that read the cases of a set beside this one; starting one loads little, so that it can be done early."""
+"""Worker processes that read the cases of a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LENGTH = struct.Struct("<Q")
 
 
 class Worker:
-    """A process that answers one question after another, and takes what it is told in between."""
+    """A worker process that answers requests one after another."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -72,7 +72,7 @@ IDLE: deque[Worker] = deque()
 
 
 def start_early(folder: Path) -> None:
-    """Start a process beside this one if there is a core for it and a folder holds enough for two."""
+    """Start a worker early if there is a core for it and a folder holds many files."""
     if not IDLE and count() > 1 and holds_many(folder):
         IDLE.append(Worker())
 
@@ -89,7 +89,7 @@ def holds_many(folder: Path) -> bool:
 
 @contextmanager
 def ended_after() -> Iterator[None]:
-    """End the processes that wait for questions after the block."""
+    """Stop the idle workers after the block."""
     try:
         yield
     finally:
@@ -100,7 +100,7 @@ def ended_after() -> Iterator[None]:
 
 
 def idle_or_new() -> Worker:
-    """Give a process that waits for questions, or start one."""
+    """Give an idle worker, or start one."""
     return IDLE.pop() if IDLE else Worker()
 
 

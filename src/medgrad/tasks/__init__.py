@@ -1,4 +1,4 @@
-"""One problem a file, told in seven verbs."""
+"""Tasks, one a file: segmentation, classification, detection, registration."""
 
 from ._task import Batch, Output, Sample, Task, full_resolution, stack
 

@@ -1,4 +1,4 @@
-"""The one abstraction that the rest of the package leans on."""
+"""The interface of a task, on which the rest of the package builds."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def stack(samples: Sequence[Sample]) -> Batch:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A problem, told in seven verbs. It holds settings, never weights or state.
+    """A task: how cases become tensors, what the loss is, and how outputs become answers that are judged.
 
-    ``dims`` is 2 or 3; ``channels`` names the images of a case in the order in which the network takes them (empty: as
-    they come).
+    It holds settings, never weights or state. ``dims`` is 2 or 3; ``channels`` names the images of a case in the
+    order in which the network takes them (empty: as they come).
     """
 
     dims: int = 3
@@ -70,11 +70,11 @@ class Task(ABC):
     @property
     @abstractmethod
     def outputs(self) -> Outputs:
-        """What the network must give."""
+        """The output shape and the number of output channels of the network."""
 
     @property
     def spatial_kinds(self) -> Mapping[str, Moves]:
-        """How each target follows when the image is moved; one that is not named stays as it is."""
+        """How each target follows a spatial transform of the image; one that is not named stays as it is."""
         return {}
 
     @property
@@ -107,16 +107,16 @@ class Task(ABC):
         """Raise if a network of this task cannot answer without torch."""
 
     def for_model(self, model: str) -> Task:
-        """Give the task for a network of this name, where how an output is read depends on who gave it."""
+        """Give the task for a network of this name, where decoding depends on the network."""
         del model
         return self
 
     def merge_windows(self, answers: Sequence[Any], windows: Sequence[Grid], grid: Grid) -> Any:
-        """Put the answers about the windows of one image together, where they are not elements of one output."""
+        """Merge the answers of sliding windows, where they are not elements of one output."""
         return self.answer_kind.join(answers, windows, grid, self.settings())
 
     def ensemble(self, answers: Sequence[Any]) -> Any:
-        """Put the answers of several networks about one image together, where their outputs have no mean."""
+        """Merge the answers of several networks about one image, where their outputs cannot be averaged."""
         raise NotImplementedError(f"{self.kind} does not put the answers of networks together.")
 
     @abstractmethod
@@ -128,14 +128,14 @@ class Task(ABC):
 
     @abstractmethod
     def failed_row(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
-        """Give the row of a case that could not be answered: the worst of everything, so that it counts."""
+        """Give the row of a case without an answer: the worst value of every figure."""
 
     @abstractmethod
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        """Turn the rows of a whole set into the few numbers that are reported."""
+        """Summarise the rows of a data set in the figures that are reported."""
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any] | None:
-        """Summarise many resamples at once, or None where a task has no quick way.
+        """Summarise many resamples at once; None where a task has no fast way.
 
         ``weights`` (b, rows) says how often each row counts in each; each figure is then an array (b,).
         """
@@ -143,18 +143,18 @@ class Task(ABC):
         return None
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """How far an output is from a teacher's: the mean square, or what the task says of it."""
+        """Give the distance of an output from a teacher's: the mean square by default."""
         del temperature
         return (output.float() - taught.float()).square().mean()
 
     @property
     @abstractmethod
     def primary_metric(self) -> str:
-        """The one of those numbers by which a model is chosen; larger is better."""
+        """The figure by which models are selected; larger is better."""
 
     @abstractmethod
     def score(self, output: Tensor, about: int) -> Tensor:
-        """One number a sample that an explanation may differentiate."""
+        """Give one number a sample, for gradient-based explanations."""
 
     @property
     def kind(self) -> str:
@@ -162,12 +162,12 @@ class Task(ABC):
         return type(self).__module__.rpartition(".")[2]
 
     def settings(self) -> dict[str, Any]:
-        """What a saved model must remember to answer again."""
+        """Give the settings that a saved model needs to decode its outputs."""
         return {"kind": self.kind, **asdict(self)}
 
 
 def metrics_on(what: str) -> list[str]:
-    """List the metrics that are computed on labels, or on scores."""
+    """List the metrics for one kind of input, such as labels or scores."""
     return [name for name in registry.names("metrics") if registry.find("metrics", name).on == what]
 
 
@@ -177,9 +177,9 @@ def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
 
 
 def divergence(output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """How far what an output says of the classes is from what a teacher says, both softened by ``temperature``.
+    """Give the distillation loss of class logits: the KL divergence, both softened by ``temperature``.
 
-    The square of ``temperature`` keeps its gradient as large as that of the truth.
+    The square of ``temperature`` keeps the gradient as large as that of the truth.
     """
     said = (output.float() / temperature).log_softmax(1)
     known = (taught.float() / temperature).log_softmax(1)
@@ -187,7 +187,7 @@ def divergence(output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> T
 
 
 def full_resolution(output: Output) -> Tensor:
-    """Give the output itself, or the finest of several."""
+    """Give the full-resolution output of a network with deep supervision."""
     return output if isinstance(output, Tensor) else output[0]
 
 

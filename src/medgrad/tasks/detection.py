@@ -1,4 +1,4 @@
-"""Detection: a box around every object, with its class and how sure that is."""
+"""Detection: a box around every object, with its class and score."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Detection(Task):
-    """Boxes of the classes ``labels``. ``detector`` is the network's kind, which knows how its output is to be read.
+    """Boxes of the classes ``labels``. ``detector`` is the network, which knows how to decode its output.
 
-    A sample holds at most ``most`` objects. An answer keeps what is surer than ``least``, at most ``kept`` boxes;
-    of those of one class that overlap by more than ``overlap``, the surest. ``slopes`` and ``shifts``, one a class,
-    are fitted on validation cases after training: they turn a score into how often such a box is right.
+    A sample holds at most ``most`` objects. An answer keeps boxes that score above ``least``, at most ``kept`` of
+    them; NMS removes those of one class that overlap by more than ``overlap``. ``slopes`` and ``shifts``, one a
+    class, are the Platt scaling that is fitted on validation cases after training.
     """
 
     labels: tuple[str, ...] = ("object",)
@@ -97,7 +97,7 @@ class Detection(Task):
         return boxes
 
     def ensemble(self, answers: Sequence[Boxes]) -> Boxes:
-        """Put the answers of several networks about one image together: boxes that overlap become their mean."""
+        """Merge the boxes of several networks by weighted box fusion."""
         if len(answers) == 1:
             return answers[0]
         every = concatenated(answers)
@@ -128,9 +128,9 @@ class Detection(Task):
         return metrics.pool_many(metrics_on("boxes"), rows, weights)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """How far the candidates are apart: the divergence of their chances, and the distance of their corners.
+        """Give the distance of the candidates: the divergence of class probabilities, and the smooth L1 of corners.
 
-        Corners count where the teacher is sure that there is something.
+        Corners are weighted by the teacher's confidence.
         """
         del temperature
         where = slice(0, 2 * self.dims)
@@ -163,9 +163,9 @@ class Detection(Task):
 
 
 def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the places after the last object of a batch, each of which would be held against every candidate.
+    """Trim the padding after the last object of a batch, which would be compared with every candidate.
 
-    Where samples are mapped over, nobody can see how many objects there are, and all places stay.
+    Under vmap the number of objects is unknown, and all padding stays.
     """
     if torch._C._functorch.is_batchedtensor(target["boxes"]):
         return target
@@ -177,7 +177,7 @@ def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
 def inside(
     corners: NDArray[np.float64], kinds: NDArray[np.int64], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Cut boxes at the edges of an image, and leave out those of which less than a third is in it."""
+    """Clip boxes to an image, and drop those of which less than a third lies in it."""
     dims = len(shape)
     left = clip(corners, shape)
     part = (left[:, dims:] - left[:, :dims]).prod(1)

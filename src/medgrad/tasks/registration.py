@@ -1,4 +1,4 @@
-"""Registration: where each point of one image lies in another."""
+"""Registration: the displacement from each point of one image to another."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Registration(Task):
         return terms
 
     def way(self, output: Tensor) -> Tensor:
-        """Give the displacement (b, dims, *shape) that an output stands for, in elements."""
+        """Give the displacement (b, dims, *shape) of an output, in elements."""
         return exponentiate(output.float()) if self.diffeomorphic else output
 
     def decode(self, output: Tensor, grid: Grid) -> Deformation:
@@ -124,7 +124,7 @@ class Registration(Task):
         return metrics.pool_many(metrics_on("field"), rows, weights)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-        """How far the displacements are apart: the mean square, in elements."""
+        """Give the mean squared distance of the displacements, in elements."""
         del temperature
         return (self.way(output).float() - self.way(taught).float()).square().mean()
 
@@ -133,7 +133,7 @@ class Registration(Task):
         return "aligned"
 
     def score(self, output: Tensor, about: int) -> Tensor:
-        """How far is moved along one axis: the mean square, in elements."""
+        """Give the mean squared displacement along one axis, in elements."""
         return full_resolution(output)[:, about].square().flatten(1).mean(1)
 
 

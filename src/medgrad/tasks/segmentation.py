@@ -106,14 +106,14 @@ class Segmentation(Task):
 
 
 def shrunk(labels: Tensor, shape: Sequence[int]) -> Tensor:
-    """Give (b, *shape) labels at a coarser size, each the nearest of the finer ones."""
+    """Downsample labels (b, *shape) by the nearest neighbour."""
     if tuple(labels.shape[1:]) == tuple(shape):
         return labels
     return F.interpolate(labels.unsqueeze(1).float(), size=tuple(shape), mode="nearest-exact").squeeze(1).long()
 
 
 def judged_by(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List the metrics whose figures the rows hold: all, or only those of a quick judgement."""
+    """List the metrics whose figures the rows hold."""
     first = {name.split("/")[0] for row in rows for name in row}
     return [m for m in metrics_on("labels") if first & set(registry.find("metrics", m).figures)]
 

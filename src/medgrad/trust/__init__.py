@@ -1,1 +1,1 @@
-"""What makes a number believable: intervals, paired tests, calibration, leaks."""
+"""Statistics of results: confidence intervals, paired tests, calibration, leaks."""

@@ -1,4 +1,4 @@
-"""Pairs of thumbnails that show the same picture: cheap candidates by hash, then a strict second look."""
+"""Find near-duplicate images: candidates by perceptual hash, then a strict comparison of thumbnails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TURNS = ("", "turned 90", "turned 180", "turned 270", "mirrored", "mirrored, 90"
 
 @dataclass(frozen=True)
 class Alike:
-    """Two pictures, by their place in the list, that are the same one."""
+    """Two near-duplicate images, by index."""
 
     first: int
     second: int
@@ -74,9 +74,9 @@ def alike_pairs(
 
 @dataclass(frozen=True)
 class Shared:
-    """What the pictures of a set have in common: their mean, and each direction in which more than a few agree.
+    """The components that the images of a set share: their mean and leading principal components.
 
-    Pictures of one camera share its frame and heads share a skull; only what is left tells one picture from another.
+    Images of one camera share its frame and heads share a skull; only what is left tells one image from another.
     """
 
     mean: Floats
@@ -95,13 +95,13 @@ class Shared:
         return cls(mean.astype(np.float32), basis.astype(np.float32))
 
     def removed(self, rows: Floats) -> Floats:
-        """Give rows without what is shared."""
+        """Remove the shared components from rows."""
         centred = rows - self.mean
         return (centred - (centred @ self.basis.T) @ self.basis).astype(np.float32)
 
 
 def _aligned(thumbs: Sequence[NDArray[np.uint8]], near: Sequence[tuple[float, int, int]], limit: float) -> list[Alike]:
-    """Look again at pairs that come near, with the second moved and scaled a little over the first."""
+    """Compare promising pairs again, with the second image shifted and scaled a little."""
     if not near:
         return []
     shared = Shared.of(_unit(np.stack([shapes_only(thumbs[k]).ravel() for k in _spread(len(thumbs), 600)])))
@@ -181,9 +181,9 @@ def _turned(image: Floats, turn: int) -> Floats:
 
 
 def _likeness(a: Floats, b: Floats, dims: int) -> float:
-    """Give the correlation of two pictures, or of the middle one of their 4 x 4 parts if that is higher.
+    """Give the correlation of two images, or the median over their 4 x 4 tiles if that is higher.
 
-    What is written over a few parts of a picture does not make it another one.
+    Writing over a few tiles does not make it another image.
     """
     whole = _correlation(a, b)
     if dims != 2 or whole < NEAR_ENOUGH_TO_ALIGN:
@@ -236,14 +236,14 @@ def _spectrum(images: NDArray[Any]) -> NDArray[np.complex64]:
 
 
 def _near_shifts(product: NDArray[np.complex64], side: int) -> Floats:
-    """Turn back, and keep the shifts of up to ``REACH`` either way."""
+    """Transform back, and keep the shifts up to the maximum either way."""
     whole = fft.irfft2(product, (side + REACH + 2,) * 2)
     reach = np.r_[0 : REACH + 1, whole.shape[-1] - REACH : whole.shape[-1]]
     return whole[..., reach[:, None], reach[None, :]]
 
 
 def _best_place(fixed: Floats, moving: Floats) -> float:
-    """Give the best correlation over small shifts and scalings, counted where both are known (J. P. Lewis, 1995)."""
+    """Give the best correlation over small shifts and scalings, where both are known (J. P. Lewis, 1995)."""
     side = fixed.shape[0]
     ways = scalings(side)
     moved = (ways.rows[:, None] @ moving @ ways.rows.transpose(0, 2, 1)[None]).reshape(-1, side, side)

@@ -1,4 +1,4 @@
-"""Small pictures of pictures: what is left of an image when size, brightness and fine grain are taken away."""
+"""Thumbnails and perceptual hashes of images."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def shapes_only(thumb: NDArray[np.generic], *, grain: float = 0.05) -> NDArray[np.float32]:
-    """Take away slow shading, fine grain and contrast, so that only what is drawn in the picture is left; mean 0.
+    """Normalise local contrast: remove slow shading, fine grain and contrast; mean 0.
 
-    ``grain`` is the size of what is kept, as a share of the side. Contrast is made even from place to place, so that
-    the edge of a field of view or a burnt-in mark counts no more than what lies around it.
+    ``grain`` is the size of the structures that are kept, as a share of the side. Contrast is made even from
+    place to place, so that the edge of a field of view or a burnt-in mark counts no more than what lies around
+    it.
     """
     image = thumb.astype(np.float32)
     size = image.shape[0] * grain

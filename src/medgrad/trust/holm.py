@@ -1,4 +1,4 @@
-"""Holm's correction: p values that stay honest when many are looked at."""
+"""Holm's correction of p values for multiple comparisons."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Estimate:
 
 
 def a_share(name: str) -> tuple[float, float]:
-    """Take every number for a share between 0 and 1."""
+    """Give the bounds 0 and 1 for every figure."""
     del name
     return 0.0, 1.0
 
@@ -108,7 +108,7 @@ def interval(
 
 
 def all_alike(value: float, *, level: float, patients: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
-    """Give the interval of a number that no resample changes: exact for n of n (Clopper and Pearson) at a bound."""
+    """Give the interval of a figure that is the same in all resamples: Clopper-Pearson for n of n at a bound."""
     if bounds is None or value not in bounds:
         return value, value
     reach = (bounds[1] - bounds[0]) * (1 - ((1 - level) / 2) ** (1 / patients))
@@ -116,20 +116,20 @@ def all_alike(value: float, *, level: float, patients: int, bounds: tuple[float,
 
 
 def acceleration(left_out: Numbers) -> float:
-    """Give how fast the spread of a number changes with its value, from its values with each patient left out."""
+    """Give the BCa acceleration from jackknife values."""
     gaps = left_out.mean() - left_out
     spread = float((gaps**2).sum()) ** 1.5
     return float((gaps**3).sum()) / (6 * spread) if np.isfinite(spread) and spread > 1e-300 else 0.0
 
 
 def numbered(patients: Sequence[str]) -> tuple[NDArray[np.int64], int]:
-    """Give each row the number of its patient, in order of appearance, and how many patients there are."""
+    """Give the index of each row's patient, and the number of patients."""
     order = {name: i for i, name in enumerate(dict.fromkeys(patients))}
     return np.array([order[name] for name in patients]), len(order)
 
 
 def draw(n: int, times: int, seed: int) -> Numbers:
-    """Say how often each of ``n`` patients is drawn in each resample, (times, n)."""
+    """Draw bootstrap counts of ``n`` patients, (times, n)."""
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), times).astype(float)
 
 
@@ -145,7 +145,7 @@ def one_of_each(many: Many, weights: Numbers) -> dict[str, float]:
 
 
 def one_by_one(rows: Sequence[Row], summarise: Summarise) -> Many:
-    """Make a function over many resamples from one over rows: each row stands there as often as its weight says."""
+    """Make a function over resampling weights from one over rows."""
     names = list(summarise(rows))
 
     def many(weights: Numbers) -> dict[str, Numbers]:

@@ -1,4 +1,4 @@
-"""The same patient, or the same picture, on both sides of a split: found, named, and refused."""
+"""Find leaks between splits: the same patient or the same image on both sides."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Kind = Literal["patient", "pixels", "alike"]
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of a case to find it again: a hash of its pixels, a hash of its look, and a thumbnail.
+    """The identity of an image: a hash of its pixels, a perceptual hash, and a thumbnail.
 
-    ``exact`` is empty where the picture is constant: blank pictures tell nothing of where they come from.
+    ``exact`` is empty where the image is constant: blank images tell nothing of where they come from.
     """
 
     id: str
@@ -75,7 +75,7 @@ def record(
     split: str | None,
     dims: int,
 ) -> Record:
-    """Give what is kept of one image of a case."""
+    """Make the identity record of one image."""
     exact, thumb = _exact_and_thumbnail(array, dims)
     return Record(id, patient, split, exact, _hash_of_look(thumb) if exact else "", thumb)
 
@@ -153,7 +153,7 @@ def _same_pixels(records: Sequence[Record], across: bool) -> list[Leak]:
 
 
 def _chained(same: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """Pair all members of a small set; link those of a large one to the first of each side, so that pairs stay few."""
+    """Pair equal records: all pairs of a small set, or links to the first of each split in a large one."""
     if len(same) <= 8:
         return list(combinations(same, 2))
     heads = list({r.split: r for r in reversed(same)}.values())

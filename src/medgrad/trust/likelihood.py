@@ -1,4 +1,4 @@
-"""Scores that mean how often they are right: a straight line on their log odds, fitted on cases not trained on."""
+"""Platt scaling: a logistic calibration of scores, fitted on held-out cases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ EDGE = 1e-6
 
 
 def fit(scores: Numbers, right: Numbers) -> tuple[float, float]:
-    """Give the slope and the shift that make it likeliest who was right (Platt 1999).
+    """Fit the slope and the shift of Platt scaling by maximum likelihood (Platt 1999).
 
-    One more that was right and one that was not are counted at a score of a half, so that few answers do not make it
-    certain. The slope is never below 0.05, so that the order stays.
+    One more right and one more wrong answer are counted at a score of a half, so that few answers do not give
+    certainty. The slope is never below 0.05, so that the order stays.
 
     >>> slope, shift = fit(np.array([0.2, 0.2, 0.2, 0.2]), np.array([1, 1, 1, 0]))
     >>> float(applied(np.array([0.2]), slope, shift).round(1)[0])
@@ -35,10 +35,10 @@ def fit(scores: Numbers, right: Numbers) -> tuple[float, float]:
 
 
 def applied(scores: Numbers, slope: float, shift: float) -> Numbers:
-    """Give the scores as what ``fit`` has found says that they mean."""
+    """Apply Platt scaling to scores."""
     return np.asarray(special.expit(slope * log_odds(scores) + shift), float)
 
 
 def log_odds(scores: Numbers) -> Numbers:
-    """Give the logarithm of how many times likelier yes is than no; scores are cut just inside 0 and 1."""
+    """Give the log odds of scores, clipped just inside 0 and 1."""
     return np.asarray(special.logit(np.clip(np.asarray(scores, float), EDGE, 1 - EDGE)))

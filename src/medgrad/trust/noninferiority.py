@@ -1,4 +1,4 @@
-"""Whether something smaller, faster or more private is still good enough."""
+"""Non-inferiority tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of two answers to the same cases is better: paired by patient, tested by exchange, corrected for many."""
+"""Paired comparison of two runs: permutation tests by patient, with Holm's correction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def never(name: str) -> bool:
-    """Take no number to be one for which just the order of scores counts."""
+    """Give False for every figure: none depends on ranks alone."""
     del name
     return False
 
@@ -115,7 +115,7 @@ def check(rows_a: Sequence[Row], rows_b: Sequence[Row], patients: Sequence[str])
 
 
 def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Give the rows with None wherever one of a pair has no number."""
+    """Keep only figures that both rows of a pair have; others become None."""
     pairs = list(zip(rows_a, rows_b, strict=True))
     names = dict.fromkeys(n for a, b in pairs for n in a if n in b)
     shared = [[n for n in names if a.get(n) is not None and b.get(n) is not None] for a, b in pairs]
@@ -127,13 +127,13 @@ def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row],
 
 
 def figures_of(rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None) -> Many:
-    """Give what makes the numbers of weighted rows of both runs, those of a before those of b."""
+    """Make a function from weights to figures, over the rows of a and then of b."""
     rows = [*rows_a, *rows_b]
     return column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
 
 
 def sides(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, Numbers]:
-    """Give the weights over the rows of a and then of b that make up each side; ``exchange`` (0 or 1) swaps pairs."""
+    """Give the weights of both sides over the rows of a and then of b; ``exchange`` (0 or 1) swaps pairs."""
     swap = np.zeros_like(weights) if exchange is None else exchange
     return (
         np.concatenate([weights * (1 - swap), weights * swap], axis=1),
@@ -154,13 +154,13 @@ def differences(
 def exchanged(
     rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None, ways: Numbers
 ) -> dict[str, Numbers]:
-    """Give b minus a of each number where the answers to some patients are exchanged, in each of the ways."""
+    """Give the differences b minus a under each exchange of patients."""
     many = figures_of(rows_a, rows_b, pool_many)
     return differences(many, np.ones((1, len(rows_a))), exchange=ways)
 
 
 def exchanges(n: int, times: int, seed: int) -> Numbers:
-    """Say which of ``n`` patients have their answers exchanged: in all ways, or at random and once not at all."""
+    """Draw the exchanges of the permutation test: all of them for few patients, else at random with the identity."""
     if n <= FEW:
         return np.array(list(product((0.0, 1.0), repeat=n)))
     drawn = np.random.default_rng(seed + 1).integers(0, 2, (times, n)).astype(float)
@@ -169,7 +169,7 @@ def exchanges(n: int, times: int, seed: int) -> Numbers:
 
 
 def share_as_large(exchanged: Numbers, gap: float) -> float | None:
-    """Give the share of the exchanges whose difference is as large as the one seen, in either direction."""
+    """Give the two-sided p value of the permutation test."""
     known = exchanged[~np.isnan(exchanged)]
     if np.isnan(gap) or not len(known):
         return None

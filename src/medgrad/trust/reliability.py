@@ -1,4 +1,4 @@
-"""How often a stated confidence came true."""
+"""Reliability curve: confidence against frequency."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reliability(probabilities: Numbers, truth: Numbers, *, exclusive: bool = Tru
 
 
 def stated(probabilities: Numbers, truth: Numbers, exclusive: bool) -> tuple[Numbers, Numbers]:
-    """Give what was said with which confidence, and whether it was so."""
+    """Give the confidence of each prediction and whether it was right."""
     k = probabilities.shape[1]
     if exclusive and k == 2:
         return probabilities[:, 1], truth[:, 1]

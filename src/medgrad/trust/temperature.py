@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature, fitted on cases that were not trained on."""
+"""Temperature scaling of probabilities, fitted on held-out cases."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nll(logits: Numbers, truth: Numbers, *, exclusive: bool = True) -> float:
 
 
 def rescaled(probabilities: Numbers, temperature: float, *, exclusive: bool = True) -> Numbers:
-    """Give the probabilities at a temperature; above 1 they grow more careful.
+    """Apply a temperature to probabilities; above 1 they become less confident.
 
     >>> rescaled(np.array([[0.9, 0.1]]), 2.0).round(2).tolist()
     [[0.75, 0.25]]

@@ -1,1 +1,1 @@
-"""One verb a file, each a plain function and a command of the same name."""
+"""The commands, one per file, each a plain function and a command of the same name."""

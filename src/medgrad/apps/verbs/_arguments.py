@@ -1,4 +1,4 @@
-"""The words that several verbs understand, each said once."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""How the verbs come from a folder to a cohort that may be learned from."""
+"""Find the cohort of a command: recognise, survey and split a folder."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def find_cohort(
     run: Path | None = None,
     progress: Progress,
 ) -> tuple[Cohort, Look]:
-    """Recognise a folder, look at it, and split it where it has no split; a leak ends it unless it is allowed.
+    """Recognise a folder, survey it, and split it where it has no split; a leak raises an error unless allowed.
 
-    Pictures that are the same, whoever they are said to be of, come to the same side. ``check`` may refuse what was
-    recognised before all of it is read. Who only looks ``needs_split`` no more than the set allows. What the survey of
-    ``run`` knows of files that are as they were is not read again.
+    Identical images are assigned to the same side, whatever patients they name. ``check`` may refuse the cohort
+    before all of it is read. With ``needs_split`` false, a cohort that cannot be split is no error. Files that
+    the survey of ``run`` knows and that are unchanged are not read again.
     """
     known = read_survey(run)
     if not known.cases:
@@ -81,7 +81,7 @@ def find_cohort(
 
 
 def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
-    """Put the cases whose names match on the validation side and all others in training."""
+    """Assign the cases whose names match to validation and all others to training."""
     from fnmatch import fnmatchcase
 
     matched = {e.id for e in cohort.entries for p in patterns if fnmatchcase(e.id, p)}
@@ -97,7 +97,7 @@ def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
 
 
 def check_model(cohort: Cohort, model: str | None) -> None:
-    """Raise if a network, where one was chosen, does not give what the task of a cohort asks for."""
+    """Raise if the chosen network does not give the output that the cohort's task needs."""
     if not model:
         return
     from ... import registry
@@ -113,7 +113,7 @@ def check_model(cohort: Cohort, model: str | None) -> None:
 
 
 def check_folds_of(cohort: Cohort, folds: int) -> None:
-    """Raise if a cohort has fewer patients than there are to be folds."""
+    """Raise if a cohort has fewer patients than folds."""
     if folds > 1 and cohort.task == "registration":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     known = {e.patient or e.id for e in cohort.entries if e.truth is not None and e.split != "test"}

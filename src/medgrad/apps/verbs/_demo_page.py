@@ -1,4 +1,4 @@
-"""The page that sums the demo up and leads to the reports of its runs."""
+"""The summary page of the demo, with links to the reports of its runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def write_page(journey: DemoState, seconds: float) -> Path:
-    """Write ``report.html`` into the folder of the demo, and give its path."""
+    """Write ``report.html`` into the folder of the demo, and return its path."""
     cards = []
     for name, found in journey.metrics.items():
         between = f"95 % {number(found['low'])} to {number(found['high'])}, {found['n']} patients"

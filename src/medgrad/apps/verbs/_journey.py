@@ -1,4 +1,4 @@
-"""Where the demo is: its settings, its patients, and what has been found and written so far."""
+"""The state of the demo: settings, patients, results and pages so far."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAKING = 0.2
 
 @dataclass
 class DemoState:
-    """Where the demo is: its settings, and what has been found and written so far."""
+    """The state of the demo: settings, results and pages so far."""
 
     folder: Path
     phantom: Phantom
@@ -46,17 +46,17 @@ class DemoState:
 
     @property
     def n_learn(self) -> int:
-        """How many patients are learned from; a third, rounded down, is held out, and one more comes as new."""
+        """The number of training patients; a third, rounded down, is held out, and one more is the new patient."""
         return self.phantom.patients - self.phantom.patients // 3 - 1
 
     def tell(self, sentence: str) -> None:
-        """Say a sentence, and keep it for the page."""
+        """Print a message, and keep it for the page."""
         self.told.append(sentence)
         self.progress.say(sentence)
 
 
 def numbers_to_learn(journey: DemoState) -> Iterator[int]:
-    """Give the numbers of the patients to learn from; on a slow or busy machine there are fewer."""
+    """Yield the numbers of the training patients; on a slow or busy machine there are fewer."""
     began, number = 0.0, 0
     while number < journey.n_learn:
         yield number
@@ -68,14 +68,14 @@ def numbers_to_learn(journey: DemoState) -> Iterator[int]:
 
 
 def numbers_held_out(journey: DemoState) -> Iterator[int]:
-    """Give the numbers of the patients held out, once it is known how many learn."""
+    """Yield the numbers of the patients held out for testing."""
     yield from range(journey.n_learn, journey.phantom.patients - 1)
 
 
 def make_fewer(journey: DemoState, seconds: float) -> None:
-    """Make the cohort smaller where each patient takes so many seconds that all would take too long.
+    """Reduce the number of patients where generating all would take too long.
 
-    It is decided once: who is held out must not be learned from when a demo that was cut off goes on.
+    It is decided once: when an interrupted demo resumes, test patients must not become training patients.
     """
     if "patients" in noted(journey.folder):
         return
@@ -89,7 +89,7 @@ def make_fewer(journey: DemoState, seconds: float) -> None:
 
 
 def reserve_folder(journey: DemoState) -> None:
-    """Take the folder for these settings, or raise if it holds something else; a demo cut off is gone on with."""
+    """Create the demo's folder, or resume the demo in it; raise if it holds something else."""
     settings = {"phantom": repr(journey.phantom), "minutes": journey.minutes}
     known = noted(journey.folder)
     if known:
@@ -106,14 +106,14 @@ def reserve_folder(journey: DemoState) -> None:
 
 
 def noted(folder: Path) -> dict[str, Any]:
-    """Read what a demo wrote down about itself; nothing where there is none."""
+    """Read the demo's record ``demo.json``; empty where there is none."""
     path = folder / NOTE
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
 
 
 def note(folder: Path, **facts: Any) -> None:
-    """Write down facts about a demo, so that it can be gone on with."""
+    """Add facts to the demo's record ``demo.json``, so that it can be resumed."""
     from ...data.atomic_files import write_text
 
     write_text(folder / NOTE, json.dumps(noted(folder) | facts) + "\n")

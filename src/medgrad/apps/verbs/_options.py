@@ -1,4 +1,4 @@
-"""What a command was asked for, checked before any file of a set is listed or read; nothing here loads torch."""
+"""Checks of command line options, before any file of a cohort is listed or read; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ OF_A_RUN = ("weights", "run.json", "steps.jsonl", "fold-0")
 
 
 def check_choice(option: str, value: str | None, known: Iterable[str]) -> None:
-    """Raise unless a word, where one was given, is one of those that an option takes."""
+    """Raise unless a value, where given, is one of the choices of an option."""
     every = list(known)
     if value and value not in every:
         raise SettingError(f"{option} is one of {', '.join(every)}, not {value!r}.{nearest(str(value), every)}")
 
 
 def check_part(option: str, value: str | None, room: str) -> None:
-    """Raise unless a name, where one was given, is that of a file of a room."""
+    """Raise unless a name, where given, is that of a file in a registry package."""
     check_choice(option, value, registry.names(room))
 
 
 def check_number(
     option: str, value: float | None, *, least: float = -inf, above: float = -inf, most: float = inf
 ) -> None:
-    """Raise unless a number, where one was given, is finite and within its bounds."""
+    """Raise unless a number, where given, is finite and within its bounds."""
     if value is None:
         return
     if not isinstance(value, (int, float)) or not isfinite(value) or value < least or value <= above or value > most:
@@ -46,21 +46,21 @@ def check_number(
 
 
 def check_budget(minutes: float, steps: int = 0, seed: int = 0) -> None:
-    """Raise unless there is time to learn."""
+    """Raise unless minutes, steps and seed are valid numbers."""
     check_number("--minutes", minutes, above=0)
     check_number("--steps", steps, least=0)
     check_number("--seed", seed, least=0)
 
 
 def check_folds(folds: int) -> None:
-    """Raise unless so many models can be judged by cross-validation."""
+    """Raise unless the number of folds is 0 or at least 2."""
     check_number("--folds", folds, least=0)
     if folds == 1:
         raise SettingError("--folds is 0 for one model, or at least 2: each is judged on what the others learn from.")
 
 
 def check_entrants(optimisers: str) -> list[str]:
-    """Give the names of what is to race, each an optimiser and perhaps ways of making gradients after a plus."""
+    """Parse the optimisers of a race, each with optional gradient methods after a plus, or raise."""
     names = list(dict.fromkeys(name.strip() for name in optimisers.split(",") if name.strip()))
     for name in names:
         first, *ways = name.split("+")
@@ -73,26 +73,26 @@ def check_entrants(optimisers: str) -> list[str]:
 
 
 def check_tracker(track: str | None) -> None:
-    """Raise unless a tracker, where one was named, is there with the package that it needs."""
+    """Raise unless a tracker, where named, exists and its package is installed."""
     check_part("--track", track, "engine.training.trackers")
     if track:
         check_installed(*registry.find("engine.training.trackers", track).needs)
 
 
 def check_installed(module: str, extra: str) -> None:
-    """Raise unless an optional package is there; it is not loaded."""
+    """Raise unless an optional package is installed; it is not imported."""
     if find_spec(module) is None:
         raise Missing(f"{module!r} is not installed. Type: pip install 'medgrad[{extra}]'")
 
 
 def check_device(device: str | None) -> None:
-    """Raise unless the name of a device, where one was given, is one that torch knows."""
+    """Raise unless the name of a device, where given, is one that torch knows."""
     if device and not DEVICE.fullmatch(device):
         raise SettingError(f"The device {device!r} cannot be used here. Give cpu, or cuda where there is one.")
 
 
 def check_there(path: Path | str) -> Path:
-    """Give a path, or raise if nothing is there or it may not be read."""
+    """Return a path, or raise if it does not exist or cannot be read."""
     path = Path(path)
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist.{near(path)} Check the path.")
@@ -102,7 +102,7 @@ def check_there(path: Path | str) -> Path:
 
 
 def near(path: Path) -> str:
-    """Give the hint that names what lies where a path leads and has nearly its name, or nothing."""
+    """Suggest an existing path with a similar name, or nothing."""
     try:
         names = {name.split(".")[0]: name for name in os.listdir(path.parent)}  # noqa: PTH208  (Path.iterdir gives paths)
     except OSError:
@@ -112,7 +112,7 @@ def near(path: Path) -> str:
 
 
 def check_file(option: str, path: Path | str | None) -> None:
-    """Raise unless a file, where one was given, is there."""
+    """Raise unless a file, where given, exists."""
     if path is not None and check_there(path).is_dir():
         raise FormatError(f"{option} names a file, but {str(path)!r} is a folder. Name the file itself.")
 
@@ -124,7 +124,7 @@ def is_run(path: Path | str) -> bool:
 
 
 def check_set(folder: Path | str) -> None:
-    """Raise unless there is something that may be a set of cases; it is not listed."""
+    """Raise unless a folder may be a cohort; it is not listed."""
     if is_run(check_there(folder)):
         raise LayoutError(f"{str(folder)!r} is a run, not a set of cases. Name the folder of the images.")
     if (Path(folder) / "artefact.json").is_file():
@@ -132,7 +132,7 @@ def check_set(folder: Path | str) -> None:
 
 
 def check_run(run: Path | str, other: Path | str | None = None) -> None:
-    """Raise unless a folder is a run that has learned; ``other`` is what else was named, perhaps in its place."""
+    """Raise unless a folder is a run with weights; ``other`` is the other path that may have been swapped with it."""
     run = check_there(run)
     if other is not None and not is_run(run) and is_run(other):
         raise FormatError(f"{str(run)!r} is not a run, but {str(other)!r} is one: name the run first.")
@@ -147,7 +147,7 @@ def check_run(run: Path | str, other: Path | str | None = None) -> None:
 
 
 def check_judged(first: Path | str, second: Path | str) -> None:
-    """Raise unless two folders hold judged cases, of one task."""
+    """Raise unless two folders hold judged cases of the same task."""
     tasks = []
     for folder in (check_there(first), check_there(second)):
         if not (folder / "cases.csv").is_file():
@@ -164,7 +164,7 @@ def check_judged(first: Path | str, second: Path | str) -> None:
 
 
 def task_of(folder: Path) -> str | None:
-    """Give the task that a run's recipe names, or None where that is not known."""
+    """Read the task from a run's recipe, or None where it is unknown."""
     try:
         return names_in(read_table(folder / "recipe.toml"), "task", "kind")
     except SettingError:
@@ -172,13 +172,13 @@ def task_of(folder: Path) -> str | None:
 
 
 def check_registration(folder: Path | str) -> None:
-    """Raise unless a folder is what register wrote."""
+    """Raise unless a folder was written by register."""
     if not (check_there(folder) / "registration.json").is_file():
         raise FormatError(f"{str(folder)!r} holds no registration.json. Give the folder that 'medgrad register' wrote.")
 
 
 def check_registers(run: Path | str, *, wanted: bool) -> None:
-    """Raise unless a run was made to line images up, where that is wanted, or was not, where it is not."""
+    """Raise unless a run is a registration run where one is wanted, and is none where not."""
     task = task_of(Path(run))
     if wanted and task not in (None, "registration"):
         raise SettingError(f"{str(run)!r} was made for {task}. Give a run that fit made with --task registration.")
@@ -189,7 +189,7 @@ def check_registers(run: Path | str, *, wanted: bool) -> None:
 
 
 def check_start(path: Path | str | None) -> None:
-    """Raise unless there are weights to begin with, where some were named."""
+    """Raise unless there are pretrained weights at a path, where one was given."""
     if path is None or check_there(path).is_file():
         return
     if not any((Path(path) / name).exists() for name in ("weights", "fold-0")):
@@ -197,7 +197,7 @@ def check_start(path: Path | str | None) -> None:
 
 
 def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:
-    """Raise unless results can be written into a folder, which is none of the inputs."""
+    """Raise unless results can be written into a folder that is none of the inputs."""
     if out is None:
         return
     out = Path(out)
@@ -210,7 +210,7 @@ def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:
 
 
 def check_unused(out: Path | str | None, *marks: str, what: str) -> None:
-    """Raise if a folder that is to be written holds something else than what is named by its marks."""
+    """Raise if the output folder holds files other than those of an earlier result of the same kind."""
     if out is None or not Path(out).is_dir() or any((Path(out) / mark).exists() for mark in marks):
         return
     if any(Path(out).iterdir()):
@@ -218,7 +218,7 @@ def check_unused(out: Path | str | None, *marks: str, what: str) -> None:
 
 
 def check_new_file(out: Path | str, *inputs: Path | str, such_as: str) -> None:
-    """Raise unless a file can be written, which is none of the inputs."""
+    """Raise unless a file can be written that is none of the inputs."""
     out = Path(out)
     if out.is_dir():
         raise SettingError(f"-o names a file to write, such as {such_as}, but {str(out)!r} is a folder.")
@@ -228,12 +228,12 @@ def check_new_file(out: Path | str, *inputs: Path | str, such_as: str) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Tell whether two paths lead to the same place."""
+    """Tell whether two paths are the same file or folder."""
     return one.resolve() == other.resolve()
 
 
 def check_writable(out: Path) -> None:
-    """Raise unless there is, or can be made, a place for a file or folder."""
+    """Raise unless a file or folder can be created at a path."""
     place = out.absolute()
     while not place.exists():
         place = place.parent
@@ -244,7 +244,7 @@ def check_writable(out: Path) -> None:
 
 
 def check_recipe(path: Path | str | None) -> dict[str, Any]:
-    """Give the tables of a recipe's file, or raise if they are not what a recipe has."""
+    """Read the tables of a recipe's file, or raise if they are not those of a recipe."""
     if path is None:
         return {}
     check_file("--recipe", path)
@@ -254,7 +254,7 @@ def check_recipe(path: Path | str | None) -> dict[str, Any]:
 
 
 def check_split(path: Path | str | None) -> None:
-    """Raise unless a file, where one was given, lists the sides of a split."""
+    """Raise unless a file, where given, is a split."""
     if path is None:
         return
     check_file("--split", path)
@@ -271,7 +271,7 @@ def check_learning(
     recipe: Path | str | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Check what every verb that learns is asked, and give the tables of the recipe."""
+    """Check the options of every command that trains, and return the tables of the recipe."""
     check_part("--task", task, "tasks")
     check_device(device)
     changes = check_recipe(recipe)
@@ -281,7 +281,7 @@ def check_learning(
 
 
 def check_same_run(out: Path | str, task: str | None, model: str | None) -> None:
-    """Raise if a run that is to be gone on with has begun as something else."""
+    """Raise if a run that is to be resumed has another task or model."""
     path = Path(out) / "recipe.toml"
     if not path.is_file() or not any((Path(out) / n).exists() for n in ("steps.jsonl", "fold-0/steps.jsonl")):
         return
@@ -296,15 +296,15 @@ def check_same_run(out: Path | str, task: str | None, model: str | None) -> None
 
 
 def names_in(changes: Mapping[str, Any], table: str, key: str) -> str | None:
-    """Give a name that a recipe's table holds, if it does."""
+    """Return the name in a recipe's table, or None."""
     found = changes.get(table, {})
     return str(found[key]) if isinstance(found, Mapping) and key in found else None
 
 
 def pair_of(option: str, given: Sequence[str | Path] | str | Path | None) -> tuple[Path, Path] | None:
-    """Give two paths: one with a comma between them, or two; both must be there.
+    """Parse two paths: one text with a comma between them, or two; both must exist.
 
-    A comma within a name is left alone where the whole is a path that is there.
+    A comma within a name is left alone where the whole is an existing path.
     """
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""``medgrad demo``: the whole journey on patients that do not exist."""
+"""``medgrad demo``: all steps of a project on synthetic patients."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BODY: Mapping[str, Any] = {
 
 
 def make_patients(journey: DemoState) -> None:
-    """Write the patients as DICOM: who is learned from, who is held out, and one who comes later."""
+    """Write the synthetic patients as DICOM: training patients, test patients, and one new patient."""
     from ...data.cohorts.phantom import make_patient, write_cohort, write_lesions, write_series
 
     parts = {"learn": numbers_to_learn(journey), "held-out": numbers_held_out(journey)}
@@ -78,7 +78,7 @@ def make_patients(journey: DemoState) -> None:
 
 
 def look_at_them(journey: DemoState) -> None:
-    """Look at the set as if it were a real one."""
+    """Survey the training patients as a real cohort would be."""
     _, seen = looked_at(journey, "patients", Silent())
     words = f"{len(seen.faults)} faults" if seen.faults else "no faults"
     about = seen.fingerprint
@@ -89,7 +89,7 @@ def look_at_them(journey: DemoState) -> None:
 
 
 def looked_at(journey: DemoState, data: str, progress: Progress) -> tuple[Cohort, Look]:
-    """Look at the patients to learn from, once."""
+    """Find and survey the cohort of the training patients, once."""
     from ._cohort import find_cohort
 
     if data not in journey.looked:
@@ -105,7 +105,7 @@ def looked_at(journey: DemoState, data: str, progress: Progress) -> tuple[Cohort
 
 
 def learn_to_segment(journey: DemoState) -> None:
-    """Learn organs and lesions, and judge on the patients held out."""
+    """Train a segmentation of organs and lesions, and evaluate it on the test patients."""
     found = learned(journey, "segmentation", "patients")
     rows = [lesion_dice(j.row) for j in found.judged]
     from ...trust.intervals import bootstrap
@@ -115,7 +115,7 @@ def learn_to_segment(journey: DemoState) -> None:
 
 
 def lesion_dice(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """Give the mean Dice of nodules and lesions in one case, of those that there are.
+    """Average the Dice of nodules and lesions in one case, where there are any.
 
     >>> lesion_dice({"dice/nodule": 0.8, "dice/lesion": None})
     {'dice': 0.8}
@@ -125,20 +125,20 @@ def lesion_dice(row: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def learn_to_classify(journey: DemoState) -> None:
-    """Learn which lesions are malignant, and judge on the patients held out."""
+    """Train a classification of malignant lesions, and evaluate it on the test patients."""
     found = learned(journey, "classification", "lesions")
     journey.metrics["auroc"] = dict(found.metrics["auroc"])
 
 
 def learn_to_find(journey: DemoState) -> None:
-    """Learn to find the nodules, and judge on the patients held out."""
+    """Train a detection of nodules, and evaluate it on the test patients."""
     nodules = LESIONS[0] if find_spec("highdicom") else LESIONS[2]
     found = learned(journey, "detection", "patients", only=nodules)
     journey.metrics["nodules found"] = dict(found.metrics[f"sensitivity@1fp/{nodules}"])
 
 
 def align_dates(journey: DemoState) -> None:
-    """Lay the first scan of each patient held out onto the last, and measure it by the breath that a phantom knows."""
+    """Register the first scan of each test patient to the last, and measure the error against the known deformation."""
     from ...data import LabelMap
     from ...data.cohorts.phantom import make_patient
     from ...metrics.tre_mm import THIS as LANDMARKS
@@ -168,7 +168,7 @@ def align_dates(journey: DemoState) -> None:
 
 
 def learned(journey: DemoState, name: str, data: str, *, only: str | None = None) -> Evaluation:
-    """Fit a run on the patients to learn from, judge it on those held out, and write both reports."""
+    """Fit a run on the training patients, evaluate it on the test patients, and write both reports."""
     from ...data.cohorts.cohort import narrowed
     from ...data.cohorts.layouts import Hints, recognise
     from ...engine.evaluation.evaluate_run import evaluate_run
@@ -197,7 +197,7 @@ def learned(journey: DemoState, name: str, data: str, *, only: str | None = None
 
 
 def told_time(seconds: float, planned: float) -> str:
-    """Say how long a training took, and why, where it took longer than planned.
+    """Format the time of a training, with the reason where it took longer than planned.
 
     >>> told_time(60, 60)
     '1 min'
@@ -209,7 +209,7 @@ def told_time(seconds: float, planned: float) -> str:
 
 
 def answer_about_the_new(journey: DemoState) -> None:
-    """Answer about a scan that came later, as DICOM SEG (or NIfTI where highdicom is not installed)."""
+    """Predict a scan of the new patient, as DICOM SEG (or NIfTI where highdicom is not installed)."""
     from ...engine.evaluation.predict import predict
     from ...engine.runs.run import open_run
 
@@ -225,7 +225,7 @@ def answer_about_the_new(journey: DemoState) -> None:
 
 
 def pictured(journey: DemoState, said: LabelMap) -> Picture:
-    """Draw the slice of the new scan that has most of its lesions, with the truth that only a phantom knows."""
+    """Make a picture of the new scan's slice with the most lesions, with outlines of truth and answer."""
     import numpy as np
 
     from ...answers import best_plane
@@ -249,7 +249,7 @@ def pictured(journey: DemoState, said: LabelMap) -> Picture:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Give two sets of tables as one; where both set a thing, that above counts.
+    """Merge two sets of tables; the second overrides the first.
 
     >>> laid_over({"training": {"steps": 1, "seed": 2}}, {"training": {"steps": 3}})
     {'training': {'steps': 3, 'seed': 2}}
@@ -280,7 +280,7 @@ def demo(
     seed: Seed = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that goes."""
+    """Make synthetic CT patients, train models to segment and classify their lesions, and report how well they do."""
     from ...data.cohorts.phantom import Phantom
 
     check_budget(minutes, seed=seed)
@@ -292,7 +292,7 @@ def demo(
 
 
 def run_steps(journey: DemoState) -> dict[str, Any]:
-    """Take all steps, and write the page that sums them up."""
+    """Run all steps of the demo, and write its summary page."""
     from ._demo_page import write_page
 
     reserve_folder(journey)

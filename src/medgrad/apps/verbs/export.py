@@ -1,4 +1,4 @@
-"""``medgrad export``: a run for runtimes that know no torch."""
+"""``medgrad export``: export a run for runtimes without torch."""
 
 from __future__ import annotations
 

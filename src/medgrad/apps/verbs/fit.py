@@ -1,4 +1,4 @@
-"""``medgrad fit``: learn from a folder of images."""
+"""``medgrad fit``: train a run on a folder of images."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def fit(
     allow_leak: AllowLeak = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Learn from a folder of images, and write a run: weights, figures with intervals, and a report.
+    """Train on a folder of images, and write a run: weights, metrics with intervals, and a report.
 
-    The same command on the same run goes on where it was.
+    The same command on the same run resumes where it was.
     """
     check_budget(minutes, steps, seed)
     check_folds(folds)

@@ -67,7 +67,7 @@ def look(
 
 
 def look_at_one(path: Path) -> dict[str, Any] | None:
-    """Tell what one file is, or one series, or which series a folder holds; None where it is none of these."""
+    """Describe a single file or DICOM series, or list the series of a folder; None where it is none of these."""
     from ...data.cohorts.layouts import images_in
     from ...data.formats import csv as rows
     from ...data.formats import format_of

@@ -1,4 +1,4 @@
-"""``medgrad plan``: the recipe that suits the data and the time."""
+"""``medgrad plan``: plan a recipe for the data and the training time."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def plan(
 
 
 def with_rate(cohort: Any, recipe: Any, out: Path, seed: int, progress: Progress) -> tuple[Any, dict[str, Any]]:
-    """Give the recipe with the rate that was found to suit, and where the curve was drawn."""
+    """Set the learning rate of a recipe by a range test, and write the page of its curve."""
     from tempfile import TemporaryDirectory
 
     from ...data.cohorts.split import split as make_split

@@ -1,4 +1,4 @@
-"""``medgrad predict``: answers about new images, by a run or by an artefact of one."""
+"""``medgrad predict``: predict new images with a run or an exported artefact."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def predict(
     threads: Threads = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Answer about new images; each answer lies on its image's own grid, and comes in its format."""
+    """Predict new images; each answer lies on its image's own grid, and is written in its format."""
     source, out = Path(source), Path(out)
     check_choice("--format", kind, WAYS)
     check_part("--engine", engine, "inference.artefact.backends")
@@ -99,7 +99,7 @@ Ready = tuple[tuple[str, ...], Iterable[Any], dict[str, Any]]
 
 
 def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None, ram: int, threads: int) -> Ready:
-    """Make ready to answer with a run."""
+    """Start the prediction with a run."""
     from ...engine.compute.device import use_threads
     from ...engine.evaluation.predict import predict as predictions_of
     from ...engine.runs.run import open_run
@@ -112,7 +112,7 @@ def by_run(run: Path, source: Path, out: Path, *, kind: str, device: str | None,
 
 
 def by_engine(folder: Path, source: Path, out: Path, *, kind: str, engine: str, ram: int, threads: int) -> Ready:
-    """Make ready to answer with an artefact and the quickest engine that agrees; torch is not needed."""
+    """Start the prediction with an artefact and the fastest backend that agrees; torch is not needed."""
     from ...data.dicom.write.equipment import Algorithm
     from ...inference.artefact.artefact import open_artefact
     from ...inference.artefact.fastest import select_backend

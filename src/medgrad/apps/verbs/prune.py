@@ -1,4 +1,4 @@
-"""``medgrad prune``: a smaller run that is no worse."""
+"""``medgrad prune``: prune a run's network to a smaller one that is no worse."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def prune(
     device: Device = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Remove the channels that matter least, and let what is left learn again until it is as good.
+    """Prune the least important channels, and retrain what is left until it is as good.
 
     The smallest network that is not inferior to its parent within the margin becomes a run of its own. Half of the
     validation patients choose it; the figures are those of the others.

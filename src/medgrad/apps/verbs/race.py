@@ -1,4 +1,4 @@
-"""``medgrad race``: optimisers side by side."""
+"""``medgrad race``: compare optimisers at equal training time."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def race(
     allow_leak: AllowLeak = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Let optimisers race: the same data in the same order, the same search for a rate, the same time; and who is best.
+    """Compare optimisers: the same data in the same order, the same search for a rate, the same training time.
 
-    The same command on the same folder goes on where it was.
+    The same command on the same folder resumes where it was.
     """
     entrants = check_entrants(optimisers)
     check_budget(minutes, seed=seed)
@@ -95,7 +95,7 @@ def race(
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """Write the table of a race for a person."""
+    """Format the table of a race as text."""
     lines = [f"{'':20} {'rate':>9} {'steps':>7} {'s/step':>7} {found['aim']:>12}   95 %              p (Holm)"]
     for row in found["table"]:
         start = f"{row['entrant']:20} {row['rate']:9.2g} {row['steps']:7d} {row['seconds_a_step']:7.3f}"

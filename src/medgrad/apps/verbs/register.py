@@ -1,4 +1,4 @@
-"""``medgrad register``: two images, and where each point of the one lies in the other."""
+"""``medgrad register``: register two images, rigidly, affinely or by a deformation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def register(
     ] = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Line two images up: rigid, with scale, affine, or bent in a way that can be undone."""
+    """Register two images: rigid, similarity, affine, or deformable by a diffeomorphism."""
     check_choice("--kind", kind, KINDS)
     check_choice("--similarity", similarity, ["auto", *registry.names("losses.similarity")])
     check_number("--max-rotation", max_rotation, least=0, most=180)
@@ -114,7 +114,7 @@ def register(
 
 
 def check_tables_of_points(tables: Two | None) -> None:
-    """Raise unless tables of landmarks, where they were given, have columns of coordinates; no image is read."""
+    """Raise unless tables of landmarks, where given, have columns of coordinates; no image is read."""
     from ...data.formats import check_landmarks
 
     for path in tables or ():
@@ -122,7 +122,7 @@ def check_tables_of_points(tables: Two | None) -> None:
 
 
 def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
-    """Ask a run for the way."""
+    """Predict the transform with a registration run."""
     from ...engine.runs.run import open_run
     from ...registration.with_network import register_with_network
 
@@ -130,14 +130,14 @@ def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transfo
 
 
 def within(rois: Two, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:
-    """Read the regions within which the images are compared."""
+    """Read the region masks of both images."""
     from ...data.formats import read_labels
 
     return read_labels(rois[0], like=fixed), read_labels(rois[1], like=moving)
 
 
 def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:
-    """Read what is known about both images, before any time is spent on them."""
+    """Read the truth of both images (labels and landmarks), before any computation."""
     from ...data import Pair
     from ...data.formats import read_labels, read_landmarks
 
@@ -167,7 +167,7 @@ def paired(both: Any) -> Any:
 
 
 def judged(truths: list[Any], deformation: Deformation) -> dict[str, float | None]:
-    """Give every figure about a deformation that can be told."""
+    """Compute every metric of a deformation for which the truth is given."""
     from ...metrics import folding, inverse_mm, log_jacobian, moved_dice, tre_mm
 
     figures: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""``medgrad transform``: anything else moved as a registration moves its image."""
+"""``medgrad transform``: apply a registration to another image, label map or table of landmarks."""
 
 from __future__ import annotations
 

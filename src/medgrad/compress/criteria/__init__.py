@@ -1,4 +1,4 @@
-"""What a weight is worth, by what the gradients say: one criterion a file, ``THIS(**settings)``."""
+"""Pruning criteria, one a file: ``THIS(**settings)`` gives an importance score for each weight."""
 
 from ._criterion import Criterion, Scores, frozen_statistics, loss_of_part
 

@@ -1,4 +1,4 @@
-"""The contract of the room, and how gradients over a set are taken from a network that is left as it was."""
+"""The type of a pruning criterion, and gradients over a data set that leave the network unchanged."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Norms = Literal["running", "batch"]
 
 @contextmanager
 def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator[dict[str, nn.Parameter]]:
-    """Hold a network still while its gradients are taken, and give its weights that may be pruned.
+    """Freeze dropout, norm statistics and the random seed while gradients are taken, and yield the prunable weights.
 
-    Composite modules answer as they do while learning, for only then do all heads take part in the loss; layers as they
-    do afterwards: no dropout, and batch norm by its ``running`` statistics, or by those of the ``batch``, as a network
-    needs that has not learned yet. Chance that is left is the same each time. Everything is put back.
+    Composite modules stay in training mode, so that all heads take part in the loss. Layers are in evaluation
+    mode: no dropout, and batch norm uses its ``running`` statistics, or those of the ``batch`` for a network that
+    has not been trained yet. Randomness that remains is the same each time. Everything is restored at the end.
     """
     modes = [(m, m.training) for m in model.modules()]
     wanted = [(p, p.requires_grad) for p in model.parameters()]
@@ -61,14 +61,14 @@ def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator
 
 
 def loss_of_part(model: nn.Module, task: Task, part: Batch) -> Tensor:
-    """Give the loss of some samples as a tensor."""
+    """Give the loss of a batch as a tensor."""
     return torch.stack([term.reshape(()) for term in task.loss(model(part.inputs), part.target).values()]).sum()
 
 
 def gradients(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = False) -> Scores:
-    """Give the gradient at each weight, 0 where the loss does not depend on it; ``again``: to be differentiated again.
+    """Give the gradient of a loss at each weight, 0 where the loss does not depend on it.
 
-    The gradients that lie in ``p.grad`` are not touched.
+    The gradients in ``p.grad`` are not touched.
     """
     found = torch.autograd.grad(loss, list(weights.values()), create_graph=again, allow_unused=True)
     grads = {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(weights.items(), found, strict=True)}
@@ -77,7 +77,7 @@ def gradients(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = Fals
 
 
 def check(values: Mapping[str, Tensor]) -> None:
-    """Raise where a value is not a finite number."""
+    """Raise if a value is not finite."""
     for name, value in values.items():
         if not bool(value.detach().isfinite().all()):
             raise Diverged(
@@ -109,7 +109,7 @@ def means(
     of: Sequence[Callable[[Tensor], Tensor]],
     each: Each,
 ) -> list[Scores]:
-    """Average some functions of the gradients over the set; a batch counts as often as it has samples."""
+    """Average functions of the gradients over the data set; a batch counts as often as it has samples."""
     totals = [{name: torch.zeros_like(w) for name, w in weights.items()} for _ in of]
     count = 0
     for part in parts(batches, each):
@@ -122,5 +122,5 @@ def means(
 
 
 def itself(gradient: Tensor) -> Tensor:
-    """Give the gradient as it is, so that its mean over the set is that of the mean loss."""
+    """Return the gradient unchanged, so that its mean is the gradient of the mean loss."""
     return gradient

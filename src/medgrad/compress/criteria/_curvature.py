@@ -1,4 +1,4 @@
-"""The Hessian of the mean loss times a vector, without the Hessian."""
+"""Hessian-vector products of the mean loss."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def curved(
     *,
     exact: bool = True,
 ) -> Scores:
-    """Give H v over the weights, batch by batch.
+    """Give the Hessian-vector product H v over the weights.
 
-    ``exact`` differentiates twice, which some layers cannot; else the difference of the gradients a short way along v
-    and against it, (g(w + e v) - g(w - e v)) / 2e, which any network can, to about three digits in float32 and to none
-    in bfloat16.
+    ``exact`` differentiates twice, which some layers do not support. Otherwise the central difference (g(w + e v)
+    - g(w - e v)) / 2e is used: it works for any network, to about three digits in float32 and to none in
+    bfloat16.
     """
     return differentiated(model, task, batches, weights, vector) if exact else differenced(
         model, task, batches, weights, vector
@@ -68,7 +68,7 @@ def differenced(
     weights: Mapping[str, nn.Parameter],
     vector: Mapping[str, Tensor],
 ) -> Scores:
-    """Give H v as a central difference, and put the weights back to the same bits."""
+    """Give H v as a central difference, and restore the weights to the same bits."""
     size, length = norm(weights), norm(vector)
     if not length:
         return {name: torch.zeros_like(w) for name, w in weights.items()}
@@ -90,5 +90,5 @@ def differenced(
 
 
 def norm(values: Mapping[str, Tensor]) -> float:
-    """Give the norm of all values together."""
+    """Give the norm of all tensors together."""
     return float(torch.stack([torch.linalg.vector_norm(v.detach()) for v in values.values()]).norm())

@@ -1,4 +1,4 @@
-"""Fisher: what it costs to lose a weight where the slope is flat."""
+"""Fisher information: the squared gradient times the squared weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mean absolute gradient: a weight that no case wants to move does not matter."""
+"""Mean absolute gradient of each weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Movement: weights that learning drives towards zero are let go."""
+"""Movement pruning: remove weights that training drives towards zero."""
 
 from __future__ import annotations
 

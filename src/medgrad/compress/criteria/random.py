@@ -1,4 +1,4 @@
-"""Random: the control that every criterion must beat."""
+"""Random scores, the baseline for every criterion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SNIP: which connections the loss feels before anything is learned."""
+"""SNIP: connection sensitivity before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SynFlow: how much can flow through a weight from the input to the output, whatever the data."""
+"""SynFlow: synaptic flow through each weight, without data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def synflow(*, rounds: int = 20, share: float = 0.9) -> Criterion:
 
 @torch.no_grad()
 def linear(model: nn.Module) -> nn.Module:
-    """Copy a network as one that is linear and positive."""
+    """Copy a network as a linear one with positive weights."""
     copy = deepcopy(model)
     for parent in list(copy.modules()):
         for name, child in list(parent.named_children()):
@@ -77,14 +77,14 @@ def linear(model: nn.Module) -> nn.Module:
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Tell whether a module is one of torch's functions of each element."""
+    """Tell whether a module is an elementwise activation of torch."""
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
 
 
 class Divide(nn.Module):
-    """A norm made linear: divided by the mean size of what it is given, as by a constant, times the size of its scale.
+    """A linearised norm: divide by the mean absolute input as a constant, and multiply by the absolute scale.
 
-    Without the division the flow through a deep network is larger than a number can be.
+    Without the division the flow through a deep network overflows.
     """
 
     def __init__(self, scale: Tensor | None, *, last: bool) -> None:
@@ -100,7 +100,7 @@ class Divide(nn.Module):
 
 
 def flow(copy: nn.Module, weights: dict[str, nn.Parameter], ones: Tensor) -> Scores:
-    """Give |w| dR/d|w| of a network that is linear and positive."""
+    """Give the SynFlow scores |w| dR/d|w| of a linearised network."""
     with frozen_statistics(copy):
         out = copy(ones)
         total = torch.stack([o.sum() for o in (out if isinstance(out, tuple) else (out,))]).sum()
@@ -108,7 +108,7 @@ def flow(copy: nn.Module, weights: dict[str, nn.Parameter], ones: Tensor) -> Sco
 
 
 def left_of(scores: Scores, kept: Kept, share: float) -> Kept:
-    """Keep all but the lowest ``share`` of all weights; what has gone is gone, and each layer keeps one."""
+    """Prune the lowest ``share`` of all weights; pruned weights stay pruned, and each layer keeps at least one."""
     still_here = {name: scores[name].masked_fill(~mask, -1.0) for name, mask in kept.items()}
     flat = torch.cat([s.flatten() for s in still_here.values()])
     gone = lowest(flat, round(share * len(flat))).split([m.numel() for m in kept.values()])

@@ -1,4 +1,4 @@
-"""Gradient times weight: by how much the loss changes when a weight goes to zero, by Taylor's series."""
+"""Taylor expansion: the change of the loss when a weight is set to zero, from gradient times weight."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The search for a smaller network: stages on the way to a target, and what they are held against."""
+"""Search for a smaller network in stages, with baselines to compare it with."""

@@ -1,4 +1,4 @@
-"""What pruning is held against: a narrow network that never was wide, and other choices on the same way down."""
+"""Baselines for pruning: a narrow network trained from scratch, and pruning by magnitude or at random."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALVINGS = 12
 
 
 def controls_of(parents: Parents) -> list[str]:
-    """Name what networks can be held against: no narrow one where a model has no setting that makes it so."""
+    """Name the baselines that a run allows; a narrow network needs a model with a ``channels`` setting."""
     if all(ground.recipe.model.get("channels") for ground in parents.each):
         return list(CONTROLS)
     parents.progress.say("No narrow network stands beside it, for its model has no 'channels' of which to have fewer.")
@@ -34,7 +34,7 @@ def controls_of(parents: Parents) -> list[str]:
 def control(
     name: str, parents: Parents, goal: Target, best: Child, effort: Effort, choice: Choice, folder: Path
 ) -> Child:
-    """Make what is as small as the best in another way, in the same time, with layers as narrow as may be."""
+    """Train a baseline that costs as little as the best pruned network, in the same time."""
     parents.progress.say(f"The control {name!r}.")
     if name == "narrow":
         return parents.child(name, narrow_ones(parents, best, effort, folder), "reported")
@@ -50,7 +50,7 @@ def control(
 
 
 def narrow_ones(parents: Parents, best: Child, effort: Effort, folder: Path) -> Sequence[Part]:
-    """Train networks of the same kind, narrow throughout, from nothing, for as long as the search took."""
+    """Train a narrow network from scratch for each fold, for as long as the search took."""
     began, left, parts = time.perf_counter(), effort.deadline - time.perf_counter(), []
     count = len(parents.each)
     for n, (ground, part, place) in enumerate(zip(parents.each, best.each, parents.places(folder), strict=True)):
@@ -61,7 +61,7 @@ def narrow_ones(parents: Parents, best: Child, effort: Effort, folder: Path) -> 
 
 
 def narrow(ground: FoldContext, best: Part, deadline: float, steps: int, folder: Path) -> Part:
-    """Train a network of the same kind, narrow throughout, from nothing."""
+    """Train a narrow network from scratch on one fold."""
     run = Run(folder)
     if not run.has_begun:
         own = tuple(g for g in ground.recipe.gradients if g["name"] != "distilled")
@@ -72,7 +72,7 @@ def narrow(ground: FoldContext, best: Part, deadline: float, steps: int, folder:
 
 
 def narrowed_to(ground: FoldContext, recipe: Recipe, flops: int) -> dict[str, Any]:
-    """Find the settings of a model whose layers are all narrower by one factor, at most this many multiply-adds."""
+    """Find model settings that scale all widths by one factor and cost at most so many flops, by bisection."""
     wide = recipe.model["channels"]
     low, high, found = 0.0, 1.0, dict(recipe.model)
     known: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""A network that is pruned, its cases, and what is seen of each smaller one that comes from it."""
+"""One fold of a pruning search: the parent network, its cases, and the evaluation of smaller networks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DRAWN = 4
 
 @dataclass(frozen=True)
 class Part:
-    """A smaller network: where it lies, what it costs, and how long it learned."""
+    """A smaller network of one fold: its folder, cost, inference time, training steps and layer widths."""
 
     folder: Path
     cost: Cost
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Side:
-    """Validation cases of some patients, those that could not be read, and how the parent answered about them."""
+    """A subset of the validation patients: their cases, the unreadable ones, and the rows of the parent's answers."""
 
     cases: Sequence[Prepared]
     lost: Sequence[Failure]
@@ -58,7 +58,7 @@ class Side:
 
     @classmethod
     def of(cls, patients: Collection[str], all_of_them: Side) -> Side:
-        """Give the part of a side that is about some patients."""
+        """Give the subset of some patients."""
         return cls(
             [c for c in all_of_them.cases if patient_of(c) in patients],
             [f for f in all_of_them.lost if f.patient in patients],
@@ -67,14 +67,14 @@ class Side:
 
 
 def patient_of(ready: Prepared) -> str:
-    """Name the patient of a case."""
+    """Give the patient of a case."""
     return ready.original.patient or ready.original.id
 
 
 def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
-    """Part the validation patients into those that choose and those whose figures are reported, like over like.
+    """Split the validation patients into those that select a network and those that are reported.
 
-    One alone does both.
+    The split is random and stratified. A single patient does both.
     """
     valid = cohort.of("val")
     valid = replace(valid, entries=tuple(replace(e, split=None) for e in valid.entries))
@@ -86,7 +86,7 @@ def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
 
 
 class FoldContext:
-    """The network of one run or of one fold, and its cases, read once: what smaller ones begin from."""
+    """The parent network of one run or fold with its cases, read once."""
 
     def __init__(self, run: Run, cohort: Cohort, device: str | None, progress: Progress) -> None:
         self.folder, self.cohort, self.device, self.progress = run.folder, cohort, device, progress
@@ -114,13 +114,13 @@ class FoldContext:
         self.chooses = self.reported = Side(valid, lost, judged)
 
     def batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
-        """Give what is learned from by a recipe, batch by batch."""
+        """Yield the training batches of a recipe."""
         anew = replace(recipe, start={})
         return Trainer(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
 
     @cached_property
     def step_seconds(self) -> float:
-        """About how long a step of the whole network takes: to draw a batch, and three answers about each sample."""
+        """Estimate the seconds of a training step of the parent: drawing a batch, and three forward passes a sample."""
         batches, began = self.batches(self.recipe, self.folder / "pruning"), time.perf_counter()
         for _ in islice(batches, DRAWN):
             pass
@@ -128,16 +128,16 @@ class FoldContext:
         return drawing + 3 * self.recipe.training.batch * self.milliseconds / 1000
 
     def built(self, recipe: Recipe) -> nn.Module:
-        """Make the network of a recipe, its weights by chance."""
+        """Build the network of a recipe with random weights."""
         return build_model(recipe, self.task, self.planes)
 
     @property
     def shown(self) -> Tensor:
-        """The example, where and as networks are asked about it."""
+        """The example input on the device and in its memory format."""
         return in_order(self.example.to(self.place.device))
 
     def graph(self, network: nn.Module) -> Graph:
-        """Give the graph of a network; that of the whole one, which is asked for at every turn, is traced once."""
+        """Give the channel graph of a network; that of the parent is traced once."""
         return self.whole_graph if network is self.network else graph_of(network, self.example)
 
     @cached_property
@@ -146,30 +146,33 @@ class FoldContext:
         return graph_of(self.network, self.example)
 
     def quick(self, network: nn.Module) -> nn.Module:
-        """Copy a network, and make it fast as for answering."""
+        """Copy a network for inference, with autocast and the device's memory format."""
         return AutocastModule(self.place.model(deepcopy(network)), self.place).eval()
 
     def timed(self, network: nn.Module, rounds: int = 0) -> float:
-        """Time one answer of a network: what the whole one takes, by the median ratio to it when asked in turns."""
+        """Time a forward pass in milliseconds.
+
+        It is the parent's time times the median ratio to it when both run alternately.
+        """
         each = in_turns([self.answering, self.quick(network)], self.shown, rounds=rounds or ROUNDS)
         return self.milliseconds * median(one / whole for whole, one in each)
 
     @property
     def valid(self) -> Sequence[Prepared]:
-        """The cases by which checkpoints are chosen."""
+        """The validation cases that select checkpoints."""
         return self.chooses.cases
 
     def part_patients(self, seed: int) -> tuple[Side, Side]:
-        """Part the validation patients into those that choose and those whose figures are reported."""
+        """Split the validation patients into those that select a network and those that are reported."""
         chooses, reported = halves(self.cohort, seed)
         return Side.of(chooses, self.chooses), Side.of(reported, self.reported)
 
     def judge(self, folder: Path, side: Side) -> list[Judged]:
-        """Judge what has learned by the patients of a side."""
+        """Judge a trained run on a subset of the validation cases."""
         return judge_all(open_run(folder, device=self.device), side.cases, side.lost, progress=self.progress)
 
     def part(self, run: Run) -> Part:
-        """Open what has learned, and tell what it costs."""
+        """Open a trained run and measure its cost."""
         recipe = run.recipe()
         network, _ = network_of(run)
         widths = {k: list(v) for k, v in recipe.widths.items()}

@@ -1,4 +1,4 @@
-"""The parents of networks that are pruned, one or one a fold, and how their children are held against them."""
+"""The parent networks of a pruning search, one a fold, and the comparison of smaller networks with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .fold import FoldContext, Part, Side
 
 
 class Costly(Protocol):
-    """What has a price."""
+    """Something with a cost and an inference time."""
 
     @property
     def cost(self) -> Cost: ...
@@ -33,27 +33,27 @@ Which = Literal["chooses", "reported"]
 
 
 class Together(Generic[Each]):
-    """Networks that answer together, one or one a fold."""
+    """Networks that answer together, one a fold."""
 
     each: Sequence[Each]
 
     @property
     def cost(self) -> Cost:
-        """What all of them cost."""
+        """The summed cost of all folds."""
         every = [one.cost for one in self.each]
         return Cost(sum(c.flops for c in every), sum(c.parameters for c in every), sum(c.bytes for c in every))
 
     @property
     def milliseconds(self) -> float:
-        """How long their answers take, one after another."""
+        """The summed inference time of all folds."""
         return sum(one.milliseconds for one in self.each)
 
 
 @dataclass(frozen=True)
 class Child(Together[Part]):
-    """What came of all parents: a network of each, and how they do beside their parents with some patients.
+    """A smaller network of each fold, with its score and its non-inferiority to the parents.
 
-    What was ``judged`` is known only in the process that judged it.
+    ``judged`` is known only in the process that evaluated it.
     """
 
     made: str
@@ -64,15 +64,15 @@ class Child(Together[Part]):
 
     @property
     def widths(self) -> dict[str, list[int]]:
-        """The layers that lost channels; with folds under the name of each fold."""
+        """The narrowed layers and their widths, under the name of each fold."""
         return named([p.widths for p in self.each])
 
     def with_margin(self, margin: float) -> Child:
-        """Hold what was seen against another margin."""
+        """Give the same result at another margin."""
         return replace(self, verdict=replace(self.verdict, margin=margin, holds=self.verdict.bound < margin))
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``pruned.json`` holds of it."""
+        """Give the entry of ``pruned.json``."""
         bound = self.verdict.bound if isfinite(self.verdict.bound) else None
         verdict = {**asdict(self.verdict), "bound": bound, "says": str(self.verdict)}
         cost = {**asdict(self.cost), "milliseconds": self.milliseconds}
@@ -80,13 +80,13 @@ class Child(Together[Part]):
         return {"made": self.made, **cost, "score": self.score, "steps": steps, "verdict": verdict}
 
     def kept(self, home: Path) -> dict[str, Any]:
-        """What a search in a folder keeps of it; see ``known``."""
+        """Give plain values for ``search.json``, with paths relative to the search folder."""
         parts = [{**asdict(p), "folder": p.folder.relative_to(home).as_posix()} for p in self.each]
         return {"made": self.made, "each": parts, "score": self.score, "verdict": asdict(self.verdict)}
 
     @classmethod
     def known(cls, kept: Mapping[str, Any], home: Path) -> Child:
-        """Give a child from what was kept of it in a folder."""
+        """Read a candidate from the plain values of ``search.json``."""
         parts = tuple(Part(**{**p, "folder": home / p["folder"], "cost": Cost(**p["cost"])}) for p in kept["each"])
         return cls(kept["made"], parts, kept["score"], NonInferiority(**kept["verdict"]))
 
@@ -102,12 +102,12 @@ def named(widths: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]
 
 
 def fold(number: int, of: int) -> str:
-    """Name the folder of a fold within a run; a run without folds is its own."""
+    """Name the subfolder of a fold; empty for a run without folds."""
     return f"fold-{number}" if of > 1 else ""
 
 
 class Parents(Together[FoldContext]):
-    """The networks of a run, each with the cases that it learned from and those that it did not."""
+    """The parent networks of a run, one a fold, each with its training and validation cases."""
 
     def __init__(
         self, folder: Path, data: Path | None, margin: float, device: str | None, seed: int, progress: Progress
@@ -132,32 +132,32 @@ class Parents(Together[FoldContext]):
         return sum(ground.step_seconds for ground in self.each)
 
     def patients(self, which: Which) -> list[str]:
-        """Name the patients that choose, or those that are reported."""
+        """List the patients of one role."""
         return sorted({j.patient for ground in self.each for j in side_of(ground, which).judged})
 
     def places(self, folder: Path) -> list[Path]:
-        """Say where in a folder what comes of each of them lies."""
+        """List the subfolder of each fold."""
         return [folder / fold(n, len(self.each)) for n in range(len(self.each))]
 
     def aim_of(self, sides: Sequence[Side]) -> float | None:
-        """Give the one figure by which the task is judged, by some patients; None where they are too few for it."""
+        """Give the primary metric over some subsets; None where it is not defined."""
         return self.aim([j for side in sides for j in side.judged])
 
     def aim(self, judged: Sequence[Judged]) -> float | None:
-        """Give the one figure by which the task is judged; None where it is not defined."""
+        """Give the primary metric of some rows; None where it is not defined."""
         return self.task.summarise([j.row for j in judged]).get(self.task.primary_metric) if judged else None
 
     def score(self, which: Which) -> float:
-        """Give that figure of the parents."""
+        """Give the primary metric of the parents."""
         return self.aim_of([side_of(ground, which) for ground in self.each]) or 0.0
 
     def child(self, made: str, parts: Sequence[Part], which: Which) -> Child:
-        """Hold what came of them against them, by patients that neither learned from."""
+        """Judge smaller networks and compare them with their parents, on patients that neither was trained on."""
         judged = [g.judge(p.folder, side_of(g, which)) for g, p in zip(self.each, parts, strict=True)]
         return self.beside(made, parts, which, judged)
 
     def beside(self, made: str, parts: Sequence[Part], which: Which, judged: Sequence[Sequence[Judged]]) -> Child:
-        """Hold what was judged of them, network by network, against them, paired by patient."""
+        """Test judged rows for non-inferiority to those of the parents, paired by patient."""
         parents = [j for ground in self.each for j in side_of(ground, which).judged]
         children = [j for each in judged for j in each]
         old, new = [j.row for j in parents], [j.row for j in children]
@@ -173,5 +173,5 @@ class Parents(Together[FoldContext]):
 
 
 def side_of(ground: FoldContext, which: Which) -> Side:
-    """Give the cases of the patients that choose, or of those that are reported."""
+    """Give the subset of patients of one role."""
     return ground.chooses if which == "chooses" else ground.reported

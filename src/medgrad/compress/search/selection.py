@@ -1,4 +1,4 @@
-"""How the channels that go are chosen, and what each layer keeps."""
+"""Settings that select the channels to remove, and the minimum widths of the layers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Choice:
     free: Collection[str] = ()
 
     def leasts(self, graph: Graph, whole: nn.Module) -> dict[int, int]:
-        """Give for each family of a graph how many channels it keeps at least; the ``whole`` is the parent."""
+        """Give the minimum number of channels of each family of a graph."""
         return min_channels(graph, whole.state_dict(), self.least, self.floor, self.multiple)
 
     def can_reach(self, graph: Graph, whole: nn.Module, shares: Mapping[str, float]) -> bool:
-        """Tell whether a network can become as small as these shares of what it costs, but for its time."""
+        """Tell whether a network can be cut to these shares of its costs (time excluded)."""
         least = self.leasts(graph, whole)
         return all(
             smallest_share(graph, cost=what, least=least, multiple=self.multiple) <= share  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def fewest(graph: Graph, whole: nn.Module) -> int:
 
 
 def as_wide_as_can_be(choice: Choice, each: Iterable[tuple[Graph, nn.Module]], shares: Mapping[str, float]) -> Choice:
-    """Let layers keep as many channels as they can, up to those of a choice, so that the shares are met."""
+    """Lower the minimum widths just as far as the shares require."""
     every = list(each)
     while not all(choice.can_reach(graph, whole, shares) for graph, whole in every):
         if choice.least == 1 and choice.floor <= FLOOR:

@@ -1,4 +1,4 @@
-"""Cut a network down to a goal: whole layers first, then the channels that matter least."""
+"""Cut a network to a target: drop whole layers first, then the least important channels."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ HALVINGS = 7
 
 
 def drop_layers(ground: FoldContext, goal: Target, choice: Choice, folder: Path) -> list[str]:
-    """Name the whole layers that go before any channel: those without which the loss grows least for what they cost.
+    """Choose the whole layers to drop before any channel: those with the least rise of the loss for what they cost.
 
-    That is what they cost when all layers are as narrow as they may become. Where their number is free, they are as
-    many as make an evenly narrow network as quick as is aimed at.
+    The cost is that of the network with all layers as narrow as allowed. Where their number is not set, layers
+    are dropped until an evenly narrowed network is as fast as the target.
     """
     batches = list(islice(ground.batches(ground.recipe, folder / "seen"), TRIED))
 
@@ -61,9 +61,9 @@ def drop_layers(ground: FoldContext, goal: Target, choice: Choice, folder: Path)
 
 
 def quick_without(ground: FoldContext, goal: Target, choice: Choice, ranked: Callable[[], list[str]]) -> list[str]:
-    """Leave layers out, those that are ``ranked`` first, until an evenly narrow network is as quick as is aimed at.
+    """Choose layers to drop, in their ranked order, until an evenly narrowed network is as fast as the target.
 
-    At most half of them go, and none that makes it no quicker.
+    At most half of them are dropped, and only those that make it faster.
     """
     gone, left = list[str](), ground.network
     time, limit = evenly_narrow(ground, left, goal, choice), NOISY * share_of_time(goal) * ground.milliseconds
@@ -80,12 +80,12 @@ def quick_without(ground: FoldContext, goal: Target, choice: Choice, ranked: Cal
 
 
 def share_of_time(goal: Target) -> float:
-    """Give the share of the parent's time that is aimed at, asked for or wished for; 1 where any will do."""
+    """Give the targeted share of the parent's time, required or wished for; 1 where there is none."""
     return goal.shares.get(TIME, goal.wished)
 
 
 def evenly_narrow(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> float:
-    """Give the milliseconds of a network as small as is asked for, its channels chosen as if all mattered alike."""
+    """Time a network in milliseconds that is cut to the target with all channels equally important."""
     graph = ground.graph(network)
     shares = counted(ground, graph, goal.shares)
     try:
@@ -97,10 +97,9 @@ def evenly_narrow(ground: FoldContext, network: nn.Module, goal: Target, choice:
 
 
 def min_cost(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> float:
-    """Give what a network would cost whose layers were all as narrow as they may become.
+    """Give the lowest cost of a network, with all layers as narrow as allowed.
 
-    Where time is aimed at that is what a processor spends, counted: one narrow layer takes less time than two timings
-    of the rest differ by.
+    For a time target the padded flops are counted: timings are too noisy to see one narrow layer.
     """
     graph = ground.graph(network)
     least = choice.leasts(graph, ground.network)
@@ -109,7 +108,7 @@ def min_cost(ground: FoldContext, network: nn.Module, goal: Target, choice: Choi
 
 
 def check_feasible(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice) -> None:
-    """End with a word, before anything has learned for it, where no network of this kind is as small or as quick."""
+    """Raise before any training if no network of this kind can be as small or as fast as the target."""
     graph, multiple = ground.graph(network), choice.multiple
     least, alike = choice.leasts(graph, ground.network), torch.ones(len(graph.groups))
     for what, share in counted(ground, graph, goal.shares).items():
@@ -123,7 +122,7 @@ def check_feasible(ground: FoldContext, network: nn.Module, goal: Target, choice
 
 
 def counted(ground: FoldContext, graph: Graph, shares: Mapping[str, float]) -> dict[What, float]:
-    """Give shares of what the parent costs as shares of what a graph does, but for its time."""
+    """Turn shares of the parent's costs into shares of a graph's costs (time excluded)."""
     return {
         what: min(1.0, share * getattr(ground.cost, what) / graph.costs[what].whole)  # type: ignore[misc]
         for what, share in shares.items()
@@ -132,12 +131,12 @@ def counted(ground: FoldContext, graph: Graph, shares: Mapping[str, float]) -> d
 
 
 def too_slow(limit: float) -> SettingError:
-    """Say that no network is as quick as is asked for."""
+    """Make the error for a time target that no network can reach."""
     return SettingError(f"No network of this kind answers within {limit:.1f} ms here. Aim for a larger share.")
 
 
 def prune_channels(ground: FoldContext, network: nn.Module, goal: Target, choice: Choice, batches: Everything) -> Cut:
-    """Remove the channels that matter least until so little is left of what the parent costs, and of its time."""
+    """Remove the least important channels until the target shares of cost and time are met."""
     graph, multiple = ground.graph(network), choice.multiple
     least, wanted = choice.leasts(graph, ground.network), counted(ground, graph, goal.shares)
     if share_of_time(goal) == 1 and all(share == 1 for share in wanted.values()):
@@ -163,10 +162,7 @@ def prune_channels(ground: FoldContext, network: nn.Module, goal: Target, choice
 
 
 def within_time(ground: FoldContext, limit: float, smaller_by: Callable[[float], Cut], fewest: float) -> Cut:
-    """Find the largest network that answers within so many milliseconds, by halving the interval of its work.
-
-    The work is a share between the ``fewest`` that can be left and all.
-    """
+    """Find the largest network that answers within so many milliseconds, by bisection of its padded flops."""
     best = largest_within_time(ground.timed, limit, smaller_by, fewest)
     if best is None:
         raise too_slow(limit)
@@ -176,9 +172,10 @@ def within_time(ground: FoldContext, limit: float, smaller_by: Callable[[float],
 def within_time_if_cheap(
     ground: FoldContext, limit: float, smaller_by: Callable[[float], Cut], fewest: float, flops: float
 ) -> Cut:
-    """Find the largest network that answers within so many milliseconds, if one does that keeps so many ``flops``.
+    """Find the largest network that answers within so many milliseconds and keeps at least so many ``flops``.
 
-    Else time is left alone: the quickest of its kind, whose largest levels are as narrow as can be, learns the slowest.
+    Where there is none, time is ignored: the fastest networks, whose largest levels are the narrowest, train the
+    slowest.
     """
 
     def allowed(network: nn.Module) -> bool:
@@ -197,7 +194,7 @@ def largest_within_time(
     fewest: float,
     allowed: Callable[[nn.Module], bool] = lambda _: True,
 ) -> Cut | None:
-    """Give the largest network of those allowed that answers in time, if any does."""
+    """Give the largest allowed network that answers in time; None where there is none."""
     found = smaller_by(1.0)
     if timed(found[0]) <= limit:
         return found

@@ -1,7 +1,7 @@
-"""Which stage of pruning comes next while time is left: further down, learning on, or a size between two others.
+"""Plan the next pruning stage: a smaller size, more training, or a size between two others.
 
-The time is counted in seconds or in steps. What is decided follows from what was seen alone, so that a search that was
-cut off goes on as it would have.
+Time is counted in seconds or in steps. Decisions depend only on the results so far, so an interrupted search
+resumes as it would have gone on.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ SLOWEST, QUICKEST = 0.3, 1.2
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of learning: how far on the way ``down`` it is (0 is the parent, 1 the target), and the time it may take.
+    """One stage: its depth ``down`` (0 is the parent, 1 the target) and its time.
 
-    It begins from the network of an earlier one, by its number, or from the parent (-1). With ``taught`` the parent
-    teaches.
+    It starts from the network of an earlier stage, by its number, or from the parent (-1). ``taught`` distils
+    from the parent.
     """
 
     down: float
@@ -61,9 +61,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ended:
-    """A stage that has ended: its score, and how much that loses against the parent, at most so much (the bound).
+    """The result of a stage: its score, its loss against the parent, and the upper bound of that loss.
 
-    All by the patients that choose, with the margin that was chosen before.
+    All are those of the selecting patients; the margin was chosen before.
     """
 
     stage: Stage
@@ -75,11 +75,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search has: its ``time``, the ways ``down`` on which networks are cut, and what is left at the target.
+    """The plan of a search: its ``time``, the depths ``down`` of its stages, and the cost share of the target.
 
-    With ``reach`` the last of them takes all of the time, however much is lost; each before it takes a ``brief`` one.
-    Where the parent ``teaches`` all stages are taught; where that is "tried", the first is learned with and without,
-    and the better of both tells.
+    With ``reach`` the last stage takes all of the time, whatever is lost; each before it takes a ``brief`` one.
+    With ``teaches`` all stages are distilled; if it is "tried", the first stage is trained both ways and the
+    better one decides.
     """
 
     time: float
@@ -91,9 +91,9 @@ class Plan:
 
 
 def stages_down(time: float, wanted: int, least: float) -> tuple[int, float]:
-    """Give how many stages lead to the target, as many as are wanted where there is time, and that of a brief one.
+    """Give the number of stages to the target, at most as many as wanted, and the time of a brief one.
 
-    The ``least`` time is what it takes to cut a network and to learn enough to be cut again.
+    The ``least`` time is what it takes to cut a network and train it enough to be cut again.
 
     >>> stages_down(1000.0, 3, 10.0), stages_down(1000.0, 3, 200.0), stages_down(1000.0, 3, 500.0)
     ((3, 75.0), (2, 200.0), (1, 500.0))
@@ -103,7 +103,7 @@ def stages_down(time: float, wanted: int, least: float) -> tuple[int, float]:
 
 
 def next_stage(plan: Plan, ended: Sequence[Ended], left: float) -> Stage | None:
-    """Give the stage that comes after those that have ended, with so much time left; None where it is over."""
+    """Give the next stage from the results so far and the time left; None where the search is over."""
     first = way_down(plan)
     if len(ended) < len(first):
         is_late = left <= 0 and len(ended) > 0
@@ -121,7 +121,7 @@ def next_stage(plan: Plan, ended: Sequence[Ended], left: float) -> Stage | None:
 
 
 def way_down(plan: Plan) -> list[Stage]:
-    """Give the stages on the way to the target: brief ones, the first twice where teaching is tried, then its own."""
+    """List the planned stages down to the target: brief ones, the first of them twice where distillation is tried."""
     stages = [Stage(down, plan.brief) for down in plan.down]
     tried = [Stage(plan.down[0], plan.brief, taught=taught) for taught in (False, True)]
     if plan.teaches == "tried":
@@ -130,23 +130,27 @@ def way_down(plan: Plan) -> list[Stage]:
 
 
 def is_taught(plan: Plan, ended: Sequence[Ended]) -> bool:
-    """Tell whether the parent teaches from here on."""
+    """Tell whether the next stages are distilled from the parent."""
     if plan.teaches != "tried":
         return bool(plan.teaches)
     return len(ended) > 1 and ended[1].score > ended[0].score
 
 
 def best_above(ended: Sequence[Ended], down: float) -> int:
-    """Give the number of the stage to begin from: the smallest that is no smaller than wanted, the best of several."""
+    """Give the number of the stage to start from: the smallest network at or above a depth; -1 if none.
+
+    Of several the best.
+    """
     fitting = [(e.stage.down, e.score, n) for n, e in enumerate(ended) if e.stage.down <= down]
     return max(fitting)[2] if fitting else -1
 
 
 def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float]:
-    """Give how far down the next stage is, and its time, where the target has been judged.
+    """Choose the depth and the time of the next stage, once the target has been judged.
 
-    The smallest network that is good, or can be expected to be in the time that is left, learns on. Where it is good
-    and a smaller one failed, one between the two is tried, unless they are close or the time is short.
+    The smallest network that is non-inferior, or may become so in the time left, trains on. Where it is
+    non-inferior and a smaller one failed, a size between the two is tried, unless they are close or time is
+    short.
     """
     sizes = sorted({e.stage.down for e in ended}, reverse=True)
     fit = next((down for down in sizes if can_be_good(plan, ended, down, left)), 0.0)
@@ -171,41 +175,38 @@ def where(plan: Plan, ended: Sequence[Ended], left: float) -> tuple[float, float
 
 
 def between(ended: Sequence[Ended], fit: float, failed: float, left: float) -> float:
-    """Give how far down the smallest network is that is sure to be good, between one that can be and one that cannot.
-
-    What each is expected to lose is interpolated, on a scale of logarithms.
-    """
+    """Interpolate the depth of the smallest network that is expected to be non-inferior, on a logarithmic scale."""
     low, high = (max(strain(ended, down, left), 1e-9) for down in (fit, failed))
     part = log(SURE / low) / log(high / low) if high > low else 0.0
     return fit + min(MOST, max(0.0, part)) * (failed - fit)
 
 
 def can_be_good(plan: Plan, ended: Sequence[Ended], down: float, left: float) -> bool:
-    """Tell whether a network is good or can be expected to be after so much more time.
+    """Tell whether a size is non-inferior or is expected to be after so much more time.
 
-    Where one was tried in vain after the way down, and none is good, it must be sure to be.
+    Where a size was tried in vain and none is non-inferior, the expectation must be a sure one.
     """
     must_be_sure = len(ended) > len(way_down(plan)) and not any(is_good(ended, e) for e in ended)
     return is_good(ended, best(ended, down)) or strain(ended, down, left) < (SURE if must_be_sure else 1.0)
 
 
 def is_good(ended: Sequence[Ended], one: Ended) -> bool:
-    """Tell whether a network is shown to be within the margin or, where the patients are too few, loses half of it."""
+    """Tell whether a result is non-inferior or, with too few patients to show it, loses under half of the margin."""
     return one.loss < one.margin / 2 if are_few(ended) else one.bound < one.margin
 
 
 def are_few(ended: Sequence[Ended]) -> bool:
-    """Tell whether so few patients choose that not even an equal network would be shown to be within the margin."""
+    """Tell whether the patients are too few to show even an equal network as non-inferior."""
     return all(e.bound - e.loss >= e.margin for e in ended)
 
 
 def best(ended: Sequence[Ended], down: float) -> Ended:
-    """Give the best of the stages at one size."""
+    """Give the best result at a depth."""
     return max((e for e in ended if e.stage.down == down), key=lambda e: e.score)
 
 
 def chain(ended: Sequence[Ended], down: float) -> list[tuple[float, float]]:
-    """Give how long the last network of a size had learned after each of its stages, and what it lost then."""
+    """List (training time, loss) after each stage of the last network at a depth."""
     number = max(n for n, e in enumerate(ended) if e.stage.down == down)
     numbers: list[int] = []
     while number >= 0 and ended[number].stage.down == down:
@@ -219,7 +220,9 @@ def chain(ended: Sequence[Ended], down: float) -> list[tuple[float, float]]:
 
 
 def powers(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Give the powers of time by which a loss falls far from the parent and near: half what was seen at last, if that.
+    """Estimate the powers of time by which the loss decays, far from the parent and near it.
+
+    Half of each is the power seen in the last two points, if there are two.
 
     >>> powers([(10.0, 0.02)]), [round(p, 3) for p in powers([(10.0, 0.02), (40.0, 0.005)])]
     ((1.0, 0.8), [1.0, 0.9])
@@ -232,7 +235,7 @@ def powers(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def expected(ended: Sequence[Ended], down: float, more: float) -> float:
-    """Estimate how much a network loses after so much more time; a good one is not expected to become worse."""
+    """Predict the loss of a network after more training time; one without loss is not expected to get worse."""
     points, one = chain(ended, down), best(ended, down)
     if one.loss <= 0:
         return one.loss
@@ -245,9 +248,9 @@ def expected(ended: Sequence[Ended], down: float, more: float) -> float:
 
 
 def strain(ended: Sequence[Ended], down: float, more: float) -> float:
-    """Give what a network is expected to lose after so much more time, as a share of what a good one may.
+    """Predict the bound of the loss after more training time, as a share of the margin.
 
-    That is up to the bound, which comes nearer as the loss becomes less.
+    The bound comes nearer as the loss falls.
     """
     one, loss = best(ended, down), expected(ended, down, more)
     if are_few(ended):
@@ -257,7 +260,7 @@ def strain(ended: Sequence[Ended], down: float, more: float) -> float:
 
 
 def more_time(ended: Sequence[Ended], down: float) -> float:
-    """Estimate how much more time a network takes until it loses little enough; infinite where that is not in sight."""
+    """Estimate the further training time until a network is non-inferior; infinite where that is not in sight."""
     if is_good(ended, best(ended, down)):
         return 0.0
     low, high = 0.0, FARTHEST * chain(ended, down)[-1][0]

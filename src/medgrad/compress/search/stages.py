@@ -1,4 +1,4 @@
-"""Stages on the way to a smaller network: each is cut from an earlier one, and what is left learns again."""
+"""Run the pruning stages: each cuts an earlier network and trains what is left."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Effort:
 
 @dataclass
 class Search:
-    """A search as it is kept in its folder, so that one that is cut off goes on as it would have."""
+    """The state of a search, kept in its folder so that an interrupted one can be resumed."""
 
     folder: Path
     target: str
@@ -76,14 +76,14 @@ class Search:
     children: list[Child] = field(default_factory=list)
 
     def write(self) -> None:
-        """Keep it."""
+        """Write the state to ``search.json``."""
         kept = {k: v for k, v in vars(self).items() if k not in ("folder", "stages", "children")}
         kept |= {"stages": [asdict(s) for s in self.stages], "children": [c.kept(self.folder) for c in self.children]}
         write_text(self.folder / "search.json", json.dumps(kept, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Search | None:
-        """Read what was kept; None where no search has begun."""
+        """Read the state from a folder; None where no search was started."""
         path = folder / "search.json"
         if not path.exists():
             return None
@@ -94,26 +94,27 @@ class Search:
 
     @property
     def ended(self) -> list[Ended]:
-        """What was seen of the stages that have ended."""
+        """The results of the stages that are finished."""
         each = zip(self.stages, self.children, strict=False)
         return [Ended(s, c.score, c.verdict.loss, c.verdict.bound, c.verdict.margin) for s, c in each]
 
     @property
     def twin(self) -> int | None:
-        """The number of the stage that began from where the last one does, only taught otherwise."""
+        """The number of the stage that differs from the last one only in whether it was distilled."""
         last = self.stages[-1]
         alike = [replace(s, time=0.0, taught=last.taught) == replace(last, time=0.0) for s in self.stages[:-1]]
         return next((n for n, s in enumerate(self.stages[:-1]) if alike[n] and s.taught != last.taught), None)
 
     def plan(self, goal: Target, *, reach: bool) -> Plan:
-        """Give what the next stage is chosen by."""
+        """Make the plan that the next stage is chosen by."""
         down = [(number + 1) / self.count for number in range(self.count)]
         return Plan(self.time, down, goal.shares[goal.first], self.brief, reach, self.teaches)
 
     def best(self, *, reach: bool) -> int | None:
-        """Give the number of the smallest network that is good, or just the smallest; of several the best.
+        """Give the number of the smallest non-inferior network, or just of the smallest; of several the best.
 
-        Where none is good and the patients are too few to show it, the smallest that loses less than the margin.
+        Where none is non-inferior and the patients are too few to show it, the smallest that loses less than the
+        margin.
         """
         ended = self.ended
         every = [(e.stage.down, e.score, n) for n, e in enumerate(ended)]
@@ -123,7 +124,7 @@ class Search:
 
 
 def search(parents: Parents, goal: Target, choice: Choice, effort: Effort, folder: Path) -> Search:
-    """Learn stage by stage, all parents side by side, until the time is used up."""
+    """Train stage by stage, all folds side by side, until the time is used up."""
     kept = begun(parents, goal, choice, effort, folder)
     choice, is_cut_off = replace(choice, **kept.choice, free=()), len(kept.stages) > len(kept.children)
     while True:
@@ -147,7 +148,7 @@ def search(parents: Parents, goal: Target, choice: Choice, effort: Effort, folde
 
 
 def begun(parents: Parents, goal: Target, choice: Choice, effort: Effort, folder: Path) -> Search:
-    """Give a search that was cut off, with the minutes that were added, or begin one with all that is chosen first."""
+    """Resume an interrupted search, with the minutes that were added, or start a new one."""
     target = str(goal)
     kept = Search.read(folder)
     if kept is not None:
@@ -191,7 +192,7 @@ def begun(parents: Parents, goal: Target, choice: Choice, effort: Effort, folder
 
 
 def can_miss_layers(parents: Parents, goal: Target, effort: Effort) -> bool:
-    """Tell whether time is aimed at, and there is enough of it to learn without whole layers."""
+    """Tell whether time is targeted and there is enough of it to train without whole layers."""
     share = share_of_time(goal)
     left = effort.deadline - time.perf_counter()
     steps = effort.steps or (1 - ALL_BRIEF) * left / (share * parents.step_seconds)
@@ -199,10 +200,10 @@ def can_miss_layers(parents: Parents, goal: Target, effort: Effort) -> bool:
 
 
 def teaching(parents: Parents, goal: Target, effort: Effort, *, is_short: bool = False) -> bool | str:
-    """Tell whether the parent teaches: as was said or, where nothing was, whether that is worth being tried.
+    """Choose whether to distil from the parent: as asked, or "tried" where it may pay.
 
-    It is not where the time is short, or where the parent would make a step of the smallest network take much longer: a
-    step is about three answers, and the parent gives its answer about a part of the batch.
+    It is not tried where time is short, or where the parent would make a step of the smallest network much
+    slower: a step costs about three forward passes, and the parent answers about a part of the batch.
     """
     if not all(can_be_taught(ground) for ground in parents.each) or effort.taught == 0:
         return False
@@ -213,7 +214,7 @@ def teaching(parents: Parents, goal: Target, effort: Effort, *, is_short: bool =
 
 
 def told_stage(kept: Search, goal: Target) -> str:
-    """Say which stage begins."""
+    """Describe the stage that starts, for the progress display."""
     stage, down = kept.stages[-1], len(kept.stages)
     again = [n for n, e in enumerate(kept.stages[:-1]) if e.down == stage.down]
     what = "learns on" if again and stage.begin in again else f"is cut to {goal.at(stage.down)} and learns"
@@ -223,7 +224,7 @@ def told_stage(kept: Search, goal: Target) -> str:
 
 
 def learned_stage(parents: Parents, goal: Target, choice: Choice, kept: Search, effort: Effort) -> Child:
-    """Let the networks of a stage learn, each in its part of the time, and hold them against their parents."""
+    """Train the networks of a stage, fold by fold, and compare them with their parents."""
     number, stage = len(kept.stages) - 1, kept.stages[-1]
     began, parts = time.perf_counter(), list[Part]()
     for place, ground in enumerate(parents.each):
@@ -244,7 +245,7 @@ def learned_stage(parents: Parents, goal: Target, choice: Choice, kept: Search, 
 
 
 def copy_begin(ground: FoldContext, twin: Run, run: Run, weight: float, seed: int) -> None:
-    """Write down the recipe of a stage that begins as its twin did, and is taught where that was not or the reverse."""
+    """Write the recipe of a stage with the starting weights of its counterpart, with distillation switched."""
     recipe = twin.recipe()
     network = ground.built(recipe)
     load_pretrained(network, {"weights": str(twin.folder / "weights" / "begin.safetensors")})
@@ -261,7 +262,7 @@ def begin_stage(
     weight: float,
     seed: int,
 ) -> None:
-    """Cut a network, where there is a goal, and write down the recipe with which what is left learns."""
+    """Prune a network to a target, if one is given, and write the recipe and starting weights of the stage."""
     if source is None:
         network = without(ground.network, gone)
         widths = merged_widths(ground.recipe.widths, dict.fromkeys(gone, ()))
@@ -285,7 +286,7 @@ def write_child(
     weight: float,
     seed: int,
 ) -> None:
-    """Write the recipe of a child, and the weights that it begins with."""
+    """Write the recipe and the starting weights of a pruned network."""
     begin = run.folder / "weights" / "begin.safetensors"
     begin.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous().clone() for k, v in smaller.state_dict().items()}, begin)
@@ -303,12 +304,12 @@ def write_child(
 
 
 def can_be_taught(ground: FoldContext) -> bool:
-    """Tell whether the parent can teach: a detector in two stages chooses its candidates itself."""
+    """Tell whether the parent can be a teacher: a two-stage detector chooses its own proposals, so it cannot."""
     return getattr(ground.task, "detector", "") != "two_stage"
 
 
 def learned(ground: FoldContext, run: Run, deadline: float, steps: int) -> Part:
-    """Let the network of a recipe learn so many steps or until the deadline, and tell what it costs."""
+    """Train the network of a run for so many steps or until the deadline, and measure its cost."""
     recipe = run.recipe()
     if steps and not run.has_begun:
         recipe = recipe.with_training(steps=steps)

@@ -1,4 +1,4 @@
-"""How small a network is to become, in whatever it costs."""
+"""The target of pruning: shares of the parent's costs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Target:
 
     @classmethod
     def of(cls, text: str) -> Target:
-        """Read a goal as it is typed."""
+        """Parse a target as it is typed."""
         shares = {}
         for each in text.split(","):
             what, _, number = (part.strip() for part in each.partition("="))
@@ -55,7 +55,7 @@ class Target:
 
     @property
     def first(self) -> str:
-        """What it is about before all."""
+        """The first cost that is named."""
         return next(iter(self.shares))
 
     def quick(self) -> Target:
@@ -94,7 +94,7 @@ class Target:
         return [self.at((number + 1) / count) for number in range(count)]
 
     def reached(self, small: Costly, whole: Costly) -> bool:
-        """Tell whether a network costs as little as is asked for."""
+        """Tell whether a network meets the target."""
         return all(cost(small, w) <= (NOISY if w == TIME else 1.0) * s * cost(whole, w) for w, s in self.shares.items())
 
     def as_of(self, small: Costly, whole: Costly) -> Target:
@@ -111,5 +111,5 @@ class Target:
 
 
 def cost(costly: Costly, what: str) -> float:
-    """Give what a network costs, in one respect."""
+    """Read one cost of a network by its name."""
     return float(costly.milliseconds if what == TIME else getattr(costly.cost, what))

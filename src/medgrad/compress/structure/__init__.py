@@ -1,1 +1,1 @@
-"""Which channels of a network belong together, what they cost, and a network without some of them."""
+"""The channel groups of a network, their cost, and networks with channels removed."""

@@ -1,4 +1,4 @@
-"""Which channel each element of a tensor belongs to, as tensors flow through a network."""
+"""Channel ids of tensor elements, as tensors flow through a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCKED = 0
 
 @dataclass(frozen=True)
 class Marks:
-    """The channel of each element along one axis of a tensor; along all its other axes the channel is the same."""
+    """Channel ids along one axis of a tensor; along all other axes the channel is the same."""
 
     axis: int
     ids: Numbers
@@ -25,13 +25,13 @@ class Marks:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A parameter or buffer of the network, as it stands there."""
+    """A reference to a parameter or buffer of the network."""
 
     name: str
 
 
 class Uniform:
-    """A tensor that holds one number everywhere, so that it fits however many channels it meets."""
+    """A tensor with the same number everywhere, which broadcasts to any number of channels."""
 
 
 Known = Marks | Leaf | Uniform | None
@@ -39,36 +39,36 @@ Known = Marks | Leaf | Uniform | None
 
 
 class Channels:
-    """Channels by number, some of which have turned out to be one and the same."""
+    """Disjoint sets of channel ids (union-find): united channels must be removed together."""
 
     def __init__(self) -> None:
         self.parent = [LOCKED]
 
     def fresh(self, count: int) -> Numbers:
-        """Give so many new channels."""
+        """Make so many new channel ids."""
         first = len(self.parent)
         self.parent += range(first, first + count)
         return np.arange(first, first + count)
 
     def root(self, one: int) -> int:
-        """Give the number that stands for a channel and all that are one with it."""
+        """Find the representative of a channel's set."""
         while self.parent[one] != one:
             self.parent[one] = self.parent[self.parent[one]]
             one = self.parent[one]
         return one
 
     def roots(self, ids: Numbers) -> Numbers:
-        """Give the number that stands for each channel."""
+        """Find the representative of each channel's set."""
         return np.array([self.root(int(i)) for i in ids], dtype=np.int64)
 
     def unite(self, some: Numbers, others: Numbers) -> None:
-        """Make each of some channels one with each of others, in order; the smallest number stands for all."""
+        """Unite channels pairwise, in order; the smallest id represents a set."""
         for a, b in zip(some, others, strict=True):
             low, high = sorted((self.root(int(a)), self.root(int(b))))
             self.parent[high] = low
 
     def lock(self, known: Known) -> None:
-        """Say that the channels of a tensor must stay."""
+        """Lock the channels of a tensor, so that they are not removed."""
         if isinstance(known, Marks):
             self.unite(known.ids, np.zeros_like(known.ids))
 

@@ -1,4 +1,4 @@
-"""Which channels go so that a model costs so much less, and the smaller model without them."""
+"""Choose the channels to remove so that a model meets cost targets."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def min_channels(
 
 
 def told(least: Least) -> str:
-    """Say how many channels layers keep at least."""
+    """Describe the minimum numbers of channels."""
     numbers = {least} if isinstance(least, int) else set(least.values())
     return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)})) if numbers else "all of its"
 
@@ -119,16 +119,16 @@ def smallest_share(graph: Graph, *, cost: What = "flops", least: Least = 4, mult
 
 @dataclass
 class Family:
-    """The groups of a family that are left, the most important first, how many channels each is, and the fewest."""
+    """The groups of a family that are left, most important first, with their size and minimum number of channels."""
 
     members: list[int]
     size: int
     least: int
 
     def lump(self, multiple: int) -> int:
-        """Tell how many groups go at once, so that a multiple of channels is left or the fewest that may be.
+        """Give how many groups to remove at once, so that a multiple of channels or the minimum is left.
 
-        0 where too few would be.
+        0 where too few would be left.
         """
         for count in range(1, len(self.members)):
             left = (len(self.members) - count) * self.size
@@ -140,7 +140,7 @@ class Family:
 
 
 class CostTracker:
-    """What is left of a cost, as a share of what it is, while families lose groups until it is small enough."""
+    """Track the share of a cost that is left while families lose groups."""
 
     def __init__(self, tally: CostModel, groups: Sequence[Group], families: Sequence[int], until: float) -> None:
         first = {group.family: number for number, group in reversed(list(enumerate(groups)))}
@@ -159,22 +159,22 @@ class CostTracker:
 
     @property
     def is_met(self) -> bool:
-        """Tell whether it is small enough."""
+        """Whether the target share is met."""
         return self.left() <= self.until
 
     def left(self, family: int = 0, count: int = 0) -> float:
-        """Give the share that is left after a family would lose so many groups."""
+        """Give the share of the cost that is left if a family lost so many groups."""
         out, into = self.out, self.into
         if count:
             out, into = out - count * self.by_out[family], into - count * self.by_into[family]
         return float(self.fixed + (self.each * self.block * np.ceil(out / self.block) * into).sum()) / self.whole
 
     def nearer(self, family: int, count: int) -> float:
-        """Tell by how much of its whole way it would come nearer; what is met has no way to go."""
+        """Give the progress towards the target if a family lost so many groups, as a share; 0 once it is met."""
         return 0.0 if self.is_met else (self.left() - self.left(family, count)) / (1 - self.until)
 
     def lose(self, family: int, count: int) -> None:
-        """Let a family lose so many groups."""
+        """Remove so many groups of a family."""
         self.out -= count * self.by_out[family]
         self.into -= count * self.by_into[family]
 
@@ -182,7 +182,7 @@ class CostTracker:
 def removal_order(
     graph: Graph, importances: Tensor, until: Mapping[What, float], *, least: Least, multiple: int
 ) -> Iterator[tuple[list[Group], dict[What, float]]]:
-    """Yield the groups that go together, and the shares of the costs that are left then, until all are small enough."""
+    """Yield the groups to remove together, with the cost shares that are left, until all target shares are met."""
     if min([least] if isinstance(least, int) else least.values(), default=1) < 1 or multiple < 1:
         raise SettingError(
             f"A layer keeps at least 1 channel, and multiples of 1 or more, not {told(least)} and {multiple}."

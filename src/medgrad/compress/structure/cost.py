@@ -1,4 +1,4 @@
-"""What an answer costs: multiply-adds, numbers, bytes, milliseconds."""
+"""The cost of inference: flops, parameters, bytes, milliseconds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cost_of(model: nn.Module, example: Tensor) -> Cost:
 
 
 def flops_for(model: nn.Module, example: Tensor) -> int:
-    """Count the multiply-adds of an answer, twice, by its shapes alone; a network whose code needs numbers is traced.
+    """Count the flops of a forward pass from shapes alone; a network whose code needs numbers is traced instead.
 
     Tracing takes six times longer.
     """
@@ -58,7 +58,7 @@ def flops_for(model: nn.Module, example: Tensor) -> int:
 
 
 class Counter(TorchDispatchMode):
-    """Counts the multiply-adds of all that is computed meanwhile, twice."""
+    """Count the flops of everything computed while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class Counter(TorchDispatchMode):
 
 
 def bytes_of(model: nn.Module) -> int:
-    """Count the bytes of what a checkpoint of a model holds, each tensor once."""
+    """Count the bytes of a model's state dict, each tensor once."""
     kept = {id(t): t for t in model.state_dict(keep_vars=True).values()}
     return sum(t.numel() * t.element_size() for t in kept.values())
 
 
 @contextmanager
 def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
-    """Put a model into the mode in which it answers or ``learns`` (but for its norms), and back at the end."""
+    """Switch a model to evaluation or training mode (norms stay in evaluation mode), and back at the end."""
     modes = {module: module.training for module in model.modules()}
     try:
         for module in modes:
@@ -113,20 +113,20 @@ def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
 
 
 def flops_in(program: Any) -> int:
-    """Count the multiply-adds of a traced program, with what it calls, twice."""
+    """Count the flops of a traced program, submodules included."""
     parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
     return sum(flops_of(node) for part in parts for node in part.graph.nodes)
 
 
 def flops_of(node: Node) -> int:
-    """Count the multiply-adds of one traced operation, twice."""
+    """Count the flops of one traced node."""
     if node.op != "call_function":
         return 0
     return flops_by(node.target, map_arg(node.args, lambda each: each.meta.get("val")), node.meta.get("val"))
 
 
 def flops_by(operation: Any, args: Sequence[Any], out: Any) -> int:
-    """Count the multiply-adds of one operation, twice; all but products of many count nothing."""
+    """Count the flops of one operation; only matrix products and convolutions count."""
     name = str(operation).removeprefix("aten.").split(".")[0]
     if name.startswith(("conv1d", "conv2d", "conv3d")):
         return 2 * out.numel() * prod(args[1].shape[1:])
@@ -158,7 +158,7 @@ def einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Give the shape of what a node gives."""
+    """Give the output shape of a node."""
     return tuple(node.meta["val"].shape)
 
 
@@ -181,7 +181,7 @@ def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -
 
 
 def again(model: nn.Module, example: Tensor) -> float:
-    """Time an answer that follows another, in milliseconds."""
+    """Time a forward pass that follows another, in milliseconds."""
     answered(model, example)
     start = time.perf_counter()
     answered(model, example)
@@ -189,7 +189,7 @@ def again(model: nn.Module, example: Tensor) -> float:
 
 
 def answered(model: nn.Module, example: Tensor) -> None:
-    """Answer to an example, to the end."""
+    """Run a forward pass and wait for the device."""
     model(example)
     if example.device.type == "cuda":
         torch.cuda.synchronize(example.device)

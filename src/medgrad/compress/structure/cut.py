@@ -1,4 +1,4 @@
-"""A smaller network, made of what is left of a larger one."""
+"""Remove channel groups from a network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cut(model: nn.Module, gone: Sequence[Group]) -> tuple[nn.Module, dict[str, l
 
 
 def indices_of(groups: Sequence[Group]) -> dict[Place, list[int]]:
-    """Gather what several groups touch."""
+    """Collect the tensor indices of several groups."""
     found: dict[Place, list[int]] = defaultdict(list)
     for group in groups:
         for place, indices in group.touches.items():
@@ -38,7 +38,7 @@ def indices_of(groups: Sequence[Group]) -> dict[Place, list[int]]:
 
 
 def without(tensor: Tensor, name: str, lost: Mapping[Place, Sequence[int]]) -> Tensor:
-    """Give what is left of a tensor."""
+    """Drop the removed indices from a tensor."""
     for axis in range(tensor.ndim):
         gone = lost.get((name, axis))
         if gone:
@@ -49,7 +49,7 @@ def without(tensor: Tensor, name: str, lost: Mapping[Place, Sequence[int]]) -> T
 
 
 def shapes_left(model: nn.Module, lost: Mapping[Place, Sequence[int]]) -> dict[str, list[int]]:
-    """Tell the widths that layers are left with, of those that lose any."""
+    """Give the new widths of the layers that lose channels."""
     found = {}
     for name, old in widths(model).items():
         module, dot = model.get_submodule(name), f"{name}." if name else ""
@@ -61,7 +61,7 @@ def shapes_left(model: nn.Module, lost: Mapping[Place, Sequence[int]]) -> dict[s
 
 
 def left(module: nn.Module, old: Sequence[int], lost: Sequence[int]) -> list[int]:
-    """Tell the widths of one layer that loses so many along each of the first two axes of its weight."""
+    """Give the new widths of one layer from the indices removed along the first two axes of its weight."""
     if isinstance(module, CONVOLUTION):
         into, out, groups = old
         if groups > 1:  # whole groups went, and with them as large a part of what goes in and what comes out

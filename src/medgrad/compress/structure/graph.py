@@ -1,4 +1,4 @@
-"""The channels of a network that live and die together, found by following them through its traced graph."""
+"""Find the channel groups of a network by following channels through its traced graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .op_rules import RULES, Op, unknown
 
 
 def groups(model: nn.Module, example: Tensor) -> list[Group]:
-    """List the channels of a model that can be removed, as the groups in which they can.
+    """List the groups of channels that can be removed from a model.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> [dict(group.touches) for group in groups(net, torch.zeros(1, 3))][0]
@@ -68,7 +68,7 @@ def graph_of(model: nn.Module, example: Tensor) -> Graph:
 
 
 def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> CostModel:
-    """Tell how the sizes of tensors depend on who holds their first two axes."""
+    """Build the cost model of tensor sizes, by the channel groups of their first two axes."""
     terms, fixed = [], 0.0
     for name, size in sizes.items():
         axes = [held[name, axis] for axis in (0, 1) if (name, axis) in held]
@@ -81,7 +81,7 @@ def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> CostMod
 
 
 def movable_of(model: nn.Module) -> frozenset[str]:
-    """Name the weights of layers that can be narrowed, but for those that two layers share."""
+    """Name the weights of layers that can be narrowed, except those shared by two layers."""
     found: Counter[int] = Counter()
     names: dict[int, str] = {}
     fitting: set[int] = set()
@@ -96,7 +96,7 @@ def movable_of(model: nn.Module) -> frozenset[str]:
 
 
 def follow(walk: Walk, program: Any, names: Mapping[str, str]) -> None:
-    """Walk along a traced program."""
+    """Propagate channels along the nodes of a traced program."""
     signature = program.graph_signature
     own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
@@ -110,7 +110,7 @@ def follow(walk: Walk, program: Any, names: Mapping[str, str]) -> None:
 
 
 def step(walk: Walk, node: Any) -> Known | list[Known]:
-    """Tell what is known of what one operation gives."""
+    """Apply the rule of one operation and give the state of its output."""
     if getattr(node.target, "__name__", "") == "getitem":
         source, which = node.args
         known = walk.known.get(source)
@@ -155,7 +155,7 @@ def lock_shared(walk: Walk, model: nn.Module) -> None:
 
 
 def gathered(walk: Walk) -> dict[int, Group]:
-    """Gather what each channel, by its number, touches, and those that touch alike into families."""
+    """Collect the tensor indices of each channel, and form families of channels with the same axes."""
     touched: dict[int, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, ids in walk.borne.items():
         for index, root in enumerate(walk.channels.roots(ids)):
@@ -171,9 +171,9 @@ def gathered(walk: Walk) -> dict[int, Group]:
 
 
 def verified(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
-    """Keep the families of which a channel can be removed so that the model still answers in the same shapes.
+    """Keep the families of which a channel can be removed without a change of the output shapes.
 
-    A family of one group keeps it, for a layer without channels is none.
+    A family of a single group keeps it, so that no layer is left without channels.
     """
     last = {group.family: group for group in found.values()}
     several = sorted(f for f, count in Counter(group.family for group in found.values()).items() if count > 1)
@@ -190,7 +190,7 @@ def verified(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> d
 
 
 def bearing(some: Sequence[int], bears: Callable[[Sequence[int]], bool]) -> list[int]:
-    """Give those of some families that are borne, by halving what is not borne as a whole."""
+    """Find the families that can be removed together, by bisection."""
     if not some or bears(some):
         return list(some)
     if len(some) == 1:
@@ -201,7 +201,7 @@ def bearing(some: Sequence[int], bears: Callable[[Sequence[int]], bool]) -> list
 
 
 def answer_shapes(model: nn.Module, example: Tensor) -> list[tuple[int, ...]]:
-    """Give the shapes of a model's answers, the one that it gives and those that it gives while it learns."""
+    """Give the output shapes of a model in evaluation and in training mode."""
     found: list[Tensor] = []
     for learns in (False, True):
         with in_mode(model, learns=learns), torch.no_grad():

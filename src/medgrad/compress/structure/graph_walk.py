@@ -1,4 +1,4 @@
-"""The walk along a traced network: what is known of every tensor, and which channels every weight bears."""
+"""State of the walk through a traced network: the channels of each tensor and of each weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from .groups import Place
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds: so many for each channel that comes out and each that goes in (None where all count once)."""
+    """The flops of an operation, for each pair of output and input channel.
+
+    With ``into`` None each output channel counts once.
+    """
 
     each: float
     out: Numbers
@@ -27,7 +30,7 @@ class Work:
 
 @dataclass
 class Walk:
-    """What is known so far; ``movable`` are the names of the weights that can be made smaller."""
+    """The state of the walk; ``movable`` names the weights that can be narrowed."""
 
     movable: frozenset[str]
     channels: Channels = field(default_factory=Channels)
@@ -39,7 +42,7 @@ class Walk:
     """Whether something was written into a uniform tensor, after which none is taken for uniform."""
 
     def of(self, node: Any) -> Known:
-        """Give what is known of one tensor; a number is uniform."""
+        """Give the state of a tensor; a plain number is uniform."""
         if not isinstance(node, Node):
             return Uniform()
         known = self.known.get(node)
@@ -57,7 +60,7 @@ class Walk:
                 self.channels.lock(each)
 
     def no_leaf(self, node: Any) -> Known:
-        """Give what is known of a tensor; a weight is locked, since its channels are not followed."""
+        """Give the state of an activation; a weight is locked instead, since its channels are not followed."""
         known = self.of(node)
         if isinstance(known, Leaf):
             self.lock(node)
@@ -65,12 +68,12 @@ class Walk:
         return known
 
     def marked(self, node: Any) -> Marks | None:
-        """Give the channels of a tensor, if any are known."""
+        """Give the channels of a tensor; None where none are followed."""
         known = self.no_leaf(node)
         return known if isinstance(known, Marks) else None
 
     def ids(self, node: Node, axis: int) -> Numbers:
-        """Give the channels of a tensor along an axis, locked ones where none are known."""
+        """Give the channel ids along an axis; locked ones where none are followed."""
         known = self.of(node)
         if isinstance(known, Marks) and known.axis == axis:
             return known.ids
@@ -81,7 +84,7 @@ class Walk:
         return node is None or isinstance(self.of(node), Leaf)
 
     def bear(self, name: str, axis: int, ids: Numbers) -> None:
-        """Say which channels a weight bears along an axis; those that it bore before are one with them."""
+        """Record the channels of a weight along an axis, united with those recorded before."""
         before = self.borne.setdefault((name, axis), ids)
         if before is not ids:
             self.channels.unite(before, ids)
@@ -89,21 +92,21 @@ class Walk:
             self.frozen.add(name)
 
     def bear_all(self, own: Sequence[Any], ids: Numbers) -> None:
-        """Say which channels several vectors bear."""
+        """Record the channels of several vectors, such as bias and norm statistics."""
         for node in own:
             leaf = self.of(node)
             if isinstance(leaf, Leaf):
                 self.bear(leaf.name, 0, ids)
 
     def born(self, name: str, axis: int, count: int) -> Numbers:
-        """Give the channels that a weight makes, the same at each of its uses; a single one must stay."""
+        """Create the output channels of a weight, the same at each of its uses; a single channel is locked."""
         if (name, axis) not in self.borne:
             new = self.channels.fresh(count) if count > 1 else np.zeros(1, dtype=np.int64)
             self.bear(name, axis, new)
         return self.borne[name, axis]
 
     def by_group(self, came: Numbers, groups: int, out: int) -> Numbers:
-        """Make the channels of each group one, and give those of as many that come out."""
+        """Unite the channels of each group, and give the ids of the output channels."""
         table = came.reshape(groups, -1)
         for column in table.T[1:]:
             self.channels.unite(table[:, 0], column)
@@ -124,7 +127,7 @@ class Walk:
         return bool(kinds) and kinds[-1].startswith("torch.nn") and kind in kinds[-1]
 
     def works(self, node: Node, out: Numbers, into: Numbers | None) -> None:
-        """Note the multiply-adds of an operation by its channels."""
+        """Record the flops of an operation by its channels."""
         count = len(out) * (1 if into is None else len(into))
         self.work.append(Work(flops_of(node) / count, out, into))
 

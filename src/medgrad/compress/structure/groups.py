@@ -1,4 +1,4 @@
-"""What is known of a network's channels: which live and die together, and what each weight of them costs."""
+"""Channel groups of a network, and cost models by their channels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Group:
 
     @property
     def size(self) -> int:
-        """How many channels they are, in the layer where they are the fewest."""
+        """The number of channels, in the layer where there are the fewest."""
         return min(len(indices) for indices in self.touches.values())
 
 
@@ -55,7 +55,7 @@ class CostModel:
 
     @property
     def whole(self) -> float:
-        """The cost before anything goes."""
+        """The cost before anything is removed."""
         blocks = (self.block * -(-len(t.out) // self.block) for t in self.terms)
         each = (t.each * (1 if t.into is None else len(t.into)) for t in self.terms)
         return self.fixed + sum(a * b for a, b in zip(each, blocks, strict=True))

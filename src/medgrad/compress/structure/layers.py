@@ -1,4 +1,4 @@
-"""Whole layers that a network can do without: each gives what comes in another value, but no other shape."""
+"""Whole layers that can be removed, because their input and output have the same shape."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def leavable(model: nn.Module, example: Tensor) -> list[str]:
 
 
 def is_part(module: nn.Module) -> bool:
-    """Tell whether a module is made of several, and one of those has a matrix of weights."""
+    """Tell whether a module is a block of several modules with a convolution or linear layer."""
     return bool(module._modules) and any(isinstance(m, (CONVOLUTION, nn.Linear)) for m in module.modules())
 
 
 def dispensable(
     model: nn.Module, example: Tensor, count: int, *, damage: Damage, cost: Callable[[nn.Module], float]
 ) -> list[str]:
-    """Name as many parts of a network as are to go, one after another, each that by which least is lost for its cost.
+    """Choose so many blocks to remove, one after another, each with the least rise of the loss for the cost it saves.
 
-    ``damage`` gives the loss of a network; what is gained by leaving a part out counts as almost nothing lost.
+    ``damage`` gives the loss of a network. A block whose removal lowers the loss counts as almost free.
     """
     gone: list[str] = []
     for _ in range(count):
@@ -68,7 +68,7 @@ def dispensable(
 
 
 def ranked(model: nn.Module, example: Tensor, *, damage: Damage, cost: Callable[[nn.Module], float]) -> list[str]:
-    """Name the parts of a network that can be left out, first that by which least is lost for its cost."""
+    """Rank the removable blocks by the rise of the loss for the cost saved, lowest first."""
     before, whole = damage(model), cost(model)
     found: Mapping[str, float] = {
         name: max(damage(smaller) - before, 1e-6 * abs(before)) / max(whole - cost(smaller), 1e-12)

@@ -1,4 +1,4 @@
-"""What each operation does to the channels that flow through it; what is not told here locks what goes in."""
+"""Rules by operation for how channels flow through it; operations without a rule lock their inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enter a function as the rule of these operations."""
+    """Register a function as the rule of some operations."""
 
     def enter(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
@@ -41,7 +41,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def unknown(op: Op) -> Told:
-    """Lock all that goes in."""
+    """Lock the channels of all inputs."""
     for each in tensors(list(op.given.values())):
         op.walk.lock(each)
     return None
@@ -56,15 +56,15 @@ def uniform(_: Op) -> Told:
 
 @rule("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_size", "sym_constrain_range_for_size")
 def nothing(_: Op) -> Told:
-    """What only looks changes nothing."""
+    """Ignore operations that only check."""
     return None
 
 
 @rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution")
 def convolution(op: Op) -> Told:
-    """The channels that come in leave at the one axis of the weight, new ones are born at the other.
+    """Own the input channels at one axis of the weight and create the output channels at the other.
 
-    With groups, all that goes into a group and comes out of it is one, so that a group goes as a whole.
+    In a grouped convolution all channels of a group are united, so that a group is removed as a whole.
     """
     x, weight, bias, groups = op.given["input"], op.given["weight"], op.given["bias"], op.given["groups"]
     leaf, marks, shape = op.walk.of(weight), op.walk.of(x), shape_of(weight)
@@ -169,7 +169,7 @@ def embedding_bag(op: Op) -> Told:
 @rule("_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
 @rule("upsample_bicubic2d", "pad", "constant_pad_nd")
 def over_space(op: Op) -> Told:
-    """What looks at the last axes alone leaves the others."""
+    """Pass channels through operations on the spatial axes."""
     x = op.given["self" if "self" in op.given else "input"]
     marks = op.walk.of(x)
     seen = len(op.given["pad"]) // 2 if "pad" in op.given else int(re.findall(r"(\d)d", name_of(op.node))[0])
@@ -182,7 +182,7 @@ def over_space(op: Op) -> Told:
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax", "cumsum", "cumprod", "flip", "roll", "sort", "topk")
 @rule("index_select")
 def along(op: Op) -> Told:
-    """What works along other axes than the channels' leaves these."""
+    """Pass channels through operations along other axes."""
     if op.given.get("other") is not None:  # the greater of two, not along an axis
         return elementwise(op)
     x, dims = op.given["self"], op.given.get("dim", op.given.get("dims"))
@@ -256,7 +256,7 @@ def expand(op: Op) -> Told:
 
 @rule("select", "slice", "narrow")
 def part(op: Op) -> Told:
-    """A part along another axis has all channels; some of the channels by their number must stay as they are."""
+    """Pass channels through a slice along another axis; a slice of the channels locks them."""
     x, marks = op.given["self"], op.walk.no_leaf(op.given["self"])
     if not isinstance(marks, Marks):
         return marks
@@ -269,7 +269,7 @@ def part(op: Op) -> Told:
 
 @rule("chunk", "split", "split_with_sizes", "unbind")
 def split(op: Op) -> Told:
-    """Equal parts of the channels lose theirs side by side, so that they stay equal; unequal ones lose none."""
+    """Split channels into equal parts, which are united; unequal parts are locked."""
     marks, values = op.walk.no_leaf(op.given["self"]), op.node.meta["val"]
     if not isinstance(marks, Marks):
         return [marks] * len(values)
@@ -315,7 +315,7 @@ def stack(op: Op) -> Told:
 
 
 def side_by_side(walk: Walk, known: Sequence[Known], axis: int) -> Known:
-    """Make the channels of several tensors along one axis one, in order."""
+    """Unite the channels of several tensors along one axis, in order."""
     first = next(k for k in known if isinstance(k, Marks))
     for each in known:
         if isinstance(each, Marks):
@@ -337,7 +337,7 @@ ELEMENTWISE = (
 
 @rule(*ELEMENTWISE.split())
 def elementwise(op: Op) -> Told:
-    """Channels that meet are one; what has one element where another has channels must stay, and leaves these."""
+    """Unite the channels of all inputs; an input with one element where another has channels locks these."""
     nodes, after = tensors(list(op.given.values())), len(shape_of(op.node))
     known = [op.walk.no_leaf(each) for each in nodes]
     if known and all(isinstance(k, Uniform) for k in known) and "dropout" not in name_of(op.node):

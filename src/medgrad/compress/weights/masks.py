@@ -1,4 +1,4 @@
-"""From scores to masks: which single weights stay."""
+"""Unstructured pruning: turn weight scores into masks."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def masks_of(
 
 
 def of_all(scores: Mapping[str, Tensor], share: float) -> Kept:
-    """Keep all but the lowest share of all layers together."""
+    """Mask all but the lowest share of all layers together."""
     flat = torch.cat([s.flatten() for s in scores.values()])
     gone = lowest(flat, count_of(share, len(flat))).split([s.numel() for s in scores.values()])
     return {name: ~g.view(s.shape) for (name, s), g in zip(scores.items(), gone, strict=True)}
 
 
 def count_of(share: float, total: int) -> int:
-    """Give how many weights a share is."""
+    """Give the number of weights that a share is."""
     if not 0 <= share <= 1:
         raise SettingError(f"A share of weights is from 0 to 1, not {share!r}.")
     return round(share * total)
@@ -120,9 +120,9 @@ def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def masks_in(model: nn.Module) -> Kept:
-    """Read masks off a network: a weight is pruned where it is exactly 0, unless all of its layer is.
+    """Read the masks of a pruned network: a weight is pruned where it is exactly 0, unless its whole layer is.
 
-    So the mask of a pruned network needs no file of its own: its weights are the mask.
+    So the mask of a pruned network needs no file of its own.
     """
     return kept_of(prunable(model))
 

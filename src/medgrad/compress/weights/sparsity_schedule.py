@@ -1,4 +1,4 @@
-"""How the share of pruned weights grows, how it is spread over the layers, and how the kept set moves."""
+"""Sparsity schedules: overall, by layer, and with regrowth."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def in_rounds(
 
 
 def staying(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give scores in which what is pruned already is lower than everything else, so that it stays pruned."""
+    """Lower the scores of pruned weights below all others, so that they stay pruned."""
     floor = torch.stack([s.min() for s in scores.values()]).min() - 1
     return {name: torch.where(masks[name], s, floor) for name, s in scores.items()}

@@ -1,4 +1,4 @@
-"""Patients and their cases, how they are split, and the layouts in which folders hold them."""
+"""Cohorts: patients and their cases, splits, and the folder layouts that are recognised."""
 
 from .cohort import Cohort, Entry
 

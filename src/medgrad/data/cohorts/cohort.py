@@ -1,4 +1,4 @@
-"""A set of cases that have not been read yet: where each lies, whose it is, and on which side of the split."""
+"""A cohort: cases that are not read yet, with the files, the patient and the split of each."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Cohort:
-    """What a layout found in a folder.
+    """The cases that a layout found in a folder.
 
-    ``task`` is the problem that the data asks for. ``labels`` are its classes: for segmentation they name the labels
-    1, 2, ... and ``values`` says which number in the files each of them has. Without ``values`` there is one label,
-    and it is wherever a mask is larger than ``above`` (instance maps, masks kept as JPEG). Where the files name their
-    labels themselves (DICOM), ``aliases`` turns those names into ``labels``, whatever their numbers. ``among`` are all
-    labels of the files where only ``labels`` of them count: the others are background. ``modalities`` says what the
-    images of a name are, where the set says so. ``patients_from`` says how the patients were told apart, ``told`` what
-    else was decided, a sentence each: a person must be able to object.
+    ``task`` is the problem that the data serves. ``labels`` names its classes. For segmentation they are the
+    labels 1, 2, ..., and ``values`` gives the number that each of them has in the files. Without ``values`` there
+    is one label, and it is wherever a mask is larger than the threshold ``above`` (instance maps, masks kept as
+    JPEG). Where the files name their labels themselves (DICOM), ``aliases`` maps those names to ``labels``. Where
+    only some labels are learned, ``among`` lists all labels of the files; those that are not in ``labels`` become
+    background. ``modalities`` gives the modality of each image name, where the set says so. ``patients_from`` is a
+    sentence on how patients were identified. ``told`` holds messages for the user, one for each other decision, so
+    that a person can object.
     """
 
     root: Path
@@ -61,7 +62,7 @@ class Cohort:
     among: tuple[str, ...] = ()
 
     def of(self, *splits: str | None) -> Cohort:
-        """Give the cases of some splits."""
+        """Give the cohort with only the cases of some splits."""
         return replace(self, entries=tuple(e for e in self.entries if e.split in splits))
 
     @property
@@ -72,8 +73,8 @@ class Cohort:
     def load(self, entry: Entry) -> Case:
         """Read one case: images, truth and region, with the labels renumbered to 1, 2, ... in the order of ``labels``.
 
-        Where the task is detection, a mask gives the boxes of its objects. The truth and the region must lie on the
-        grid of the first image. In a flat set, volumes of one slice are given as pictures.
+        For detection, a mask is turned into the boxes of its objects. The truth and the region must lie on the
+        grid of the first image. In a 2D set, volumes of one slice are given as 2D images.
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
         grid = next(iter(images.values())).grid
@@ -89,7 +90,7 @@ class Cohort:
         return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.notes)
 
     def load_pair(self, entry: Entry, images: dict[str, Image]) -> Case:
-        """Give a pair with what is known about each of its images; those of two patients are laid centre on centre."""
+        """Give the case of a registration pair with its truth; images of two patients are aligned by their centres."""
         from .pair_truth import centre_aligned, known_of
 
         (first, fixed), (second, moving) = images.items()
@@ -108,7 +109,7 @@ class Cohort:
         return Case(entry.id, {first: fixed, second: moving}, truth, entry.patient or entry.id, None, entry.notes)
 
     def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes:
-        """Read the mask of a case, and give its labels or, where objects are to be found, a box around each."""
+        """Read the mask of a case as labels or, for detection, as one box around each object."""
         mask = self.read_mask(source, grid)
         if self.task == "detection" and not self.values and not self.aliases:
             from ..masks_to_boxes import boxes_of_objects
@@ -122,7 +123,7 @@ class Cohort:
         return boxes_of_labels(labels)
 
     def read_image(self, name: str, source: Source) -> Image:
-        """Read one image of a case, with the modality that the set says if the file says none."""
+        """Read one image of a case; the modality is the file's own, else the one that the set gives."""
         from ..formats import read  # the formats take a second to load, and a cohort need not be read
 
         image = read(source)
@@ -134,7 +135,7 @@ class Cohort:
         return image
 
     def read_mask(self, source: Source, grid: Grid) -> LabelMap:
-        """Read the truth or the region of a case, as the file numbers it, or raise if it lies on another grid."""
+        """Read a mask with the numbers of its file, and raise if it is not on the grid of its image."""
         labels = labels_at(source, like=grid if grid.dims == 3 else None)
         if self.dims == 2 and labels.grid.dims == 3 and 1 in labels.grid.shape:
             axis = labels.grid.shape.index(1)
@@ -152,7 +153,7 @@ class Cohort:
         return replace(labels, grid=grid)
 
     def renumber(self, labels: LabelMap, *, where: str) -> LabelMap:
-        """Turn the numbers in the files into 1, 2, ...; instance maps (no ``values``) become one label."""
+        """Renumber the labels of a file to 1, 2, ...; instance maps (no ``values``) become one label."""
         numbered = self.numbered(labels, where=where)
         if not self.among:
             return numbered
@@ -162,7 +163,7 @@ class Cohort:
         return replace(numbered, array=table[numbered.array], names=dict(enumerate(self.labels, 1)))
 
     def chosen_boxes(self, drawn: UnplacedBoxes) -> UnplacedBoxes:
-        """Give the boxes of the labels that count."""
+        """Keep the boxes of the labels that are learned, and renumber their labels."""
         if not self.among:
             return drawn
         kept = [i for i, label in enumerate(drawn.labels.tolist()) if self.among[label] in self.labels]
@@ -171,7 +172,7 @@ class Cohort:
         return replace(drawn, corners=corners, labels=labels, names=dict(enumerate(self.labels)))
 
     def numbered(self, labels: LabelMap, *, where: str) -> LabelMap:
-        """Turn the numbers in the files into 1, 2, ... in the order of all labels that the files hold."""
+        """Renumber the labels of a file to 1, 2, ... in the order of all labels that the files hold."""
         every = self.among or self.labels
         if self.aliases:
             return self.by_name(labels, every, where=where)
@@ -191,7 +192,7 @@ class Cohort:
         return LabelMap(table[labels.array], labels.grid, dict(enumerate(every, 1)), labels.told)
 
     def by_name(self, labels: LabelMap, every: tuple[str, ...], *, where: str) -> LabelMap:
-        """Number labels by the names that their file gives them."""
+        """Renumber labels by the names that their file gives them."""
         array = np.zeros(labels.array.shape, np.uint8)
         for value in sorted(set(np.unique(labels.array).tolist()) - {0}):
             name = labels.names.get(value, str(value))
@@ -202,7 +203,11 @@ class Cohort:
 
 
 def labels_at(source: Source, *, like: Grid | None = None) -> LabelMap:
-    """Read a truth, with all further files of it laid over the first; where files name labels, none becomes another."""
+    """Read a label map and merge its further files into it.
+
+    A later file is laid over the earlier ones. Where files name their labels, numbers are shifted so that each
+    label keeps its own.
+    """
     from ..formats import read_labels
 
     first = read_labels(Source(source.path, source.item), like=like)
@@ -223,13 +228,16 @@ def labels_at(source: Source, *, like: Grid | None = None) -> LabelMap:
 
 
 def flattened(grid: Grid, axis: int) -> Grid:
-    """Give the flat grid that is left when an axis of one element is taken away."""
+    """Give the 2D grid that is left when an axis of one element is dropped."""
     keep = [a for a in range(grid.dims) if a != axis]
     return Grid.of([grid.shape[a] for a in keep], spacing=[grid.spacing[a] for a in keep], measured=grid.measured)
 
 
 def narrowed(cohort: Cohort, names: Sequence[str]) -> Cohort:
-    """Give the cohort in which only some of its labels count, or raise if it has no such label."""
+    """Give the cohort with only some of its labels; the other labels become background.
+
+    Raises if the cohort has no such label.
+    """
     for name in names:
         if name not in cohort.labels:
             near = nearest(name, cohort.labels)
@@ -242,5 +250,5 @@ def narrowed(cohort: Cohort, names: Sequence[str]) -> Cohort:
 
 
 def with_split(cohort: Cohort, split: Mapping[str, str]) -> Cohort:
-    """Put the cases named in ``split`` on the sides that it says; the others keep theirs."""
+    """Set the split of the cases named in ``split``; the others keep theirs."""
     return replace(cohort, entries=tuple(replace(e, split=split.get(e.id, e.split)) for e in cohort.entries))

@@ -1,4 +1,4 @@
-"""What is known about a pair of images: labels or landmarks of both, or the transform itself."""
+"""The truth about a registration pair: labels or landmarks of both images, or the transform itself."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ LabelsOf = Callable[[Source, Grid], LabelMap]
 def known_of(
     truth: Any, sources: Mapping[str, Source], images: Mapping[str, Image], labels_of: LabelsOf
 ) -> Pair | Deformation | None:
-    """Read what is known about a pair: labels, landmarks or only the images of both, or the transform itself.
+    """Read the truth about a registration pair: labels or landmarks of both images, or the transform itself.
 
-    A transform is an ITK file, .txt, .tfm or .h5, or a field of displacements on the fixed image's grid.
+    A transform is an ITK file (.txt, .tfm or .h5) or a displacement field on the fixed image's grid. Where nothing
+    is known, the truth is the two images.
     """
     fixed = next(iter(images.values()))
     if isinstance(truth, Source):
@@ -41,7 +42,7 @@ def known_of(
 
 
 def known_about(source: Source, image: Image, itself: Source, labels_of: LabelsOf) -> LabelMap | Landmarks | Image:
-    """Read what is known about one image of a pair; where that is nothing, it is the image."""
+    """Read the truth about one image of a pair: labels or landmarks; the image itself where nothing is known."""
     if source == itself:
         return image
     if suffix_of(source.path) == ".csv":
@@ -50,9 +51,9 @@ def known_about(source: Source, image: Image, itself: Source, labels_of: LabelsO
 
 
 def centre_aligned(thing: Any, moving: Grid, fixed: Grid) -> Any:
-    """Give an image or labels of the moving grid, shifted so that its centre comes to lie on that of the fixed one.
+    """Shift an image or a label map of the moving grid so that its centre lies at the centre of the fixed grid.
 
-    Two patients share no world: where each lay in the scanner tells nothing.
+    Two patients share no world coordinates: the scanner positions are unrelated.
     """
     matrix = thing.grid.matrix
     matrix[: moving.dims, moving.dims] += centre_of(fixed) - centre_of(moving)
@@ -60,5 +61,5 @@ def centre_aligned(thing: Any, moving: Grid, fixed: Grid) -> Any:
 
 
 def centre_of(grid: Grid) -> Any:
-    """Give the middle of a grid, in world mm."""
+    """Give the centre of a grid, in world mm."""
     return grid.world((np.array(grid.shape) - 1) / 2)

@@ -1,4 +1,4 @@
-"""Pairs of images to be registered, made from a set of single ones."""
+"""Make registration pairs from a set of single images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FIXED, MOVING = "fixed", "moving"
 
 
 def paired(cohort: Cohort, *, each: int = 2, seed: int = 0) -> Cohort:
-    """Give the cohort in which each case is the fixed image of ``each`` pairs, with others of its side of the split.
+    """Give the cohort of registration pairs: each training case is the fixed image of ``each`` pairs within its split.
 
-    Those who judge are each the fixed image of one pair. A set whose cases have both images already stays as it is.
+    Other cases are the fixed image of one pair each. A set whose cases are pairs already stays as it is.
     """
     if all(len(e.images) == 2 for e in cohort.entries):
         return cohort
@@ -32,7 +32,7 @@ def paired(cohort: Cohort, *, each: int = 2, seed: int = 0) -> Cohort:
 
 
 def pair_of(fixed: Entry, moving: Entry) -> Entry:
-    """Make the entry of a pair of cases."""
+    """Make the entry of a registration pair from two cases."""
     first, second = (next(iter(e.images.values())) for e in (fixed, moving))
     truth = PairSource(first, second)
     if isinstance(fixed.truth, Source) and isinstance(moving.truth, Source):

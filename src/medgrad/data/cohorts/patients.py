@@ -1,4 +1,4 @@
-"""Whose each case is: told by a column or a tag, else read from file names where that is plain."""
+"""Identify the patient of each case: by a column or a tag, else from file names where that is unambiguous."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ PATTERNS: tuple[re.Pattern[str], ...] = tuple(
 
 
 def patients_of(names: Sequence[str]) -> tuple[list[str] | None, str]:
-    """Read the patient of each case from its name, or None if the names tell none; and say how, with an example.
+    """Guess the patient of each case from its name, or None; and say how, with an example.
 
-    A pattern is taken only if every name has it, there are several patients, and at least one of them has several
-    cases: a guess that changes nothing is not made.
+    A pattern is used only if every name matches, there are several patients, and one of them has several cases: a
+    guess that changes nothing is not made.
 
     >>> patients_of(["p01_slice_1", "p01_slice_2", "p02_slice_1"])
     (['p01', 'p01', 'p02'], "patient = 'p01' in 'p01_slice_1'")
@@ -70,9 +70,9 @@ def _by_folder(names: Sequence[str]) -> list[str] | None:
 def with_patients(
     cohort: Cohort, known: Mapping[str, str] | None = None, *, known_from: str = "", names: Sequence[str] | None = None
 ) -> Cohort:
-    """Say whose each case is: as ``known`` says by case id, else as the names tell, else one patient a case.
+    """Set the patient of each case: from ``known`` by case id, else guessed from the names, else one patient per case.
 
-    ``names`` are what to read the patients from, one a case, by default the ids.
+    ``names`` are the names to guess from, one for each case; by default the ids.
     """
     if known and all(known.get(e.id) for e in cohort.entries):
         entries = tuple(replace(e, patient=known[e.id]) for e in cohort.entries)

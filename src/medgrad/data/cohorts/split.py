@@ -1,4 +1,4 @@
-"""Who learns and who judges: cohorts are split by patient, evenly over the classes, the same way for the same seed."""
+"""Split cohorts into train, val and test by patient, stratified by class and reproducible by seed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def split(cohort: Cohort, *, val: float = 0.2, test: float = 0.0, seed: int = 0, together: Pairs = ()) -> Cohort:
-    """Put each case on one side, ``train``, ``val`` or ``test``, all cases of a patient on the same one.
+    """Assign each case to ``train``, ``val`` or ``test``, with all cases of a patient in the same split.
 
-    A split that came with the data is kept and only what is missing is filled: validation patients are taken from
-    those who train. Cases without truth stand on no side. ``together`` names pairs of cases that must not be parted.
-    What was done is added to ``told``.
+    A split that came with the data is kept and only missing parts are filled: validation patients are taken from
+    train. Cases without truth are in no split. ``together`` lists pairs of cases that must share a split. A
+    message on what was done is added to ``told``.
     """
     for name, share in (("val", val), ("test", test)):
         if not 0 <= share < 1:
@@ -57,7 +57,7 @@ def _filled(
     seed: int,
     together: Pairs,
 ) -> Cohort:
-    """Keep the sides that there are; fill train from the rest, and val and test from train."""
+    """Keep the given splits; fill train from cases without a split, and val and test from train."""
     told: list[str] = []
     of_case = {e.id: str(e.split) for e in usable if e.split}
     loose = [e for e in usable if e.split is None]
@@ -81,9 +81,10 @@ def _filled(
 
 
 def folds(cohort: Cohort, k: int, seed: int = 0, *, together: Pairs = ()) -> tuple[Cohort, ...]:
-    """Give the cohort k times; in each another k-th of the patients is ``val`` and the rest ``train``.
+    """Give ``k`` cross-validation folds as cohorts.
 
-    Cases that stand on ``test`` stay there; a split into train and val that came with the data is pooled.
+    In each, another k-th of the patients is ``val`` and the rest ``train``. Test cases stay ``test``; a given
+    split into train and val is pooled.
     """
     usable = [e for e in cohort.entries if e.truth is not None and e.split != "test"]
     pool = [e for e in usable if e.split is not None] if any(e.split == "train" for e in usable) else usable
@@ -107,7 +108,7 @@ def _placed(cohort: Cohort, sides: Mapping[str, str]) -> Cohort:
 
 
 def _groups(entries: Sequence[Entry], together: Pairs) -> list[list[Entry]]:
-    """Gather the cases of each patient, and of patients whom a pair in ``together`` joins, in order of appearance."""
+    """Group cases by patient, and join patients that a pair in ``together`` links, in order of appearance."""
     head: dict[str, str] = {}
 
     def find(patient: str) -> str:
@@ -127,7 +128,7 @@ def _groups(entries: Sequence[Entry], together: Pairs) -> list[list[Entry]]:
 
 
 def _drawn(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) -> list[str]:
-    """Draw a side for each group; who is not drawn trains. Each side that is asked for gets at least one group."""
+    """Draw a split for each group; the rest is train. Each requested split gets at least one group."""
     asked = {side: share for side, share in shares.items() if share > 0}
     if len(groups) <= len(asked):
         raise LayoutError(
@@ -148,7 +149,7 @@ def _drawn(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) ->
 
 
 def _stratified(groups: list[list[Entry]], rng: np.random.Generator) -> list[int]:
-    """Order the groups at random, but like next to like, so that every k-th of the list is a fair sample."""
+    """Order groups randomly within strata, so that every k-th of the list is a stratified sample."""
     cases = Counter(kind for group in groups for e in group for kind in _kinds(e))
     keys = [_stratum(group, cases) for group in groups]
     sizes = [sum(int(e.notes.get("foreground", 0)) for e in group) for group in groups]
@@ -166,13 +167,13 @@ def _stratified(groups: list[list[Entry]], rng: np.random.Generator) -> list[int
 
 
 def _stratum(group: list[Entry], cases: Counter[str]) -> tuple[str, ...]:
-    """Name the class of a patient: for classes the rarest one that they have, for segmentation all labels present."""
+    """Give the stratum of a patient: its rarest class for classification, all its labels for segmentation."""
     kinds = sorted({kind for e in group for kind in _kinds(e)}, key=lambda k: (cases[k], k))
     return tuple(kinds[:1]) if any(isinstance(e.truth, Scores) for e in group) else tuple(sorted(kinds))
 
 
 def _kinds(entry: Entry) -> list[str]:
-    """Name the classes or labels of a case, as far as they are known without reading it."""
+    """List the classes or labels of a case, as far as they are known without reading it."""
     if isinstance(entry.truth, Scores):
         held = [n for n, v in zip(entry.truth.names, entry.truth.values.tolist(), strict=True) if v > 0.5]
         return held or ["(none)"]

@@ -1,4 +1,4 @@
-"""Files that say which case stands on which side: JSON, CSV or plain lists, by whole ids, parts of ids, or patterns."""
+"""Split files: JSON, CSV or plain lists that assign cases to splits by ids, parts of ids, or patterns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLIT_WORDS = ("split", "set", "fold", "subset", "partition", "phase", "usage", 
 
 
 def side_of(word: str) -> str | None:
-    """Give the side of a split that a word names, or None.
+    """Parse a word as the name of a split, or give None.
 
     >>> side_of("Validation"), side_of("images")
     ('val', None)
@@ -33,7 +33,7 @@ def side_of(word: str) -> str | None:
 
 
 def split_column(rows: Sequence[Mapping[str, str]]) -> str | None:
-    """Give the column whose every cell names a side; one with a telling name wins."""
+    """Find the column whose every cell names a split; a column called split, set or the like is preferred."""
     if not rows:
         return None
     good = [c for c in rows[0] if c and _is_split(r.get(c, "") for r in rows)]
@@ -47,10 +47,11 @@ def _is_split(cells: Iterable[str]) -> bool:
 
 
 def read_split(path: Path | str) -> Sides:
-    """Read which cases stand on which side, as ids, parts of ids, or patterns with ``*``.
+    """Read the cases of each split, as ids, parts of ids, or patterns with ``*``.
 
-    JSON is ``{"train": [...], "val": [...]}``, a list of such folds (the first is taken), or ``{id: side}``. A table
-    has a column of ids and one of sides. A plain list has ``id side`` lines, or its file is named for the side.
+    JSON is ``{"train": [...], "val": [...]}``, a list of such folds (the first is used), or ``{id: split}``. A
+    table has a column of ids and one of splits. A plain list has lines ``id split``, or its file is named after
+    the split.
     """
     path = Path(path)
     if not path.is_file():
@@ -124,7 +125,7 @@ def _from_list(path: Path) -> Sides:
 
 
 def bare(name: str) -> str:
-    """Take folders before a dot and the endings of image files away from a name.
+    """Strip a leading ``./`` and the suffixes of image files from a name.
 
     >>> bare("./imagesTr/liver_3.nii.gz")
     'imagesTr/liver_3'
@@ -139,16 +140,18 @@ def bare(name: str) -> str:
 
 @dataclass(frozen=True)
 class Matched:
-    """Which case stands on which side, and what could not be matched."""
+    """The split of each matched case, and the names that match no case."""
 
     sides: Mapping[str, str]
     absent: tuple[str, ...]
 
 
 def match(entries: Sequence[Entry], sides: Mapping[str, Sequence[str]], *, where: str) -> Matched:
-    """Match the names in a split with cases: whole ids, then patients, then whole words at the end or within an id.
+    """Match the names in a split file with cases.
 
-    A name that matches two cases of different patients is refused, and so is a case that two names put on two sides.
+    A name may be a whole id, a patient, or whole words at the end of or within an id.
+
+    Raises if a name matches cases of different patients, or if a case falls into two splits.
     """
     index = _Index(entries)
     chosen: dict[str, str] = {}
@@ -165,7 +168,7 @@ def match(entries: Sequence[Entry], sides: Mapping[str, Sequence[str]], *, where
 
 
 class _Index:
-    """Finds cases by whole id, by patient, and by runs of whole words."""
+    """Finds cases by whole id, by patient, and by sequences of whole words."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.ids = {e.id for e in entries}
@@ -213,7 +216,7 @@ def _words(name: str) -> list[str]:
 
 
 def apply_split(cohort: Cohort, sides: Mapping[str, Sequence[str]], *, where: str = "the split") -> Cohort:
-    """Put the cases that ``sides`` names on their sides and take all others from theirs; every name must match."""
+    """Assign the named cases to their splits and remove all others from theirs; every name must match."""
     found = match(cohort.entries, sides, where=where)
     if found.absent:
         raise LayoutError(
@@ -229,7 +232,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def split_beside(root: Path) -> tuple[Sides, str] | None:
-    """Find the split that comes with a set: ``split.json``, ``splits_final.json``, or a list or table for each side."""
+    """Find the split files of a set: ``split.json``, ``splits_final.json``, or a list or table for each split."""
     for name in ("split.json", "splits.json", "splits_final.json", "split.csv", "splits.csv", "split.txt"):
         if (root / name).is_file():
             return read_split(root / name), name
@@ -245,7 +248,7 @@ def split_beside(root: Path) -> tuple[Sides, str] | None:
 
 
 def with_split_beside(cohort: Cohort, root: Path) -> Cohort:
-    """Put the cases on the sides that the set's own split says, if it has one; say so, and what did not match."""
+    """Apply the split file that comes with a set, if there is one, with messages on what did not match."""
     beside = split_beside(root)
     if beside is None or any(e.split for e in cohort.entries):
         return cohort
@@ -263,7 +266,7 @@ def with_split_beside(cohort: Cohort, root: Path) -> Cohort:
 
 
 def counted(sides: Iterable[str | None]) -> str:
-    """Say how many stand on each side.
+    """Describe how many cases each split has.
 
     >>> counted(["val", "train", "train"])
     '2 train, 1 val'

@@ -1,1 +1,1 @@
-"""DICOM files: their headers, frames and pixels, and what they say of a patient."""
+"""Read and write DICOM: headers, frames, pixels, segmentations and contours."""

@@ -1,4 +1,4 @@
-"""The process that ``codec_process`` starts: it decodes one file after the other until there are no more questions."""
+"""The main program of the decoder process: it decodes files until there are no more requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .unpack import unpacked
 
 
 def without_core_dumps() -> None:
-    """Leave no image of the memory behind when a decoder breaks down."""
+    """Disable core dumps, so that a crashing decoder leaves no memory image behind."""
     try:
         import resource
     except ImportError:  # not on Windows

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, because decoders in C end the whole process when data are damaged."""
+"""Decode compressed pixels in a separate process, because C decoders crash on damaged data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMPLAINTS = "Corrupt JPEG data", "premature end", "bad Huffman code"
 
 @dataclass(frozen=True)
 class Packed:
-    """The packed pixels of a file, and what a decoder must know of it besides."""
+    """The compressed pixels of a file, and the options of their decoder."""
 
     path: Path
     options: Mapping[str, Any]
@@ -43,7 +43,7 @@ Unpacked = NDArray[Any] | FormatError
 
 
 class Helper:
-    """A process that decodes for this process, started when it is first needed."""
+    """A decoder process, started when it is first needed."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -51,7 +51,7 @@ class Helper:
         self.deadline = math.inf
 
     def ask(self, batch: Sequence[Packed]) -> list[Unpacked]:
-        """Have files decoded; for one at which the process dies, or over which it takes too long, give why."""
+        """Decode files; the result is an error for a file at which the process crashes or exceeds the time limit."""
         with self.lock:
             found: list[Unpacked] = []
             while len(found) < len(batch):
@@ -69,7 +69,7 @@ class Helper:
             return found
 
     def answered(self, batch: Sequence[Packed], found: list[Unpacked]) -> None:
-        """Send files to the process, and add each answer to those that were found as it comes."""
+        """Send files to the process, and append each result to ``found`` as it comes."""
         process = self.running()
         self.deadline = math.inf
         send(process, batch)
@@ -78,14 +78,14 @@ class Helper:
             found.append(received(process))
 
     def running(self) -> subprocess.Popen[bytes]:
-        """Give the process, a new one if the last has ended."""
+        """Give the running process; start a new one if the last has ended."""
         if self.process is None or self.process.poll() is not None:
             self.process = started()
             threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
         return self.process
 
     def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """End the process when it takes too long."""
+        """Kill the process when the deadline passes."""
         while process.poll() is None:
             if time.monotonic() > self.deadline:
                 process.kill()
@@ -107,9 +107,9 @@ AT_ONCE = 2**23
 
 
 def decoded_apart(every: Iterable[Packed], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """Decode packed pixels in helpers of this process, and yield them in order; ``sizes`` are those unpacked.
+    """Decode compressed pixels in decoder processes, and yield them in order; ``sizes`` are the decoded sizes in bytes.
 
-    A forked process has helpers of its own.
+    A forked process has decoder processes of its own.
     """
     batches, whole = batched(every, sizes)
     if whole < LARGE or len(batches) < 2 or processors() < 2:
@@ -127,7 +127,7 @@ def decoded_apart(every: Iterable[Packed], sizes: Iterable[int]) -> Iterator[NDA
 
 
 def batched(every: Iterable[Packed], sizes: Iterable[int]) -> tuple[list[list[Packed]], int]:
-    """Lay files together up to some size, and give the size of all."""
+    """Group files into batches of limited size, and give the total size."""
     batches: list[list[Packed]] = []
     whole = room = 0
     for one, size in zip(every, sizes, strict=True):
@@ -140,7 +140,7 @@ def batched(every: Iterable[Packed], sizes: Iterable[int]) -> tuple[list[list[Pa
 
 
 def checked(found: Sequence[Unpacked]) -> Iterator[NDArray[Any]]:
-    """Yield what was decoded, and raise at the first file that could not be."""
+    """Yield decoded arrays, and raise the first error."""
     for one in found:
         if isinstance(one, FormatError):
             raise one
@@ -148,17 +148,17 @@ def checked(found: Sequence[Unpacked]) -> Iterator[NDArray[Any]]:
 
 
 def helper(number: int) -> Helper:
-    """Give one of the helpers of this process."""
+    """Give the numbered decoder process of this process."""
     return HELPERS.setdefault((os.getpid(), number), Helper())
 
 
 def processors() -> int:
-    """Give how many processors this process may use."""
+    """Count the CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def started() -> subprocess.Popen[bytes]:
-    """Start a helper, which ends with this process."""
+    """Start a decoder process, which ends with this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.codec_main"],
         stdin=subprocess.PIPE,
@@ -171,14 +171,14 @@ def started() -> subprocess.Popen[bytes]:
 
 
 def ended(process: subprocess.Popen[bytes], owner: int) -> None:
-    """End a helper, if it is this process that started it."""
+    """Kill a decoder process, if this process started it."""
     if os.getpid() == owner and process.poll() is None:
         process.kill()
         process.communicate()
 
 
 def send(process: subprocess.Popen[bytes], batch: Sequence[Packed]) -> None:
-    """Send packed pixels."""
+    """Send a batch of compressed pixels to the decoder process."""
     assert process.stdin is not None
     question = [
         {"path": str(one.path.absolute()), "options": dict(one.options), "bytes": len(one.data)} for one in batch
@@ -189,7 +189,7 @@ def send(process: subprocess.Popen[bytes], batch: Sequence[Packed]) -> None:
 
 
 def received(process: subprocess.Popen[bytes]) -> Unpacked:
-    """Receive an array, or why there is none."""
+    """Receive a decoded array, or the error why there is none."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -211,9 +211,10 @@ def received(process: subprocess.Popen[bytes]) -> Unpacked:
 def serve(
     decode: Callable[[Path, dict[str, Any], bytes], NDArray[Any]], questions: IO[bytes], answers: IO[bytes]
 ) -> None:
-    """Decode the pixels of one file after the other, until there are no more questions.
+    """Decode the requested files one after the other, until there are no more requests.
 
-    What the C libraries print is read, since some of them fill damaged parts with greys and only print that they did.
+    The stderr of the C libraries is read, since some of them fill damaged parts with grey and only print a
+    warning.
     """
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
@@ -225,7 +226,7 @@ def serve(
 
 
 def answer(decode: Callable[[], NDArray[Any]], path: Path, said: IO[bytes], answers: IO[bytes]) -> None:
-    """Decode the pixels of a file and write them, or why they cannot be decoded."""
+    """Decode the pixels of a file and send them, or the error."""
     try:
         array = np.ascontiguousarray(decode())
         said.seek(0)
@@ -247,7 +248,7 @@ def answer(decode: Callable[[], NDArray[Any]], path: Path, said: IO[bytes], answ
 
 
 def told_of(path: Path, reason: BaseException) -> str:
-    """Give the sentence that names the file."""
+    """Give a message for an error that names the file."""
     if isinstance(reason, FormatError):
         return str(reason)
     return f"{str(path)!r} cannot be unpacked: {in_one_line(reason)}. Is it whole and undamaged?"

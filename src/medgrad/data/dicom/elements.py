@@ -1,4 +1,4 @@
-"""The elements of a little-endian DICOM file, cut out of its bytes as pydicom does, but the usual ones quicker."""
+"""Parse the elements of a little-endian DICOM file as pydicom does, but faster for the usual ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Start = tuple[BaseTag, str | None, bool, bytes | None, bool]
 
 @lru_cache(MOST_KNOWN)
 def tag_like(number: int) -> BaseTag:
-    """Give the one tag of a number: finding the same object in a dictionary is quick, finding an equal one is not."""
+    """Give the cached tag object of a number: dictionary lookups are fast for the identical object."""
     return BaseTag(number)
 
 
@@ -35,10 +35,10 @@ STARTS: dict[bytes, Start] = {}
 
 
 def start_of(first: bytes) -> Start | None:
-    """Give what the first bytes of an element say, None where pydicom must look closer.
+    """Parse the first bytes of an element; None where pydicom must parse it.
 
-    That is its tag and kind, whether its length is long, what it is if empty, and whether it is pixels. Six bytes are
-    those of an element that tells its kind, four those of one that does not.
+    Gives the tag, the VR, whether its length field is long, its empty value, and whether it is pixel data. Six
+    bytes are given for explicit VR, four for implicit.
     """
     kind, is_long = KINDS.get(first[4:], ("", False)) if len(first) > 4 else (None, True)
     number = int.from_bytes(first[:2], "little") << 16 | int.from_bytes(first[2:4], "little")
@@ -54,9 +54,9 @@ def start_of(first: bytes) -> Start | None:
 def cut(
     raw: bytes, at: int, *, implicit: bool = False, pixels: bool = True, only: frozenset[BaseTag] | None = None
 ) -> Elements | None:
-    """Give the elements from a place on to the end or the pixels, or ``only`` some.
+    """Parse the elements from an offset to the end or the pixels, or ``only`` some of them.
 
-    None where the file seems to tell the kinds of its values otherwise than it says.
+    None where the file's VR encoding is not the declared one.
     """
     if CAPITALS.issuperset(raw[at + 4 : at + 6]) == implicit:
         return None
@@ -90,7 +90,7 @@ def cut(
 def cut_one(
     raw: bytes, at: int, found: Elements, *, implicit: bool, pixels: bool, only: frozenset[BaseTag] | None
 ) -> int:
-    """Have pydicom cut the next element, add it to those that were found, and give where it ends."""
+    """Parse the next element with pydicom, add it to ``found``, and give the offset of its end."""
     file = io.BytesIO(raw)
     file.seek(at)
     stop = None if pixels else at_pixels
@@ -104,13 +104,13 @@ def cut_one(
 
 
 def at_pixels(tag: BaseTag, kind: str | None, length: int) -> bool:
-    """Tell whether the pixels begin."""
+    """Tell whether a tag is pixel data, as pydicom's stop condition."""
     del kind, length
     return tag in PIXELS
 
 
 def encoding_of(found: Elements) -> str | list[str]:
-    """Give the Python names of the character sets of a file."""
+    """Give the Python names of a file's character sets."""
     said = found.get(tag_like(LETTERS))
     if said is None:
         return default_encoding
@@ -121,5 +121,5 @@ def encoding_of(found: Elements) -> str | list[str]:
 
 @lru_cache(64)
 def encodings(said: RawDataElement) -> tuple[str, ...]:
-    """Give the Python names of character sets."""
+    """Decode the character set element to Python encoding names."""
     return tuple(convert_encodings(convert_raw_data_element(said).value))

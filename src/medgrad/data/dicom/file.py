@@ -1,4 +1,4 @@
-"""Opening one DICOM file safely, and asking it for plain words and numbers."""
+"""Read a DICOM file as a pydicom dataset, and get its elements as text and numbers."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file begins as DICOM does, with its preamble or straight with the first elements."""
+    """Tell whether a file is DICOM by its first bytes: by the preamble, or by the first elements without one."""
     return begins_as_dicom(first_bytes(path, LONGEST_START))
 
 
 def begins_as_dicom(start: bytes) -> bool:
-    """Tell whether the first bytes of a file are those of DICOM."""
+    """Tell whether the first bytes of a file have the signature of DICOM."""
     start = start[:LONGEST_START]
     if start[128:132] == b"DICM":
         return True
@@ -55,7 +55,7 @@ def begins_as_dicom(start: bytes) -> bool:
 
 
 def open_dicom(path: Path, *, pixels: bool = True, only: Sequence[str] | None = None) -> Dataset:
-    """Read a DICOM file in one opening, without its pixels or only some elements if so asked."""
+    """Read a DICOM file in one opening, optionally without its pixels or only some elements."""
     try:
         with opened(path) as file:
             return read_from(file, path, pixels=pixels, only=only)
@@ -64,7 +64,7 @@ def open_dicom(path: Path, *, pixels: bool = True, only: Sequence[str] | None = 
 
 
 def read_from(file: BinaryIO, path: Path, *, pixels: bool = True, only: Sequence[str] | None = None) -> Dataset:
-    """Read a DICOM file that is open, from its beginning."""
+    """Read an open DICOM file from its beginning."""
     start = file.read(LONGEST_START)
     if not begins_as_dicom(start):
         raise no_dicom(path)
@@ -81,7 +81,7 @@ def read_from(file: BinaryIO, path: Path, *, pixels: bool = True, only: Sequence
 
 
 def from_bytes(raw: bytes, path: Path, *, pixels: bool = True, only: Sequence[str] | None = None) -> Dataset:
-    """Read a DICOM file from its bytes, and name ``path`` where something is wrong with it."""
+    """Read a DICOM dataset from the bytes of a file; errors name ``path``."""
     with damage_told(path, "DICOM"):
         if DEFLATED.encode() in raw:
             check_deflated(path, io.BytesIO(raw), len(raw))
@@ -110,7 +110,7 @@ def no_dicom(path: Path) -> FormatError:
 
 
 def check_deflated(path: Path, file: BinaryIO, size: int) -> None:
-    """Raise if a deflated file is cut off, or would unpack to more than is sensible."""
+    """Raise if a deflated file is truncated, or would inflate beyond a sensible size."""
     file.seek(128)
     if file.read(4) != b"DICM":
         return
@@ -128,7 +128,7 @@ def check_deflated(path: Path, file: BinaryIO, size: int) -> None:
 
 @cache
 def tag_of(name: str) -> BaseTag:
-    """Give the tag of an element that is asked for by its name."""
+    """Give the tag of a keyword."""
     found = tag_for_keyword(name)
     assert found is not None
     return tag_like(found)
@@ -138,7 +138,7 @@ Said = tuple[str, str | None, bytes, bool, str]
 
 
 def as_stored(source: Dataset, name: str) -> Said | None:
-    """Give all that a short element's meaning depends on, None where it has been read or more must be known."""
+    """Give a short element as stored, as a cache key; None where it is decoded already or is not cacheable."""
     tag = tag_of(name)
     raw = source.get_item(tag)
     if not isinstance(raw, RawDataElement) or not isinstance(raw.value, bytes) or len(raw.value) > LONGEST_WORD:
@@ -152,15 +152,15 @@ def as_stored(source: Dataset, name: str) -> Said | None:
 
 @cache
 def kind_by_tag(tag: BaseTag) -> str:
-    """Give the kind of value that the standard gives a tag."""
+    """Give the standard VR of a tag."""
     return dictionary_VR(tag)
 
 
 class Meanings(dict[Said, Any]):
-    """What short elements say: most are the same in every file of a series, and are read once."""
+    """Caches the decoded values of short elements: most are the same in every file of a series."""
 
     def keep(self, said: Said, meaning: Any) -> None:
-        """Keep what an element says; all is forgotten before it becomes much."""
+        """Add the value of an element; the cache is cleared when it is full."""
         if len(self) >= MOST_MEANINGS:
             self.clear()
         self[said] = meaning
@@ -170,7 +170,7 @@ WORDS, NUMBERS = Meanings(), Meanings()
 
 
 def word(source: Dataset, name: str) -> str:
-    """Give an element as plain text, cut to a sensible length; empty where it is absent or unreadable."""
+    """Give an element as text of limited length; empty where it is absent or unreadable."""
     if tag_of(name) not in source:
         return ""
     said = as_stored(source, name)
@@ -184,7 +184,7 @@ def word(source: Dataset, name: str) -> str:
 
 
 def read_word(source: Dataset, name: str) -> str:
-    """Give an element as plain text, whether it was read before or not."""
+    """Decode an element as text without the cache."""
     try:
         value = source.get(name)
         if value is None:
@@ -198,7 +198,7 @@ def read_word(source: Dataset, name: str) -> str:
 
 
 def numbers(source: Dataset, name: str, n: int | None = None) -> tuple[float, ...]:
-    """Give an element as numbers, none where it is absent or empty; raise where it is there but is no number."""
+    """Give an element as numbers; empty where it is absent or empty. Raises where it is no number."""
     if tag_of(name) not in source:
         return ()
     said = as_stored(source, name)
@@ -213,7 +213,7 @@ def numbers(source: Dataset, name: str, n: int | None = None) -> tuple[float, ..
 
 
 def read_numbers(source: Dataset, name: str) -> tuple[float, ...]:
-    """Give an element as numbers, whether it was read before or not."""
+    """Decode an element as numbers without the cache."""
     try:
         value = source.get(name)
         if value is None or (isinstance(value, str) and not value.strip()):
@@ -225,7 +225,7 @@ def read_numbers(source: Dataset, name: str) -> tuple[float, ...]:
 
 
 def number(source: Dataset, name: str) -> float | None:
-    """Give an element as one number, None where it is absent or empty."""
+    """Give an element as one number; None where it is absent or empty."""
     found = numbers(source, name)
     if len(found) > 1:
         raise ValueError(f"{name} has {len(found)} values, not one")
@@ -233,13 +233,13 @@ def number(source: Dataset, name: str) -> float | None:
 
 
 def first_item(source: Dataset | None, name: str) -> Dataset | None:
-    """Give the first item of a sequence, None where there is none."""
+    """Give the first item of a sequence; None where there is none."""
     found = every_item(source, name)
     return found[0] if found else None
 
 
 def every_item(source: Dataset | None, name: str) -> list[Dataset]:
-    """Give the items of a sequence, none where it is absent or is no sequence."""
+    """Give the items of a sequence; empty where it is absent or is no sequence."""
     if source is None or tag_of(name) not in source:
         return []
     value = source.get(name)

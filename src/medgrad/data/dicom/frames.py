@@ -1,4 +1,4 @@
-"""The pictures of a DICOM file, one by one: where each lies and what its stored values mean."""
+"""The frames of a DICOM file: the position, orientation, spacing and rescaling of each."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ READ = (
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture, in DICOM's own coordinates (mm to the left, back and head).
+    """One frame, in DICOM's LPS coordinates (mm).
 
-    ``spacing`` is that of rows, then of columns, in mm. ``orientation`` is the direction along a row (of growing
-    columns), then that down a column.
+    ``spacing`` is that of rows, then of columns, in mm. ``orientation`` is the direction along a row (of
+    increasing columns), then that down a column.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Frame:
 
 
 def frames_of(path: Path, head: Dataset, n: int) -> list[Frame]:
-    """Describe each of the ``n`` pictures of a file."""
+    """Describe each of the ``n`` frames of a file."""
     shared = first_item(head, "SharedFunctionalGroupsSequence")
     each = every_item(head, "PerFrameFunctionalGroupsSequence")
     if each and len(each) != n:
@@ -86,7 +86,7 @@ NOTHING = Dataset()
 
 
 def frame_of(path: Path, i: int, head: Dataset, groups: Groups, position: Vector) -> Frame:
-    """Describe one picture of a file, by what is said of it, of all of them, and at the top."""
+    """Describe one frame from its functional groups, the shared ones, and the top level of the file."""
     orientation = turn_of(head, groups)
     spacing, spacing_from = spacing_of(head, groups)
     return Frame(
@@ -104,7 +104,7 @@ def frame_of(path: Path, i: int, head: Dataset, groups: Groups, position: Vector
 
 
 def asked(head: Dataset, groups: Groups, sequence: str, name: str, n: int) -> Vector:
-    """Give numbers from the frame's own group, else from the shared one, else from the top of the file."""
+    """Get numbers from the frame's own functional group, else from the shared one, else from the top level."""
     for group in groups:
         item = first_item(group, sequence)
         if item is not None and (found := numbers(item, name, n)):
@@ -113,13 +113,13 @@ def asked(head: Dataset, groups: Groups, sequence: str, name: str, n: int) -> Ve
 
 
 def place_of(head: Dataset, groups: Groups, n: int) -> Vector:
-    """Give the position of a frame; one position for several frames places none of them."""
+    """Give the position of a frame; empty where one position is given for several frames."""
     own = asked(NOTHING, groups, "PlanePositionSequence", "ImagePositionPatient", 3)
     return own or (numbers(head, "ImagePositionPatient", 3) if n == 1 else ())
 
 
 def turn_of(head: Dataset, groups: Groups) -> Vector:
-    """Give the directions of a frame, made exactly of length 1 and at right angles; raise if they are far from it."""
+    """Give the orientation of a frame, orthonormalised; raise if it is far from orthonormal."""
     found = asked(head, groups, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     if not found:
         detector = first_item(head, "DetectorInformationSequence")
@@ -129,7 +129,7 @@ def turn_of(head: Dataset, groups: Groups) -> Vector:
 
 @lru_cache(256)
 def normal_to(orientation: Vector) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Give the direction at right angles to rows and columns."""
+    """Give the normal of the plane of rows and columns."""
     along, down = np.reshape(orientation, (2, 3))
     found = np.cross(along, down)
     found.setflags(write=False)
@@ -138,7 +138,7 @@ def normal_to(orientation: Vector) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 @lru_cache(256)
 def upright(found: Vector) -> Vector:
-    """Give two directions made exactly of length 1 and at right angles; raise if they are far from it."""
+    """Orthonormalise two directions; raise if they are far from orthonormal."""
     along, down = np.reshape(found, (2, 3))
     if min(np.linalg.norm(along), np.linalg.norm(down)) < 0.9 or abs(along @ down) > 0.02:
         raise ValueError(f"ImageOrientationPatient {list(found)} is no pair of directions at right angles")
@@ -148,7 +148,7 @@ def upright(found: Vector) -> Vector:
 
 
 def offset_positions(head: Dataset, n: int) -> list[Vector]:
-    """Give the positions of the frames of a dose grid or of a nuclear volume, which name only the first."""
+    """Give the frame positions of a dose grid or nuclear volume, of which the header gives only the first."""
     offsets = numbers(head, "GridFrameOffsetVector")
     detector = first_item(head, "DetectorInformationSequence")
     start = numbers(head, "ImagePositionPatient", 3)
@@ -168,7 +168,7 @@ def offset_positions(head: Dataset, n: int) -> list[Vector]:
 
 
 def spacing_of(head: Dataset, groups: Groups) -> tuple[Vector, str]:
-    """Give the distances of rows and of columns in mm, and the element that says so."""
+    """Give the spacing of rows and columns in mm, and the element that gives it."""
     names = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     for name in names:
         found = asked(head, groups, "PixelMeasuresSequence", name, 2)
@@ -180,7 +180,7 @@ def spacing_of(head: Dataset, groups: Groups) -> tuple[Vector, str]:
 
 
 def ultrasound_spacing(head: Dataset) -> tuple[Vector, str]:
-    """Give the size of a pixel of an ultrasound picture, if all its regions in space agree; they are told in cm."""
+    """Give the pixel spacing of an ultrasound image in mm, if all its spatial regions agree; the header has cm."""
     sizes = set()
     for region in every_item(head, "SequenceOfUltrasoundRegions"):
         if number(region, "PhysicalUnitsXDirection") == 3 == number(region, "PhysicalUnitsYDirection"):
@@ -191,7 +191,7 @@ def ultrasound_spacing(head: Dataset) -> tuple[Vector, str]:
 
 
 def thickness_of(head: Dataset, groups: Groups) -> float | None:
-    """Give how thick a lone slice is, in mm."""
+    """Give the thickness of a single slice, in mm."""
     for name in ("SpacingBetweenSlices", "SliceThickness"):
         found = asked(head, groups, "PixelMeasuresSequence", name, 1)
         if found and found[0]:
@@ -200,7 +200,7 @@ def thickness_of(head: Dataset, groups: Groups) -> float | None:
 
 
 def rescale_of(head: Dataset, groups: Groups) -> tuple[float, float]:
-    """Give the slope and the intercept that turn stored values into units; a dose grid has a scaling instead."""
+    """Give the rescale slope and intercept; a dose grid has a scaling instead."""
     scaling = number(head, "DoseGridScaling")
     if scaling:
         return scaling, 0.0
@@ -212,7 +212,7 @@ def rescale_of(head: Dataset, groups: Groups) -> tuple[float, float]:
 
 
 def phase_of(head: Dataset, groups: Groups, name: str) -> str:
-    """Give what tells this frame apart from others at the same place, as a word."""
+    """Give the value that distinguishes frames at the same position, as text."""
     sequence, inner = IN_GROUPS.get(name, ("", ""))
     for group in groups:
         item = first_item(group, sequence) if sequence else None

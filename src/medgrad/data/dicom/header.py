@@ -1,4 +1,4 @@
-"""What a DICOM file is, in the few words by which series are told apart: read once a file, and kept."""
+"""The few header elements by which DICOM series are grouped, read once for each file and cached."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ LOOKED_AT = 64  # the files of a folder from which its kind is told
 
 @dataclass(frozen=True)
 class Head:
-    """What a file says of itself. ``is_dicom`` is false of all else; ``is_broken`` where no more could be read.
+    """The header of a file. ``is_dicom`` is false of other files; ``is_broken`` is true where no more could be read.
 
-    ``fault`` is what is wrong with its references.
+    ``kind`` is the SOP class UID. ``fault`` is an error in the references.
     """
 
     is_dicom: bool = True
@@ -88,12 +88,12 @@ NO_DICOM, BROKEN = Head(is_dicom=False), Head(is_broken=True)
 
 
 def head_of(path: Path) -> Head:
-    """Give what a file says of itself."""
+    """Give the header of a file, cached."""
     return HEADS.ask(path, read_head)
 
 
 def read_head(path: Path) -> Head:
-    """Read what a file says of itself, in one opening."""
+    """Read the header of a file in one opening."""
     before = stamp_of(path)
     try:
         with opened(path) as file:
@@ -114,7 +114,7 @@ def read_head(path: Path) -> Head:
 
 
 def said_in(raw: bytes, path: Path) -> Head:
-    """Give what a file says of itself, from its bytes; most slices of a series say the same."""
+    """Parse the header from the bytes of a file; slices with equal elements share one header."""
     asked = as_asked(raw)
     known = ALIKE.get(asked) if asked is not None else None
     if known is not None:
@@ -128,7 +128,7 @@ def said_in(raw: bytes, path: Path) -> Head:
 
 
 def as_asked(raw: bytes) -> Asked | None:
-    """Give all that is asked of a file as it is stored, None where that is not plain to see, or much."""
+    """Give the stored bytes of the header elements as a cache key; None where they are not simple or are long."""
     try:
         cuts = cut_all(raw, pixels=False, only=ASKED) if DEFLATED.encode() not in raw else None
     except Exception:  # whoever reads it anew will say what is wrong
@@ -145,7 +145,7 @@ def as_asked(raw: bytes) -> Asked | None:
 
 
 def read_whole(path: Path) -> tuple[Head, Dataset | FormatError | None]:
-    """Read what a file says of itself and all its elements, or why they cannot be read, in one opening."""
+    """Read the header and the whole dataset of a file, or the error, in one opening."""
     before = stamp_of(path)
     try:
         with opened(path) as file:
@@ -161,7 +161,7 @@ def read_whole(path: Path) -> tuple[Head, Dataset | FormatError | None]:
 
 
 def both(file: BinaryIO, path: Path) -> tuple[Head, Dataset | FormatError]:
-    """Read all elements of a DICOM file that is open; what is wrong with one that comes late hides no other."""
+    """Read the header and the whole dataset of an open file; a damaged late element does not hide the header."""
     file.seek(0)
     try:
         source = read_from(file, path)
@@ -175,7 +175,7 @@ def both(file: BinaryIO, path: Path) -> tuple[Head, Dataset | FormatError]:
 
 
 def said_by(source: Dataset) -> Head:
-    """Gather what a file says of itself from its elements."""
+    """Make the header from the elements of a dataset."""
     fault: Exception | None = None
     references: tuple[str, ...] = ()
     try:
@@ -200,7 +200,7 @@ def said_by(source: Dataset) -> Head:
 
 
 def n_frames(head: Dataset) -> int:
-    """Give the number of frames that a header promises, at least one."""
+    """Give the number of frames that a header declares, at least one."""
     try:
         return max(int(number(head, "NumberOfFrames") or 1), 1)
     except ValueError:
@@ -208,12 +208,12 @@ def n_frames(head: Dataset) -> int:
 
 
 def is_localizer(head: Dataset) -> bool:
-    """Tell whether a picture is a scout, which plans a scan and is no part of it."""
+    """Tell whether an image is a localizer (scout)."""
     return "LOCALIZER" in word(head, "ImageType").upper().split("\\")
 
 
 def references_of(head: Dataset) -> list[str]:
-    """Give the series that labels (SEG) or contours (RTSTRUCT) were drawn on."""
+    """List the series UIDs that a SEG or RTSTRUCT references."""
     found = [word(item, "SeriesInstanceUID") for item in every_item(head, "ReferencedSeriesSequence")]
     for frame in every_item(head, "ReferencedFrameOfReferenceSequence"):
         for study in every_item(frame, "RTReferencedStudySequence"):
@@ -222,7 +222,7 @@ def references_of(head: Dataset) -> list[str]:
 
 
 def kind_of(path: Path) -> str:
-    """Give ``image``, ``labels``, ``contours`` or nothing, from a few elements at the start of a file."""
+    """Classify a file by its header as ``image``, ``labels`` (SEG), ``contours`` (RTSTRUCT) or nothing."""
     head = head_of(path)
     if not head.is_dicom:
         return ""
@@ -234,7 +234,7 @@ def kind_of(path: Path) -> str:
 
 
 def the_only(path: Path, kind: str) -> Path | None:
-    """Give the file itself, or the one DICOM file of a folder, if it is of a kind that ``kind_of`` tells."""
+    """Give the file itself, or the only DICOM file of a folder, if ``kind_of`` gives this kind; else None."""
     if path.is_dir():
         first = sorted(path.iterdir())[:LOOKED_AT]
         files = list(islice((p for p in first if p.is_file() and head_of(p).is_dicom), 2))

@@ -1,4 +1,4 @@
-"""DICOM images: a file, or a folder with the files of one or several series."""
+"""Read DICOM images: a file, or a folder with the files of one or several series."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ MEASURES = {"weight_kg": "PatientWeight", "height_m": "PatientSize", "field_stre
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file is a DICOM image, or whether one lies among the first files of a folder."""
+    """Tell whether a file is a DICOM image, or whether one is among the first files of a folder."""
     if path.is_file():
         return kind_of(path) == "image"
     return any(kind_of(p) == "image" for p in first_files(path))
 
 
 def first_files(folder: Path) -> Iterator[Path]:
-    """Give the first few files of a folder, or of the folders below it."""
+    """List the first few files of a folder and its subfolders."""
     left = LOOKED_AT
     for here, folders, files in os.walk(folder):
         folders.sort()
@@ -69,15 +69,16 @@ def first_files(folder: Path) -> Iterator[Path]:
 
 
 def items(path: Path) -> list[str]:
-    """List the series that hold pictures, scouts left out; one empty name for a single file."""
+    """List the UIDs of the image series, without localizers; one empty name for a single file."""
     with damage_told(path, "DICOM"):
         return [""] if path.is_file() else [s.series_uid for s in offered(series_in(path))[0]]
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read one series as a volume (columns, rows, slices) in world RAS, or as a flat picture (rows, columns).
+    """Read one series as a volume (columns, rows, slices) in world RAS, or as a 2D image (rows, columns).
 
-    ``item`` is a series UID where a folder holds several; ``uid:3`` or ``:3`` is frame 3, from 0, of a film.
+    ``item`` is a series UID where a folder holds several; ``uid:3`` or ``:3`` is frame 3, from 0, of a multi-frame
+    image.
     """
     with damage_told(path, "DICOM"):
         return read_series(path, *item.partition(":")[::2])
@@ -93,12 +94,12 @@ def read_series(path: Path, uid: str, frame: str) -> Image:
 
 
 def values_of(head: Opened, told: list[str]) -> NDArray[Any]:
-    """Decode a file as (frames, rows, columns) or (frames, rows, columns, colours), not rescaled yet."""
+    """Decode a file as (frames, rows, columns) or (frames, rows, columns, colours), without rescaling."""
     return next(every_values([head], told))
 
 
 def every_values(heads: Sequence[Opened], told: list[str]) -> Iterator[NDArray[Any]]:
-    """Decode files, each as ``values_of`` gives it."""
+    """Decode files, each as ``values_of`` does."""
     decoded = every_pixels([(h.path, h.source, h.shape) for h in heads])
     for head, stored in zip(heads, decoded, strict=True):
         with damage_told(head.path, "DICOM"):
@@ -107,7 +108,7 @@ def every_values(heads: Sequence[Opened], told: list[str]) -> Iterator[NDArray[A
 
 
 def volume(heads: Sequence[Opened], name: str, told: list[str]) -> Image:
-    """Stack pictures that know their place."""
+    """Stack frames with positions into a volume."""
     of_path = {h.path: h for h in heads}
     frames = [f for h in heads for f in h.frames]
 
@@ -129,7 +130,7 @@ def volume(heads: Sequence[Opened], name: str, told: list[str]) -> Image:
 
 
 def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArray[Any]:
-    """Decode every file once and put its frames where they belong; missing slices lie between their neighbours."""
+    """Decode every file once and put its frames into the stack; missing slices are interpolated."""
     at = {(f.path, f.number): (v, s) for v, slices in enumerate(stack.volumes) for s, f in enumerate(slices) if f}
     used = [f for slices in stack.volumes for f in slices if f]
     array: NDArray[Any] | None = None
@@ -157,11 +158,11 @@ def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArra
 
 
 class UnseenError(Exception):
-    """Raised where only the pixels would tell."""
+    """Raised where only the pixels could tell."""
 
 
 def extent(path: Path, item: str = "") -> ImageSpec | None:
-    """Tell what a series of plain grey slices will give by its headers; None where more must be known."""
+    """Read the size of a series of plain grey slices from its headers; None where headers do not suffice."""
     uid, _, frame = item.partition(":")
 
     def unseen(one: Frame, other: Frame) -> bool:
@@ -184,14 +185,14 @@ def extent(path: Path, item: str = "") -> ImageSpec | None:
 
 
 def is_plain(head: Opened) -> bool:
-    """Tell whether a picture is one of grey values that are stored as they are meant, but for a straight line."""
+    """Tell whether an image is plain grey: no lookup table, no colours, no PET."""
     shape = head.shape
     kept = shape.samples == 1 and shape.photometric.startswith("MONOCHROME") and shape.bits in (8, 16)
     return kept and word(head.source, "Modality") != "PT" and "ModalityLUTSequence" not in head.source
 
 
 def flat(heads: Sequence[Opened], name: str, frame: str, told: list[str]) -> Image:
-    """Give a picture that lies nowhere in the patient, or a film of them with its frames as channels."""
+    """Give a 2D image without a position, or a multi-frame one with its frames as channels."""
     if len(heads) > 1:
         raise FormatError(
             f"{name} holds {len(heads)} pictures that do not say where in the patient they lie. Read them file by file."
@@ -219,7 +220,7 @@ def flat(heads: Sequence[Opened], name: str, frame: str, told: list[str]) -> Ima
 
 
 def in_units(array: NDArray[Any], heads: Sequence[Opened], told: list[str]) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Turn PET into standardised uptake where the tags allow it, and say which units came out."""
+    """Convert PET to SUV where the tags allow it, and add a message on the units."""
     source = heads[0].source
     tags = tags_of(source)
     if word(source, "Modality") != "PT":
@@ -238,7 +239,7 @@ def modality_of(heads: Sequence[Opened]) -> str:
 
 
 def tags_of(source: Dataset) -> dict[str, Any]:
-    """Keep who, when, where and with what, as plain words and numbers; absent ones are left out."""
+    """Read patient, date, device and other tags as text and numbers; absent ones are left out."""
     tags: dict[str, Any] = {key: text for key, name in TAGS.items() if (text := word(source, name))}
     for key, name in MEASURES.items():
         try:

@@ -1,4 +1,4 @@
-"""Which DICOM series lie in a folder, from the headers alone."""
+"""List the DICOM series of a folder from the headers alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PICTURELESS = ("RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "RWV",
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One series: whose it is, when, what, and in which files.
+    """One series: its patient, date, description and files.
 
-    ``modality`` is DICOM's own code (``CT``, ``SEG``, ``RTSTRUCT``). ``n`` counts pictures, frames each for itself.
-    ``references`` are the series that labels or contours were drawn on. ``is_localizer`` is true of scouts.
+    ``modality`` is DICOM's code (``CT``, ``SEG``, ``RTSTRUCT``). ``n`` is the number of frames in all files.
+    ``references`` are the series that a SEG or RTSTRUCT refers to. ``is_localizer`` is true of scouts.
     """
 
     patient: str
@@ -41,9 +41,9 @@ class SeriesInfo:
 
 
 def series_in(folder: Path | str) -> list[SeriesInfo]:
-    """List the series in a folder and the folders below it, sorted by patient, date and series; headers only.
+    """List the series below a folder, sorted by patient, date and series; only headers are read.
 
-    Files that are not DICOM are passed over, and so are DICOM files whose header cannot be read.
+    Files that are not DICOM, or whose header cannot be read, are skipped.
     """
     with damage_told(Path(folder), "DICOM"):
         files = list(files_of(Path(folder)))
@@ -58,7 +58,7 @@ Ahead = Callable[[Sequence[Path]], None]
 
 @contextmanager
 def reading_ahead(read: Ahead) -> Iterator[None]:
-    """Let ``read`` know, within the block and in this thread, of which files the headers will be asked for."""
+    """Within the block and in this thread, call ``read`` with the files whose headers will be needed."""
     before = getattr(HERE, "ahead", None)
     HERE.ahead = read
     try:
@@ -68,7 +68,7 @@ def reading_ahead(read: Ahead) -> Iterator[None]:
 
 
 def grouped(files: Iterable[Path], ask: Callable[[Path], Head] = head_of) -> list[SeriesInfo]:
-    """Gather the files of each series; ``ask`` tells what a file says of itself."""
+    """Group files by series; ``ask`` gives the header of a file."""
     found: dict[tuple[str, str], list[tuple[Path, Head]]] = {}
     for path in files:
         head = ask(path)
@@ -79,7 +79,7 @@ def grouped(files: Iterable[Path], ask: Callable[[Path], Head] = head_of) -> lis
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """Give the files of a folder and of those below it, in the order of their names; or the file itself."""
+    """Yield the files below a folder in order of their names; or the file itself."""
     if folder.is_file():
         yield folder
         return
@@ -91,7 +91,7 @@ def files_of(folder: Path) -> Iterator[Path]:
 
 
 def gathered(uid: str, members: Sequence[tuple[Path, Head]]) -> SeriesInfo:
-    """Tell what the files of one series have in common."""
+    """Describe a series from the headers of its files."""
     head = members[0][1]
     for _, one in members:
         if one.fault is not None:

@@ -1,4 +1,4 @@
-"""Grey pixels that need no decoder: plain ones, and those packed as runs of equal bytes."""
+"""Decode grey pixels that need no C decoder: uncompressed and RLE."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST = 2**16 - 1
 
 @dataclass(frozen=True)
 class Shape:
-    """What a header says about the pixels."""
+    """The pixel format that a header declares: frames, size, samples, bits and photometric interpretation."""
 
     frames: int
     rows: int
@@ -41,7 +41,7 @@ class Shape:
 
 
 def stored(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any] | None:
-    """Give plain grey pixels as a view of their bytes, None where pydicom must look closer."""
+    """Give uncompressed grey pixels as a view of their bytes; None where pydicom must decode them."""
     data = source.get_item(tag_of("PixelData"))
     if syntax.is_encapsulated or not syntax.is_little_endian or not shape.is_simple or data is None:
         return None
@@ -53,7 +53,7 @@ def stored(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any] | None:
 
 
 def is_simple(source: Dataset, shape: Shape) -> bool:
-    """Tell whether a header says all that it must about grey pixels of whole bytes, in the kinds of value meant."""
+    """Tell whether the pixels are grey, of whole bytes, with all header elements of the standard VR."""
     if shape.samples != 1 or shape.bits not in (8, 16) or max(shape.rows, shape.columns) > LARGEST:
         return False
     if shape.photometric not in GREY or ("NumberOfFrames" in source and not of_kind(source, "NumberOfFrames", "IS")):
@@ -62,7 +62,7 @@ def is_simple(source: Dataset, shape: Shape) -> bool:
 
 
 def of_kind(source: Dataset, name: str, kind: str) -> bool:
-    """Tell whether an element is there with one value of a kind, and as its meaning is written."""
+    """Tell whether an element is present with one value of a VR, written in canonical form."""
     element = source.get_item(tag_of(name))
     if element is None or element.VR not in (kind, None):
         return False
@@ -77,7 +77,7 @@ def of_kind(source: Dataset, name: str, kind: str) -> bool:
 
 
 def trimmed(flat: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Give pixels in their shape, without the bits that are not stored."""
+    """Reshape pixels, and mask the bits that are allocated but not stored."""
     array = flat.reshape((shape.frames,) * (shape.frames > 1) + (shape.rows, shape.columns))
     spare = shape.bits - shape.bits_stored
     if spare and shape.signed:
@@ -86,7 +86,7 @@ def trimmed(flat: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 
 def unpacked_runs(source: Dataset, shape: Shape) -> NDArray[Any] | None:
-    """Unpack grey pixels that are packed as runs, None where pydicom must look closer."""
+    """Decode RLE grey pixels; None where pydicom must decode them."""
     if not shape.is_simple:
         return None
     kind = np.dtype(f"<{'i' if shape.signed else 'u'}{shape.bits // 8}")
@@ -103,7 +103,7 @@ def unpacked_runs(source: Dataset, shape: Shape) -> NDArray[Any] | None:
 
 
 def segments_of(frame: bytes, shape: Shape) -> list[bytes] | None:
-    """Unpack the runs of a frame, None unless each gives one byte for every pixel and perhaps one of padding."""
+    """Decode the RLE segments of a frame; None unless each gives one byte per pixel, plus at most one of padding."""
     n = int.from_bytes(frame[:4], "little")
     starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(4, 4 + 4 * min(n, 15), 4)]
     if n != shape.bits // 8 * shape.samples or not starts or min(starts) < 64:
@@ -118,7 +118,7 @@ def segments_of(frame: bytes, shape: Shape) -> list[bytes] | None:
 
 
 def unpack(runs: bytes) -> bytes | None:
-    """Unpack one run after another, None where they are damaged: then the slower way tells."""
+    """Decode one PackBits segment; None where it is damaged."""
     try:
         return bytes(decode_segment(runs))
     except BaseException as reason:  # its panics are no Exception

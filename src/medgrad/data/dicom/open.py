@@ -1,4 +1,4 @@
-"""Opening DICOM files: one, or those of one series of a folder, each once."""
+"""Open the DICOM files of one file path or of one series of a folder, each once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OWN = frozenset(
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that has been read but not decoded: its header, what it promises, and its pictures."""
+    """A file that is read but not decoded: its dataset, pixel format and frames."""
 
     path: Path
     source: Dataset
@@ -44,7 +44,7 @@ class Opened:
 
 
 def offered(every: Sequence[SeriesInfo]) -> tuple[list[SeriesInfo], list[str]]:
-    """Give the series that can be read as images, and what was left out."""
+    """List the series that can be read as images, and messages on what was left out."""
     every = [s for s in every if s.holds_pictures and s.modality != "SEG"]
     kept = [s for s in every if not s.is_localizer] or every
     told = [f"The scout {s} was left out." for s in every if s not in kept]
@@ -52,7 +52,7 @@ def offered(every: Sequence[SeriesInfo]) -> tuple[list[SeriesInfo], list[str]]:
 
 
 def opened_all(path: Path, uid: str, told: list[str], *, pixels: bool = True) -> tuple[list[Opened], str]:
-    """Read the headers of a file, or of one series of a folder, scouts left out; and name it."""
+    """Open a file or one series of a folder, without localizers; and give a name for error messages."""
     if path.is_file():
         return without_scouts([Alike().opened(path, pixels=pixels)], told), repr(str(path))
     read_on_the_way = Gathered(uid)
@@ -65,10 +65,9 @@ def opened_all(path: Path, uid: str, told: list[str], *, pixels: bool = True) ->
 
 
 class Gathered:
-    """The files that were read whole while the series of a folder were told apart.
+    """Reads whole files while the series of a folder are grouped, and keeps those of the wanted series.
 
-    ``uid`` names the series that is asked for. Without one there must be only one series, so that nothing is kept of
-    more than the first.
+    ``uid`` names the wanted series. Without one there must be only one series, so only the first is kept.
     """
 
     def __init__(self, uid: str) -> None:
@@ -77,7 +76,7 @@ class Gathered:
         self.sources: dict[Path, Dataset | FormatError] = {}
 
     def ask(self, path: Path) -> Head:
-        """Tell what a file says of itself, and keep it if it seems to be asked for."""
+        """Give the header of a file, and keep its dataset if it may be wanted."""
         known = HEADS.get(path)
         if known is not None:
             return known[0]
@@ -87,7 +86,7 @@ class Gathered:
         return head
 
     def is_wanted(self, path: Path, head: Head) -> bool:
-        """Tell whether a file may be of the series that is asked for."""
+        """Tell whether a file may belong to the wanted series."""
         uid = head.series_uid or str(path)
         if self.uid:
             return uid == self.uid
@@ -98,7 +97,7 @@ class Gathered:
 
 
 def chosen(folder: Path, series: Sequence[SeriesInfo], uid: str, told: list[str]) -> SeriesInfo:
-    """Give the series that is asked for, or the only one."""
+    """Give the series with the UID, or the only one."""
     every, left_out = offered(series)
     told += left_out
     if uid:
@@ -114,13 +113,13 @@ def chosen(folder: Path, series: Sequence[SeriesInfo], uid: str, told: list[str]
 
 
 class Alike:
-    """Opens the files of a series; what the next one says as the last did is not worked out again."""
+    """Opens the files of a series; what equals the last file's header is not parsed again."""
 
     def __init__(self) -> None:
         self.last: tuple[Any, Opened] | None = None
 
     def opened(self, path: Path, source: Dataset | FormatError | None = None, *, pixels: bool = True) -> Opened:
-        """Read a file's header, and its pixels if so asked, unless it has been read; and find its pictures."""
+        """Read a file's header, and its pixels if requested, unless it is read already; and describe its frames."""
         if isinstance(source, FormatError):
             raise source
         source = open_dicom(path, pixels=pixels) if source is None else source
@@ -141,7 +140,7 @@ class Alike:
 
 
 def said_alike(source: Dataset) -> tuple[Any, ...] | None:
-    """Give all that a header says but what each slice says for itself, None where it has parts of several levels."""
+    """Give all header elements except those that differ by slice; None where there are nested sequences."""
     said = []
     for element in source.values():
         if element.tag in OWN:
@@ -156,7 +155,7 @@ def said_alike(source: Dataset) -> tuple[Any, ...] | None:
 
 
 def like(last: Opened, path: Path, source: Dataset, pixels: bool) -> Opened | None:
-    """Give a file that says the same as the last but for its place; None where more is different."""
+    """Reuse the header of the last file with another position; None where that is not possible."""
     if len(last.frames) != 1 or not last.frames[0].position:
         return None
     position = numbers(source, "ImagePositionPatient", 3)
@@ -170,7 +169,7 @@ def like(last: Opened, path: Path, source: Dataset, pixels: bool) -> Opened | No
 
 
 def without_scouts(heads: list[Opened], told: list[str]) -> list[Opened]:
-    """Leave the scouts of a series out if there are other pictures."""
+    """Drop localizers if there are other images."""
     kept = [h for h in heads if not is_localizer(h.source)]
     if not kept or len(kept) == len(heads):
         return heads

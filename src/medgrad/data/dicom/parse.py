@@ -1,4 +1,4 @@
-"""The elements of an ordinary DICOM file, read without looking at any of them twice."""
+"""A fast parser for ordinary DICOM files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FIRST, SHORTEST = 132, 160
 
 
 def parsed(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> Dataset | None:
-    """Give the elements of a file from its bytes, None unless it is built as nearly all are.
+    """Parse a dataset from the bytes of a file; None unless the file is built as nearly all are.
 
-    Such a file has a preamble, a group of file elements that is as long as it says and names a transfer syntax of the
-    standard, and little-endian elements that are not deflated. All others are for ``dcmread``.
+    Such a file has a preamble, file meta elements of the declared length with a standard transfer syntax, and
+    little-endian elements that are not deflated. All others are for ``dcmread``.
     """
     try:
         cuts = cut_all(raw, pixels=pixels, only=only)
@@ -40,7 +40,10 @@ def parsed(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> Dataset |
 
 
 def cut_all(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> tuple[Elements, Elements, bool] | None:
-    """Give the elements about the file itself, the others, and whether these leave out their kinds; None as above."""
+    """Parse the file meta elements and the others, and tell whether the VR is implicit.
+
+    None where pydicom must parse.
+    """
     meta = file_elements(raw)
     syntax = known(meta[0][SYNTAX].value) if meta else None
     if meta is None or syntax is None:
@@ -51,7 +54,7 @@ def cut_all(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> tuple[El
 
 
 def file_elements(raw: bytes) -> tuple[Elements, int] | None:
-    """Give the elements about the file itself, and where the others begin; None where that is not plain to see."""
+    """Parse the file meta elements, and give the offset of the others; None where they are unusual."""
     if len(raw) < SHORTEST or raw[FIRST - 4 : FIRST + 8] != b"DICM" + GROUP_LENGTH:
         return None
     begin = FIRST + 12 + int(struct.unpack_from("<L", raw, FIRST + 8)[0])
@@ -68,13 +71,13 @@ def file_elements(raw: bytes) -> tuple[Elements, int] | None:
 
 
 def has_all(element: RawDataElement | DataElement) -> bool:
-    """Tell whether a value is as long as it says."""
+    """Tell whether a value has its declared length."""
     return isinstance(element, RawDataElement) and len(element.value or b"") == element.length
 
 
 @cache
 def known(said: bytes | None) -> str | None:
-    """Give a transfer syntax as text, None unless it is of the standard, little-endian and not deflated."""
+    """Give a transfer syntax as text; None unless it is standard, little-endian and not deflated."""
     words = (said or b"").rstrip(b"\0 ").decode("latin-1")
     uid = UID(words, validation_mode=0)
     if uid in NOT_SO or uid.is_private or not uid.is_transfer_syntax:
@@ -84,6 +87,6 @@ def known(said: bytes | None) -> str | None:
 
 @cache
 def tags_of(only: tuple[str, ...]) -> frozenset[BaseTag] | None:
-    """Give the tags of elements that are asked for by their names, and that of the character set."""
+    """Give the tags of keywords, and that of the character set."""
     found = [tag_like(tag) for name in only if (tag := tag_for_keyword(name)) is not None]
     return frozenset([*found, tag_like(LETTERS)]) if found else None

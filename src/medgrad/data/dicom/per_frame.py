@@ -1,7 +1,8 @@
-"""What a file says of each of its frames, read once where it is said often.
+"""Read the per-frame functional groups, parsing equal bytes only once.
 
-Of a hundred segments on three hundred slices there are thousands of frames, but only three hundred places and a hundred
-segments. Each item of the frames is cut into its elements without reading them; those of equal bytes are one.
+A hundred segments on three hundred slices are thousands of frames, but only three hundred positions and a hundred
+segments. Each frame's item is split into its elements without decoding them; those with equal bytes share one
+dataset.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FrameGroups:
-    """The different places that frames have and which is whose, then the same of their segments.
+    """The distinct positions of the frames with the index of each frame's, then the same for the segments.
 
-    What numbers a frame is in neither: it is another for each. All is empty where nothing is said of each frame.
+    The frame content is left out, since it differs in each frame. All is empty where a file has no per-frame
+    groups.
     """
 
     places: Sequence[Dataset]
@@ -40,7 +42,7 @@ class FrameGroups:
 
 
 def said_of_each(source: Dataset) -> FrameGroups:
-    """Read what a file says of each of its frames."""
+    """Read the per-frame functional groups of a file."""
     cut = items_of(source)
     if cut is None:
         each = every_item(source, FRAMES)
@@ -52,7 +54,7 @@ def said_of_each(source: Dataset) -> FrameGroups:
 
 
 def different(every: Iterable[T]) -> tuple[list[T], list[int]]:
-    """List what is there once each, in the order in which it comes, and which of these each is.
+    """Give the unique values in order of appearance, and the index of each value among them.
 
     >>> different("abac")
     (['a', 'b', 'c'], [0, 1, 0, 2])
@@ -63,7 +65,7 @@ def different(every: Iterable[T]) -> tuple[list[T], list[int]]:
 
 
 def items_of(source: Dataset) -> list[list[Element]] | None:
-    """Cut what is said of the frames into the elements of each, or give None where their lengths are not all told."""
+    """Split the per-frame groups into the elements of each frame; None where some lengths are undefined."""
     if FRAMES not in source:
         return None
     whole = source.get_item(FRAMES)
@@ -76,7 +78,7 @@ def items_of(source: Dataset) -> list[list[Element]] | None:
 
 
 def pieces(raw: bytes) -> Iterator[bytes]:
-    """Cut a sequence into its items."""
+    """Yield the items of a sequence as bytes."""
     at = 0
     while at < len(raw):
         group, element, length = struct.unpack_from("<HHL", raw, at)
@@ -87,7 +89,7 @@ def pieces(raw: bytes) -> Iterator[bytes]:
 
 
 def elements(raw: bytes) -> Iterator[Element]:
-    """Cut an item into its elements: the tag, the kind of value and the value."""
+    """Yield the elements of an item: tag, VR and value."""
     at = 0
     while at < len(raw):
         group, element, kind, length = struct.unpack_from("<HH2sH", raw, at)
@@ -101,7 +103,7 @@ def elements(raw: bytes) -> Iterator[Element]:
 
 
 def as_they_stand(source: Dataset, names: Sequence[str]) -> tuple[Element, ...] | None:
-    """Give some elements as they are stored, None where one of them has been read."""
+    """Give some elements as stored; None where one of them is decoded already."""
     every = [source.get_item(tag_of(name)) for name in names if tag_of(name) in source]
     if not all(isinstance(e, RawDataElement) for e in every):
         return None
@@ -109,7 +111,7 @@ def as_they_stand(source: Dataset, names: Sequence[str]) -> tuple[Element, ...] 
 
 
 def position_in(source: Dataset) -> tuple[float, ...]:
-    """Give the position that is said of a frame, none where it is not plain to see."""
+    """Read the position of a frame from its group; empty where it is not simple."""
     whole = source.get_item(tag_of(PLACE)) if tag_of(PLACE) in source else None
     if not isinstance(whole, RawDataElement) or whole.is_implicit_VR or not whole.is_little_endian:
         return ()
@@ -121,5 +123,5 @@ def position_in(source: Dataset) -> tuple[float, ...]:
 
 
 def dataset(said: Sequence[Element]) -> Dataset:
-    """Give elements as pydicom reads them."""
+    """Make a pydicom dataset of elements."""
     return Dataset({t: RawDataElement(tag_like(t), k.decode(), len(v), v, 0, False, True) for t, k, v in said})

@@ -1,4 +1,4 @@
-"""The values that a DICOM file stores, checked against what its header promises before and after they are decoded."""
+"""Decode DICOM pixels, with checks against the header before and after decoding."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ CODECS = {
 
 
 def stored_pixels(path: Path | str) -> NDArray[Any]:
-    """Give the decoded values as they are stored, before any rescaling: (frames, rows, columns, samples) less ones."""
+    """Read the pixels of a file without rescaling: (frames, rows, columns, samples), without axes of length one."""
     path = Path(path)
     found = pixels_of(path, open_dicom(path))
     return found if found.flags.writeable else found.copy()
 
 
 def pixels_of(path: Path, source: Dataset, shape: Shape | None = None) -> NDArray[Any]:
-    """Decode the pixels of a file that has been read; ``shape`` is what was found that it promises and has."""
+    """Decode the pixels of a dataset; ``shape`` is its checked pixel format."""
     with damage_told(path, "DICOM pixels"):
         shape = shape or promised_by(path, source)
         return next(every_pixels([(path, source, shape)]))
 
 
 def every_pixels(files: Sequence[tuple[Path, Dataset, Shape]]) -> Iterator[NDArray[Any]]:
-    """Decode the pixels of files whose headers and lengths have been checked, and yield them in order.
+    """Decode the pixels of checked files, and yield them in order.
 
-    What needs a decoder in C goes to a process of its own, many files at a time.
+    Files that need a C decoder go to a separate process, many at a time.
     """
     for is_packed, some in groupby(files, key=lambda f: codec_of(f[0], f[1]) not in ("", "RLE")):
         group = list(some)
@@ -87,19 +87,19 @@ def every_pixels(files: Sequence[tuple[Path, Dataset, Shape]]) -> Iterator[NDArr
 
 
 def codec_of(path: Path, source: Dataset) -> str:
-    """Give what the pixels of a file are packed by, nothing where they are not."""
+    """Give the name of the codec of a file's pixels; empty where they are uncompressed."""
     return CODECS.get(str(syntax_of(path, source)), "")
 
 
 def promised_by(path: Path, source: Dataset) -> Shape:
-    """Give what a header says about the pixels, or raise unless the file has just that."""
+    """Read the pixel format from the header, and raise unless the file's pixel data fit it."""
     shape = shape_of(path, source)
     check_pixels(path, source, shape)
     return replace(shape, is_simple=is_simple(source, shape))
 
 
 def check_pixels(path: Path, source: Dataset, shape: Shape) -> None:
-    """Raise unless a file has the pixels that its header promises."""
+    """Raise unless the pixel data of a file fit its header."""
     syntax = syntax_of(path, source)
     if tag_of("PixelData") not in source:
         return
@@ -113,7 +113,10 @@ def check_pixels(path: Path, source: Dataset, shape: Shape) -> None:
 
 
 def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
-    """Give what the header says about the pixels, or raise if it cannot be; ``pixels`` says that they were read too."""
+    """Read the pixel format from the header, or raise if it is invalid.
+
+    ``pixels`` says that the pixel data were read too.
+    """
     if pixels and not any(tag_of(name) in source for name in PIXELS):
         raise FormatError(
             f"{str(path)!r} holds no pixels ({word(source, 'Modality') or 'no modality'}). Give an image."
@@ -162,7 +165,7 @@ def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
 
 
 def syntax_of(path: Path, source: Dataset) -> UID:
-    """Give the transfer syntax; a file without one gets the plain one that it was read by."""
+    """Give the transfer syntax; a file without one gets the uncompressed one that it was read by."""
     meta = getattr(source, "file_meta", None)
     said = syntax_said(meta) if meta is not None else ""
     if said:
@@ -179,7 +182,7 @@ def syntax_of(path: Path, source: Dataset) -> UID:
 
 
 def syntax_said(meta: Dataset) -> str:
-    """Give the words by which a file names its transfer syntax, none where it names none."""
+    """Give the transfer syntax of a file as text; empty where it has none."""
     stored = as_stored(meta, "TransferSyntaxUID")
     found = SYNTAXES.get(stored) if stored is not None else None
     if found is None:
@@ -191,13 +194,13 @@ def syntax_said(meta: Dataset) -> str:
 
 @cache
 def syntax_named(said: str) -> UID | None:
-    """Give a transfer syntax of the standard, None for another."""
+    """Give a standard transfer syntax by its UID; None for another."""
     found = UID(said)
     return None if found.is_private or not found.is_transfer_syntax else found
 
 
 def pixel_bytes(source: Dataset) -> tuple[Any, bool]:
-    """Give the pixels as they lie in the file, and whether it tells how many bytes they are."""
+    """Give the pixel data as stored, and whether their length is defined."""
     element = source.get_item(tag_of("PixelData"))
     if isinstance(element, RawDataElement) and element.VR in (None, "OB", "OW"):
         return element.value, element.length != UNDEFINED
@@ -205,7 +208,7 @@ def pixel_bytes(source: Dataset) -> tuple[Any, bool]:
 
 
 def check_plain(path: Path, data: bytes, shape: Shape, *, has_length: bool) -> None:
-    """Raise unless there are just as many bytes as the header says, but for some padding."""
+    """Raise unless uncompressed pixel data have the declared length, plus at most some padding."""
     if not has_length:
         raise FormatError(f"{str(path)!r} packs its pixels, but its transfer syntax says that they are plain.")
     bits = shape.frame_bits * 2 // 3 if shape.photometric == "YBR_FULL_422" else shape.frame_bits
@@ -224,7 +227,7 @@ def check_plain(path: Path, data: bytes, shape: Shape, *, has_length: bool) -> N
 
 
 def check_packed(path: Path, data: bytes, shape: Shape, syntax: UID) -> None:
-    """Raise unless every frame is there, is packed as the header says, and is of the size that it says."""
+    """Raise unless every compressed frame is present, and has the declared codec and size."""
     codec = CODECS.get(str(syntax))
     if codec is None:
         raise FormatError(f"{str(path)!r} is packed as {syntax.name[:60]!r}, which is not read. Ask for it unpacked.")
@@ -245,7 +248,7 @@ def check_packed(path: Path, data: bytes, shape: Shape, syntax: UID) -> None:
 
 
 def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> None:
-    """Raise unless one packed frame begins and ends as its codec does, and is of the right size."""
+    """Raise unless one compressed frame begins and ends as its codec does, and has the declared size."""
     if codec == "RLE":
         check_runs(path, i, frame, shape)
         return
@@ -262,7 +265,7 @@ def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> N
 
 
 def check_runs(path: Path, i: int, frame: bytes, shape: Shape) -> None:
-    """Raise unless each of the runs of an RLE frame unpacks to one byte for every pixel."""
+    """Raise unless each segment of an RLE frame decodes to one byte per pixel."""
     if segments_of(frame, shape) is not None:
         return
     n = int.from_bytes(frame[:4], "little")
@@ -277,7 +280,7 @@ def check_runs(path: Path, i: int, frame: bytes, shape: Shape) -> None:
 
 
 def unpacked_length(runs: bytes) -> int:
-    """Give how many bytes a PackBits segment unpacks to; a lone last byte is padding.
+    """Give the decoded length of a PackBits segment in bytes; a lone last byte is padding.
 
     >>> unpacked_length(bytes([2, 7, 8, 9, 254, 5, 0]))
     6
@@ -297,7 +300,7 @@ def unpacked_length(runs: bytes) -> int:
 
 
 def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
-    """Give the codec, rows, columns, samples and bits that a packed frame says of itself.
+    """Parse codec, rows, columns, samples and bits from a compressed frame.
 
     >>> codestream(b"no picture")
     ('of no known kind', 0, 0, 0, 0)
@@ -322,20 +325,20 @@ def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
 
 
 def decoded_here(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
-    """Decode pixels for which no decoder in C is needed."""
+    """Decode pixels that need no C decoder, in this process."""
     array = unpacked_runs(source, shape) if syntax == RLE else stored(source, shape, syntax)
     return plain_pixels(source, shape, syntax) if array is None else array
 
 
 def packed(path: Path, source: Dataset, shape: Shape) -> Packed:
-    """Give what a decoder is sent of a file."""
+    """Give the compressed pixels and decoder options of a file."""
     with damage_told(path, "DICOM pixels"):
         options = {**options_of(source, shape), "transfer_syntax": str(syntax_of(path, source))}
         return Packed(path, options, source.PixelData)
 
 
 def as_promised(path: Path, array: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Give pixels, or raise if they are not what was promised."""
+    """Give a decoded array, or raise if its shape is not the declared one."""
     wanted = (
         [n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns] + [n for n in (shape.samples,) if n > 1]
     )
@@ -345,7 +348,7 @@ def as_promised(path: Path, array: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 
 def options_of(source: Dataset, shape: Shape) -> dict[str, Any]:
-    """Give what a decoder must know of a file besides its packed pixels, as plain values."""
+    """Give the decoder options of a file as plain values."""
     if shape.is_simple and tag_of("ExtendedOffsetTable") not in source:
         return {
             "samples_per_pixel": 1, "photometric_interpretation": shape.photometric, "rows": shape.rows,
@@ -364,7 +367,7 @@ def options_of(source: Dataset, shape: Shape) -> dict[str, Any]:
 
 
 def plain_pixels(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
-    """Decode pixels that are not packed, or are as runs, as pydicom does."""
+    """Decode uncompressed or RLE pixels with pydicom."""
     if source.get("NumberOfFrames") is not None and shape.frames == 1:
         source.NumberOfFrames = 1
     if syntax == RLE:  # the faster decoder panics at damaged data

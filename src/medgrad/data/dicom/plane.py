@@ -1,4 +1,4 @@
-"""One picture of a series on a grid: taking out of an array what lies on it, and putting in what was drawn on it."""
+"""The plane of one frame on a grid: sample an array along it, or paste a mask into the array."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Way = tuple[NDArray[np.int64], Axis, Axis]
 
 @dataclass(frozen=True)
 class Plane:
-    """A picture, and the function from its (row, column) to voxels of a grid."""
+    """A frame, and the function from its (row, column) to voxels of a grid."""
 
     frame: Frame
     at: Callable[[NDArray[Any]], NDArray[np.int64]]
 
     @cached_property
     def way(self) -> Way | None:
-        """The voxel of the first pixel, and the axis that rows and columns follow, up (1) or down (-1), if they do.
+        """The voxel of the first pixel, and the grid axis and sign (1 or -1) that rows and columns follow.
 
-        None where a picture is one pixel high or wide, which points nowhere. As three corners lie within half a voxel
-        of where they should, so does all between them.
+        None if they do not. None also where a frame is one pixel high or wide. As three corners lie within half a
+        voxel of the grid, so does all between them.
         """
         rows, columns = self.frame.shape
         if rows < 2 or columns < 2:
@@ -43,7 +43,7 @@ class Plane:
         return None if ways[0][0] == ways[1][0] else (first, ways[0], ways[1])
 
     def cut(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Give what an array (*grid.shape, ...) holds at each pixel, (rows, columns, ...); 0 beyond the grid."""
+        """Sample an array (*grid.shape, ...) at each pixel, (rows, columns, ...); 0 beyond the grid."""
         found = np.zeros((*self.frame.shape, *array.shape[3:]), array.dtype)
         if self.way:
             here, there = self.straight(array, (0, 0), self.frame.shape)
@@ -57,10 +57,10 @@ class Plane:
         return found
 
     def put(self, array: NDArray[Any], piece: NDArray[Any], corner: tuple[int, int]) -> tuple[int, int]:
-        """Put the numbers of a piece of the picture where they belong, but for its zeros.
+        """Paste the nonzero values of a patch of the frame into an array.
 
-        ``corner`` is the (row, column) of the piece's first pixel. Gives how many numbers hide another, and how many
-        lie beyond the array.
+        ``corner`` is the (row, column) of the patch's first pixel. Gives how many values overwrite another, and
+        how many lie outside the array.
         """
         if self.way:
             here, before = self.straight(array, corner, piece.shape)
@@ -81,7 +81,7 @@ class Plane:
     def straight(
         self, array: NDArray[Any], corner: tuple[int, int], shape: tuple[int, ...]
     ) -> tuple[tuple[slice, slice], NDArray[Any]]:
-        """Give which part of a piece lies on the array, and a view of the array there, turned as the piece is."""
+        """Give the part of a patch that lies on the array, and the matching view of the array, oriented alike."""
         assert self.way is not None
         first, down, right = self.way
         level = 3 - down[0] - right[0]

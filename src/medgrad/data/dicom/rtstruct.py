@@ -1,4 +1,4 @@
-"""DICOM RTSTRUCT: contours in the planes of an image series, drawn onto its grid as labels."""
+"""Read DICOM RTSTRUCT: contours rasterised onto the grid of an image series as labels."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Planes = dict[float, list[NDArray[np.float64]]]
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file is a set of contours, or a folder holds just one."""
+    """Tell whether a file is an RTSTRUCT, or a folder holds just one."""
     return the_only(path, "contours") is not None
 
 
 def items(path: Path) -> list[str]:
-    """List the names of the regions."""
+    """List the region names."""
     path = the_only(path, "contours") or path
     with damage_told(path, "DICOM RTSTRUCT"):
         return [name for _, name in regions_of(path, open_dicom(path))]
 
 
 def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMap:
-    """Draw all regions, or the one that ``item`` names, onto the grid ``like``; labels are the regions' own numbers.
+    """Rasterise all regions, or the one named by ``item``, onto the grid ``like``; labels are the ROI numbers.
 
-    A voxel belongs to a region if its centre lies within an odd number of its contours, so a contour within another
-    is a hole. Where regions overlap, the later one stands.
+    A voxel belongs to a region if its centre lies within an odd number of its contours, so a contour within
+    another is a hole. Where regions overlap, the later one wins.
     """
     path = the_only(path, "contours") or path
     if like is None or like.dims != 3:
@@ -68,7 +68,7 @@ def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMa
 
 
 def regions_of(path: Path, source: Dataset) -> list[tuple[int, str]]:
-    """Give the number and the name of each region."""
+    """List the number and the name of each region."""
     found = []
     for region in every_item(source, "StructureSetROISequence"):
         n = number(region, "ROINumber")
@@ -81,7 +81,7 @@ def regions_of(path: Path, source: Dataset) -> list[tuple[int, str]]:
 
 
 def drawn_region(path: Path, region: Dataset, name: str, like: Grid, told: list[str]) -> NDArray[np.bool_]:
-    """Fill the contours of one region, slice by slice."""
+    """Rasterise the contours of one region, slice by slice."""
     left_out = 0
     shapes: list[NDArray[np.float64]] = []
     for contour in every_item(region, "ContourSequence"):
@@ -105,7 +105,7 @@ def drawn_region(path: Path, region: Dataset, name: str, like: Grid, told: list[
 
 
 def points_of(contour: Dataset) -> NDArray[np.float64]:
-    """Give the points of a contour in DICOM's coordinates, (n, 3), from the text as it is stored."""
+    """Parse the points of a contour in LPS, (n, 3), from the stored text."""
     if CONTOUR_DATA not in contour:
         return np.zeros((0, 3))
     value = contour.get_item(CONTOUR_DATA).value
@@ -117,7 +117,7 @@ def points_of(contour: Dataset) -> NDArray[np.float64]:
 
 
 def plane_axis(path: Path, shapes: list[NDArray[np.float64]], name: str) -> int:
-    """Give the axis of the grid along which every contour stays in its slice; the last axis is tried first."""
+    """Find the grid axis that is perpendicular to all contours; the last axis is tried first."""
     thickness = np.array([np.ptp(s, axis=0) for s in shapes]).max(axis=0)
     for axis in (2, 1, 0):
         if thickness[axis] <= FLAT_ENOUGH:
@@ -129,7 +129,7 @@ def plane_axis(path: Path, shapes: list[NDArray[np.float64]], name: str) -> int:
 
 
 def by_plane(shapes: list[NDArray[np.float64]], axis: int) -> Planes:
-    """Gather the contours that lie in the same plane."""
+    """Group the contours that lie in the same plane."""
     found: Planes = {}
     for shape in sorted(shapes, key=lambda s: float(s[:, axis].mean())):
         position = float(shape[:, axis].mean())
@@ -139,7 +139,7 @@ def by_plane(shapes: list[NDArray[np.float64]], axis: int) -> Planes:
 
 
 def nearest_planes(planes: Planes, n: int) -> dict[int, float]:
-    """Match each slice with the nearest plane of contours that lies within half a slice of it."""
+    """Match each slice with the nearest contour plane within half a slice."""
     best: dict[int, float] = {}
     for position in planes:
         k = int(np.floor(position + 0.5)) if abs(position) < 1e9 else -1
@@ -149,7 +149,7 @@ def nearest_planes(planes: Planes, n: int) -> dict[int, float]:
 
 
 def tell_planes(planes: Planes, n: int, name: str, told: list[str]) -> None:
-    """Tell of contours that lie outside the volume or between its slices, and of slices that they skip."""
+    """Add messages on contours outside the volume or between slices, and on slices without contours."""
     used = nearest_planes(planes, n)
     outside = sum(not -0.5 <= p < n - 0.5 for p in planes)
     if outside:
@@ -164,10 +164,10 @@ def tell_planes(planes: Planes, n: int, name: str, told: list[str]) -> None:
 
 
 def filled(polygons: list[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Tell which grid points lie within an odd number of polygons, whose corners are (n, 2) indices.
+    """Fill polygons of (n, 2) indices by the even-odd rule on a grid of points.
 
-    Every edge flips the grid points behind its crossing with each line of the first axis; a point on an edge belongs
-    to the side of growing indices.
+    Every edge flips the grid points beyond its crossing with each line of the first axis; a point on an edge
+    belongs to the side of increasing indices.
 
     >>> filled([np.array([[0.5, 0.5], [0.5, 2.5], [2.5, 2.5], [2.5, 0.5]])], (4, 4)).sum()
     np.int64(4)

@@ -1,4 +1,4 @@
-"""DICOM SEG: labels that say which region each of them is, drawn on an image series."""
+"""Read DICOM SEG: segments as labels on the grid of an image series."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Piece = tuple[NDArray[Any], tuple[int, int]]
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file is a DICOM segmentation, or a folder holds just one."""
+    """Tell whether a file is a DICOM SEG, or a folder holds just one."""
     return the_only(path, "labels") is not None
 
 
 def items(path: Path) -> list[str]:
-    """List the names of the segments."""
+    """List the segment names."""
     path = the_only(path, "labels") or path
     with damage_told(path, "DICOM SEG"):
         return [name for _, name in segments_of(path, open_dicom(path, pixels=False))]
 
 
 def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMap:
-    """Read all segments, or the one that ``item`` names, on the grid ``like`` or else on their own.
+    """Read all segments, or the one named by ``item``, on the grid ``like`` or else on their own.
 
-    Labels are the segments' own numbers. Where segments overlap, the later one stands.
+    Labels are the segment numbers. Where segments overlap, the later one wins.
     """
     path = the_only(path, "labels") or path
     told: list[str] = []
@@ -73,7 +73,7 @@ def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMa
 
 
 def segments_of(path: Path, source: Dataset) -> list[tuple[int, str]]:
-    """Give the number and the name of each segment."""
+    """List the number and the name of each segment."""
     found = []
     for i, segment in enumerate(every_item(source, "SegmentSequence"), 1):
         n = number(segment, "SegmentNumber")
@@ -85,7 +85,7 @@ def segments_of(path: Path, source: Dataset) -> list[tuple[int, str]]:
 
 
 def chosen(path: Path, every: Sequence[tuple[int, str]], item: str) -> dict[int, str]:
-    """Give the segments that are asked for by name or number; all of them where nothing is asked."""
+    """Select the segments by name or number; all of them where nothing is requested."""
     found = {n: name for n, name in every if n > 0 and item in ("", name, str(n))}
     if not found:
         names = [name for _, name in every]
@@ -94,7 +94,7 @@ def chosen(path: Path, every: Sequence[tuple[int, str]], item: str) -> dict[int,
 
 
 def placed(path: Path, source: Dataset, said: FrameGroups, n: int) -> list[Frame]:
-    """Give where each of the different places of the frames is; each frame's own where a file has one for all."""
+    """Give the geometry of each distinct frame position; one for each frame where the file has no per-frame groups."""
     if not said.places:
         return frames_of(path, source, n)
     if len(said.place) != n:
@@ -117,7 +117,7 @@ def placed(path: Path, source: Dataset, said: FrameGroups, n: int) -> list[Frame
 
 
 def drawn(path: Path, source: Dataset, shape: Shape, said: FrameGroups, names: Mapping[int, str]) -> Iterator[Piece]:
-    """Yield of each frame the piece that is marked, in segment numbers: 0 for the segments that were not asked for."""
+    """Yield the marked patch of each frame in segment numbers; 0 for segments that were not requested."""
     kind = word(source, "SegmentationType").upper()
     if kind == "LABELMAP":
         pixels = pixels_of(path, source).reshape(shape.frames, shape.rows, shape.columns)
@@ -134,7 +134,7 @@ def drawn(path: Path, source: Dataset, shape: Shape, said: FrameGroups, names: M
 
 
 def segment_named(path: Path, group: Dataset | None, shared: Dataset | None) -> int:
-    """Give the number of the segment that a frame belongs to."""
+    """Give the segment number of a frame."""
     own, of_all = (first_item(one, SEGMENT) for one in (group, shared))
     about = own or of_all
     n = number(about, "ReferencedSegmentNumber") if about is not None else None
@@ -144,7 +144,7 @@ def segment_named(path: Path, group: Dataset | None, shared: Dataset | None) -> 
 
 
 def masks(path: Path, source: Dataset, shape: Shape, kind: str) -> Iterator[Piece]:
-    """Yield where each frame is marked; of plain bits only that is unpacked, which is seldom much of a frame."""
+    """Yield the mask patch of each frame; of uncompressed bits only the marked part is unpacked."""
     syntax = syntax_of(path, source)
     is_plain = syntax.is_little_endian and not syntax.is_encapsulated and "PixelData" in source
     if is_plain and kind == "BINARY" and shape.bits == shape.samples == 1:
@@ -157,7 +157,7 @@ def masks(path: Path, source: Dataset, shape: Shape, kind: str) -> Iterator[Piec
 
 
 def unpacked(data: NDArray[np.uint8], i: int, rows: int, columns: int) -> Piece:
-    """Unpack the marked piece of frame ``i`` of those that lie bit behind bit.
+    """Unpack the marked patch of frame ``i`` from contiguous bits.
 
     >>> unpacked(np.array([0b0010_0000, 0], np.uint8), 0, 3, 4)
     (array([[1]], dtype=uint8), (1, 1))
@@ -176,7 +176,7 @@ def unpacked(data: NDArray[np.uint8], i: int, rows: int, columns: int) -> Piece:
 
 
 def marked(frame: NDArray[Any]) -> Piece:
-    """Cut the piece out of a frame beyond which all is 0, and give the row and the column at which it begins."""
+    """Crop a frame to its nonzero bounding box, and give the row and column of its first pixel."""
     rows = np.flatnonzero(frame.any(axis=1))
     if not len(rows):
         return frame[:0, :0], (0, 0)
@@ -186,7 +186,10 @@ def marked(frame: NDArray[Any]) -> Piece:
 
 
 def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[Plane]]:
-    """Give the grid that the frames span, and each on it; slices without a segment are often left out."""
+    """Infer the grid that the frames span, and the plane of each frame on it.
+
+    Slices without a segment may be absent.
+    """
     first = min(frames, key=lambda f: float(f.position @ frames[0].normal))
     points = np.array([f.position for f in frames]) - first.position
     heights = points @ first.normal
@@ -205,5 +208,5 @@ def own_grid(path: Path, frames: Sequence[Frame]) -> tuple[Grid, list[Plane]]:
 
 
 def on_rung(slice_: int, row_column: NDArray[Any]) -> NDArray[Any]:
-    """Give the voxels (column, row, slice) of pixels of a frame, on the grid that its file spans."""
+    """Convert (row, column) of a frame to voxels (column, row, slice) of its own grid."""
     return np.insert(row_column[:, ::-1], 2, slice_, axis=1)

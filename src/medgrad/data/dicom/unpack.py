@@ -1,4 +1,4 @@
-"""Packed pixels decoded, in the process that ``codec_process`` starts."""
+"""Decode compressed pixels, in the process that ``codec_process`` starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JPEG_EXTENDED, JPEG_LS = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.80"
 
 
 def unpacked(path: Path, options: dict[str, Any], data: bytes) -> NDArray[Any]:
-    """Decode the packed pixels of a file whose header has been checked."""
+    """Decode the compressed pixels of a file whose header is checked."""
     syntax = options.pop("transfer_syntax")
     with damage_told(path, "DICOM pixels"):
         if syntax == JPEG_EXTENDED and options["bits_stored"] > 8:
@@ -30,7 +30,7 @@ def unpacked(path: Path, options: dict[str, Any], data: bytes) -> NDArray[Any]:
 
 
 def lossless_jpeg_ls(options: dict[str, Any], data: bytes) -> NDArray[Any] | None:
-    """Decode one grey picture of JPEG-LS, None where there is more to it than that."""
+    """Decode one grey JPEG-LS image; None where it is anything else."""
     wanted = {"samples_per_pixel": 1, "number_of_frames": 1, "pixel_representation": 0, "bits_allocated": 16}
     if any(options.get(name) != value for name, value in wanted.items()) or "extended_offsets" in options:
         return None
@@ -47,7 +47,7 @@ def lossless_jpeg_ls(options: dict[str, Any], data: bytes) -> NDArray[Any] | Non
 
 
 def by_gdcm(path: Path, options: dict[str, Any]) -> NDArray[Any]:
-    """Decode JPEG of 12 bits, which pydicom asks none of its decoders to do."""
+    """Decode 12-bit JPEG with GDCM, which pydicom has no decoder for."""
     import gdcm
 
     reader = gdcm.ImageReader()

@@ -1,4 +1,4 @@
-"""From stored values to those that a person reads: Hounsfield units, uptake, upright greys, colours."""
+"""Convert stored values to real ones: Hounsfield units, SUV, lookup tables, MONOCHROME1, colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_WAIT = timedelta(hours=24)
 
 
 def kind_of_values(shapes: Sequence[Shape], frames: Sequence[Frame], stored: np.dtype[Any]) -> np.dtype[Any]:
-    """Give the smallest kind of number that holds the rescaled values of all frames exactly, else float32."""
+    """Give the smallest integer type that holds the rescaled values of all frames exactly, else float32."""
     if stored.kind == "f":
         return stored
     slopes, intercepts = {f.slope for f in frames}, {f.intercept for f in frames}
@@ -38,13 +38,13 @@ def kind_of_values(shapes: Sequence[Shape], frames: Sequence[Frame], stored: np.
 
 
 def limits(shape: Shape) -> tuple[int, int]:
-    """Give the smallest and the largest value that the stored bits can hold."""
+    """Give the smallest and the largest value of the stored bits."""
     n = shape.bits_stored
     return (-(2 ** (n - 1)), 2 ** (n - 1) - 1) if shape.signed else (0, 2**n - 1)
 
 
 def prepared(source: Dataset, stored: NDArray[Any], shape: Shape, told: list[str]) -> NDArray[Any]:
-    """Look colours and tables up, and turn inverted greys upright."""
+    """Apply palette and modality lookup tables, and invert MONOCHROME1."""
     if shape.photometric == "PALETTE COLOR":
         tell(told, "The colours were looked up in the picture's palette.")
         return narrowed(apply_color_lut(stored, source))
@@ -62,7 +62,7 @@ def prepared(source: Dataset, stored: NDArray[Any], shape: Shape, told: list[str
 
 
 def narrowed(colours: NDArray[Any]) -> NDArray[Any]:
-    """Give colours of a 16-bit palette in 8 bits, where no more than 8 of them are used."""
+    """Convert a 16-bit palette to 8 bits, where no more than 8 bits are used."""
     if colours.dtype != np.uint16:
         return colours
     high, low = colours >> 8, colours & 255
@@ -70,7 +70,7 @@ def narrowed(colours: NDArray[Any]) -> NDArray[Any]:
 
 
 def rescaled(values: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray[Any]:
-    """Apply a frame's slope and intercept."""
+    """Apply a frame's rescale slope and intercept."""
     if frame.slope == 1.0 and frame.intercept == 0.0:
         return values.astype(kind, copy=False)
     if kind.kind == "i" and values.dtype.kind in "ui":
@@ -84,17 +84,16 @@ def rescaled(values: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray
 
 
 def tell(told: list[str], sentence: str) -> None:
-    """Say a thing once, however many slices it holds for."""
+    """Add a message unless it is there already."""
     if sentence not in told:
         told.append(sentence)
 
 
 def uptake_factor(source: Dataset, earliest: str) -> tuple[float | None, str]:
-    """Give what turns PET values into standardised uptake by body weight, and a sentence that says how or why not.
+    """Give the factor from PET values to SUV by body weight, and a message on how or why not.
 
-    The activity is that of the dose decayed to the time to which the image is corrected: the start of the series, or
-    the earliest acquisition where the series' own time lies behind it. The recipe is that of QIBA's vendor-neutral
-    pseudo-code.
+    The dose is decayed to the time to which the image is corrected: the start of the series, or the earliest
+    acquisition where the series time is later. The method is QIBA's vendor-neutral pseudo-code.
     """
     units = word(source, "Units").upper()
     if units == "GML":
@@ -130,7 +129,7 @@ def uptake_factor(source: Dataset, earliest: str) -> tuple[float | None, str]:
 
 
 def philips_factor(source: Dataset) -> float | None:
-    """Give Philips' own factor from counts to uptake, None where it is absent."""
+    """Give Philips' private factor from counts to SUV; None where it is absent."""
     try:
         value = float(source.private_block(0x7053, "Philips PET Private Group")[0x00].value)
     except (KeyError, ValueError, TypeError):
@@ -139,7 +138,7 @@ def philips_factor(source: Dataset) -> float | None:
 
 
 def waiting_time(source: Dataset, drug: Dataset, earliest: str) -> timedelta | None:
-    """Give the time from injection to the start of the scan, None where it cannot be told or makes no sense."""
+    """Give the time from injection to scan start; None where it is absent or implausible."""
     day = word(source, "SeriesDate") or word(source, "AcquisitionDate") or word(source, "StudyDate")
     series = moment(day, word(source, "SeriesTime"))
     first = moment(word(source, "AcquisitionDate") or day, earliest)
@@ -158,7 +157,7 @@ def waiting_time(source: Dataset, drug: Dataset, earliest: str) -> timedelta | N
 
 
 def moment(day: str, time: str) -> datetime | None:
-    """Read DICOM's date and time of day, without parts of a second and time zone."""
+    """Parse a DICOM date and time, without fractions of a second and time zone."""
     digits = time.split(".")[0].split("+")[0].split("-")[0].replace(":", "")
     if len(digits) < 4:
         return None

@@ -1,4 +1,4 @@
-"""From pictures that each know their place to one volume with one grid, or a word why that cannot be."""
+"""Stack frames with positions into one volume with one grid, or raise an error that says why not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Same = Callable[[Frame, Frame], bool]
 
 @dataclass(frozen=True)
 class Stack:
-    """The frames of one or several volumes, bottom first, and where they lie; None stands for a missing slice."""
+    """The frames of one or several volumes, bottom first, and their affine; None stands for a missing slice."""
 
     volumes: tuple[tuple[Frame | None, ...], ...]
     affine: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Stack:
 
 
 def stacked(frames: Sequence[Frame], name: str, same_pixels: Same) -> Stack:
-    """Order the frames along their normal and find the affine from (column, row, slice) to world RAS."""
+    """Sort the frames along their normal, and find the affine from (column, row, slice) to world RAS."""
     told: list[str] = []
     check_alike(frames, name)
     normal = frames[0].normal
@@ -48,7 +48,7 @@ def stacked(frames: Sequence[Frame], name: str, same_pixels: Same) -> Stack:
 
 
 def check_alike(frames: Sequence[Frame], name: str) -> None:
-    """Raise unless all frames have one shape, one orientation and one spacing."""
+    """Raise unless all frames have the same shape, orientation and spacing."""
     first = frames[0]
     for frame in frames:
         if frame.shape != first.shape:
@@ -69,7 +69,7 @@ def check_alike(frames: Sequence[Frame], name: str) -> None:
 def parted(
     frames: Sequence[Frame], heights: NDArray[np.float64], name: str, same_pixels: Same, told: list[str]
 ) -> list[list[Frame]]:
-    """Sort the frames into volumes that have one frame at each height."""
+    """Split the frames into volumes with one frame at each height."""
     places: list[list[Frame]] = []
     last = -np.inf
     for i in np.argsort(heights, kind="stable"):
@@ -89,7 +89,7 @@ def parted(
 
 
 def as_number(key: str) -> tuple[float, str]:
-    """Sort words that are numbers by their size, and the others by their letters behind them."""
+    """Give a sort key: numbers by value, then other words by letters."""
     try:
         return float(key), key
     except ValueError:
@@ -97,7 +97,7 @@ def as_number(key: str) -> tuple[float, str]:
 
 
 def without_copies(places: list[list[Frame]], name: str, same_pixels: Same, told: list[str]) -> list[Frame]:
-    """Keep one of several frames at a place if all show the same; else nobody knows which is meant."""
+    """Drop duplicate slices with equal pixels; raise if slices at the same position differ."""
     for place in places:
         for other in place[1:]:
             if not same_pixels(place[0], other):
@@ -110,7 +110,7 @@ def without_copies(places: list[list[Frame]], name: str, same_pixels: Same, told
 
 
 def stepped(frames: Sequence[Frame], name: str, told: list[str]) -> tuple[NDArray[np.float64], list[int]]:
-    """Give the vector from slice to slice, and the number on that ladder that each frame has."""
+    """Give the vector from slice to slice, and the slice number of each frame."""
     normal = frames[0].normal
     points = np.array([f.position for f in frames])
     if len(frames) == 1:
@@ -139,7 +139,7 @@ def stepped(frames: Sequence[Frame], name: str, told: list[str]) -> tuple[NDArra
 
 
 def tell_gap(frames: Sequence[Frame], rungs: NDArray[np.int_], missing: int, name: str, told: list[str]) -> None:
-    """Tell which slices are missing, or raise if they are too many to fill in."""
+    """Add a message on missing slices, or raise if they are too many to fill in."""
     gaps = [frames[int(i)] for i in np.flatnonzero(np.diff(rungs) > 1)]
     where = ", ".join(str(g) for g in gaps[:5])
     if missing > MOST_MISSING * len(frames):
@@ -150,7 +150,7 @@ def tell_gap(frames: Sequence[Frame], rungs: NDArray[np.int_], missing: int, nam
 
 
 def with_gaps(frames: Sequence[Frame], rungs: Sequence[int]) -> tuple[Frame | None, ...]:
-    """Put None where a rung of the ladder has no frame."""
+    """Insert None where a slice number has no frame."""
     at = dict(zip(rungs, frames, strict=True))
     return tuple(at.get(i) for i in range(rungs[-1] + 1))
 
@@ -166,7 +166,7 @@ def affine_of(first: Frame, step: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def placing(path: Path, frame: Frame, grid: Grid) -> Any:
-    """Give the function from (row, column) to voxels of a grid, or raise if the frame lies off that grid."""
+    """Give the function from (row, column) of a frame to voxels of a grid; raise if the frame is off the grid."""
     matrix = affine_of(frame, frame.normal)
     if not abs(np.linalg.det(matrix[:3, :3])) >= FLAT:
         Grid((1, 1, 1), as_rows(matrix))  # which says why it is no place

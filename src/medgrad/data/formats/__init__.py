@@ -1,4 +1,4 @@
-"""Files in and out: one format a file, found by name and by first bytes."""
+"""File formats: read and write images and labels; the format is found by file name and first bytes."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ __all__ = [
 
 
 def suffix_of(path: Path) -> str:
-    """Give the ending of a file name in lower case, ``.nii.gz`` whole."""
+    """Give the lower-case suffix of a file name; ``.nii.gz`` is one suffix."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 
 
 def format_of(path: Path | str) -> Format:
-    """Find the format of a file (or of a folder that is one DICOM series) by its ending, then by its first bytes."""
+    """Find the format of a file (or of a DICOM series folder) by its suffix, then by its first bytes."""
     path = Path(path)
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist. Check the path.")
@@ -73,18 +73,18 @@ def format_of(path: Path | str) -> Format:
 
 
 def extent_of(source: Source) -> ImageSpec | None:
-    """Tell by its header alone what an image will be; None where only reading it tells."""
+    """Read the size of an image from its header; None where only reading it tells."""
     return format_of(source.path).extent(source.path, source.item)
 
 
 def read(source: Source | Path | str) -> Image:
-    """Read an image, whatever its format."""
+    """Read an image in any format, from the cache where it was read before."""
     source = source if isinstance(source, Source) else Source(Path(source))
     return once(source, lambda: read_anew(source))
 
 
 def read_anew(source: Source) -> Image:
-    """Read an image that was not read before."""
+    """Read an image without the cache."""
     form = format_of(source.path)
     if form.read is None:
         raise FormatError(f"{str(source)!r} holds labels, not an image. Give it as the truth.")
@@ -92,13 +92,13 @@ def read_anew(source: Source) -> Image:
 
 
 def read_labels(source: Source | Path | str, *, like: Grid | None = None) -> LabelMap:
-    """Read a label map, whatever its format; ``like`` is the grid of its image, which contours are drawn onto."""
+    """Read a label map in any format; ``like`` is the grid of its image, which contours are rasterised onto."""
     source = source if isinstance(source, Source) else Source(Path(source))
     return once((source, like), lambda: read_labels_anew(source, like))
 
 
 def read_labels_anew(source: Source, like: Grid | None) -> LabelMap:
-    """Read a label map that was not read before."""
+    """Read a label map without the cache."""
     form = format_of(source.path)
     if form.read_labels is not None:
         return form.read_labels(source.path, source.item, like)
@@ -107,7 +107,7 @@ def read_labels_anew(source: Source, like: Grid | None) -> LabelMap:
 
 
 def whole_numbers(image: Image, source: Source) -> np.ndarray[Any, np.dtype[Any]]:
-    """Give an image's values as labels, or raise if they are not whole, not one channel, or below zero."""
+    """Convert an image to integer labels, or raise if it is not integer, not one channel, or negative."""
     array = image.array
     if image.channels > 1:
         if not (array == array[..., :1]).all():
@@ -127,7 +127,7 @@ def whole_numbers(image: Image, source: Source) -> np.ndarray[Any, np.dtype[Any]
 
 
 def write(path: Path | str, thing: Image | LabelMap) -> Path:
-    """Write an image or a label map in the format that the ending says."""
+    """Write an image or a label map in the format of the path's suffix."""
     path = Path(path)
     for name in registry.names("data.formats"):
         form: Format = registry.find("data.formats", name)

@@ -1,4 +1,4 @@
-"""Boxes out: as a table that the layout ``boxes_table`` reads back, as COCO's JSON, or as plain JSON."""
+"""Write boxes: as a CSV that the layout ``boxes_table`` reads back, as COCO JSON, or as plain JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BoxFormat = Literal["csv", "coco", "json"]
 
 
 def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: BoxFormat = "csv", image_name: str = "") -> Path:
-    """Write the boxes that were found on (or drawn on) the image of a grid.
+    """Write the boxes on an image of the given grid.
 
-    ``csv`` has a row a box, its corners in mm of the body (``world0_from`` ...) and in elements along the axes of the
-    array (``element0_from`` ...; the first element reaches from 0 to 1). A row without numbers says that there are no
-    boxes. ``json`` has the same. ``coco`` is for flat pictures: x, y, width and height in pixels; where there are
-    scores, each annotation has its own, as COCO's results do. ``image_name`` is the name of the image's file.
+    ``csv`` has a row for each box: its corners in world mm (``world0_from`` ...) and in elements along the axes of
+    the array (``element0_from`` ...; the first element reaches from 0 to 1). A row without numbers means that
+    there are no boxes. ``json`` has the same. ``coco`` is for 2D images: x, y, width and height in pixels; scores,
+    if any, are in the annotations, as in COCO's results. ``image_name`` is the file name of the image.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,13 +36,13 @@ def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: BoxFormat =
 
 
 def in_elements(boxes: Boxes, grid: Grid) -> NDArray[np.float64]:
-    """Give corners (n, 2 * dims) along the axes of the array, where the first element reaches from 0 to 1."""
+    """Convert corners (n, 2 * dims) from world mm to elements; the first element reaches from 0 to 1."""
     corners = boxes.corners.reshape(-1, 2 * grid.dims)
     return np.asarray(map_boxes(corners, grid.index) + 0.5)
 
 
 def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
-    """Give a row of plain values for each box."""
+    """Give a dict of plain values for each box."""
     ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
     rows = []
     for i, (world, element) in enumerate(zip(boxes.corners.tolist(), in_elements(boxes, grid).tolist(), strict=True)):
@@ -60,7 +60,7 @@ def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
 
 
 def as_csv(boxes: Boxes, grid: Grid, image_name: str) -> str:
-    """Write a table."""
+    """Give the boxes as the text of a CSV table."""
     ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
     columns = ["image", "label", "score", *(f"{space}{end}" for space in ("world", "element") for end in ends)]
     out = io.StringIO()
@@ -72,7 +72,7 @@ def as_csv(boxes: Boxes, grid: Grid, image_name: str) -> str:
 
 
 def as_json(boxes: Boxes, grid: Grid, image_name: str) -> str:
-    """Write one object, with a list of boxes in it."""
+    """Give the boxes as the text of one JSON object."""
     found = {
         "image": image_name,
         "shape": list(grid.shape),
@@ -85,7 +85,7 @@ def as_json(boxes: Boxes, grid: Grid, image_name: str) -> str:
 
 
 def as_coco(boxes: Boxes, grid: Grid, image_name: str) -> str:
-    """Write images, categories and annotations; ids begin at 1."""
+    """Give the boxes as COCO JSON text with images, categories and annotations; ids begin at 1."""
     if grid.dims != 2:
         raise ValueError(f"COCO has boxes on flat pictures, but this image has {grid.dims} axes. Write csv or json.")
     numbers: Mapping[int, int] = {label: i for i, label in enumerate(sorted(boxes.names), 1)}

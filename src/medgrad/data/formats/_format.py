@@ -1,4 +1,4 @@
-"""What a file format offers; each file of this folder ends in ``THIS = Format(...)``."""
+"""The interface of a file format; each file of this folder ends in ``THIS = Format(...)``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +10,27 @@ from ..types import Image, LabelMap
 
 
 def one_item(path: Path) -> list[str]:
-    """A file that holds just one thing."""
+    """List the single unnamed item of a file."""
     del path
     return [""]
 
 
 def unknown(path: Path, item: str) -> ImageSpec | None:
-    """What an image will be is known only when it has been read."""
+    """Give None: this format cannot tell an image's size from its header."""
     del path, item
     return None
 
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one kind are told, read and written.
+    """How one file format is detected, read and written.
 
-    ``suffixes`` are lower case with their dot (``.nii.gz``). ``claims`` looks at a file's first bytes or a folder's
-    files, never at the name alone, and never raises. ``items`` lists what a file holds. ``read`` takes a path and an
-    item. ``read_labels`` also takes the grid of the image that the labels belong to: contours need it, a label map
-    with a grid of its own does not. ``write`` takes a path and what to write. None means that it cannot be done.
-    ``extra`` names the extra that must be installed. ``extent`` tells by the header alone what ``read`` will give, or
-    None where it cannot.
-    Whatever is wrong with a file ends in a FormatError that names it.
+    ``suffixes`` are lower case with their dot (``.nii.gz``). ``claims`` tells by a file's first bytes or a
+    folder's files, never by the name alone, whether the format reads it, and never raises. ``items`` lists what a
+    file holds. ``read`` takes a path and an item. ``read_labels`` also takes the grid of the image: contours need
+    it, a label map with its own grid does not. ``write`` takes a path and an image or label map. None means that
+    the format cannot do it. ``extra`` names the extra that must be installed. ``extent`` gives by the header alone
+    the size of what ``read`` gives, or None. Whatever is wrong with a file raises a FormatError that names it.
     """
 
     suffixes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Landmarks as a table: a row a point, with columns x, y and, in a volume, z."""
+"""Landmarks as a CSV: a row for each point, with columns x, y and, in a volume, z."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("name", "label", "landmark", "id", "")
 
 
 def check_landmarks(path: Path) -> None:
-    """Raise unless the first line of a table of landmarks names coordinates."""
+    """Raise unless the heading of a landmark table names coordinates."""
     with damage_told(path, "a table of landmarks"), path.open(newline="", encoding="utf-8-sig") as file:
         head = [cell.strip().lower() for cell in next(csv.reader(file), [])]
     if missing := [axis for axis in ("x", "y") if axis not in head]:
@@ -27,7 +27,7 @@ def check_landmarks(path: Path) -> None:
 
 
 def read_landmarks(path: Path, grid: Grid) -> Landmarks:
-    """Read a CSV of points: in a volume in mm of our world, in a picture in pixels, x along the columns."""
+    """Read a landmark CSV: world mm in a volume, pixels in a 2D image (x along the columns)."""
     if not path.is_file():
         raise FormatError(f"{str(path)!r} does not exist. Check the path.")
     with damage_told(path, "a table of landmarks"), path.open(newline="", encoding="utf-8-sig") as file:
@@ -49,7 +49,7 @@ def read_landmarks(path: Path, grid: Grid) -> Landmarks:
 
 
 def number(path: Path, row: list[str], place: int) -> float:
-    """Give a cell as a number."""
+    """Parse a cell as a finite coordinate."""
     try:
         value = float(row[place])
     except (ValueError, IndexError):
@@ -60,7 +60,7 @@ def number(path: Path, row: list[str], place: int) -> float:
 
 
 def write_landmarks(path: Path, landmarks: Landmarks, grid: Grid) -> Path:
-    """Write points as ``read_landmarks`` reads them."""
+    """Write a landmark CSV that ``read_landmarks`` reads back."""
     points = grid.index(landmarks.points)[:, ::-1] if grid.dims == 2 else landmarks.points
     names = landmarks.names or tuple(str(i) for i in range(1, len(points) + 1))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Transforms in the files of ITK: linear ones as text or HDF5, dense ones as a NIfTI displacement field.
+"""ITK transform files: linear transforms as text or HDF5, dense ones as a NIfTI displacement field.
 
-ITK's world points to the patient's left and back, ours to the right and front; flat pictures have x along the columns.
-A transform takes points of the fixed image to the moving one in both.
+ITK's world is LPS, ours is RAS; 2D images have x along the columns. In both, a transform maps points of the fixed
+image to the moving one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_TEXT = 2**16
 
 
 def turned(dims: int) -> Matrix:
-    """Give the matrix from our world to ITK's, which is its own inverse."""
+    """Give the matrix from our world (RAS) to ITK's (LPS), which is its own inverse."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) if dims == 3 else np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
 
 
@@ -57,7 +57,7 @@ def write_matrix(path: Path, matrix: Sequence[Sequence[float]] | Matrix) -> Path
 
 
 def read_matrix(path: Path) -> Matrix:
-    """Read a linear ITK transform as an affine matrix in our world; several in one file are put together."""
+    """Read a linear ITK transform as an affine matrix in our world; several transforms in one file are composed."""
     start = first_bytes(path, LONGEST_TEXT)
     with damage_told(path, "an ITK transform"):
         if start.startswith(HDF5):
@@ -70,7 +70,7 @@ def read_matrix(path: Path) -> Matrix:
 
 
 def from_text(path: Path, text: str) -> Matrix:
-    """Put the transforms of a text file together: in a composite, the last one is the first to move a point."""
+    """Parse and compose the transforms of an ITK text file: the last one of a composite is applied first."""
     kinds, parameters, centres = [], [], []
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -95,7 +95,7 @@ def from_text(path: Path, text: str) -> Matrix:
 
 
 def linear_of(path: Path, kind: str, numbers: Sequence[float], fixed: Sequence[float]) -> Matrix:
-    """Give one transform of ITK as a matrix in ITK's world."""
+    """Convert the parameters of one linear ITK transform to a matrix in ITK's world."""
     name, *rest = kind.split("_")
     n = int(rest[-1]) if rest and rest[-1] in ("2", "3") else 0
     p, c = np.array(numbers), np.array(fixed[:n])
@@ -122,7 +122,7 @@ def linear_of(path: Path, kind: str, numbers: Sequence[float], fixed: Sequence[f
 
 
 def with_shift(matrix: Matrix, shift: Matrix) -> Matrix:
-    """Put a matrix and a shift together."""
+    """Make an affine matrix from a linear part and a translation."""
     n = len(matrix)
     whole = np.eye(n + 1)
     whole[:n, :n], whole[:n, n] = matrix, shift
@@ -130,12 +130,12 @@ def with_shift(matrix: Matrix, shift: Matrix) -> Matrix:
 
 
 def plane(angle: float) -> Matrix:
-    """Turn in a plane."""
+    """Give the 2D rotation matrix of an angle."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def euler(angles: Matrix, *, zyx: bool) -> Matrix:
-    """Turn about x, y and z as ITK does: Rz Rx Ry, or Rz Ry Rx where the file says so."""
+    """Give the rotation matrix of ITK's Euler angles about x, y and z: Rz Rx Ry, or Rz Ry Rx if ``zyx``."""
     turns = []
     for axis, angle in enumerate(angles):
         one = np.eye(3)
@@ -147,7 +147,7 @@ def euler(angles: Matrix, *, zyx: bool) -> Matrix:
 
 
 def versor(vector: Matrix) -> Matrix:
-    """Turn by the imaginary part of a unit quaternion."""
+    """Give the rotation matrix of a versor, the imaginary part of a unit quaternion."""
     x, y, z = vector
     w = np.sqrt(max(0.0, 1 - float(vector @ vector)))
     return np.array(
@@ -160,7 +160,7 @@ def versor(vector: Matrix) -> Matrix:
 
 
 def from_sitk(path: Path) -> Matrix:
-    """Read a linear transform by SimpleITK: its matrix is what it does to a few points."""
+    """Read a linear transform with SimpleITK; its matrix is found by transforming a few points."""
     sitk = need("SimpleITK", extra="itk")
     found = sitk.ReadTransform(str(path))
     n = found.GetDimension()
@@ -172,7 +172,7 @@ def from_sitk(path: Path) -> Matrix:
 
 
 def write_field(path: Path, deformation: Deformation) -> Path:
-    """Write a deformation as ITK and ANTs read it: a NIfTI of vectors, (x, y, z, 1, 3) in mm of ITK's world."""
+    """Write a displacement field as ITK and ANTs read it: a NIfTI of vectors (x, y, z, 1, 3) in mm of ITK's world."""
     grid = deformation.grid
     n = grid.dims
     field = deformation.field @ turned(n)[:n, :n].T
@@ -196,7 +196,7 @@ def write_field(path: Path, deformation: Deformation) -> Path:
 
 
 def read_field(path: Path) -> Deformation:
-    """Read what ``write_field`` wrote, or what ITK and ANTs write."""
+    """Read a displacement field in the NIfTI form of ITK and ANTs."""
     with damage_told(path, "a displacement field"):
         import nibabel
 

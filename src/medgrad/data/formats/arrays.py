@@ -1,4 +1,4 @@
-"""NumPy's own files: ``.npy`` holds one array, ``.npz`` several, each of which may hold a row for every case."""
+"""NumPy files: ``.npy`` holds one array, ``.npz`` several, each of which may have a row for every case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file is an array, or an archive of arrays."""
+    """Tell whether a file is a NumPy array or an archive of arrays."""
     start = first_bytes(path, 6)
     if start == NPY:
         return True
@@ -44,7 +44,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def stored(path: Path, name: str = "") -> NDArray[Any]:
-    """Give an array of a file as it is stored, not to be written to: a ``.npy`` stays on disk until it is touched."""
+    """Load an array of a file read-only; a ``.npy`` is memory-mapped."""
     with damage_told(path, "arrays"):
         if first_bytes(path, 6) == NPY:
             with path.open("rb") as file:
@@ -56,7 +56,7 @@ def stored(path: Path, name: str = "") -> NDArray[Any]:
 
 @lru_cache(maxsize=4)
 def unpacked(path: Path, name: str, changed: int, size: int) -> NDArray[Any]:
-    """Unpack one array of an archive; the last few are kept, because cases are read a row at a time."""
+    """Load one array of an ``.npz``; the last few are cached, because cases are read a row at a time."""
     del changed, size
     with zipfile.ZipFile(path) as archive:
         try:
@@ -73,7 +73,7 @@ def unpacked(path: Path, name: str, changed: int, size: int) -> NDArray[Any]:
 
 
 def check_header(path: Path, file: IO[bytes], there: int) -> None:
-    """Raise unless an array's header fits the bytes behind it and asks for plain numbers."""
+    """Raise unless an array's header fits the bytes of its data and its type is a plain number."""
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = reader(file)
@@ -83,11 +83,11 @@ def check_header(path: Path, file: IO[bytes], there: int) -> None:
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read an array, or one row of it, as a picture or a volume.
+    """Read an array, or one row of it, as a 2D image or a volume.
 
-    The item is ``array``, ``array:row``, or ``:row`` in a ``.npy``. Two axes are a flat picture, three a volume unless
-    the last has 3 or 4 elements: those are colours. ``affine`` and ``measured`` beside ``array`` place it, as ``write``
-    leaves them.
+    The item is ``array``, ``array:row``, or ``:row`` in a ``.npy``. Two axes are a 2D image, three a volume unless
+    the last has 3 or 4 elements: those are colours. The arrays ``affine`` and ``measured``, as ``write`` saves
+    them, give the grid.
     """
     name, _, row = item.partition(":")
     if not name and first_bytes(path, 6) != NPY:
@@ -108,7 +108,7 @@ def read(path: Path, item: str = "") -> Image:
 
 
 def only_name(path: Path) -> str:
-    """Give the name of the one image in an archive."""
+    """Give the name of the only image array in an archive."""
     names = [n for n in items(path) if n not in ("affine", "measured")]
     if len(names) != 1:
         raise FormatError(f"{str(path)!r} holds {len(names)} arrays. Name one of them: {', '.join(names)}.")
@@ -116,7 +116,7 @@ def only_name(path: Path) -> str:
 
 
 def plain(path: Path, array: NDArray[Any]) -> Image:
-    """Give an array as an image on a grid that nobody measured."""
+    """Convert an array to an image on a grid without known spacing."""
     colours = array.ndim > 2 and array.shape[-1] in (3, 4) and min(array.shape[:-1]) > 4
     dims = array.ndim - (colours or array.ndim == 4)
     if dims not in (2, 3):

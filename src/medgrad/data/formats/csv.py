@@ -1,4 +1,4 @@
-"""A table of numbers, CSV or TSV: each row is a case, each column of numbers one of its features."""
+"""A CSV or TSV of numbers: each row is a case, each numeric column a feature."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME_WORDS = ("id", "case", "case_id", "caseid", "name", "sample", "sample_id", 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table as text, a row a case, and as numbers (rows, columns), NaN where there is none."""
+    """The cells of a table as text, and as numbers (rows, columns) with NaN where a cell is no number."""
 
     names: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -38,13 +38,13 @@ class Table:
         return [row[place] for row in self.cells]
 
     def holds_numbers(self, place: int) -> bool:
-        """Tell whether a column holds numbers and gaps, and nothing else."""
+        """Tell whether a column holds numbers and missing values, and nothing else."""
         told = [row[place].lower() for row in self.cells]
         return any(t not in GAPS for t in told) and all(is_number(t) or t in GAPS for t in told)
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell is a number that can be reckoned with.
+    """Tell whether a cell is a finite number.
 
     >>> is_number("1e-3"), is_number("inf"), is_number("1,5"), is_number("1_000")
     (True, False, False, False)
@@ -56,7 +56,7 @@ def is_number(cell: str) -> bool:
 
 
 def table_of(path: Path) -> Table:
-    """Read a table; the last few are kept, because cases are read a row at a time."""
+    """Load a table; the last few are cached, because cases are read a row at a time."""
     with damage_told(path, "a table"):
         about = path.stat()
         return parsed(path, about.st_mtime_ns, about.st_size)
@@ -64,7 +64,7 @@ def table_of(path: Path) -> Table:
 
 @lru_cache(maxsize=4)
 def parsed(path: Path, changed: int, size: int) -> Table:
-    """Read a table whose file has this time and size."""
+    """Parse a table; modification time and size are part of the cache key."""
     del changed, size
     try:
         rows = rows_of(path)
@@ -94,7 +94,7 @@ def items(path: Path) -> list[str]:
 
 
 def named_rows(path: Path) -> list[tuple[str, str]]:
-    """Give a name for every row, that of its column of names if each is there once, with its item."""
+    """Give the name and the item of every row; the name is that of the name column if it is unique."""
     table = table_of(path)
     found = column(table.names, NAME_WORDS)
     names = [re.sub(r"[^\w.\- ]+", "_", n) for n in table.column(found)] if found is not None else []
@@ -109,7 +109,7 @@ def numbered(path: Path, count: int) -> list[str]:
 
 
 def item_of(row: int, places: Sequence[int]) -> str:
-    """Name some columns of a row, counted from 0.
+    """Make the item that names some columns of a row, counted from 0.
 
     >>> item_of(7, [1, 2, 3, 5])
     '7:1-3,5'
@@ -124,7 +124,7 @@ def item_of(row: int, places: Sequence[int]) -> str:
 
 
 def places_in(text: str) -> list[int]:
-    """Read the columns in an item.
+    """Parse the column indices in an item.
 
     >>> places_in("1-3,5")
     [1, 2, 3, 5]
@@ -137,10 +137,10 @@ def places_in(text: str) -> list[int]:
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read a row as a line of numbers: a grid of one axis that nobody measured, NaN where a number is missing.
+    """Read a row of a table as a 1D image without spacing, NaN where a number is missing.
 
-    The item is ``row``, for all columns that hold numbers, or ``row:columns``, such as ``7:1-3,5``; both from 0. The
-    tag ``columns`` names them.
+    The item is ``row``, for all numeric columns, or ``row:columns``, such as ``7:1-3,5``; both count from 0. The
+    tag ``columns`` names the columns.
     """
     table = table_of(path)
     row, _, places = item.partition(":")

@@ -1,4 +1,4 @@
-"""MetaImage and NRRD, the formats of ITK and of 3D Slicer, read and written by SimpleITK."""
+"""MetaImage and NRRD, the formats of ITK and 3D Slicer, read and written by SimpleITK."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def claims(path: Path) -> bool:
 
 
 def kind_of(path: Path) -> str:
-    """Give ``NRRD``, ``MetaImage``, or nothing."""
+    """Detect ``NRRD`` or ``MetaImage`` by the first bytes; empty for anything else."""
     start = first_bytes(path, 256)
     if start[:7] == b"NRRD000":
         return "NRRD"
@@ -40,7 +40,7 @@ def kind_of(path: Path) -> str:
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read a volume; vectors become channels, and ITK's left-back-head axes are turned to right-front-head."""
+    """Read a volume; vectors become channels, and the affine is converted from LPS to RAS."""
     del item
     sitk = need("SimpleITK", extra="itk")
     with damage_told(path, "an ITK image"):
@@ -67,7 +67,7 @@ def quietly(sitk: Any, reader: Any) -> Any:
 
 
 def affine_of(found: Any) -> NDArray[np.float64]:
-    """Give the affine of an ITK image, of its first three axes, in RAS."""
+    """Give the RAS affine of the first three axes of an ITK image."""
     n = found.GetDimension()
     direction = np.reshape(found.GetDirection(), (n, n)) * np.array(found.GetSpacing())
     matrix = np.eye(4)
@@ -78,7 +78,7 @@ def affine_of(found: Any) -> NDArray[np.float64]:
 
 
 def placed(path: Path, array: NDArray[Any], matrix: NDArray[np.float64], channels: int) -> Image:
-    """Put an array of 2, 3 or 4 axes on its grid; a fourth axis becomes the channels."""
+    """Convert an array of 2, 3 or 4 axes to an image on its grid; a fourth axis becomes the channels."""
     dims = array.ndim - (channels > 1)
     told: list[str] = []
     if dims == 2:
@@ -93,9 +93,9 @@ def placed(path: Path, array: NDArray[Any], matrix: NDArray[np.float64], channel
 
 
 def check_data(path: Path, kind: str) -> None:
-    """Raise unless the data that a header names lie beside it, and are long enough for what it promises.
+    """Raise unless the data file that a header names exists and holds as many bytes as declared.
 
-    ITK fills what is missing with whatever lies in memory.
+    ITK would fill missing data with whatever lies in memory.
     """
     raw = first_bytes(path, LONGEST_HEADER)
     header, inside = split_header(path, raw, kind)
@@ -120,7 +120,7 @@ def check_data(path: Path, kind: str) -> None:
 
 
 def check_unpacked(path: Path, data: Path, skip: int, wanted: int, *, gzipped: bool) -> None:
-    """Raise unless packed data unpack to what is wanted; only a piece at a time is held."""
+    """Raise unless compressed data decompress to the expected size; only one piece is in memory at a time."""
     engine = zlib.decompressobj(zlib.MAX_WBITS | (16 if gzipped else 32))
     n = 0
     with data.open("rb") as file:
@@ -134,7 +134,7 @@ def check_unpacked(path: Path, data: Path, skip: int, wanted: int, *, gzipped: b
 
 
 def split_header(path: Path, raw: bytes, kind: str) -> tuple[dict[str, str], int]:
-    """Give the fields of a header in lower case, and where the values begin."""
+    """Parse the fields of a header in lower case, and give the offset of the data."""
     end = re.search(rb"\r?\n\r?\n" if kind == "NRRD" else rb"(?i)ElementDataFile\s*=[^\n]*(\n|\Z)", raw)
     if end is None and kind == "MetaImage":
         raise FormatError(f"{str(path)!r} has a header without an end. Copy it again: it is cut off.")
@@ -148,7 +148,7 @@ def split_header(path: Path, raw: bytes, kind: str) -> tuple[dict[str, str], int
 
 
 def promised(path: Path, header: dict[str, str], kind: str) -> tuple[list[int], int]:
-    """Give the shape that a header promises, channels included, and the bytes of each value."""
+    """Give the shape that a header declares, channels included, and the bytes of each value."""
     sizes = header.get("dimsize" if kind == "MetaImage" else "sizes", "")
     word = header.get("elementtype" if kind == "MetaImage" else "type", "").lower()
     word = word.removeprefix("met_").removesuffix("_array").removeprefix("unsigned ").removeprefix("signed ")
@@ -163,7 +163,7 @@ def promised(path: Path, header: dict[str, str], kind: str) -> tuple[list[int], 
 
 
 def write(path: Path, thing: Image | LabelMap) -> None:
-    """Write a volume, packed without loss; channels become vectors."""
+    """Write a volume with lossless compression; channels become vectors."""
     sitk = need("SimpleITK", extra="itk")
     if thing.grid.dims != 3:
         raise FormatError(f"{str(path)!r} cannot hold a flat picture. Use .png or .tiff.")

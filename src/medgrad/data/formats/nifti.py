@@ -30,7 +30,7 @@ FLAT_TO_WORLD = np.array([[0.0, -1.0], [-1.0, 0.0]])
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file begins as NIfTI does, packed or not."""
+    """Tell whether a file is NIfTI by its first bytes, gzipped or not."""
     start = first_bytes(path, 4096)
     if start[:2] == GZIP:
         try:
@@ -42,7 +42,7 @@ def claims(path: Path) -> bool:
 
 
 def size_of_header(start: bytes) -> int:
-    """Give 348 for NIfTI-1, 540 for NIfTI-2 and 0 for anything else."""
+    """Give the header size: 348 for NIfTI-1, 540 for NIfTI-2, 0 for anything else."""
     for size, magic in ((348, start[344:347]), (540, start[4:7])):
         if start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and magic in (b"n+1", b"n+2"):
             return size
@@ -74,7 +74,7 @@ def read(path: Path, item: str = "") -> Image:
 
 
 def extent(path: Path, item: str = "") -> ImageSpec | None:
-    """Tell what a file will give by its header."""
+    """Read the size of an image from its header."""
     with damage_told(path, "NIfTI"), opened(path) as file:
         header = read_header(path, file)
     shape, rest = split_shape(path, header)
@@ -89,7 +89,7 @@ def extent(path: Path, item: str = "") -> ImageSpec | None:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Open a file for reading, unpacking on the way where it is packed."""
+    """Open a NIfTI file for reading, decompressing it if it is gzipped."""
     return cast(IO[bytes], gzip.open(held_or(path))) if first_bytes(path, 2) == GZIP else open_plain(path)
 
 
@@ -108,7 +108,7 @@ def read_header(path: Path, file: IO[bytes]) -> Any:
 
 
 def split_shape(path: Path, header: Any) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """Give the shape of a volume and that of the axes beyond it."""
+    """Split the shape into that of a volume and that of the axes beyond it."""
     shape = tuple(int(s) for s in header.get_data_shape())
     if not 1 <= len(shape) <= 7 or min(shape) < 1:
         raise FormatError(f"{str(path)!r} says that its shape is {shape}. Copy it again: its header is damaged.")
@@ -117,7 +117,7 @@ def split_shape(path: Path, header: Any) -> tuple[tuple[int, int, int], tuple[in
 
 
 def chosen(path: Path, item: str, n: int) -> int:
-    """Give the number of the volume that an item names."""
+    """Parse an item as the number of a volume."""
     if not item.isdecimal() or int(item) >= n:
         raise FormatError(f"{str(path)!r} has no volume {item!r}: it has {n}, numbered from 0.")
     return int(item)
@@ -126,7 +126,7 @@ def chosen(path: Path, item: str, n: int) -> int:
 def read_values(
     path: Path, file: IO[bytes], header: Any, shape: tuple[int, int, int], first: int, count: int
 ) -> NDArray[Any]:
-    """Read some volumes as (*shape, count), scaled as the header says."""
+    """Read some volumes as (*shape, count), with the header's scaling applied."""
     kind = np.dtype(header.get_data_dtype())
     if kind.kind == "c":
         raise FormatError(f"{str(path)!r} holds complex numbers. Write their magnitude instead.")
@@ -142,7 +142,7 @@ def read_values(
 
 
 def read_bytes(path: Path, file: IO[bytes], n: int) -> NDArray[np.uint8]:
-    """Read so many bytes piece by piece; the system gives memory only for what is there."""
+    """Read ``n`` bytes in pieces, so that memory is only used for bytes that exist."""
     raw, there = np.empty(n, np.uint8), 0
     while there < n:
         piece = file.read(min(n - there, PIECE))
@@ -156,7 +156,7 @@ def read_bytes(path: Path, file: IO[bytes], n: int) -> NDArray[np.uint8]:
 
 
 def scaled(array: NDArray[Any], header: Any) -> NDArray[Any]:
-    """Apply slope and intercept, which gives float32; without them the stored kind of number stays."""
+    """Apply slope and intercept, which gives float32; without them the stored type stays."""
     slope, intercept = header.get_slope_inter()
     if slope is None or (slope == 1 and not intercept):
         return array.astype(np.float64) if array.dtype.itemsize > 8 else array
@@ -169,7 +169,7 @@ def scaled(array: NDArray[Any], header: Any) -> NDArray[Any]:
 
 
 def affine_of(header: Any, told: list[str]) -> NDArray[np.float64]:
-    """Give the affine in mm; the sform is taken before the qform, as nibabel does."""
+    """Give the affine in mm; the sform takes precedence over the qform, as in nibabel."""
     shape = (*header.get_data_shape(), 1, 1)[:3]
     sform, scode = header.get_sform(coded=True)
     qform, qcode = qform_of(header, told)
@@ -194,7 +194,7 @@ def affine_of(header: Any, told: list[str]) -> NDArray[np.float64]:
 
 
 def qform_of(header: Any, told: list[str]) -> tuple[Any, int]:
-    """Give the qform and its code; none where its numbers make no rotation."""
+    """Read the qform and its code; (None, 0) where it is invalid."""
     try:
         matrix, code = header.get_qform(coded=True)
     except Exception:  # nibabel has several kinds of error for a quaternion that is none
@@ -212,20 +212,20 @@ def is_sound(matrix: Any) -> bool:
 
 
 def furthest_mm(one: Any, other: Any, shape: tuple[int, ...]) -> float:
-    """Give how far two affines put a corner apart."""
+    """Give the largest distance between the corners of a volume under two affines, in mm."""
     corners = np.array(np.meshgrid(*[(0, s - 1) for s in shape], [1.0], indexing="ij")).reshape(4, -1)
     return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())
 
 
 def flat_image(values: NDArray[Any], matrix: NDArray[np.float64], *, measured: bool) -> Image:
-    """Turn what ``write`` made of a flat picture back into rows and columns."""
+    """Convert a 2D image that ``write`` stored back to rows and columns."""
     array = values[:, :, 0].swapaxes(0, 1)
     plane = np.vstack([FLAT_TO_WORLD @ matrix[:2, [1, 0, 3]], [0, 0, 1]])
     return Image(array if array.shape[-1] > 1 else array[..., 0], Grid(array.shape[:2], as_rows(plane), measured))
 
 
 def write(path: Path, thing: Image | LabelMap) -> None:
-    """Write an image, or labels as the smallest unsigned whole numbers that hold them."""
+    """Write an image, or labels in the smallest unsigned type that holds them."""
     array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else storable(thing.array)
     grid = thing.grid
     import nibabel
@@ -249,13 +249,13 @@ def write(path: Path, thing: Image | LabelMap) -> None:
 
 
 def is_rotation(grid: Grid) -> bool:
-    """Tell whether the axes stand at right angles, which is all that a qform can hold."""
+    """Tell whether the axes are orthogonal, which is all that a qform can represent."""
     d = grid.directions
     return bool(np.allclose(d.T @ d, np.eye(grid.dims), atol=1e-6))
 
 
 def storable(array: NDArray[Any]) -> NDArray[Any]:
-    """Give values as a kind of number that every reader of NIfTI knows."""
+    """Convert values to a type that every NIfTI reader knows."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype == np.float16:

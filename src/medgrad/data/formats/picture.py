@@ -1,4 +1,4 @@
-"""Photographs and screenshots: PNG, JPEG, BMP, GIF and WebP."""
+"""Raster images: PNG, JPEG, BMP, GIF and WebP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEEP_COLOUR = (2, 4, 6)  # the PNG colour types that Pillow cuts to 8 bits
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file begins as one of these pictures does."""
+    """Tell whether a file is one of these raster formats by its first bytes."""
     start = first_bytes(path, 16)
     return start.startswith(STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
@@ -38,7 +38,7 @@ def items(path: Path) -> list[str]:
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read a picture as (rows, columns) or (rows, columns, 3); nothing says how large a pixel is."""
+    """Read a raster image as (rows, columns) or (rows, columns, 3), without pixel spacing."""
     told: list[str] = []
     with damage_told(path, "a picture"):
         array = deep_colours(path, told) if is_deep_colour(path) else colours(path, item, told)
@@ -46,7 +46,7 @@ def read(path: Path, item: str = "") -> Image:
 
 
 def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMap:
-    """Read a mask; in a picture with a palette the label is the number in the palette, not the colour."""
+    """Read a mask; in an image with a colour palette the label is the palette index, not the colour."""
     del like
     with damage_told(path, "a picture"), opened(path) as picture:
         frame = chosen(path, picture, item)
@@ -61,7 +61,7 @@ def read_labels(path: Path, item: str = "", like: Grid | None = None) -> LabelMa
 
 
 def opened(path: Path) -> Pillow.Image:
-    """Open a picture of a known kind, unless it is too large to be one."""
+    """Open a raster image of a known format, and raise if it is too large."""
     picture = Pillow.open(held_or(path), formats=KINDS)
     if picture.width * picture.height > MOST_PIXELS:
         raise FormatError(
@@ -72,7 +72,7 @@ def opened(path: Path) -> Pillow.Image:
 
 
 def chosen(path: Path, picture: Pillow.Image, item: str) -> Pillow.Image:
-    """Give the frame that an item names, or the only one."""
+    """Select the frame that an item names, or the only one."""
     n = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     if item == "" and n > 1:
         raise FormatError(f"{str(path)!r} is an animation of {n} frames. Name one of them: 0 to {n - 1}.")
@@ -82,7 +82,7 @@ def chosen(path: Path, picture: Pillow.Image, item: str) -> Pillow.Image:
 
 
 def colours(path: Path, item: str, told: list[str]) -> NDArray[Any]:
-    """Give grey values as they are stored, and colours as red, green and blue."""
+    """Read grey values as stored, and colours as RGB."""
     with opened(path) as picture:
         frame = upright(chosen(path, picture, item), told)
         if frame.mode == "P":
@@ -99,7 +99,7 @@ def colours(path: Path, item: str, told: list[str]) -> NDArray[Any]:
 
 
 def upright(frame: Pillow.Image, told: list[str]) -> Pillow.Image:
-    """Turn a photograph as its camera says that it was held."""
+    """Rotate a photograph by its EXIF orientation."""
     held = frame.getexif().get(ORIENTATION, 1)
     if held not in range(2, 9):
         return frame
@@ -108,7 +108,7 @@ def upright(frame: Pillow.Image, told: list[str]) -> Pillow.Image:
 
 
 def without_alpha(frame: Pillow.Image, told: list[str]) -> Pillow.Image:
-    """Drop the transparency, which is no part of what was photographed."""
+    """Drop the alpha channel, and add a message on how transparent the image was."""
     alpha = np.asarray(frame.getchannel("A"))
     seen = "it was opaque everywhere" if alpha.min() == 255 else f"{(alpha < 255).mean():.1%} of it was see-through"
     told.append(f"The alpha channel was dropped; {seen}.")
@@ -116,19 +116,19 @@ def without_alpha(frame: Pillow.Image, told: list[str]) -> Pillow.Image:
 
 
 def colourful(frame: Pillow.Image) -> bool:
-    """Tell whether a palette holds more than greys."""
+    """Tell whether a palette holds colours, not only greys."""
     palette = np.array(frame.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
     return bool((palette != palette[:, :1]).any())
 
 
 def is_deep_colour(path: Path) -> bool:
-    """Tell whether a PNG has 16 bits in each of several channels."""
+    """Tell whether a file is a PNG with several channels of 16 bits."""
     start = first_bytes(path, 26)
     return start[:8] == STARTS[0] and start[24] == 16 and start[25] in DEEP_COLOUR
 
 
 def deep_colours(path: Path, told: list[str]) -> NDArray[Any]:
-    """Read a PNG of 16 bits a channel, which Pillow would cut to 8."""
+    """Read a PNG with 16 bits per channel, which Pillow would reduce to 8."""
     with opened(path):
         pass
     sitk = need("SimpleITK", extra="itk")
@@ -140,7 +140,7 @@ def deep_colours(path: Path, told: list[str]) -> NDArray[Any]:
 
 
 def write(path: Path, thing: Image | LabelMap) -> None:
-    """Write a flat picture; labels, and more than 8 bits, only as PNG, which loses nothing."""
+    """Write a 2D image; labels and 16-bit values only as PNG, which is lossless."""
     array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else thing.array
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     is_png = path.suffix.lower() == ".png"

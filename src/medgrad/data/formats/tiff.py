@@ -1,4 +1,4 @@
-"""TIFF: microscopy, retinal photographs, and stacks of pages as volumes."""
+"""TIFF: microscopy, retinal photographs, and page stacks as volumes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PILLOW_KEEPS = ("L", "RGB", "I;16", "F")
 
 
 def claims(path: Path) -> bool:
-    """Tell whether a file begins as TIFF or BigTIFF does."""
+    """Tell whether a file is TIFF or BigTIFF by its first bytes."""
     return first_bytes(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -41,7 +41,7 @@ def items(path: Path) -> list[str]:
 
 
 def read(path: Path, item: str = "") -> Image:
-    """Read a picture as (rows, columns), or a stack of pages as (columns, rows, pages); colours come last."""
+    """Read a page as (rows, columns), or a page stack as (columns, rows, pages); colours come last."""
     told: list[str] = []
     with damage_told(path, "TIFF"), opened(path) as file:
         series = chosen(path, file, item)
@@ -63,7 +63,10 @@ def read(path: Path, item: str = "") -> Image:
 
 
 class Complaints(logging.Handler):
-    """What tifffile logs as errors in this thread; it carries on with fewer pages, which would lose data."""
+    """Catches the first error that tifffile logs in this thread.
+
+    Tifffile would go on with fewer pages, which loses data.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -76,7 +79,7 @@ class Complaints(logging.Handler):
 
 @contextmanager
 def opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a file, and raise at the end if any page could not be found."""
+    """Open a TIFF, and raise at the end of the block if a page could not be read."""
     complaints, logger = Complaints(), logging.getLogger("tifffile")
     logger.addHandler(complaints)
     try:
@@ -89,7 +92,7 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def chosen(path: Path, file: tifffile.TiffFile, item: str) -> Any:
-    """Give the series that an item names, or the only one."""
+    """Select the series that an item names, or the only one."""
     n = len(file.series)
     if n == 0:
         raise FormatError(f"{str(path)!r} has no pages. Copy it again.")
@@ -102,7 +105,7 @@ def chosen(path: Path, file: tifffile.TiffFile, item: str) -> Any:
 
 
 def check_size(path: Path, series: Any) -> None:
-    """Raise if the pages promise more than the file can hold."""
+    """Raise if the pages declare more bytes than the file can hold."""
     compressions = {int(p.compression) for p in series.pages if p is not None}
     check_promise(
         path, int(series.nbytes), path.stat().st_size * (8 if compressions - {1} else 1), packed=compressions != {1}
@@ -110,7 +113,7 @@ def check_size(path: Path, series: Any) -> None:
 
 
 def values_of(path: Path, series: Any) -> NDArray[Any]:
-    """Decode the pages, with Pillow where tifffile lacks a decoder and nothing is lost by it."""
+    """Decode the pages, with Pillow where tifffile lacks a decoder and nothing is lost."""
     try:
         return np.asarray(series.asarray(maxworkers=1))
     except (ValueError, KeyError) as reason:
@@ -133,7 +136,7 @@ def values_of(path: Path, series: Any) -> NDArray[Any]:
 
 
 def arranged(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], bool]:
-    """Put the axes in the house's order, and say whether there are pages."""
+    """Transpose the axes to (rows, columns) or (columns, rows, pages), colours last; also tell if there are pages."""
     kept = [i for i, (a, n) in enumerate(zip(axes, array.shape, strict=True)) if n > 1 or a in "YX"]
     array, axes = array.reshape([array.shape[i] for i in kept]), "".join(axes[i] for i in kept)
     others = [a for a in axes if a not in "YXSC"]
@@ -145,12 +148,12 @@ def arranged(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], 
 
 
 def spacing_mm(file: tifffile.TiffFile, told: list[str]) -> tuple[float, float, float] | None:
-    """Give the size of a pixel and the distance of pages in mm (row, column, page), if they were measured."""
+    """Read the pixel spacing and the page distance in mm (row, column, page); None if they are unknown."""
     return from_ome(file.ome_metadata or "") or from_tags(file, told)
 
 
 def from_ome(text: str) -> tuple[float, float, float] | None:
-    """Read the sizes in the OME description; microns where it names no unit."""
+    """Read the spacing from the OME metadata; micrometres where it names no unit."""
     found = []
     for axis in "YXZ":
         size = re.search(rf'\bPhysicalSize{axis}="([0-9.eE+-]{{1,30}})"', text)
@@ -163,7 +166,7 @@ def from_ome(text: str) -> tuple[float, float, float] | None:
 
 
 def from_tags(file: tifffile.TiffFile, told: list[str]) -> tuple[float, float, float] | None:
-    """Read the resolution tags, in the unit that ImageJ or the tags name."""
+    """Read the spacing from the resolution tags, in the unit of ImageJ or of the tags."""
     tags = file.pages.first.tags
     if "XResolution" not in tags or "YResolution" not in tags:
         return None
@@ -183,14 +186,14 @@ def from_tags(file: tifffile.TiffFile, told: list[str]) -> tuple[float, float, f
 
 
 def sound(row: float, column: float, page: float) -> tuple[float, float, float] | None:
-    """Give the sizes if rows and columns have one; pages without one lie a millimetre apart."""
+    """Give the spacing if rows and columns have one; unknown page distances become 1 mm."""
     if not all(np.isfinite([row, column, page])) or min(row, column) <= 1e-9:
         return None
     return row, column, page if page > 0 else 1.0
 
 
 def write(path: Path, thing: Image | LabelMap) -> None:
-    """Write an image or labels, packed without loss, with the sizes where they were measured."""
+    """Write an image or labels with lossless compression, with the spacing where it is known."""
     array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else thing.array
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     if thing.grid.dims == 3:

@@ -1,4 +1,4 @@
-"""How gradients come to be: one way a file, and each may wrap another."""
+"""Gradient rules, one a file: how gradients are computed and transformed. Each may wrap another."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
 def build_gradients(
     chain: Sequence[Mapping[str, Any]], *, everything: Everything | None = None, teacher: Any = None
 ) -> Gradients:
-    """Nest ways of making gradients, the innermost first: each is ``{"name": ..., **settings}``.
+    """Nest gradient rules, the innermost first: each is ``{"name": ..., **settings}``.
 
-    A way that takes ``everything`` is given what yields the whole training set, batch by batch; one that takes a
-    ``teacher``, what opens the run of one.
+    A rule with the parameter ``everything`` gets an iterator over the whole training set; one with ``teacher``
+    gets a function that opens the run of a teacher.
     """
     made: Gradients = registry.find("descent.gradients", "plain")()
     for link in chain:

@@ -1,4 +1,4 @@
-"""The one seam of the loop: how gradients come to be."""
+"""The type of a gradient rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is pruned: which weights may be, which are, and how the set of them moves."""
+"""Masks of pruned weights: which weights are prunable, which are pruned, and how masks change."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 @torch.no_grad()
 def kept_of(weights: Mapping[str, Tensor]) -> Kept:
-    """Read off the weights where they are kept: wherever they are not exactly 0.
+    """Read masks from weights: kept wherever they are not exactly 0.
 
-    One that is 0 everywhere is not pruned: it begins there, as last layers do, and all of it is kept.
+    A weight that is 0 everywhere is not pruned: last layers start at 0, so all of it is kept.
     """
     return {name: or_all(w != 0) for name, w in weights.items()}
 
 
 def or_all(kept: Tensor) -> Tensor:
-    """Keep all of a layer of which nothing is kept."""
+    """Keep the whole layer if its mask is empty."""
     return kept if bool(kept.any()) else torch.ones_like(kept)
 
 
@@ -45,7 +45,7 @@ def zero_outside(weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> N
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
-    """Mark the ``count`` lowest of some scores; of those that are equal, some that are spread evenly.
+    """Mark the ``count`` lowest scores; of equal ones, an evenly spread choice.
 
     >>> lowest(torch.tensor([3.0, 1.0, 2.0, 1.0]), 1).tolist()
     [False, True, False, False]
@@ -62,14 +62,14 @@ def lowest(scores: Tensor, count: int) -> Tensor:
 
 
 def with_best(kept: Tensor, scores: Tensor) -> Tensor:
-    """Keep the best of a layer of which nothing else is kept."""
+    """Keep the best weight of a layer if its mask is empty."""
     return kept if bool(kept.any()) else lowest(-scores, 1)
 
 
 def dropped_and_grown(weight: Tensor, gradient: Tensor, kept: Tensor, share: float) -> Tensor:
-    """Drop ``share`` of a layer's kept weights, the smallest, and keep as many others, those of the steepest slope.
+    """Drop the smallest ``share`` of a layer's kept weights, and regrow as many with the largest gradients (RigL).
 
-    What was dropped may come back at once, with the value that it had. Evci et al., ICML 2020, algorithm 1.
+    A dropped weight may be regrown at once, with its value. Evci et al., ICML 2020, algorithm 1.
 
     >>> w, g = torch.tensor([3.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.1, 0.2, -0.9])
     >>> dropped_and_grown(w, g, w != 0, 0.5).tolist()

@@ -1,4 +1,4 @@
-"""Accumulate: a large batch in parts that fit."""
+"""Gradient accumulation: split a large batch into parts that fit in memory."""
 
 from itertools import pairwise
 

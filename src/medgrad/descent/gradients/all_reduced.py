@@ -1,4 +1,4 @@
-"""Average over devices: every process has a part of the batch, and all step by the mean of their gradients."""
+"""All-reduce: average the gradients over all processes."""
 
 import torch
 import torch.distributed as dist

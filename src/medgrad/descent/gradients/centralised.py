@@ -1,4 +1,4 @@
-"""Centralise: what all inputs of a unit have in common is taken out of its gradient."""
+"""Gradient centralisation: subtract the mean of each unit's gradient."""
 
 from __future__ import annotations
 

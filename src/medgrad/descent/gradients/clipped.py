@@ -1,4 +1,4 @@
-"""Clip by norm: a step may be as long as it likes up to a bound."""
+"""Clip gradients by their global norm."""
 
 from torch import nn
 from torch.nn.utils import clip_grad_norm_

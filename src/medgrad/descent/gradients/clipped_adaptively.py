@@ -1,4 +1,4 @@
-"""Clip adaptively: no unit may change by more than a share of its own size."""
+"""Adaptive gradient clipping: bound each unit's gradient by a share of its weight norm."""
 
 from __future__ import annotations
 

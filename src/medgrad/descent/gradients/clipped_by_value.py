@@ -1,4 +1,4 @@
-"""Clip by value: no weight's gradient may be larger than a bound."""
+"""Clip gradients by value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taught: also from what a better network says of the same images."""
+"""Knowledge distillation: train on the outputs of a teacher network as well as on the truth."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ def distilled(
     teacher: Callable[[str], Teacher] | None = None,
     inner: Gradients | None = None,
 ) -> Gradients:
-    """Learn from the truth and, by ``weight``, from the answers of the network of a ``run``.
+    """Train on the truth and, with weight ``weight``, on the outputs of the network of a ``run``. Hinton et al., 2015.
 
-    What a teacher says holds more than the truth: which errors are near ones. Chances are softened by a
-    ``temperature`` first. Hinton et al., 2015. Of each batch the teacher answers only about the first samples, a
-    ``share`` of them, for it may be much slower than its pupil. Without a run it changes nothing. ``teacher`` opens a
-    run.
+    Class probabilities are softened by ``temperature`` first. The teacher answers about the first ``share`` of
+    each batch, for it may be much slower than the student. Without a run this changes nothing. ``teacher`` opens
+    a run.
     """
     make = inner or plain()
     if not run:
@@ -55,9 +54,10 @@ def distilled(
 
 
 class DistillationTask:
-    """A task of which a part of the loss is how far an output is from what the target says was ``taught``.
+    """A task whose loss is mixed with the distillation loss from the teacher's output in the target.
 
-    That is about the first ``share`` of a batch; of a part of the batch it may be about more of it, or about nothing.
+    The teacher's output covers the first ``share`` of a batch; in a part of the batch it may cover more or
+    nothing.
     """
 
     def __init__(self, task: Task, weight: float, temperature: float, share: float = 1.0) -> None:

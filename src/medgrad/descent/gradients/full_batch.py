@@ -1,4 +1,4 @@
-"""The exact gradient of the whole set: batch gradient descent."""
+"""Full-batch gradient descent: the exact gradient of the whole training set."""
 
 from __future__ import annotations
 

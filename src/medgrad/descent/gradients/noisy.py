@@ -1,4 +1,4 @@
-"""Add noise: a gradient that stumbles does not settle in a narrow hole."""
+"""Gaussian gradient noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalise: where the slope points is kept, how steep it is is not."""
+"""Normalise the gradient to norm 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-propagation, and nothing else."""
+"""Plain back-propagation."""
 
 import torch
 from torch import nn

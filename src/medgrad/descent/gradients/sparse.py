@@ -1,4 +1,4 @@
-"""Keep what is pruned at zero, and move what is pruned while the network learns."""
+"""Sparse training: keep pruned weights at zero, prune more, and regrow."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def sparse(
 
 
 class Hold:
-    """Where weights are kept during one step of an optimiser: from before its first gradient until they have moved."""
+    """The masks during one optimiser step, from before the first gradient until the weights have moved."""
 
     def __init__(self) -> None:
         self.weights: dict[str, nn.Parameter] = {}
@@ -98,13 +98,13 @@ class Hold:
             weakref.finalize(self, handle.remove)
 
     def look(self, optimiser: torch.optim.Optimizer) -> None:
-        """Note where weights are not 0 before a step, and forget the step before."""
+        """Note which weights are not 0 before a step."""
         every = [p for group in optimiser.param_groups for p in group["params"] if p.ndim > 1]
         self.before = {id(p): p.detach() != 0 for p in every}
         self.weights, self.kept = {}, {}
 
     def begin(self, weights: Mapping[str, nn.Parameter]) -> bool:
-        """Learn where weights are kept, unless it is known for this step already; tell whether it was not."""
+        """Set the masks of this step, unless they are set already; tell whether they were not."""
         if weights.keys() == self.weights.keys() and all(w is self.weights[n] for n, w in weights.items()):
             return False
         self.weights = dict(weights)
@@ -113,7 +113,7 @@ class Hold:
         return True
 
     def end(self) -> None:
-        """Set zeros back after a step."""
+        """Set pruned weights back to 0 after a step."""
         zero_outside(self.weights, self.kept)
         self.weights, self.kept = {}, {}
 
@@ -124,14 +124,14 @@ def moving(weights: Mapping[str, nn.Parameter]) -> dict[str, tuple[Tensor, Tenso
 
 
 def fewer(kept: Tensor, scores: Tensor, share: float, part: float) -> Tensor:
-    """Keep fewer weights of a layer, the best: as many as the cubic says after so large a part of it, at least one."""
+    """Prune more of a layer: as much as the cubic schedule says after one part of it; at least one weight is kept."""
     total, zeros = kept.numel(), int((~kept).sum())
     wanted = min(ceil(total * further(zeros / total, share, part) - 1e-9), total - 1)
     return kept & ~lowest(scores.masked_fill(~kept, -1.0), wanted) if wanted > zeros else kept
 
 
 def further(zeros: float, share: float, part: float) -> float:
-    """Give the share of zeros a part of the whole way further along share * (1 - (1 - t)^3).
+    """Give the sparsity a part further along the cubic schedule share * (1 - (1 - t)^3).
 
     >>> further(0.0, 0.8, 0.5), further(0.7, 0.8, 0.5), further(0.9, 0.8, 0.5)
     (0.7, 0.8, 0.9)

@@ -1,4 +1,4 @@
-"""Keep the largest share: only the weights with the steepest slopes move."""
+"""Top-k sparsification: only the largest gradients are applied."""
 
 from __future__ import annotations
 

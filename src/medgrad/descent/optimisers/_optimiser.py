@@ -32,7 +32,7 @@ def parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def moving(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
-    """Give each parameter that has a gradient, with its group before it and its gradient after it."""
+    """Yield (group, parameter, gradient) of each parameter that has a gradient."""
     for group in optimiser.param_groups:
         for p in group["params"]:
             if p.grad is not None:
@@ -40,10 +40,10 @@ def moving(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], T
 
 
 def blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut weights, and what goes with them element by element, into pieces that can be altered in place.
+    """Split weights and tensors of the same shape into flat pieces that can be altered in place.
 
-    On a processor a piece stays nearer from one operation to the next, and what is made on the way takes no memory to
-    speak of. Weights and state must lie alike in memory; a gradient need not.
+    On a CPU a piece stays in the cache from one operation to the next. Weights and state must have the same
+    memory format; a gradient need not.
     """
     order = sorted(range(weights.ndim), key=weights.stride, reverse=True)
     if not weights.permute(order).is_contiguous():
@@ -55,7 +55,7 @@ def blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 @contextmanager
 def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
-    """Let weights be moved for a while, and put them back to the same bits, whatever happens."""
+    """Restore weights to the same bits after the block, whatever happens."""
     kept = [w.clone() for w in weights]
     try:
         yield
@@ -66,10 +66,10 @@ def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
 
 
 def laid_out(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Give the optimiser, made to keep weights, gradients and state alike in memory (such as channels-last).
+    """Make an optimiser keep weights, gradients and state in the same memory format (such as channels-last).
 
-    torch's fused forms go through all of them side by side as they lie, and do not look whether they lie alike. A
-    checkpoint holds every tensor in plain order, and a gradient that was not made by ``backward`` may have any.
+    torch's fused forms go through all of them side by side in memory and do not check the strides. A checkpoint
+    holds every tensor in plain order, and a gradient that was not made by ``backward`` may have any.
     """
     optimiser.register_load_state_dict_post_hook(lay_out_state)
     optimiser.register_step_pre_hook(lay_out_gradients)
@@ -77,7 +77,7 @@ def laid_out(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 
 def lay_out_state(optimiser: torch.optim.Optimizer) -> None:
-    """Lay out the state of each parameter as the parameter lies."""
+    """Give the state of each parameter the strides of the parameter."""
     for p, kept in optimiser.state.items():
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
@@ -85,7 +85,7 @@ def lay_out_state(optimiser: torch.optim.Optimizer) -> None:
 
 
 def lay_out_gradients(optimiser: Any, given: Any, named: Any) -> Any:
-    """Have the closure of a step leave each gradient as its parameter lies."""
+    """Wrap the closure of a step so that each gradient has the strides of its parameter."""
     closure: Closure = named["closure"] if "closure" in named else given[1]
 
     def again() -> Any:

@@ -1,4 +1,4 @@
-"""Entropy-SGD: walk about with a little noise, and move to the mean of the walk, which wide valleys attract."""
+"""Entropy-SGD: descent on the local entropy, which favours wide minima."""
 
 from __future__ import annotations
 

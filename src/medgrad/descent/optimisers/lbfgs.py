@@ -1,4 +1,4 @@
-"""L-BFGS: the step that would reach the bottom of a bowl with the curvature seen so far, as far along as it pays."""
+"""L-BFGS: quasi-Newton steps with a line search."""
 
 from __future__ import annotations
 

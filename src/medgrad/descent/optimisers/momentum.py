@@ -1,4 +1,4 @@
-"""Momentum: the gradients of earlier steps carry on, and fade."""
+"""SGD with momentum (heavy ball)."""
 
 from __future__ import annotations
 

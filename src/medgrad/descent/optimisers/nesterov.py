@@ -1,4 +1,4 @@
-"""Nesterov's momentum: the slope counts where the memory is about to carry."""
+"""Nesterov's accelerated gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RMSprop: the gradient over its root mean square of late."""
+"""RMSprop: the gradient over its moving root mean square."""
 
 from __future__ import annotations
 

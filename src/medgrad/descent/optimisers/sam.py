@@ -1,4 +1,4 @@
-"""SAM: the gradient where the loss is worst nearby, so that the search ends in a wide valley."""
+"""Sharpness-aware minimisation: the gradient at the worst point nearby."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._optimiser import Closure, Named, parameters, put_back
 
 
 class Sharpness(torch.optim.Optimizer):
-    """Another optimiser, which is shown the gradients of the worst place nearby. They share groups and state."""
+    """Wrap an optimiser so that it gets the gradients of the worst point nearby. They share groups and state."""
 
     def __init__(self, base: torch.optim.Optimizer, rho: float) -> None:
         super().__init__(base.param_groups, base.defaults)
@@ -27,7 +27,7 @@ class Sharpness(torch.optim.Optimizer):
 
     @torch.no_grad()
     def worst_nearby(self, closure: Closure) -> Any:
-        """Fill the gradients of the place that is ``rho`` up the slope, and give the loss of this place."""
+        """Compute the gradients at ``rho`` along the gradient, and give the loss at the weights."""
         loss = closure()
         slopes = [(p, p.grad) for p in parameters(self) if p.grad is not None]
         lengths = [torch.linalg.vector_norm(g) for _, g in slopes]

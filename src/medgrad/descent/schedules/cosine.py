@@ -1,4 +1,4 @@
-"""Up in a short warmup-up, down along a cosine until the budget ends."""
+"""Cosine annealing with a linear warm-up."""
 
 from collections.abc import Callable
 from math import cos, pi

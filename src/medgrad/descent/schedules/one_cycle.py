@@ -1,4 +1,4 @@
-"""Up for a third of the budget, down along a cosine to almost nothing for the rest."""
+"""The one-cycle schedule: up for a third of the budget, then down along a cosine."""
 
 from collections.abc import Callable
 from math import cos, pi

@@ -1,4 +1,4 @@
-"""Lower the rate whenever learning no longer gets on."""
+"""Reduce the rate when the validation metric stops improving."""
 
 from __future__ import annotations
 

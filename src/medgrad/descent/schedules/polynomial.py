@@ -1,4 +1,4 @@
-"""Down along a power of what is left."""
+"""Polynomial decay of the rate."""
 
 from collections.abc import Callable
 

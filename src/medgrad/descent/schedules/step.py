@@ -1,4 +1,4 @@
-"""Down by a factor at each of a few steps."""
+"""Step decay of the rate."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Up along a line, then on with another schedule."""
+"""Linear warm-up before another schedule."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""High for most of the budget, then down to nothing as it ends."""
+"""Warm-up, constant rate, then decay to zero (WSD)."""
 
 from collections.abc import Callable
 

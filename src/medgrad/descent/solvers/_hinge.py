@@ -59,11 +59,11 @@ class Hinge:
         return self.rows @ (self.rows.T @ pulls) if self.is_linear else self.gram @ pulls
 
     def among(self, chosen: NDArray[np.int64]) -> Matrix:
-        """The kernel of the chosen rows with one another."""
+        """The kernel of the selected rows with one another."""
         return self.rows[chosen] @ self.rows[chosen].T if self.is_linear else self.gram[np.ix_(chosen, chosen)]
 
     def fair(self, amounts: Vector) -> Vector:
-        """The nearest amounts that keep to the box and, with a free offset, weigh both signs the same."""
+        """Project dual variables to the feasible set: clip to the box and, with a free offset, balance both classes."""
         inside = np.clip(amounts, 0.0, self.strength)
         return balanced(inside, self.signs) if self.is_free else inside
 
@@ -90,16 +90,17 @@ class Hinge:
         return square / 2 + self.strength * float(lacks.sum()), float(amounts.sum()) - square / 2, offset
 
     def gap(self, amounts: Vector) -> float:
-        """The gap at amounts that are fair."""
+        """The duality gap at feasible dual variables."""
         primal, dual, _ = self.bounds(amounts)
         return primal - dual
 
     def finished(self, amounts: Vector, is_low: Mask, is_high: Mask) -> Vector:
-        """Solve for the amounts between 0 and ``strength`` exactly, given who is where, and put right who is not.
+        """Solve for the free dual variables exactly by an active-set method, from a guess of the ones at their bounds.
 
-        For those between, every margin is 1: one linear system in them and the offset. Who then leaves the box stays at
-        its edge, and who stands at an edge against its margin comes between, until nobody moves (Hintermueller, Ito and
-        Kunisch, SIAM J. Optim. 13, 2002, section 2). Of all that is met, the fair amounts with the least gap are given.
+        The free rows have margin 1: one linear system in them and the offset. Variables that leave the box stay at
+        its edge, and ones at an edge against their margin become free, until nothing changes (Hintermueller, Ito and
+        Kunisch, SIAM J. Optim. 13, 2002, section 2). The feasible variables with the smallest gap on the way are
+        returned.
         """
         best = self.fair(amounts)
         least, hair, moved = self.gap(best), 1e-10, len(amounts)
@@ -122,7 +123,7 @@ class Hinge:
         return best
 
     def between(self, amounts: Vector, chosen: NDArray[np.int64]) -> tuple[Vector, float]:
-        """Move the chosen amounts, wherever that leads, so that their margins are 1; give all, and the offset."""
+        """Solve for the selected dual variables with margins of 1, without bounds; give all and the offset."""
         scores = self.scores(amounts)
         offset, signs, count = self.offset(scores), self.signs[chosen], len(chosen)
         if not count:

@@ -16,7 +16,7 @@ Penalty = Literal["l2", "l1"]
 
 
 def doubts(margins: Vector) -> Vector:
-    """Give the chance of the wrong class, ``1 / (1 + exp(margin))``, without overflow.
+    """Give the probability of the wrong class, ``1 / (1 + exp(margin))``, without overflow.
 
     >>> doubts(np.array([0.0, 800.0])).tolist()
     [0.5, 0.0]
@@ -36,7 +36,7 @@ def entropy(chances: Vector) -> float:
 
 
 def balanced(amounts: Vector, signs: Vector) -> Vector:
-    """Shrink the amounts of the heavier sign, so that both weigh the same.
+    """Scale down the dual variables of the heavier class, so that both sums are equal.
 
     >>> balanced(np.array([2.0, 1.0, 1.0]), np.array([1, 1, -1])).tolist()
     [0.6666666666666666, 0.3333333333333333, 1.0]

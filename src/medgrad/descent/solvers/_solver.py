@@ -88,7 +88,7 @@ def is_close(primal: float, dual: float, tolerance: float) -> bool:
 
 
 def unsolved(name: str, primal: float, dual: float, tolerance: float, iterations: int) -> Unsolved:
-    """Say that a solver did not come to its gap, and what to do."""
+    """Make the error of a solver that did not close its gap."""
     return Unsolved(
         f"{name} left a gap of {primal - dual:.3g} after {iterations} iterations, but {tolerance:.3g} was asked for. "
         "Standardise the columns, lower 'strength', or raise 'iterations' or 'tolerance'."
@@ -101,10 +101,10 @@ def with_ones(rows: Matrix) -> Matrix:
 
 
 def narrowed(rows: Matrix) -> tuple[Matrix, Callable[[Vector], Vector]]:
-    """Give rows with the same inner products and at most as many columns as rows, and what brings weights back.
+    """Reduce the columns of wide rows by QR, keeping all inner products; also give the map back for weights.
 
-    A penalty that sees only the length of the weights, and the losses, stay as they are when the columns are turned;
-    so wide rows are turned into the few directions that they span (n d^2 becomes n^3).
+    A penalty on the length of the weights and the losses stay as they are when the columns are rotated, so wide
+    rows are rotated into the few directions that they span (n d^2 becomes n^3).
     """
     if rows.shape[1] <= rows.shape[0]:
         return rows, lambda weights: weights

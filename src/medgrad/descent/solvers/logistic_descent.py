@@ -62,7 +62,7 @@ class Place:
     offset: float
 
     def beyond(self, before: Place, share: float) -> Place:
-        """The place as far beyond this one, seen from an earlier one."""
+        """Extrapolate from an earlier iterate through this one."""
         return Place(
             self.weights + share * (self.weights - before.weights),
             self.scores + share * (self.scores - before.scores),

@@ -1,4 +1,4 @@
-"""What the rules share: they hear what is written down, line by line."""
+"""The type of a stopping rule, which observes the log lines of a run."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def loss_in(line: Line) -> float | None:
 
 
 def figure_in(line: Line) -> float | None:
-    """Give what a validation found (larger is better); None where the line is none, or it found no number."""
+    """Give the validation metric of a line (larger is better); None where there is none."""
     found = next(iter(line.get("valid", {}).values()), None)
     return float(found) if isinstance(found, (int, float)) and isfinite(found) else None

@@ -1,4 +1,4 @@
-"""Stop when validation has found nothing better for a while."""
+"""Early stopping: stop when the validation metric has not improved for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop when it is shown that nothing is to be gained any more: a statistical test of the loss."""
+"""Stop when a statistical test shows that the loss no longer falls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop when the loss hardly falls any more, by its own measure."""
+"""Stop when the relative decrease of the loss is small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop where the slope is flat."""
+"""Stop when the gradient norm is small."""
 
 from __future__ import annotations
 

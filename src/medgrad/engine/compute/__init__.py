@@ -1,1 +1,1 @@
-"""The device, its convolutions, and several processes that learn one model."""
+"""Compute: device and precision, fast convolutions on a CPU, and training in several processes."""

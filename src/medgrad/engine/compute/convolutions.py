@@ -1,4 +1,4 @@
-"""Convolutions on a processor: those that torch gets wrong put right, and those that it is slow with made quick."""
+"""Convolutions on a CPU: workarounds for errors in torch, and faster forms of slow cases."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ LARGE, CACHED = 2**16, 2**24
 
 
 class SafeConvolutions(TorchFunctionMode):
-    """Convolutions on a processor: two that torch 2.13 with oneDNN gets wrong there put right, and three made quick.
+    """Replace convolutions on a CPU: two that torch 2.13 with oneDNN computes wrongly, and three that are slow.
 
-    In bfloat16, of images shorter than the kernel, the gradient of the kernel reads and writes memory that is not its
-    own: it is wrong, often not finite, and may end the process. These run in float32; being tiny, they cost nothing.
+    In bfloat16, where the image is shorter than the kernel, the gradient of the kernel reads and writes memory
+    out of bounds: it is wrong, often not finite, and may end the process. These convolutions run in float32;
+    they are tiny, so this costs nothing.
 
-    With a kernel of one element, a stride and few channels, in channels-last order, the gradient of the kernel writes
-    past its workspace (oneDNN's issue 6035). Such a convolution looks at every so many elements only: these are picked
-    out first, and the rest is one without a stride.
+    With a kernel of one element, a stride and few channels, in channels-last order, the gradient of the kernel
+    writes past its workspace (oneDNN's issue 6035). Such a convolution reads only every stride-th element:
+    these are selected first, and the convolution then has no stride.
 
-    Of a single volume with few channels, torch gives a convolution in float32 to code that is several times slower than
-    oneDNN. While answering, oneDNN is asked by name. The same befalls transposed convolutions of one sample. Where they
-    have a stride as long as their kernel, each element is spread over a block of its own, which is a product of two
-    matrices: two to eight times as quick, and what comes out has its channels last already.
+    For a single float32 volume with few channels, torch chooses code that is several times slower than oneDNN.
+    At inference oneDNN is called directly. Transposed convolutions of one sample have the same problem. Where
+    their stride equals their kernel size, the blocks do not overlap, so the convolution is a product of two
+    matrices: two to eight times as fast, and the output is already channels-last.
 
-    Of a large volume with few channels neighbours are computed side by side while answering: up to twice as quick.
+    For a large volume with few channels, neighbouring elements are computed together at inference: up to twice
+    as fast.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -70,7 +72,7 @@ class SafeConvolutions(TorchFunctionMode):
 
 
 def is_single(inputs: Tensor, kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
-    """Tell whether a convolution is of one volume in float32 that nobody learns from, and of a plain kind."""
+    """Tell whether a convolution is 3D, float32, of one sample without gradients, so that oneDNN is called directly."""
     if kwargs or kernel.ndim != 5 or inputs.ndim != 5 or len(inputs) != 1 or torch.is_grad_enabled():
         return False
     plain = type_of(inputs) == kernel.dtype == torch.float32
@@ -82,13 +84,13 @@ def by_name(
     inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Convolve with oneDNN, whatever torch would have chosen."""
+    """Convolve with oneDNN, whatever backend torch would choose."""
     around, step, apart = (along(v, kernel.ndim - 2) for v in (padding, stride, dilation))
     return torch.mkldnn_convolution(inputs, kernel, bias, around, step, apart, groups)
 
 
 def neighbours(inputs: Tensor, kernel: Tensor, args: Sequence[Any], kwargs: Any) -> int:
-    """Tell how many neighbours of one large volume to compute abreast; 1 where that does not pay.
+    """Count the neighbouring elements to compute together in a large volume; 1 where that is not faster.
 
     >>> volume = torch.zeros(1, 40, 56, 40, 8).movedim(-1, 1)
     >>> with torch.no_grad():
@@ -111,30 +113,30 @@ def neighbours(inputs: Tensor, kernel: Tensor, args: Sequence[Any], kwargs: Any)
 
 
 def is_plain(inputs: Tensor) -> bool:
-    """Tell whether this is a tensor of torch's own with its channels last, which oneDNN takes as it is here."""
+    """Tell whether a tensor is channels-last and of a dtype that oneDNN supports on this CPU."""
     known = type(inputs) is Tensor and torch.backends.mkldnn.is_available() and inputs.movedim(1, -1).is_contiguous()
     halves = known and type_of(inputs) == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return bool(halves) or (known and type_of(inputs) == torch.float32)
 
 
 def type_of(inputs: Tensor) -> torch.dtype:
-    """Give the type in which a convolution of this is computed."""
+    """Return the dtype in which a convolution of this input is computed, with autocast taken into account."""
     casts = torch.is_autocast_enabled("cpu") and inputs.dtype != torch.float64
     return torch.get_autocast_dtype("cpu") if casts else inputs.dtype
 
 
 def alike(args: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Give inputs, kernel and bias (if any) in the type in which they are computed."""
+    """Cast inputs, kernel and bias (if any) to the dtype in which the convolution is computed."""
     bias, dtype = (args[2] if len(args) > 2 else None), type_of(args[0])
     return args[0].to(dtype), args[1].to(dtype), None if bias is None else bias.to(dtype)
 
 
 def fold_neighbours(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, *, count: int) -> Tensor:
-    """Convolve one sample, channels last, without a change of size, ``count`` neighbours along the last axis at once.
+    """Convolve one channels-last sample, without a change of size, several neighbours along the last axis at once.
 
-    The kernels of a processor compute a block of channels for one element. Where few channels come out, most of each
-    block is padding; here it is filled with those of the neighbours. What goes in are windows that overlap, and the
-    kernel stands in a longer one once for each neighbour, shifted by one.
+    A CPU kernel computes a block of channels for one element. Where few channels come out, most of each block
+    is padding. Here the block is filled with the channels of neighbouring elements: the inputs are overlapping
+    windows, and the kernel is repeated once per neighbour, each time shifted by one element.
 
     >>> line = torch.arange(6.0).view(1, 1, 1, 6)
     >>> fold_neighbours(line, torch.tensor([[[[1.0, 0.0, 0.5]]]]), count=2).flatten().tolist()
@@ -154,9 +156,9 @@ def fold_neighbours(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, 
 
 
 def is_spreading(args: Sequence[Any], kwargs: Any) -> bool:
-    """Tell whether a transposed convolution is of one small sample, and leaves no two blocks to overlap.
+    """Tell whether a transposed convolution of one small sample has a stride equal to its kernel, so no blocks overlap.
 
-    In bfloat16 that pays only while answering, and only where few channels come out.
+    In bfloat16 the product of matrices is faster only at inference, and only with few output channels.
     """
     if kwargs or len(args) < 4 or type(args[0]) is not Tensor:
         return False
@@ -176,7 +178,7 @@ def is_spreading(args: Sequence[Any], kwargs: Any) -> bool:
 
 
 def spread(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Spread each element of one sample over a block: a transposed convolution as a product of two matrices.
+    """Compute a transposed convolution whose stride equals its kernel size as a product of two matrices.
 
     >>> spread(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 2.0]]]]))
     tensor([[[[1., 2., 1., 2.]]]])
@@ -190,7 +192,7 @@ def spread(inputs: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
-    """Tell whether a convolution has a kernel of one element, a stride, few channels, and nothing else."""
+    """Tell whether a convolution has a kernel of one element, a stride and few channels."""
     if kwargs or len(args) < 4 or kernel[0, 0].numel() != 1 or kernel.shape[1] >= BLOCK:
         return False
     padding = args[4] if len(args) > 4 else 0
@@ -199,7 +201,7 @@ def is_picking(kernel: Tensor, args: Sequence[Any], kwargs: Any) -> bool:
 
 
 def along(value: int | Sequence[int], axes: int) -> list[int]:
-    """Give a setting of a convolution for each axis.
+    """Expand a convolution setting to one value per axis.
 
     >>> along(2, 3), along((1, 2), 2)
     ([2, 2, 2], [1, 2])
@@ -209,5 +211,5 @@ def along(value: int | Sequence[int], axes: int) -> list[int]:
 
 
 def numbers(value: int | Sequence[int]) -> Sequence[int]:
-    """Give a setting of a convolution as numbers, one or one an axis."""
+    """Return a convolution setting as a sequence of one value, or of one value per axis."""
     return (value,) if isinstance(value, int) else tuple(value)

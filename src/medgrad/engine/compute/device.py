@@ -1,4 +1,4 @@
-"""Where the numbers are crunched, and in which precision and order it is fast there."""
+"""Device, precision and memory format of a computation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
 
 def seed_generators(seed: int) -> None:
-    """Seed torch's generators: as ``torch.manual_seed``, which takes a stack trace a call where there is no device."""
+    """Seed torch's random generators, without the overhead of ``torch.manual_seed`` where there is no accelerator."""
     if torch.accelerator.is_available():
         torch.manual_seed(seed)
     else:
@@ -30,13 +30,13 @@ def seed_generators(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the type that its convolutions run in, and whether channels come last."""
+    """Device, dtype of the computation, and conversion to channels-last memory."""
 
     device: str
     dtype: torch.dtype
 
     def model(self, model: nn.Module) -> nn.Module:
-        """Bring a network here, in the order of memory that is fast."""
+        """Move a network to the device, with its weights in channels-last memory format."""
         model = model.to(self.device)
         for p in model.parameters():
             order = order_of(p)
@@ -45,21 +45,21 @@ class Compute:
         return model
 
     def batch(self, batch: Batch) -> Batch:
-        """Bring a batch here, in the order of memory that is fast."""
+        """Move a batch to the device, with its inputs in channels-last memory format."""
         batch = batch.to(self.device)
         return batch._replace(inputs=in_order(batch.inputs))
 
 
 def order_of(inputs: Tensor) -> torch.memory_format | None:
-    """Name the channels-last order for a tensor of this many axes, or None where there is none."""
+    """Return the channels-last memory format for a tensor's number of axes, or None where there is none."""
     return {4: torch.channels_last, 5: torch.channels_last_3d}.get(inputs.ndim)
 
 
 def in_order(inputs: Tensor) -> Tensor:
-    """Put a batch (b, channels, *shape) into channels-last order.
+    """Convert a batch (b, channels, *shape) to channels-last memory format.
 
-    With one channel both orders are the same memory and only the strides tell them apart, so they are set: torch
-    would take the plain order, and the whole first level of a network would run in it.
+    With one channel both formats are the same memory and differ only in their strides, so the strides are set:
+    torch would otherwise choose the contiguous format, and the whole first level of a network would run in it.
     """
     order = order_of(inputs)
     if order is None:
@@ -70,7 +70,7 @@ def in_order(inputs: Tensor) -> Tensor:
 
 
 class AutocastModule(nn.Module):
-    """A network run in a place's fast type, whose output comes back in float32.
+    """A network that runs under autocast in the chosen dtype, with its output cast back to float32.
 
     It shares the network's weights; save the network, not this.
     """
@@ -92,9 +92,9 @@ class AutocastModule(nn.Module):
 
 
 def choose(precision: str = "auto", device: str | None = None) -> Compute:
-    """Choose the device (a GPU if there is one) and the precision: bfloat16 where the machine multiplies it faster.
+    """Choose the device (a GPU if there is one) and the precision (bfloat16 where the hardware multiplies it faster).
 
-    On a processor, this process keeps the memory of its arrays from here on.
+    On a CPU, this process keeps the memory of freed arrays from then on.
     """
     device = usable(device) if device else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
@@ -109,7 +109,7 @@ def choose(precision: str = "auto", device: str | None = None) -> Compute:
 
 
 def usable(device: str) -> str:
-    """Give the name of a device, or raise if this machine has no such device or torch cannot use it."""
+    """Return the name of a device, or raise if this machine has no such device or torch cannot use it."""
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as reason:
@@ -120,9 +120,9 @@ def usable(device: str) -> str:
 
 
 def use_threads(count: int) -> int:
-    """Use so many of the processor's threads for one operation, and give how many they are.
+    """Set the number of CPU threads for one operation, and return it.
 
-    0 uses one a core that this process may run on.
+    0 uses one per core that this process may run on.
     """
     cores = cores_allowed()
     threads = min(count, cores) if count else min(cores, torch.get_num_threads())
@@ -132,7 +132,7 @@ def use_threads(count: int) -> int:
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Put back at the end how many threads there were: one training must not decide how the next one is computed."""
+    """Restore torch's number of threads at the end, so that one training does not affect the next."""
     before = torch.get_num_threads()
     try:
         yield
@@ -141,7 +141,7 @@ def threads_kept() -> Iterator[None]:
 
 
 def thread_counts() -> list[int]:
-    """The numbers of threads worth a try: all, half, and one."""
+    """List the numbers of threads to time: all, half, and one."""
     most = torch.get_num_threads()
     return sorted({most, max(1, most // 2), 1}, reverse=True)
 

@@ -1,4 +1,4 @@
-"""Several processes that learn one model together, as ``torchrun`` starts them; alone, a team of one."""
+"""Distributed training: several processes started by ``torchrun`` train one model; alone, a group of one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import SettingError
 
 @dataclass(frozen=True)
 class Team:
-    """Who this process is. The one of rank 0 leads: it alone speaks, writes and judges."""
+    """Rank, size and device of this process in its group. Only rank 0 prints, writes files and evaluates."""
 
     rank: int = 0
     size: int = 1
@@ -27,7 +27,7 @@ class Team:
         return self.rank == 0
 
     def share(self, value: Any) -> Any:
-        """Give every process the leader's value (anything that JSON can hold)."""
+        """Broadcast the value of rank 0 to every process (anything that JSON can hold)."""
         if self.size == 1:
             return value
         where = self.device or "cpu"
@@ -41,7 +41,7 @@ class Team:
         return json.loads(bytes(text.tolist()))
 
     def part(self, batch: int) -> slice:
-        """Give this process's part of a batch."""
+        """Return this process's slice of a batch."""
         if batch % self.size:
             raise SettingError(
                 f"A batch of {batch} cannot be shared evenly by {self.size} processes. Change [training]."
@@ -51,7 +51,7 @@ class Team:
 
 
 def join() -> Team:
-    """Join the team that ``torchrun`` has started, or make one of one."""
+    """Join the process group that ``torchrun`` started, or return a group of one process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Team()
@@ -65,14 +65,14 @@ def join() -> Team:
 
 
 def leave(team: Team) -> None:
-    """Leave the team, after everyone has come this far."""
+    """Wait for all processes, then destroy the process group."""
     if team.size > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the batch of the whole team, so that a team learns what one process with its batch would."""
+    """Batch norm over the batches of all processes, equal to one process with the whole batch."""
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  (torch's name)
         del input
@@ -101,7 +101,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def shared(network: nn.Module, team: Team) -> nn.Module:
-    """Give the network with its batch norms spread over the team; the same weights, under the same names."""
+    """Replace a network's batch norms by synchronised ones; weights and their names stay the same."""
     if team.size == 1:
         return network
     for name, child in network.named_children():

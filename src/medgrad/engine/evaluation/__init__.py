@@ -1,1 +1,1 @@
-"""Answers judged: calibration, windows, intervals, comparison."""
+"""Evaluation: inference, metrics with intervals, calibration, window settings, and comparison of runs."""

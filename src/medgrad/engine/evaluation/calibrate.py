@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: corrected for how classes were drawn, then scaled by a temperature."""
+"""Calibration of class probabilities: correction for oversampled classes, then temperature scaling."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .evaluate import Judged
 
 
 def uncalibrated(task: Task) -> Task:
-    """Give the task as it is before calibration."""
+    """Return the task without its calibration parameters."""
     if isinstance(task, Detection):
         return replace(task, slopes=(), shifts=())
     return replace(task, temperature=1.0, shift=()) if isinstance(task, Classification) else task
 
 
 def correct_priors(task: Task, truths: Sequence[Any], balance: float) -> Task:
-    """Give the task that takes back how much more often training drew the rare classes."""
+    """Set the shift of the logits that corrects for rare classes being sampled more often in training."""
     _, more = shares_of([t for t in truths if isinstance(t, Scores)], balance)
     if not more or not isinstance(task, Classification):
         return task
@@ -36,7 +36,7 @@ def correct_priors(task: Task, truths: Sequence[Any], balance: float) -> Task:
 
 
 def calibrated(task: Task, judged: Sequence[Judged]) -> tuple[Task, list[Judged], dict[str, Any] | None]:
-    """Fit the temperature on judged validation cases; give the task, the rows and what changed."""
+    """Fit the temperature on judged validation cases; return the task, the recalibrated cases and a report."""
     usable = [j for j in judged if not j.failed]
     if usable and isinstance(task, Detection):
         return calibrated_boxes(task, judged)
@@ -57,7 +57,7 @@ def calibrated(task: Task, judged: Sequence[Judged]) -> tuple[Task, list[Judged]
 
 
 def error(truth: Any, said: Any, exclusive: bool) -> float | None:
-    """The expected calibration error."""
+    """Compute the expected calibration error."""
     metric = registry.find("metrics", "ece")
     names = tuple(str(i) for i in range(truth.shape[1]))
     return metric.compute(truth, said, names=names, exclusive=exclusive).get("ece")

@@ -1,4 +1,4 @@
-"""Boxes whose score says how often such a box is right."""
+"""Calibration of detection scores: a score becomes the probability that the box is correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST = 10
 def calibrated_boxes(
     task: Detection, judged: Sequence[Judged]
 ) -> tuple[Detection, list[Judged], dict[str, Any] | None]:
-    """Fit, on judged validation cases, how often the answers of each label are right; give task, rows and lines."""
+    """Fit Platt scaling of the box scores of each label on judged validation cases; return task, cases and a report."""
     usable = [j for j in judged if not j.failed]
     level = LEVELS.index(LEAST[task.dims])
     lines, told = [], {}
@@ -40,7 +40,7 @@ def calibrated_boxes(
 
 
 def answers_of(text: Any) -> list[tuple[float, str]]:
-    """Read the scores of a row's cell, each with its word.
+    """Parse the scored boxes in a cell of a row: each score with its overlap.
 
     >>> answers_of("0.98:0.85 0.5:0")
     [(0.98, '0.85'), (0.5, '0')]
@@ -49,7 +49,7 @@ def answers_of(text: Any) -> list[tuple[float, str]]:
 
 
 def recalibrate_row(row: Any, lines: dict[str, tuple[float, float]], level: int) -> dict[str, Any]:
-    """Give a row with its scores as they are after calibration, and the counts that follow from them."""
+    """Return a row with recalibrated scores, and with the counts that depend on them recomputed."""
     new = dict(row)
     for label, (slope, shift) in lines.items():
         for column in (f"said/{label}", f"met/{label}"):

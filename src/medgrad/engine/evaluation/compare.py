@@ -1,4 +1,4 @@
-"""Two runs on the same cases, paired by patient."""
+"""Compare two runs on the same cases, paired by patient."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_cases(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]
 
 
 def number_or_text(cell: str) -> float | str | None:
-    """Read a cell of a table of judged cases: a number, a list of scores (``0.9:1 0.3:0``), or None if it is empty.
+    """Parse a cell of ``cases.csv``: a number, a list of scores (``0.9:1 0.3:0``), or None if it is empty.
 
     >>> number_or_text("0.5"), number_or_text("0.9:1"), number_or_text("")
     (0.5, '0.9:1', None)
@@ -61,7 +61,7 @@ def number_or_text(cell: str) -> float | str | None:
 
 
 def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Give the patients and both runs' rows of the cases that both have judged, in one order."""
+    """Match the cases that both runs have judged: return their patients and the rows of both runs, in one order."""
     cases, patients, rows = read_cases(first)
     other_cases, _, other_rows = read_cases(second)
     other = dict(zip(other_cases, other_rows, strict=True))
@@ -77,8 +77,9 @@ def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], 
 def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed: int = 0) -> dict[str, Any]:
     """Test whether the second run is better than the first, and whether it is not worse by more than the margin.
 
-    The test of superiority is two-sided and corrected for all figures by Holm's method; non-inferiority is told for the
-    aim of the task, one-sided at 95 %. The margin has to be chosen before anyone looks.
+    The test of superiority is two-sided and corrected for all metrics by Holm's method. Non-inferiority is
+    tested for the primary metric of the task, one-sided at 95 %. Choose the margin before looking at the
+    results.
     """
     a, b = Path(first), Path(second)
     patients, rows_a, rows_b = paired(a, b)
@@ -119,12 +120,12 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
 
 
 def pooling(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
-    """Give what sums up many resamples of a task's rows at once, or None where the task has no quick way."""
+    """Return a function that summarises many bootstrap resamples at once, or None where the task has none."""
     if task.summarise_many(rows, np.ones((1, len(rows)))) is None:
         return None
     return lambda chosen, weights: task.summarise_many(chosen, weights) or {}
 
 
 def aim_of(task: Task, known: Sequence[str]) -> str:
-    """The figure that the margin is about."""
+    """Choose the metric that the non-inferiority margin applies to."""
     return task.primary_metric if task.primary_metric in known else known[0]

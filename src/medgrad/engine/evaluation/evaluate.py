@@ -1,4 +1,4 @@
-"""Judge every answer, and say how sure the numbers are."""
+"""Judge answers, and summarise the rows with confidence intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Judged:
-    """One case: whose it is, its row of numbers, and why it failed, if it did."""
+    """One judged case: its id, its patient, its row of metrics, and the reason if it failed."""
 
     case: str
     patient: str
@@ -37,7 +37,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All rows of a set, and the numbers with their intervals."""
+    """The judged cases of a split, and the metrics with their intervals."""
 
     task: str
     split: str
@@ -50,7 +50,7 @@ class Evaluation:
         return len({j.patient for j in self.judged})
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``evaluation.json`` holds."""
+        """Return the content of ``evaluation.json``."""
         return {
             "task": self.task,
             "split": self.split,
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 def judge_case(task: Task, original: Case, said: Any, *, quick: bool = False) -> Judged:
-    """Judge one answer, inside the case's region."""
+    """Judge one answer against the truth, within the case's region."""
     if original.truth is None:
         raise ValueError(f"Case {original.id!r} has no truth to be judged by. Leave it out, or use predict.")
     row = task.judge(original.truth, said, region=original.region, quick=quick)
@@ -79,7 +79,10 @@ def conclude(
     calibration: Mapping[str, Any] | None = None,
     times: int = 2000,
 ) -> Evaluation:
-    """Sum up the rows, with 95 % intervals resampled by patient; ``calibration`` is what is known of it already."""
+    """Summarise the rows into metrics with 95 % intervals, bootstrapped by patient.
+
+    ``calibration`` is the calibration report of the training, if there is one.
+    """
     rows = [j.row for j in judged]
     quick = task.summarise_many(rows, np.ones((1, len(rows)))) is not None
 
@@ -101,7 +104,7 @@ def conclude(
 def described(
     task: Task, judged: Sequence[Judged], told: Sequence[str], calibration: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What else the report shows: sentences and, for classes, the calibration and who was taken for whom."""
+    """Return messages and, for classification, the calibration curve and the confusion matrix, for the report."""
     extra: dict[str, Any] = {"told": list(told), "calibration": None, "confusion": None}
     if not isinstance(task, Classification):
         return extra

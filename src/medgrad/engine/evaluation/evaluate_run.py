@@ -1,4 +1,4 @@
-"""Judge a run on a cohort, and write what was found into a folder of its own."""
+"""Evaluate a run on a cohort, and write the results into a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate_run(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge the cases of a cohort (those ``on`` one side of its split, or all) with a run."""
+    """Judge a run on the cases of a cohort, or on those of one split, and write the results."""
     progress, folder = progress or Silent(), Path(out)
     trained = open_run(run, device=device)
     if cohort.task == "segmentation" and trained.task.kind in SERVED_BY_MASKS:
@@ -59,7 +59,7 @@ def evaluate_run(
 
 
 def labelled_alike(cohort: Cohort, trained: Trained) -> Cohort:
-    """Give a cohort with just the labels that a run answers, or raise if it has not all of them."""
+    """Restrict a cohort to the labels of a run, or raise if a label is missing."""
     known = tuple(getattr(trained.task, "labels", cohort.labels))
     if set(known) < set(cohort.labels):
         cohort = narrowed(cohort, known)
@@ -72,7 +72,7 @@ def labelled_alike(cohort: Cohort, trained: Trained) -> Cohort:
 
 
 def fitting(cohort: Cohort, trained: Trained) -> tuple[Cohort, list[Failure]]:
-    """Give the cases that are of the kind that a run takes, and say why the others are not; raise if none is."""
+    """Drop the cases whose images the run does not accept, with the reasons; raise if none is left."""
     if trained.takes is None:
         return cohort, []
     kept, unfit = [], []
@@ -88,7 +88,7 @@ def fitting(cohort: Cohort, trained: Trained) -> tuple[Cohort, list[Failure]]:
 
 
 def check_entry(cohort: Cohort, entry: Entry, takes: Takes, *, reads: bool) -> None:
-    """Raise if a case is not what a run takes, as its set, its names and its headers tell; one case is also read."""
+    """Raise if a case does not match a run's input specification, by its names and headers, or also when read."""
     for name, source in entry.images.items():
         check_kind(takes, name, source, dims=cohort.dims, modality=cohort.modalities.get(name))
     check_header(takes, entry)

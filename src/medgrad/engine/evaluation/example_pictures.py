@@ -1,4 +1,4 @@
-"""The best, a middling and the worst answer, as flat pictures for the report."""
+"""Example pictures for the report: the worst, the median and the best answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 512
 def keep_pictures(
     folder: Path, task: Task, judged: Sequence[Judged], cases: Sequence[Case], answers: Sequence[Any], *, each: int = 2
 ) -> None:
-    """Write pictures of the worst, the middling and the best answers into ``pictures`` of a run."""
+    """Write pictures of the worst, the median and the best answers into ``pictures`` of a run."""
     if not judged or cases[0].grid.dims == 1:  # a row of features is no picture
         return
     marks = [mark(task, j, c, a) for j, c, a in zip(judged, cases, answers, strict=True)]
@@ -39,7 +39,7 @@ def keep_pictures(
 
 
 def mark(task: Task, judged: Judged, case: Case, said: Any) -> float:
-    """One number for how good an answer is."""
+    """Give the quality of an answer as one number: its primary metric, or the probability of the true classes."""
     known = kind_of(said).quality(said, case.truth)
     if known is not None:
         return known
@@ -51,7 +51,7 @@ def mark(task: Task, judged: Judged, case: Case, said: Any) -> float:
 
 
 def caption(task: Task, value: float, case: Case, said: Any) -> str:
-    """Say what was said, and what is true."""
+    """Return the caption of a picture: answer and truth of a classification, else the primary metric."""
     kind = kind_of(said)
     words = kind.caption(said, case.truth)
     if kind.quality(said, case.truth) is not None:
@@ -60,7 +60,7 @@ def caption(task: Task, value: float, case: Case, said: Any) -> str:
 
 
 def write_picture(path: Path, title: str, case: Case, said: Any) -> None:
-    """Write one flat picture, and what is drawn over it of the truth and of the answer."""
+    """Write one slice of an image, with the labels or boxes of truth and answer where there are any."""
     image = next(iter(case.images.values()))
     plane, axes = best_plane(image, case.truth)
     arrays: dict[str, Any] = {"image": eight_bit(image, plane), "title": np.array(title)}

@@ -1,4 +1,4 @@
-"""A run's networks as a predictor: how a window is shown to them, with torch."""
+"""Inference with torch: prepare a case, run the networks, decode, and restore the answer to the original grid."""
 
 from __future__ import annotations
 
@@ -110,5 +110,8 @@ def channels_of(trained: Trained, patch: Sequence[int]) -> int:
 
 
 def answer(trained: Trained, case: Case) -> Any:
-    """Answer about one case, on its own grid."""
+    """Answer about one case, on its original grid. Several models (folds) are an ensemble: their outputs are averaged.
+
+    The truth of the case is not used. The sums over windows take at most so many bytes (0: no limit).
+    """
     return predictor_of(trained).answer(case)

@@ -1,4 +1,4 @@
-"""Answer about every case of a set, bring each answer back, and judge it where the expert drew."""
+"""Predict every case of a set, restore each answer to the original grid, and judge it against the truth."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def judge_all(
 def validate_cases(
     model: nn.Module, task: Task, cases: Sequence[Prepared], *, patch: Sequence[int], place: Compute
 ) -> list[Judged]:
-    """Judge a network by the figures that cost little, on cases as they were prepared."""
+    """Judge a network on prepared cases by the metrics that are quick to compute."""
     answers = predictor([model], task, patch=patch, place=place).predict_many(ready.case for ready in cases)
     return [judge_case(task, ready.case, said, quick=True) for ready, said in zip(cases, answers, strict=True)]
 
 
 def failed_row(trained: Trained, failure: Failure) -> Judged:
-    """Give the row of a case that could not be read: the worst of everything that a readable case is judged by."""
+    """Return the row of a case that could not be read: the worst value of every metric."""
     example = trained.task.example(0)
     row = trained.task.failed_row(failure.truth if failure.truth is not None else example.truth)
     return Judged(failure.id, failure.patient, row, failure.why)

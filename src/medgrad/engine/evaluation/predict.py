@@ -1,4 +1,4 @@
-"""Answer about new images, each answer in the file_format in which the image came."""
+"""Predict new images with a run, and write each answer in the format of its image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .infer import predictor_of
 
 
 def predict(trained: Trained, path: Path, out: Path, *, file_format: str = "", memory: int = 0) -> Iterator[Prediction]:
-    """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
+    """Predict every input, write each answer, and yield the results; one bad file does not stop the others.
 
-    With ``memory``, the process holds no more than so many bytes: what would take more is refused before it begins.
+    With a memory limit, the process holds at most so many bytes: an input that would need more is refused
+    beforehand.
     """
     task = trained.task
     return predict_all(

@@ -1,7 +1,4 @@
-"""How far neighbouring windows should overlap, and how coarse the first look at a large case may be.
-
-Both as cheap as costs nothing that can be measured.
-"""
+"""Tune the sliding window on validation cases: the least overlap and the coarsest first pass without loss."""
 
 from __future__ import annotations
 
@@ -30,10 +27,7 @@ WITHIN = 0.001
 
 @dataclass(frozen=True)
 class Chosen:
-    """The overlap to answer with, and what was measured: the aim at each overlap, and on how many cases.
-
-    The same of the first pass, where any cases are so large that one is made.
-    """
+    """The chosen overlap and first-pass stride, with the primary metric measured for each candidate."""
 
     overlap: float
     aims: Mapping[float, float]
@@ -43,7 +37,7 @@ class Chosen:
     aims_coarse: Mapping[int, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
-        """What is noted of it."""
+        """Return the tuned settings as plain values."""
         aims = {str(overlap): aim for overlap, aim in self.aims.items()}
         coarse = {str(every): aim for every, aim in self.aims_coarse.items()}
         found = {"overlap": self.overlap, "aims": aims, "cases": self.cases, "seconds": round(self.seconds, 1)}
@@ -51,9 +45,9 @@ class Chosen:
 
 
 def with_overlap(trained: Trained, cases: Sequence[Prepared], progress: Progress) -> tuple[Trained, Chosen | None]:
-    """Give a run that answers in the cheapest way that was measured to be enough, and what was measured, if anything.
+    """Tune the window settings of a run on validation cases; return the run and the measurements, if there are any.
 
-    It takes no more than a share of the minutes that the run learned for.
+    Tuning takes only a share of the training time.
     """
     recipe = trained.recipe
     seconds = SHARE * 60 * recipe.training.minutes or SECONDS
@@ -67,10 +61,11 @@ def with_overlap(trained: Trained, cases: Sequence[Prepared], progress: Progress
 
 
 def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) -> Chosen | None:
-    """Judge validation cases at several overlaps while time lasts, and give the smallest that is not worse.
+    """Judge validation cases at several overlaps while time lasts, and return the smallest overlap that is not worse.
 
-    Every case counts at all overlaps or at none. None if there is nothing to choose by: no segmentation, too few cases
-    of several windows, or not the time for them. With what time is left the first pass is chosen in the same way.
+    Every case counts at all overlaps or at none. Returns None where there is nothing to compare: no
+    segmentation, too few cases of several windows, or too little time. The remaining time is used to choose the
+    first-pass stride likewise.
     """
     if not trained.task.answer_kind.has_background:
         return None
@@ -100,7 +95,7 @@ def choose_overlap(trained: Trained, cases: Sequence[Prepared], seconds: float) 
 def aims_of(
     trained: Trained, cases: Sequence[Prepared], ways: Sequence[Answering], deadline: float
 ) -> tuple[dict[Answering, float], int]:
-    """Judge cases in every way while time lasts: the aim of each, if they are enough, and how many they were."""
+    """Judge cases with each candidate setting while time lasts; return its primary metric, and how many cases."""
     judged: dict[Answering, list[Judged]] = {way: [] for way in ways}
     for case in cases:
         rows = judge_in_all(trained, case, ways, deadline)
@@ -121,7 +116,7 @@ def aims_of(
 def judge_in_all(
     trained: Trained, ready: Prepared, ways: Sequence[Answering], deadline: float
 ) -> dict[Answering, Judged] | None:
-    """Judge one case in every way, or give None if, by the windows of the first, the others would take too long."""
+    """Judge one case with each candidate setting, or return None if the others would exceed the deadline."""
     patch, found, per_window = trained.recipe.training.patch, {}, 0.0
     for i, how in enumerate(ways):
         began = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Prepared cases kept, parts of them drawn, batches made ahead."""
+"""Data loading: cached prepared cases, random patches, and prefetched batches."""

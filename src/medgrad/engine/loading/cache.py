@@ -1,4 +1,4 @@
-"""Prepared cases, read once: in memory while they fit, memory-mapped files where they do not."""
+"""Cache of prepared cases: in memory while they fit, else in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case ready for the network, the memos by which its answer comes back, and the case as it was drawn."""
+    """A prepared case, the grids to restore its answer, and the original case."""
 
     case: Case
     memos: tuple[Memo, ...]
@@ -35,7 +35,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that could not be read or prepared, and why, in one line."""
+    """A case that could not be read or prepared, with the reason in one line."""
 
     id: str
     patient: str
@@ -52,9 +52,10 @@ def load_all(
     on_progress: OnProgress | None = None,
     budget: int = IN_MEMORY,
 ) -> tuple[list[Prepared], list[Failure]]:
-    """Read and prepare every case of a cohort; what fails is told, and does not vanish.
+    """Read and prepare every case of a cohort; return the prepared cases and the failures.
 
-    The arrays of all cases together may take ``budget`` bytes of memory; those beyond are kept as files in ``folder``.
+    The arrays of all cases take at most ``budget`` bytes of memory; those beyond are written to files in
+    ``folder``.
     """
     ready: list[Prepared] = []
     failures: list[Failure] = []
@@ -77,14 +78,14 @@ def load_all(
 def load_side(
     cohort: Cohort, side: Literal["train", "val", "test"], steps: Sequence[Step], folder: Path, progress: Progress
 ) -> tuple[list[Prepared], list[Failure]]:
-    """Read and prepare the cases of one side of a split, with a progress bar."""
+    """Read and prepare the cases of one split, with a progress bar."""
     words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
     with progress.bar(words[side]) as bar:
         return load_all(cohort.of(side), steps, folder=folder / "cache" / side, on_progress=bar)
 
 
 def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[Any, Prepared | str]]:
-    """Read and prepare cases side by side, and yield them in the cohort's order."""
+    """Read and prepare cases in several threads, and yield them in the cohort's order."""
 
     def one(entry: Any) -> Prepared | str:
         try:
@@ -107,7 +108,7 @@ def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[
 
 
 def truth_of(cohort: Cohort, entry: Entry) -> Any:
-    """Read the truth alone of a case that failed, so that it can be judged as failed; None if that fails too."""
+    """Read only the truth of a case that failed, so that it can be judged as failed; None if that fails too."""
     if isinstance(entry.truth, UnplacedBoxes):
         return entry.truth.on(Grid.of((1,) * cohort.dims))  # how many boxes there are, wherever they lie
     if not isinstance(entry.truth, Source):
@@ -148,5 +149,5 @@ def mapped(ready: Prepared, folder: Path) -> Prepared:
 
 
 def clear(folder: Path) -> None:
-    """Remove the files of a cache."""
+    """Delete the files of a cache."""
     shutil.rmtree(folder, ignore_errors=True)

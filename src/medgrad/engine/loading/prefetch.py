@@ -1,4 +1,4 @@
-"""Make the next batches while the device works on this one."""
+"""Prefetch batches in a thread while the device computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
     """Yield the same items in the same order, with up to ``count`` of them made beforehand by a thread.
 
-    With ``count`` 0 nothing is made beforehand. What fails in the thread is raised here.
+    With ``count`` 0 there is no prefetching. An error in the thread is raised here.
 
     >>> list(prefetch(iter("abc"), 2))
     ['a', 'b', 'c']

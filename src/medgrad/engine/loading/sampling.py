@@ -1,4 +1,4 @@
-"""Which case comes next, and which part of it: drawn from a seed, the epoch and the case, and from nothing else."""
+"""Sampling of cases and patches, determined by the seed, the epoch and the position in it alone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ...inference.sliding_window import part as part
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample to be made: the case's number, and the seed of all chance about it."""
+    """A case that was drawn for a batch: its index, and the seed of its patch and augmentation."""
 
     case: int
     seed: tuple[int, ...]
 
 
 def sampler(step: int, *, cases: int, batch: int, seed: int, shares: NDArray[np.float64] | None = None) -> list[Draw]:
-    """Give the samples of one step. Every epoch visits each case once, in an order of its own.
+    """Draw the cases of one training step. Every epoch visits each case once, in random order.
 
-    With ``shares`` (one a case, summing to 1) an epoch draws cases with these chances instead.
+    With ``shares`` (one probability per case, summing to 1) an epoch draws cases by these probabilities instead.
 
     >>> sorted(d.case for d in sampler(0, cases=3, batch=3, seed=0))
     [0, 1, 2]
@@ -37,7 +37,7 @@ def sampler(step: int, *, cases: int, batch: int, seed: int, shares: NDArray[np.
 
 
 def order(epoch: int, cases: int, seed: int, shares: NDArray[np.float64] | None) -> NDArray[np.int64]:
-    """Give the order of an epoch; drawn by shares, the strata are kept: no case comes twice before it must."""
+    """Return the order of cases in an epoch; with probabilities, by stratified sampling, so that repeats are rare."""
     rng = np.random.default_rng((seed, 0, epoch))
     if shares is None:
         return rng.permutation(cases)
@@ -48,9 +48,9 @@ def order(epoch: int, cases: int, seed: int, shares: NDArray[np.float64] | None)
 
 
 def shares_of(truths: Sequence[object], balance: float) -> tuple[NDArray[np.float64] | None, dict[str, float]]:
-    """Give each case its chance to be drawn, and how much more often each class comes than by nature.
+    """Compute the probability to draw each case, and how much more often each class is drawn than it occurs.
 
-    With ``balance`` 0 every case is as likely, with 1 every class. Only for classes that exclude one another.
+    With class balance 0 every case is as likely, with 1 every class. Only for mutually exclusive classes.
     """
     classes = [t.best for t in truths if isinstance(t, Scores) and t.exclusive]
     if len(classes) != len(truths) or not balance or len(set(classes)) < 2:
@@ -63,9 +63,9 @@ def shares_of(truths: Sequence[object], balance: float) -> tuple[NDArray[np.floa
 
 
 def random_patch(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground: float = 0.0) -> Case:
-    """Cut one patch out of a prepared case, by chance; with the chance ``foreground`` around a labelled element.
+    """Cut a random patch out of a prepared case; with probability ``foreground``, around a labelled element.
 
-    Where the patch reaches over the edge it is filled with 0, and does not count.
+    Where the patch exceeds the image it is filled with 0, and does not count.
     """
     rng = np.random.default_rng(seed)
     wants_label, fractions = rng.random() < foreground, rng.random(case.grid.dims)
@@ -82,7 +82,7 @@ def random_patch(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreg
 
 
 def grid_patches(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, ...]]:
-    """Give the starts of the patches that cover a shape, as few as will do; one that is too large lies in the middle.
+    """Return the starts of the fewest patches that cover a shape; a patch larger than the shape is centred.
 
     >>> grid_patches((5, 2), (3, 4))
     [(0, -1), (2, -1)]
@@ -96,7 +96,7 @@ def grid_patches(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, 
 
 
 def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None:
-    """Choose a label, then an element that has it, or the middle of such a box; None where there is none."""
+    """Choose a random label, then a random element (or box centre) of it; None where there is no label."""
     if isinstance(case.truth, Boxes) and len(case.truth.labels):
         chosen = rng.choice(np.flatnonzero(case.truth.labels == rng.choice(np.unique(case.truth.labels))))
         middle = case.truth.corners[chosen].reshape(2, -1).mean(axis=0)
@@ -112,7 +112,7 @@ def labelled(case: Case, rng: np.random.Generator) -> NDArray[np.float64] | None
 
 
 def index_labels(case: Case, *, most: int = 20_000) -> Case:
-    """Note where the labels are, as flat indices, so that patches can be drawn around them without a search."""
+    """Store the flat indices of each label in the case's notes, so that patches can be drawn around them quickly."""
     if not isinstance(case.truth, LabelMap):
         return case
     flat = case.truth.array.ravel()

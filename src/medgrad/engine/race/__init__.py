@@ -1,1 +1,1 @@
-"""Optimisers side by side."""
+"""Benchmark of optimisers on one cohort."""

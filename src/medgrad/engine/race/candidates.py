@@ -1,4 +1,4 @@
-"""Who races, and how the settings of an optimiser are looked for."""
+"""The candidates of a race, and the search for their learning rate."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FURTHER = 3
 
 @dataclass(frozen=True)
 class Entrant:
-    """What races: an optimiser and, after ``+``, ways of making gradients, such as ``sgd+full_batch``."""
+    """A candidate: an optimiser and, after ``+``, gradient methods, such as ``sgd+full_batch``."""
 
     name: str
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is laid over the plan."""
+        """The changes of the recipe that select this candidate."""
         optimiser, *gradients = self.name.split("+")
         found: dict[str, Any] = {"optimiser": {"name": optimiser}}
         if gradients:
@@ -32,14 +32,14 @@ class Entrant:
 
     @property
     def rate(self) -> float:
-        """The optimiser's own rate, about which is searched."""
+        """The optimiser's default learning rate, around which the search runs."""
         make = registry.find("descent.optimisers", self.name.split("+")[0])
         return float(registry.settings(make)["rate"])
 
 
 @dataclass(frozen=True)
 class Search:
-    """How a rate is looked for: by the factors of a grid, or by so many trials of optuna."""
+    """How the learning rate is searched: a grid of factors, or a number of optuna trials."""
 
     rates: Sequence[float] = GRID
     trials: int = 0
@@ -50,9 +50,9 @@ Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 
 
 def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict[str, Any]]:
-    """Try an optimiser's own rate times each factor, and further as long as the best is the first or the last.
+    """Try the default rate times each factor, and extend the grid while the best is at its edge.
 
-    Give the best and its neighbours: in short runs now higher rates do better than in whole ones, now lower ones.
+    Returns the best rate and its neighbours: short runs may prefer slightly higher or lower rates than full runs.
     """
     figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
     best = max(figures, key=lambda f: figures[f])
@@ -71,7 +71,7 @@ def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict
 
 
 def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> list[dict[str, Any]]:
-    """Search the rate and, where there is one, the decay over three decades, by optuna's sampler."""
+    """Search the learning rate and, where the optimiser has one, the weight decay over three decades with optuna."""
     from ...errors import need
 
     optuna = need("optuna", extra="tune")

@@ -1,4 +1,4 @@
-"""Figures of several runs that differ by their seed: their mean, its interval, and paired tests of it."""
+"""Statistics over runs that differ by their seed: mean, confidence interval, and paired tests."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Runs = Sequence[Sequence[Row]]
 
 
 def mean_over_runs(task: Task, rows: Sequence[Row], runs: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the mean over runs of the task's aim, for each row of weights (b, rows); the runs' rows lie end to end."""
+    """Average the primary metric over runs, whose rows are concatenated, for each row of weights (b, rows)."""
     parts = np.split(np.arange(len(rows)), runs)
     each = [figures(task, [rows[i] for i in part], weights[:, part]) for part in parts]
     return np.mean(each, axis=0)
 
 
 def figures(task: Task, rows: Sequence[Row], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the task's aim for each row of weights (b, rows)."""
+    """Compute the primary metric for each row of weights (b, rows)."""
     quick = task.summarise_many(rows, weights)
     if quick is not None:
         return np.asarray(quick[task.primary_metric], float)
@@ -38,7 +38,7 @@ def figures(task: Task, rows: Sequence[Row], weights: NDArray[np.float64]) -> ND
 
 
 def estimate(task: Task, runs: Runs, patients: Sequence[str]) -> tuple[float | None, float | None, float | None]:
-    """Give the mean over runs and its 95 % interval, resampled by patient, all runs of a patient together."""
+    """Estimate the mean over runs with its 95 % interval, bootstrapped by patient (all runs together)."""
     rows = [row for run in runs for row in run]
 
     def many(weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
@@ -49,7 +49,7 @@ def estimate(task: Task, runs: Runs, patients: Sequence[str]) -> tuple[float | N
 
 
 def paired(task: Task, first: Runs, second: Runs, patients: Sequence[str]) -> dict[str, Any]:
-    """Test whether the second's mean over runs is better than the first's, by exchange, paired by patient."""
+    """Test by permutation, paired by patient, whether the second's mean over runs is better than the first's."""
     many = len(first)
     ends = [row for run in first for row in run], [row for run in second for row in run]
 

@@ -1,4 +1,4 @@
-"""Many trainings that know nothing of each other: one after another here, or side by side on a cluster."""
+"""Run independent jobs in turn in this process, or in parallel on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Where = Literal["here", "ray"]
 def parallel_map(
     work: Callable[..., Found], shared: Any, jobs: Sequence[Sequence[Any]], *, where: Where = "here"
 ) -> Iterator[Found]:
-    """Call ``work(shared, *job)`` for every job, and yield what each gives, in the order of the jobs.
+    """Call ``work(shared, *job)`` for every job, and yield the results in the order of the jobs.
 
-    On Ray (the extra ``cluster``; a cluster that runs is joined, else one is started here) what is shared travels
-    once, and all nodes must see the same folders.
+    On Ray (the extra ``cluster``; a running cluster is joined, else one is started here) the shared value is
+    sent once, and all nodes must see the same folders.
 
     >>> list(parallel_map(lambda scale, value: scale * value, 2, [(1,), (3,)]))
     [2, 6]

@@ -1,4 +1,4 @@
-"""Optimisers side by side: the same data in the same order, the same search for a rate, the same time."""
+"""Race of optimisers: the same data in the same order, the same search for a learning rate, the same training time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ROUNDS = 12
 
 @dataclass(frozen=True)
 class RaceSetup:
-    """What all entrants share: the cases, the plan, the place and the seconds of a run."""
+    """What all candidates share: cases, recipe, task, device and seconds of a run."""
 
     folder: Path
     recipe: Recipe
@@ -66,14 +66,14 @@ class RaceSetup:
         return [p.original.patient or p.original.id for p in self.valid]
 
     def learner(self, name: str, recipe: Recipe) -> Trainer:
-        """Make what trains one run of the race, in a folder of its own."""
+        """Build the trainer of one run of the race, in a folder of its own."""
         place = choose(recipe.training.precision, self.device)
         return Trainer(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: its figure on all validation cases (None: it failed), its curve (step, seconds, figure) and its rows."""
+    """One finished run: its primary metric (None: it failed), its curve (step, seconds, metric) and its rows."""
 
     entrant: str
     rate: float
@@ -103,12 +103,12 @@ def race(
     look: Look | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Let optimisers race on a cohort, each for so many ``minutes`` a run, and write who won and how sure that is.
+    """Compare optimisers on a cohort, each trained for ``minutes`` a run, and write a table with intervals and tests.
 
-    Each rate of a small grid is tried for a quarter of that time, the best, its neighbours and the optimiser's own for
-    all of it; its own then runs from so many ``seeds``, or one that is shown to be better. With ``trials`` the rate and
-    the decay are searched by optuna instead. A race that was cut off goes on where it was. ``where`` is "here", one run
-    after another, or "ray", side by side on a cluster.
+    Each rate of a small grid is tried for a quarter of that time; the best rate, its neighbours and the
+    optimiser's default run for all of it. Then the default rate, or one that is significantly better, runs from
+    each of the seeds. With ``trials`` the rate and the weight decay are searched by optuna instead. A race that
+    was interrupted resumes. ``where`` is "here", one run after another, or "ray", in parallel on a cluster.
     """
     progress = progress or Silent()
     entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
@@ -144,7 +144,7 @@ def prepare_race(
     look: Look | None,
     progress: Progress,
 ) -> RaceSetup:
-    """Plan once, read every case once, and check every entrant before anyone starts."""
+    """Plan the recipe, load the cases, and check every candidate before the first run."""
     side = make_split(cohort, seed=seed, together=look.together if look else ())
     modality = look.fingerprint.get("modality") if look else None
     planned = plan(gather(side, modality=modality), Budget(minutes), gpu=torch.cuda.is_available(), seed=seed)
@@ -165,12 +165,12 @@ def prepare_race(
 
 
 def rate_file(ground: RaceSetup, entrant: Entrant) -> Path:
-    """Say where the rate that was found for an entrant is kept."""
+    """Return the path of the file that stores a candidate's tuned rate."""
     return ground.folder / entrant.name / "rate.json"
 
 
 def timed_in_turns(ground: RaceSetup, entrants: Sequence[Entrant]) -> dict[str, float]:
-    """Time a step of each entrant in seconds, the median of several turns: all are to meet the same weather."""
+    """Time a step of each candidate in seconds, in turns, so that other load on the machine affects all alike."""
     found: dict[str, list[float]] = {e.name: [] for e in entrants}
     for _ in range(TURNS):
         for entrant in entrants:
@@ -186,7 +186,7 @@ def timed_in_turns(ground: RaceSetup, entrants: Sequence[Entrant]) -> dict[str, 
 def tune_rate(
     ground: RaceSetup, entrant: Entrant, each: float, search: Search, progress: Progress
 ) -> tuple[Recipe, int, float]:
-    """Find an entrant's rate by short runs; give its recipe, and how many steps of which length fill its minutes."""
+    """Tune a candidate's learning rate by short runs; return its recipe, number of steps and seconds a step."""
     recipe = merged(ground.recipe, entrant.changes)
     path = rate_file(ground, entrant)
     if path.exists():
@@ -215,7 +215,7 @@ def tune_rate(
 
 
 def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Give the recipe with other settings of its optimiser; runs of few steps stay as brisk as they were planned."""
+    """Return the recipe with other optimiser settings; the rate boost of short runs stays as planned."""
     return merged(recipe, {"optimiser": dict(settings)}).with_training(brief=recipe.training.brief)
 
 
@@ -227,9 +227,9 @@ def run_full(
     found: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Let what did well in short runs, and the optimiser's own rate, run whole; its own stays unless one is better.
+    """Run the best settings of the short runs and the default rate at full length; return the settings to use.
 
-    That one is better must be shown by the paired test, or chance would choose. The run of what is chosen is kept.
+    Another rate replaces the default only if the paired test shows that it is better. Its run is kept as seed 0.
     """
     every = [*found, *([] if any(is_close(f["rate"], entrant.rate) for f in found) else [{"rate": entrant.rate}])]
     trials = []
@@ -246,12 +246,12 @@ def run_full(
 
 
 def is_close(one: float, other: float) -> bool:
-    """Tell whether two rates are one, however they were computed."""
+    """Tell whether two rates are equal up to rounding."""
     return abs(one - other) < 0.01 * other
 
 
 def pick_significantly_better(ground: RaceSetup, trials: Sequence[Trial], own: int) -> int:
-    """Choose the best of some runs, but the ``own`` one unless that is shown to be worse."""
+    """Choose the best of some trials, or the default one unless the best is significantly better."""
     figures = [-1.0 if t.figure is None else t.figure for t in trials]
     best = max(range(len(trials)), key=lambda i: figures[i])
     if best == own or figures[own] < 0:
@@ -261,7 +261,7 @@ def pick_significantly_better(ground: RaceSetup, trials: Sequence[Trial], own: i
 
 
 def run_once(ground: RaceSetup, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
-    """Train one run and judge it on every validation case; one that was finished before at this rate is read."""
+    """Train one run and judge it on every validation case; a finished run at this rate is read from its file."""
     path = ground.folder / name / "trial.json"
     if path.exists():
         known = json.loads(path.read_text())
@@ -285,7 +285,7 @@ def run_once(ground: RaceSetup, name: str, entrant: str, recipe: Recipe, each: f
 
 
 def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, float], ...]:
-    """Give (step, seconds of learning so far, figure) of each validation."""
+    """Return (step, seconds of training so far, metric) of each validation."""
     seconds, found = 0.0, []
     for line in lines:
         seconds += float(line.get("seconds", 0.0)) if "loss" in line else 0.0
@@ -296,13 +296,13 @@ def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, floa
 
 
 def told(trial: Trial, aim: str) -> str:
-    """Tell one run in a sentence."""
+    """Describe one trial in a sentence."""
     ended = f"{aim} {trial.figure:.4f}" if trial.figure is not None else f"failed: {trial.why}"
     return f"{trial.entrant}, rate {trial.rate:.2g}, {trial.steps} steps, seed {trial.seed}: {ended}"
 
 
 def judged(ground: RaceSetup, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
-    """Put the runs of each entrant together, order them, and test the first against each other one."""
+    """Summarise the trials of each candidate, sort them, and test the best against each other one."""
     patients = ground.patients
     aim = ground.task.primary_metric
     every: dict[str, list[Trial]] = {}

@@ -1,1 +1,1 @@
-"""A run and its files: recipe, checkpoints, provenance, training data."""
+"""Files of a run: recipe, checkpoints, provenance, training data."""

@@ -1,4 +1,4 @@
-"""Everything that it takes to go on, in one file that is whole or not there: safetensors with JSON in its head."""
+"""Checkpoints: all state that resumes a training, in one safetensors file written atomically, with JSON metadata."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MOST = 4096
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write nested dictionaries and lists of tensors and plain values."""
+    """Write nested dictionaries and lists of tensors and plain values as a checkpoint."""
     tensors: dict[str, Tensor] = {}
     plain = packed(state, "", tensors)
     write_bytes(path, save(tensors, metadata={"medgrad": json.dumps(plain)}))
 
 
 def packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Put every tensor aside under a name of its own, and leave the name in its place."""
+    """Collect every tensor under a unique name, and replace it by that name in the structure."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
@@ -41,7 +41,7 @@ def packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what ``write_checkpoint`` wrote; nothing in the file is run."""
+    """Read a checkpoint; no code in the file is executed."""
     with as_format_error(path):
         with safe_open(path, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["medgrad"])
@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
-    """Read the weights with which a checkpoint answers, and how many channels its network takes."""
+    """Read the weights for inference from a checkpoint, and the number of input channels."""
     state = read_checkpoint(path)
     with as_format_error(path):
         weights, planes = dict(state["average"] or state["model"]), state["planes"]
@@ -63,7 +63,7 @@ def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
 
 @contextmanager
 def as_format_error(path: Path) -> Iterator[None]:
-    """Say in one line that a file is no checkpoint where something is not in it, or is something else."""
+    """Raise a ``FormatError`` of one line where a checkpoint is damaged or incomplete."""
     try:
         yield
     except FormatError:  # which says more
@@ -73,7 +73,7 @@ def as_format_error(path: Path) -> Iterator[None]:
 
 
 def unpacked(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
-    """Put the tensors back in their places."""
+    """Replace the names of tensors in the structure by the tensors."""
     if "tensor" in value:
         return tensors[value["tensor"]]
     if "items" in value:
@@ -84,7 +84,7 @@ def unpacked(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load weights into a network, and name what does not fit."""
+    """Load weights into a network, or raise an error that names what does not fit."""
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as reason:

@@ -1,4 +1,4 @@
-"""Begin with weights that were learned before, instead of with chance."""
+"""Initialise a network with pretrained weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LEAST = 0.5
 
 
 def load_pretrained(network: nn.Module, start: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay learned weights into a network, those that fit, and say which were taken.
+    """Load those pretrained weights that match a network, and report which were loaded.
 
-    ``weights`` is a run, one of its checkpoints, or any ``.safetensors`` file; ``only`` names how the names of those
-    that are wanted begin, such as ``("down.",)`` for an encoder. A tensor fits that has its name and its shape. The
-    first layer may see another number of channels: each is then given the mean of those that were learned. The last
-    one, for other classes, begins anew.
+    ``weights`` is a run, one of its checkpoints, or any ``.safetensors`` file. ``only`` lists name prefixes of
+    the weights to load, such as ``("down.",)`` for an encoder. A tensor matches if its name and its shape are
+    equal. Where the number of input channels differs, each channel of the first layer becomes the mean of the
+    pretrained ones. A last layer for other classes keeps its random initialisation.
     """
     path = Path(start["weights"])
     learned = learned_weights(path)
@@ -72,7 +72,7 @@ def learned_weights(path: Path) -> dict[str, Tensor]:
 
 
 def foreign_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file that is no checkpoint of ours."""
+    """Read the tensors of a safetensors file that is not a checkpoint of medgrad."""
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as reason:
@@ -82,9 +82,9 @@ def foreign_weights(path: Path) -> dict[str, Tensor]:
 
 
 def adapt_input_channels(learned: Tensor, own: Tensor) -> Tensor | None:
-    """Give the weights of a first layer for another number of channels, each the mean of those that were learned.
+    """Adapt the weights of a first layer to another number of input channels, by their mean over the channels.
 
-    They are scaled so that what comes out keeps its size; None where more than the channels differs.
+    They are scaled so that the output keeps its magnitude. Returns None where more than the channels differs.
     """
     if learned.ndim != own.ndim or learned.shape[:1] + learned.shape[2:] != own.shape[:1] + own.shape[2:]:
         return None
@@ -93,14 +93,14 @@ def adapt_input_channels(learned: Tensor, own: Tensor) -> Tensor | None:
 
 
 def numbers(tensors: Iterable[Tensor]) -> int:
-    """Count the numbers of all tensors."""
+    """Count the elements of all tensors."""
     return sum(t.numel() for t in tensors)
 
 
 def recipe_from_run(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a person's tables, with those of a recipe that begins with these weights below them.
+    """Merge the user's tables over those of a recipe that starts from pretrained weights.
 
-    Of a run, its network is taken, and cases are prepared as they were for it.
+    If the weights are a run, its network and its preparation are taken over.
     """
     tables: dict[str, Any] = {"start": {"weights": str(path.resolve())}}
     if (path / "recipe.toml").exists():

@@ -1,4 +1,4 @@
-"""What is written down about the data and the machine, so that a run can be repeated and trusted."""
+"""Provenance of a run: its data, file hashes and machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...survey.record import Survey, write_survey
 
 
 def machine() -> str:
-    """Describe the machine in a few words."""
+    """Describe the machine: system, CPU and number of cores."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -35,7 +35,7 @@ def write_cohort(
     allow_leak: bool,
     survey: Survey | None = None,
 ) -> None:
-    """Write ``cohort.json``: every case, its patient, its side and the hash of its files; and what was seen of them."""
+    """Write ``cohort.json``: every case with its patient, split and file hash, and the findings of the survey."""
     cohort, known = sides[0], survey or Survey()
     fold_of = {e.id: n for n, side in enumerate(sides) for e in side.entries if e.split == "val"}
     cases = []

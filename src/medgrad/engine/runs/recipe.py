@@ -1,4 +1,4 @@
-"""All the settings of a run, as one tree: read from TOML, written to TOML, kept in every checkpoint."""
+"""The recipe: all settings of a run, read from TOML, written to TOML, and stored in every run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .recipe_tables import read_table as read_table
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tree. ``task``, ``model``, ``optimiser`` and ``schedule`` name a file of their room and its settings.
+    """All settings of a run. ``task``, ``model``, ``optimiser`` and ``schedule`` name a registry file and its settings.
 
-    ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early; ``rates`` say
-    which weights learn at another rate. ``solver`` gives the optimum of a convex model without any of these;
-    where it is absent, or its name is "none", the model learns by descent. ``start`` names learned ``weights`` to begin
-    with and, by how their names begin, ``only`` which. ``widths`` are those of layers, by name, that have others than
-    the settings of the model give them, since channels were cut from it; a part that has none at all is left out.
+    ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early;
+    ``rates`` give some weights another learning rate. ``solver`` finds the optimum of a convex model; without
+    it, or with the name "none", the model is trained by gradient descent. ``start`` names pretrained
+    ``weights`` and, with ``only``, the name prefixes of those to load. ``widths`` are the numbers of channels
+    of pruned layers, by layer name; a layer with none at all is left out.
     """
 
     task: Table = field(default_factory=lambda: {"kind": "segmentation"})
@@ -69,7 +69,7 @@ class Recipe:
             raise SettingError(f"'patch' in [training] needs {dims} numbers, one an axis, but it is {patch}.")
 
     def named(self) -> list[tuple[str, Table]]:
-        """Every part that names a file, with the room that the file is in."""
+        """List every table that names a file of a registry, with the package it is in."""
         return [
             ("models", self.model),
             ("descent.optimisers", self.optimiser),
@@ -82,26 +82,26 @@ class Recipe:
         ]
 
     def build_task(self) -> Task:
-        """Make the task that the recipe names."""
+        """Build the task that the recipe names."""
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task.items() if k != "kind"}
         return registry.find("tasks", self.task["kind"])(**settings).for_model(self.model.get("name", ""))
 
     def with_training(self, **changes: Any) -> Recipe:
-        """Give the recipe with some settings of its training changed."""
+        """Return the recipe with some training settings changed."""
         return replace(self, training=replace(self.training, **changes))
 
 
 def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
-    """Make a recipe from nested tables; an unknown key is an error that names the nearest known one."""
+    """Build a recipe from nested tables; an unknown key raises an error that names the nearest known one."""
     check_tables(table, where)
     made = {k: section(SECTIONS[k], v, f"[{k}] of {where}") if k in SECTIONS else frozen(v) for k, v in table.items()}
     return Recipe(**made)
 
 
 def check_parts(changes: Table) -> None:
-    """Raise unless every setting in a person's tables is one of the part that they name or, if of none, of some part.
+    """Raise on a setting in the user's tables that is unknown to the part it belongs to.
 
-    Which part is meant where none is named is known only when the set has been looked at.
+    Where the part is not named, it is known only after the survey: the setting must then belong to some part.
     """
     for key, value in changes.items():
         for table in parts_of(key, value):
@@ -114,7 +114,7 @@ def check_parts(changes: Table) -> None:
 
 
 def settings_in(room: str) -> dict[str, Any]:
-    """Map each setting that some part of a room takes to its default."""
+    """Map each setting of any part of a package to its default."""
     return {k: v for name in registry.names(room) for k, v in registry.settings(registry.find(room, name)).items()}
 
 
@@ -124,9 +124,9 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def merged(recipe: Recipe, changes: Table) -> Recipe:
-    """Give the recipe with a person's tables laid over it: what they name is replaced, the rest stays.
+    """Merge the user's tables into a recipe: their settings replace those of the recipe, the others stay.
 
-    Who names a rate means that rate, however few the steps are.
+    A learning rate set by the user is used as it is, without the boost for short runs.
     """
     table = asdict(recipe)
     optimiser = changes.get("optimiser")
@@ -150,7 +150,7 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Write the whole tree as TOML.
+    """Format the whole recipe as TOML.
 
     >>> to_toml(Recipe()).splitlines()[0]
     '[task]'
@@ -166,12 +166,12 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def table_lines(head: str, table: Table) -> list[str]:
-    """Write one table; what is None is absent."""
+    """Format one table as TOML lines; values of None are left out."""
     return [head, *[f"{toml_key(k)} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
 
 
 def toml_value(value: Any) -> str:
-    """Write one value.
+    """Format one value as TOML.
 
     >>> toml_value({"a": [1, 0.5, True, "x"]})
     '{a = [1, 0.5, true, "x"]}'
@@ -191,6 +191,6 @@ def toml_value(value: Any) -> str:
 
 
 def toml_key(key: Any) -> str:
-    """Write a key, quoted where it must be."""
+    """Format a key as TOML, quoted where necessary."""
     text = str(key)
     return text if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text) else toml_value(text)

@@ -1,4 +1,4 @@
-"""The tables of a recipe as a person writes them, checked as far as that goes without loading a network."""
+"""The tables of a recipe, checked without importing a network."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ LISTS = ("prepare", "augment", "gradients", "stopping", "rates")
 
 @dataclass(frozen=True)
 class Training:
-    """How long, how much at once, and with what care.
+    """Settings of training: its length, batches, sampling, validation and hardware.
 
-    ``steps`` 0 means that ``minutes`` are turned into steps by timing a few. ``patch`` is what the network sees.
-    ``foreground`` is the share of patches that are centred on a labelled element, ``balance`` how far rare classes are
-    drawn as often as common ones (0 as they come, 1 equally). ``average`` is the memory of the weights' moving mean.
-    There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take little time). ``threads``
-    is how many of the processor's are used (0: as many as make a step quick, which are fewer on a machine that others
-    use too). A run of fewer steps than ``brief`` takes longer ones: by as much as it has fewer, at most three times.
-    Minutes are turned into ``min_steps`` at least, however long they take. ``replanned`` lists what was decided while
-    the run learned, where the machine was slower or faster than expected: step, threads, and steps in all from there.
+    ``steps`` 0 means that ``minutes`` are converted into steps by timing a few. ``patch`` is the size of the
+    network's input. ``foreground`` is the share of patches centred on a labelled element. ``balance`` is how
+    far rare classes are oversampled (0 not at all, 1 until all classes are equal). ``average`` is the decay of
+    the weights' moving average. There are so many ``validations``, each on ``validation_cases`` cases (0: as
+    many as take little time). ``threads`` is the number of CPU threads (0: the fastest number, which is smaller
+    on a machine that others use too). Below ``brief`` steps the learning rate is raised by the ratio of both,
+    at most 3 times. Minutes are converted into ``min_steps`` at least, however long they take. ``replanned``
+    lists changes of the plan during training, where the machine was slower or faster than expected: step,
+    threads, and total steps from there.
     """
 
     steps: int = 0
@@ -76,7 +77,7 @@ class Training:
 
     @property
     def pace(self) -> float:
-        """By how much steps are longer than their rate says, since there are few.
+        """The factor by which the learning rate is raised in a run of few steps.
 
         >>> [Training(steps=n, brief=300).pace for n in (60, 150, 600)]
         [3.0, 2.0, 1.0]
@@ -85,7 +86,7 @@ class Training:
 
 
 def check_replans(replanned: Sequence[Any], steps: int) -> None:
-    """Raise unless replans begin at step 0, follow one another, and end with so many steps."""
+    """Raise unless replans start at step 0, are in order, and end with the given number of steps."""
     whole = all(isinstance(r, tuple) and len(r) == 3 and all(type(n) is int and n >= 0 for n in r) for r in replanned)
     starts = [r[0] for r in replanned] if whole else []
     if replanned and not (whole and starts[0] == 0 and starts == sorted(set(starts)) and replanned[-1][2] == steps):
@@ -97,11 +98,11 @@ def check_replans(replanned: Sequence[Any], steps: int) -> None:
 
 @dataclass(frozen=True)
 class Answering:
-    """How answers are made: ``overlap`` of neighbouring windows, ``flips`` along these axes averaged.
+    """Settings of inference: ``overlap`` of neighbouring windows, and ``flips``, the axes of test-time augmentation.
 
-    With ``sparing``, windows of a large case in which a first pass without overlap finds no label are not looked at
-    again; that pass is over every ``coarse``-th element along each axis. With ``measured``, the overlap is only the
-    most there may be, and the first pass only the finest: ``fit`` takes less where that is as good.
+    With ``sparing``, a first pass without overlap runs over a large case, and only windows in which it finds a
+    label are computed again; that pass uses every ``coarse``-th element along each axis. With ``measured``,
+    ``fit`` tunes both on validation cases: the overlap given is then the largest, and the stride the smallest.
     """
 
     overlap: float = 0.5
@@ -117,9 +118,9 @@ TABLES = (*(key for key in ROOMS if key not in LISTS), *LISTS, *SECTIONS, "start
 
 
 def check_tables(table: Table, where: str) -> None:
-    """Raise unless a recipe's tables are known, are what they should be, and name parts that are there.
+    """Raise unless a recipe's tables are known, have the right type, and name parts that exist.
 
-    No part is loaded: whether it has the settings that it is given is told by ``recipe.check_parts``.
+    No part is imported; whether it has the given settings is checked elsewhere.
     """
     check_keys(table, TABLES, where)
     for key, value in table.items():
@@ -138,14 +139,14 @@ def check_tables(table: Table, where: str) -> None:
 
 
 def parts_of(key: str, value: Any) -> Sequence[Table]:
-    """Give the tables under a key that name a file of a room."""
+    """Return the tables under a key that name a file of a registry."""
     if key not in ROOMS:
         return ()
     return value if key in LISTS else (value,)
 
 
 def name_of_part(key: str, table: Table) -> str | None:
-    """Give the name of the part that a table sets, or None where the plan names it, or there is to be none."""
+    """Return the name of the part that a table selects, or None where the plan chooses it or there is none."""
     name = table.get("kind" if key == "task" else "name")
     if name is None and key in LISTS:
         raise SettingError(f"A table of [[{key}]] has no name. Known: {', '.join(registry.names(ROOMS[key]))}.")
@@ -153,7 +154,7 @@ def name_of_part(key: str, table: Table) -> str | None:
 
 
 def section(kind: Any, table: Table, where: str) -> Any:
-    """Make one section of the recipe, each value of the kind that its default has."""
+    """Build one settings dataclass of the recipe, each value of the type of its default."""
     defaults = {f.name: getattr(kind(), f.name) for f in fields(kind)}
     if not isinstance(table, Mapping):
         raise SettingError(f"{where} is a table, but it is {table!r}.")
@@ -180,7 +181,7 @@ def check_keys(table: Table, known: Sequence[str] | set[str] | Mapping[str, Any]
 
 
 def frozen(value: Any) -> Any:
-    """Turn lists within tables into tuples."""
+    """Convert nested lists to tuples."""
     if isinstance(value, Mapping):
         return {k: frozen(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -189,7 +190,7 @@ def frozen(value: Any) -> Any:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read the tables of a TOML file, which need not be a whole recipe."""
+    """Read the tables of a TOML file, which may be a part of a recipe."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as reason:

@@ -1,4 +1,4 @@
-"""A run is a folder that stands by itself; here is how it is opened."""
+"""A run is a folder; its files, and how to load its networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .recipe import Recipe, read_recipe, to_toml
 
 @dataclass(frozen=True)
 class Run:
-    """Where everything of a run lies. Folds, where there are any, are runs within it."""
+    """The paths of a run's files. Folds, where there are any, are runs within it."""
 
     folder: Path
 
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def weights(self) -> Path:
-        """The weights that answer."""
+        """The checkpoint for inference: the best, or else the last."""
         return self.best if self.best.exists() else self.last
 
     @property
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a step was taken; before that, the recipe may still change."""
+        """Whether any step was trained; before that, the recipe may still change."""
         return self.steps_file.exists() or any(fold.steps_file.exists() for fold in self.folds)
 
     def recipe(self) -> Recipe:
@@ -84,7 +84,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trained:
-    """What answers: the task, the networks (one, or one a fold), how cases are prepared, and where the weights lie."""
+    """A trained run, ready for inference: task, networks (one per fold), preparation, device and weights."""
 
     task: Task
     models: tuple[nn.Module, ...]
@@ -96,7 +96,7 @@ class Trained:
 
 
 def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
-    """Make the network that a recipe names, for inputs of so many channels."""
+    """Build the network that a recipe names, for a number of input channels."""
     settings = {k: v for k, v in recipe.model.items() if k != "name"}
     make = registry.find("models", recipe.model["name"])
     if task.outputs.shape not in make.gives:
@@ -112,7 +112,7 @@ def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
 
 
 def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
-    """Open a run to answer with: its best weights, or those of all its folds together."""
+    """Load a trained run with its best weights; a run of folds becomes an ensemble."""
     run = Run(Path(folder))
     recipe = run.recipe()
     task = recipe.build_task()
@@ -124,19 +124,19 @@ def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
 
 
 def taken_by(runs: Sequence[Run], recipe: Recipe, task: Task) -> Takes:
-    """Say what the runs of a recipe take: as many axes as its task, and images such as they learned from."""
+    """Return the input specification of a run: the axes of its task, and the kind of images in its training data."""
     known = joined([run.noted().get("inputs", {}) for run in runs])
     return Takes(task.dims, task.channels, known, any(step.get("name") == "planes" for step in recipe.prepare))
 
 
 def open_model(run: Run, place: Compute) -> nn.Module:
-    """Load the best weights of one run into its network, and bring it where it answers."""
+    """Load the network of one run with its best weights on the device, ready for inference."""
     model, _ = network_of(run)
     return AutocastModule(place.model(model), place).eval()
 
 
 def network_of(run: Run) -> tuple[nn.Module, int]:
-    """Give the network of one run with its best weights, as its recipe makes it, and how many channels it takes."""
+    """Load the network of one run with its best weights, and return it with its number of input channels."""
     recipe = run.recipe()
     if not run.weights.exists():
         raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")

@@ -1,4 +1,4 @@
-"""The cases that a run learned from, where they lay then, each on the side on which it stood."""
+"""The training data of a run, found again with the same split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...survey.record import read_survey
 
 
 def recorded(run: Path) -> dict[str, Any]:
-    """Read who was in which split when a run learned; nothing where that is not known."""
+    """Read ``cohort.json`` of a run; empty where it is missing or damaged."""
     try:
         found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -26,9 +26,9 @@ def recorded(run: Path) -> dict[str, Any]:
 
 
 def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool = True) -> Cohort:
-    """Find the cases that a run learned from, or raise if they are gone or, where ``strict``, if one has changed.
+    """Load the cohort that a run was trained on, with its split; raise if it is gone or, where ``strict``, has changed.
 
-    ``folder`` is where they lie now, if that is elsewhere. What has been added since is left out.
+    ``folder`` is where the data is now, if it was moved. Cases added since are left out.
     """
     known = recorded(run)
     root = folder or Path(known.get("root", ""))
@@ -57,7 +57,7 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
 
 
 def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
-    """Find the cases of each fold of a run, on the sides on which they stood there; one cohort if it has no folds."""
+    """Load the training cohort of each fold of a run, with its split; one cohort if it has no folds."""
     cohort, count = load_training_cohort(run, folder), len(Run(run).folds)
     if not count:
         return [cohort]
@@ -70,7 +70,7 @@ def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
 
 
 def home_if_there(run: Path) -> Cohort | None:
-    """Find those of the cases that a run learned from which are still there as they were; None where none is."""
+    """Load those cases of a run's training cohort that are unchanged; None where there are none."""
     try:
         return load_training_cohort(run, strict=False)
     except (MedgradError, ValueError, OSError):

@@ -1,1 +1,1 @@
-"""The loop, and what leads to it and watches it."""
+"""Training: planning, the training loop, checkpoints, time budget and automatic fixes."""

@@ -1,4 +1,4 @@
-"""What a plan must know of a cohort: sizes, spacings, intensities, classes."""
+"""Statistics of a cohort for planning: sizes, spacings, intensities, classes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ENOUGH = 48
 
 @dataclass(frozen=True)
 class Facts:
-    """Measured on the training cases, or on an even choice of them.
+    """Statistics of the training cases, or of an even sample of them.
 
-    ``intensity`` is (low, high, mean, deviation) of what is labelled, or of everything where nothing is: the 0.5 and
-    99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each feature of a table.
-    ``mixed`` is whether some images have more channels than others, ``across`` whether pairs are of two patients.
-    ``objects`` are the 10th percentile of how long the boxes of the smallest class are and the 90th of the largest, in
-    mm: the side of a cube of the same volume.
+    ``intensity`` is (low, high, mean, deviation) of the labelled elements, or of all where there are no labels:
+    the 0.5 and 99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each
+    feature of a table. ``mixed`` is whether the number of channels differs between images, ``across`` whether
+    pairs are of two patients. ``objects`` are the 10th percentile of the box lengths of the smallest class and
+    the 90th of the largest class, in mm: the side of a cube of the same volume.
     """
 
     task: str
@@ -55,18 +55,18 @@ class Facts:
     most_objects: int = 0
 
     def middle_spacing(self) -> tuple[float, ...]:
-        """The median spacing along each axis of the array, turned to the axes of the body."""
+        """Return the median spacing along each axis of the reoriented arrays."""
         return tuple(float(v) for v in np.median(np.array(self.spacings), axis=0))
 
     def sizes_mm(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        """The extent of each case along each axis."""
+        """Return the extent of each case along each axis, in mm."""
         return np.array(self.shapes) * np.array(self.spacings)
 
 
 def gather(cohort: Cohort, *, modality: str | None = None, survey: Survey | None = None) -> Facts:
-    """Learn enough about a cohort's training cases to plan with.
+    """Collect the statistics of a cohort's training cases for planning.
 
-    ``modality`` is what is known where the files do not say. What ``survey`` knows is not read again.
+    ``modality`` is used where the files do not say. What the ``survey`` holds already is not read again.
     """
     entries = [e for e in cohort.entries if e.split in (None, "train")] or list(cohort.entries)
     if not entries:
@@ -84,25 +84,25 @@ def gather(cohort: Cohort, *, modality: str | None = None, survey: Survey | None
 
 
 def key_of(cohort: Cohort, chosen: Sequence[Entry], modality: str | None, survey: Survey) -> str:
-    """Give a word for a question to a set: the same files and settings, the same word."""
+    """Return a hash of cases, files and settings, under which the statistics are cached in the survey."""
     asked = [(e.id, about(cohort, e), repr(dict(e.notes)), survey.hash_of(e)) for e in chosen]
     said = repr((modality, cohort.exclusive, cohort.root, class_counts(cohort), len(cohort.entries), asked))
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> Sample:
-    """Give what a plan must know of a case, from the survey if it was asked the same."""
+    """Return the statistics of one case, from the survey where it has them."""
     known = survey.samples.get(entry.id) if survey is not None else None
     return known[1] if known is not None and known[0] == about(cohort, entry) else sample_of(cohort, entry)
 
 
 def facts_from(known: Mapping[str, Any]) -> Facts:
-    """Read facts from plain values."""
+    """Build the statistics from plain values."""
     return Facts(**{name: frozen(value) for name, value in known.items()})
 
 
 def summed_up(every: Sequence[Sample], cohort: Cohort, modality: str | None, count: int) -> Facts:
-    """Sum up what is known of some cases."""
+    """Combine the statistics of single cases."""
     cases = [s for s in every if not s.failed]
     if not cases:
         why = every[-1].failed
@@ -134,7 +134,7 @@ def summed_up(every: Sequence[Sample], cohort: Cohort, modality: str | None, cou
 
 
 def lengths_of(cases: Sequence[Sample]) -> tuple[float, float]:
-    """Give how long the smaller boxes of the smallest class are, and the larger of the largest; zeros without boxes."""
+    """Return the 10th percentile length of the smallest class's boxes, and the 90th of the largest; 0 if none."""
     boxes = [c.boxes for c in cases if c.boxes is not None and len(c.boxes[0])]
     if not boxes:
         return 0.0, 0.0
@@ -146,7 +146,7 @@ def lengths_of(cases: Sequence[Sample]) -> tuple[float, float]:
 
 
 def columns_of(cases: Sequence[Sample]) -> tuple[tuple[str, float, float], ...]:
-    """Give name, mean and deviation of each column of rows of features; nothing where cases are no rows."""
+    """Return name, mean and deviation of each column of a feature table; empty where cases are images."""
     if cases[0].row is None:
         return ()
     rows = np.stack([c.row[1] for c in cases if c.row is not None])  # (cases, columns)
@@ -155,7 +155,7 @@ def columns_of(cases: Sequence[Sample]) -> tuple[tuple[str, float, float], ...]:
 
 
 def intensity_of(cases: Sequence[Sample]) -> tuple[float, float, float, float]:
-    """Give percentiles and moments of the labelled elements of the first image, or of all elements."""
+    """Return percentiles and moments of the labelled elements of the first image, or of all elements."""
     values = [c.values.astype(np.float64) for c in cases if c.values is not None]
     every = np.concatenate([v[np.isfinite(v)] for v in values])
     if not every.size:
@@ -166,6 +166,6 @@ def intensity_of(cases: Sequence[Sample]) -> tuple[float, float, float, float]:
 
 
 def class_counts(cohort: Cohort) -> tuple[int, ...]:
-    """How many training cases have each class."""
+    """Count the training cases of each class."""
     truths = [e.truth for e in cohort.entries if e.split in (None, "train") and isinstance(e.truth, Scores)]
     return tuple(int(v) for v in np.sum([t.values > 0.5 for t in truths], axis=0)) if truths else ()

@@ -1,4 +1,4 @@
-"""From a cohort to a run: plan, train, calibrate, judge. Called again on the same run, it goes on where it was."""
+"""Fit a run on a cohort: plan, train, calibrate, evaluate. Called again on the same folder, it resumes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SPARE = 0.95
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came out: the run's folder, how well it does, and what ended it."""
+    """The result of a fit: folder, evaluation, reason for the end, steps and seconds."""
 
     folder: Path
     evaluation: Evaluation
@@ -76,11 +76,11 @@ def fit(
     heal: bool = False,
     progress: Progress | None = None,
 ) -> Fitted | None:
-    """Learn from a cohort, and write a run. Processes that ``torchrun`` starts learn together; their leader answers.
+    """Train a run on a cohort, and write it. Under ``torchrun``, all processes train it; rank 0 returns it.
 
-    ``changes`` are a person's tables laid over the plan. ``look`` is what was found out about the data, for the report.
-    With ``folds`` so many models are trained, each judged on patients that it has not seen, and they answer together.
-    With ``heal`` a network that cannot learn is remedied, and the recipe says how.
+    ``changes`` are the user's tables, merged over the plan. ``look`` is the survey of the data, for the report.
+    With ``folds``, cross-validation trains so many models, each judged on its own validation patients; together
+    they are an ensemble. With ``heal``, training problems are fixed automatically, and the recipe records how.
     """
     began, started, team = time.perf_counter(), now(), join()
     progress, run = progress if progress and team.leads else Silent(), Run(Path(folder))
@@ -121,7 +121,7 @@ def fit(
 
 
 def now() -> str:
-    """The time, as it is written."""
+    """Return the local time as an ISO timestamp."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
@@ -134,7 +134,7 @@ def make_recipe(
     seed: int,
     progress: Progress,
 ) -> Recipe:
-    """Give the recipe: the run's own if it has one already, else a plan with a person's changes laid over it."""
+    """Return the recipe: the run's own if training has started, else the plan with the user's changes."""
     if run.has_begun and run.recipe_file.exists():
         progress.say("This run has begun before; it goes on with its own recipe.")
         return run.recipe()
@@ -151,10 +151,7 @@ def make_recipe(
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How one model is trained: until when, how many test cases are to be judged then, where, whom to tell.
-
-    With ``heal`` a network that cannot learn is remedied.
-    """
+    """How one model is trained: deadline, number of test cases, device, tracker and automatic fixes."""
 
     deadline: float
     tests: int = 0
@@ -194,7 +191,7 @@ def calibrate_and_validate(
     device: str | None,
     progress: Progress,
 ) -> list[Judged]:
-    """Judge what has learned on its validation cases, and calibrate it by them."""
+    """Judge a trained model on its validation cases, with tuned windows, and calibrate it on them."""
     trained, chosen = with_overlap(open_run(run.folder, device=device), valid, progress)
     judged = judge_all(trained, valid, failures, progress=progress, pictures=run.folder) if valid else []
     task, judged, told = calibrated(task, judged)
@@ -205,7 +202,7 @@ def calibrate_and_validate(
 
 
 def run_descent(learner: Trainer, how: FitOptions, progress: Progress) -> tuple[Recipe, str]:
-    """Train by descent; give the recipe as it was followed, and what ended it."""
+    """Train by gradient descent; return the recipe that was followed, and the reason for the end."""
     run, team = learner.run, learner.team
     pace = pace_of(run)
     if not learner.recipe.training.steps:
@@ -225,13 +222,13 @@ def run_descent(learner: Trainer, how: FitOptions, progress: Progress) -> tuple[
 
 
 def pace_of(run: Run) -> Pace | None:
-    """Give what watches a run that goes on in the time that it had left; None where its steps were not planned so."""
+    """Resume the time budget of an interrupted run; None where its steps were not planned by time."""
     state = run.noted().get("pace") if run.has_begun else None
     return resumed(state) if state else None
 
 
 def told_replans(training: Training) -> str:
-    """Say how the plan changed while the machine was slower or faster than expected."""
+    """Describe how the planned steps and threads changed during training."""
     (_, threads, first), *later = training.replanned
     counts = [threads, *(t for _, t, _ in later)]
     switches = sum(a != b for a, b in pairwise(counts))
@@ -242,14 +239,14 @@ def told_replans(training: Training) -> str:
 
 
 def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:
-    """Give every process of a team the leader's recipe."""
+    """Broadcast the recipe of rank 0 to every process."""
     return from_table(tomllib.loads(team.share(to_toml(recipe) if recipe is not None else "")))
 
 
 def read(
     run: Run, cohort: Cohort, recipe: Recipe, progress: Progress
 ) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
-    """Read and prepare the cases of training and validation; a training case that fails is told and left out."""
+    """Load and prepare training and validation cases; training cases that fail are reported and left out."""
     steps = build_steps(recipe.prepare)
     ready, failed = load_side(cohort, "train", steps, run.folder, progress)
     valid, lost = load_side(cohort, "val", steps, run.folder, progress)
@@ -263,7 +260,7 @@ def read(
 
 
 def tests_of(cohort: Cohort) -> list[Entry]:
-    """List the test cases that can be judged."""
+    """List the test cases that have a truth."""
     return [e for e in cohort.entries if e.split == "test" and e.truth is not None]
 
 
@@ -282,9 +279,9 @@ def conclude_run(
     progress: Progress,
     told: Sequence[str] = (CHOSE,),
 ) -> Evaluation:
-    """Judge on the test cases where there are any, else tell what was found on validation, and write it down.
+    """Evaluate on the test cases, or on the validation cases where there are none, and write the evaluation.
 
-    What is ``told`` stands beside the figures of validation cases.
+    The given messages are shown beside the figures of validation cases.
     """
     trained = open_run(run.folder, device=device)
     split = "val"

@@ -1,4 +1,4 @@
-"""The loop: learn, and yield what happened at each step."""
+"""The training loop, a generator that yields what happened at each step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MOST_SKIPPED = 20
 
 @dataclass(frozen=True)
 class Step:
-    """What happened: ``told`` holds the loss terms and, under names with a slash, what else was seen.
+    """One training step: its loss terms and, under names with a slash, other monitored values.
 
-    The ``seconds`` are those of drawing the batch and of learning from it.
+    The ``seconds`` are those of making the batch and of training on it.
     """
 
     number: int
@@ -40,9 +40,9 @@ class Step:
 
 @dataclass
 class EMA:
-    """The moving mean of a network's weights, which generalises better than the last of them.
+    """Exponential moving average of a network's weights, which generalises better than the last weights.
 
-    Its memory grows from nothing to ``memory``, so that the first steps are soon forgotten.
+    The decay grows from nothing to its full value, so that the first steps are soon forgotten.
     """
 
     network: nn.Module
@@ -51,7 +51,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step."""
+        """Update the average with the weights after a step."""
         state = self.network.state_dict()
         if not self.weights:
             self.weights = {k: v.detach().clone() for k, v in state.items()}
@@ -64,7 +64,7 @@ class EMA:
 
 
 def constant(done: float) -> float:
-    """The same rate from beginning to end."""
+    """Return the factor of a constant learning rate schedule."""
     del done
     return 1.0
 
@@ -83,12 +83,12 @@ def train(
     seed: int = 0,
     average: EMA | None = None,
 ) -> Iterator[Step]:
-    """Learn, and yield what happened at each step; stop iterating to stop learning.
+    """Train a network, and yield what happened at each step; stop iterating to stop training.
 
-    ``batches`` begin with that of step ``first``. ``progress`` tells where in the schedule a step stands, from 0 to 1;
-    by default the schedule runs evenly over the ``steps``. A step whose loss or gradient is not finite changes nothing
-    and says so; many in a row end the run. Whatever chance the network takes (dropout) comes from the seed and the
-    step.
+    ``batches`` start with that of step ``first``. ``progress`` gives the position in the schedule of a step,
+    from 0 to 1; by default it is even over the ``steps``. A step with a loss or gradient that is not finite
+    changes nothing and is marked as skipped; many in a row raise an error. Randomness in the network (dropout)
+    is seeded by seed and step.
     """
     for group in optimiser.param_groups:
         group.setdefault("base_rate", group["lr"])
@@ -131,7 +131,7 @@ def closure(
     gradients: Gradients,
     told: dict[str, float],
 ) -> Callable[[], Any]:
-    """Give what an optimiser calls, as often as it likes, for the gradients at the weights as they are then."""
+    """Return the optimiser's closure, which computes the loss and its gradients at the current weights."""
 
     def again() -> Tensor:
         optimiser.zero_grad()
@@ -147,7 +147,7 @@ def closure(
 
 @torch.no_grad()
 def restore_buffers(average: EMA) -> None:
-    """Put running statistics that a bad batch has spoilt back to their mean so far."""
+    """Restore running statistics that a bad batch has made infinite or nan from their average."""
     for name, buffer in average.network.named_buffers():
         if buffer.is_floating_point() and not buffer.isfinite().all():
             kept = average.weights.get(name)

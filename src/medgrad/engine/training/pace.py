@@ -1,4 +1,4 @@
-"""Watch how fast a training goes, and plan its threads and its steps anew where the machine became slower or faster."""
+"""Time budget of a training: threads and number of steps are planned anew where the machine is slower or faster."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WORTH = 0.97
 
 @dataclass
 class Pace:
-    """Keeps a training within its time; without a ``deadline`` it only chooses the threads.
+    """Keeps a training within its time; without a ``deadline`` it only chooses the number of threads.
 
-    ``deadline`` is when all must be done, on ``clock``; ``final_cases`` are judged between the last step and then, in
-    terms of a case of a validation. ``most`` threads are used at most.
+    ``deadline`` is when everything must be done, on ``clock``. ``final_cases`` is the work after the last step,
+    in units of one case of a validation. ``most`` is the largest number of threads.
     """
 
     deadline: float = inf
@@ -47,34 +47,34 @@ class Pace:
     """The seconds of a step when the time of a case was measured."""
 
     def state(self) -> dict[str, float | int]:
-        """Give what another process needs to go on with the same budget; see ``resumed``."""
+        """Return what is needed to resume with the same time budget."""
         left = {} if self.deadline == inf else {"seconds_left": round(self.deadline - self.clock(), 1)}
         return {**left, "most_threads": self.most, "final_cases": self.final_cases}
 
     def took(self, seconds: float) -> None:
-        """Take in how long a step took."""
+        """Record the time of a step."""
         self.recent.append(seconds)
         while len(self.recent) > RECENT_STEPS and sum(self.recent) - self.recent[0] > RECENT_SECONDS:
             self.recent.popleft()
 
     def judged(self, seconds: float, cases: int) -> None:
-        """Take in how long a validation on so many cases took."""
+        """Record the time of a validation on so many cases."""
         if cases:
             self.case_seconds, self.usual = seconds / cases, self.step_seconds
 
     @property
     def step_seconds(self) -> float:
-        """The mean time of the last steps."""
+        """Return the mean time of the recent steps."""
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
     def is_due(self, training: Training, done: int) -> bool:
-        """Tell whether the plan is looked at after so many steps; all processes of a team agree about it."""
+        """Tell whether the plan is checked after so many steps; the answer is the same in all processes."""
         first = training.replanned[0][2] if training.replanned else training.steps
         later = not training.replanned or done > training.replanned[-1][0]
         return later and 0 < done < training.steps and done % max(1, first // SAMPLES) == 0
 
     def replan(self, training: Training, done: int) -> Replan | None:
-        """Give what holds from the next step on, where that is not what was planned."""
+        """Return the new plan from the next step on, or None if it stays."""
         now = threads_at(training, done) or self.most
         threads = self.threads(now)
         if threads != now:
@@ -83,7 +83,7 @@ class Pace:
         return None if total == training.steps else (done, threads, total)
 
     def threads(self, now: int) -> int:
-        """Choose the number of threads by the cores that are free, and by whether more were faster."""
+        """Choose the number of threads by the free cores, and by whether more threads were faster."""
         if self.before and len(self.recent) >= RECENT_STEPS:
             worth, self.before = self.step_seconds <= WORTH * self.before, 0.0
             if not worth:
@@ -101,13 +101,13 @@ class Pace:
         return self.changed(wanted)
 
     def changed(self, threads: int) -> int:
-        """Forget the pace of the old number of threads."""
+        """Forget the measured speed after a change of threads; return the new number."""
         self.asked = []
         self.recent.clear()
         return threads
 
     def steps(self, training: Training, done: int) -> int:
-        """Give how many steps there is time for, where that differs from the plan by much, else as many as planned."""
+        """Choose the total number of steps that the time allows; small differences to the plan are ignored."""
         if self.deadline == inf or len(self.recent) < RECENT_STEPS:
             return training.steps
         slower = max(1.0, self.step_seconds / self.usual) if self.usual else 1.0
@@ -119,6 +119,6 @@ class Pace:
 
 
 def resumed(state: Mapping[str, float | int]) -> Pace:
-    """Make what watches a training that goes on, with the time that it had left at its last checkpoint."""
+    """Resume a time budget with the time that was left at the last checkpoint."""
     deadline = time.perf_counter() + state["seconds_left"] if "seconds_left" in state else inf
     return Pace(deadline, int(state["most_threads"]), float(state["final_cases"]))

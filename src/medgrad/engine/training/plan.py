@@ -1,4 +1,4 @@
-"""From what the data is and how long there is, to a recipe."""
+"""Plan a recipe from dataset statistics and the time budget."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEAST = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to learn: ``minutes``, or so many ``steps``, or until it stops helping."""
+    """How long to train: ``minutes``, a number of ``steps``, or until validation stops improving."""
 
     minutes: float = 20.0
     steps: int = 0
@@ -43,10 +43,11 @@ class Budget:
 
 
 def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed: int = 0, model: str = "") -> Recipe:
-    """Give the recipe that suits the data and the budget; every choice in it can be changed.
+    """Plan the recipe for the data and the budget; every setting in it can be changed.
 
-    It is chosen by what the task asks of a network, so a task that is new has a plan as well. ``model`` is the one that
-    a person has chosen: one that is convex is solved, and so is what is planned for a table of features.
+    It depends on the output that the task needs of a network, so new tasks have a plan as well. ``model`` is
+    the one that the user chose. A convex model is solved instead of trained; for a table of features it is the
+    default.
     """
     budget = budget or Budget()
     make = registry.find("tasks", facts.task)
@@ -68,9 +69,9 @@ def plan(facts: Facts, budget: Budget | None = None, *, gpu: bool = False, seed:
 
 
 def without_end(recipe: Recipe) -> Recipe:
-    """Give the recipe that learns until it stops helping.
+    """Return a recipe that trains until validation stops improving.
 
-    The rate stays high, and the mean of the weights does what a falling rate would do.
+    The learning rate stays high, and the average of the weights replaces the decay of the rate.
     """
     return replace(
         recipe.with_training(steps=100_000, minutes=0.0, validations=400, average=0.998),
@@ -80,7 +81,7 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
-    """A U-Net on patches."""
+    """Plan a segmentation recipe: a U-Net on patches."""
     spacing = spacing_for(facts)
     sizes = facts.sizes_mm() if spacing else np.array(facts.shapes)
     middle = np.median(sizes, axis=0) / np.array(spacing or [1.0] * facts.dims)
@@ -109,7 +110,7 @@ def segmentation(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
 
 
 def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
-    """A residual network on whole images."""
+    """Plan a classification recipe: a ResNet on whole images."""
     shape = whole_shape(facts, gpu=gpu)
     stem = 1 if max(shape) <= SMALL[facts.dims] else 2
     levels = int(np.clip(1 + np.floor(np.log2(max(shape) / stem / LEAST)), 2, 4))
@@ -141,7 +142,7 @@ def classification(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
 
 
 def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
-    """A detector on whole images or, where they are large, on windows: as coarse as the smallest objects allow."""
+    """Plan a detection recipe: whole images or large windows, as coarse as the smallest objects allow."""
     small, large = (v or 16.0 for v in facts.objects)
     grain = np.array(facts.middle_spacing())
     wanted = np.maximum(grain, small / FEWEST[facts.dims])
@@ -184,7 +185,7 @@ def detection(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
 
 
 def registration(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
-    """A U-Net that sees both images whole, laid on one grid, and says along which velocity to flow."""
+    """Plan a registration recipe: a U-Net that predicts a velocity field from both whole images on one grid."""
     shape = np.max(np.array(facts.shapes), axis=0).astype(float)
     room = (1e6 if gpu else 2.5e5) if facts.dims == 3 else (2.6e5 if gpu else 6.6e4)
     shape *= min(1.0, float(room / np.prod(shape)) ** (1 / facts.dims))
@@ -215,7 +216,7 @@ def registration(facts: Facts, *, gpu: bool, seed: int) -> Recipe:
 
 
 def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
-    """A model of rows: of features as they are, or of whole images; solved where it is convex."""
+    """Plan a recipe for a model of vectors: feature tables or flattened images; a convex model gets a solver."""
     fitting = [n for n in registry.names("models") if "shape" in registry.settings(registry.find("models", n))]
     if model not in fitting:
         raise SettingError(
@@ -247,13 +248,13 @@ def rows(facts: Facts, model: str, *, gpu: bool, seed: int) -> Recipe:
 
 
 def row_of_features(facts: Facts) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
-    """The step that chooses and scales columns by their names, and the shape that it gives."""
+    """Return the step that selects and standardises feature columns, and the resulting shape."""
     names, means, deviations = zip(*facts.columns, strict=True)
     return ({"name": "columns", "names": names, "means": means, "deviations": deviations},), (len(names),)
 
 
 def row_of_image(facts: Facts, *, gpu: bool) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
-    """The steps that bring whole images to one shape and scale, and the shape."""
+    """Return the steps that resize and scale whole images, and the resulting shape."""
     whole = whole_shape(facts, gpu=gpu)
     factor = min(1.0, LONGEST[facts.dims] / max(whole))
     shape = tuple(int(max(4, ceil(s * factor / 4) * 4)) for s in whole)
@@ -261,7 +262,7 @@ def row_of_image(facts: Facts, *, gpu: bool) -> tuple[tuple[dict[str, Any], ...]
 
 
 def spacing_for(facts: Facts) -> tuple[float, ...]:
-    """Give the spacing to resample to: the median, where spacings differ; empty where all agree or none is known."""
+    """Choose the spacing to resample to: the median where spacings differ; empty where all agree or none is known."""
     if not facts.measured:
         return ()
     spacings = np.array(facts.spacings)
@@ -277,9 +278,9 @@ def spacing_for(facts: Facts) -> tuple[float, ...]:
 def patch_and_strides(
     middle: Sequence[float] | Any, spacing: Sequence[float], room: float
 ) -> tuple[list[int], list[list[int]]]:
-    """Choose what the network sees, as large as ``room`` elements allow, and how each level shrinks it.
+    """Choose the patch size, up to ``room`` elements, and the downsampling strides of each level.
 
-    Axes shrink while they keep at least four elements and are not much coarser than the finest axis.
+    An axis is halved while it keeps at least four elements and is not much coarser than the finest axis.
 
     >>> patch_and_strides([36, 50, 35], [1, 1, 1], 1.1e5)
     ([40, 56, 40], [[2, 2, 2], [2, 2, 2], [2, 2, 2]])
@@ -302,7 +303,7 @@ def patch_and_strides(
 
 
 def whole_shape(facts: Facts, *, gpu: bool) -> tuple[int, ...]:
-    """Choose the shape that whole images are brought to: their own, up to what a processor can carry."""
+    """Choose the shape to which whole images are resized: the median shape, within what the hardware can compute."""
     middle = np.median(np.array(facts.shapes), axis=0)
     if facts.measured and facts.dims == 3:
         extent = np.median(facts.sizes_mm(), axis=0)
@@ -313,7 +314,7 @@ def whole_shape(facts: Facts, *, gpu: bool) -> tuple[int, ...]:
 
 
 def placing(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
-    """The steps that put every case into the same place."""
+    """Return the spatial preparation: reorient, select channels, align, resample."""
     steps: list[dict[str, Any]] = [{"name": "reorient", "to": "RAS"}] if facts.dims == 3 else []
     if facts.mixed and len(facts.channels) == 1:
         steps.append({"name": "planes", "to": min(facts.planes, 3)})
@@ -325,7 +326,7 @@ def placing(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...
 
 
 def scaling(facts: Facts) -> dict[str, Any]:
-    """The step that brings intensities to a common scale."""
+    """Return the intensity normalisation: a fixed window for CT and PET, else a z-score per image."""
     if facts.modality in ("ct", "pet") and facts.planes == 1:
         low, high, mean, deviation = (round(v, 3) for v in facts.intensity)
         return {"name": "normalise", "way": "fixed", "low": low, "high": high, "mean": mean, "deviation": deviation}
@@ -333,7 +334,7 @@ def scaling(facts: Facts) -> dict[str, Any]:
 
 
 def augmentation(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any], ...]:
-    """Random changes for patches: bodies lie one way up, what is seen through a microscope lies any way."""
+    """Return the augmentation of patches: all orientations for microscopy-like images, small rotations else."""
     anyway = facts.dims == 2 and not facts.measured
     grain = tuple(round(float(v), 4) for v in (spacing or facts.middle_spacing()))
     spatial: dict[str, Any] = {"name": "spatial", "share": 0.7, "degrees": 180.0 if anyway else 15.0, "bend": 1.0}
@@ -344,7 +345,7 @@ def augmentation(facts: Facts, spacing: Sequence[float]) -> tuple[dict[str, Any]
 
 
 def whole_augmentation(facts: Facts) -> tuple[dict[str, Any], ...]:
-    """Random changes for whole images. In a volume, the size and the form of an organ tell much, and are left."""
+    """Return the augmentation of whole images; in volumes, the size and shape of organs matter and stay."""
     much = (
         {"degrees": 20.0, "scale": 0.25, "bend": 0.5}
         if facts.dims == 2
@@ -361,7 +362,7 @@ def whole_augmentation(facts: Facts) -> tuple[dict[str, Any], ...]:
 
 
 def whole_flips(facts: Facts) -> tuple[int, ...]:
-    """The axes along which a mirrored image shows the same: left and right, unless a class names a side."""
+    """Choose the axes to flip: left-right, unless a class names a side."""
     sided = any(word in name.lower().split() for name in facts.labels for word in ("left", "right"))
     if sided:
         return ()

@@ -1,4 +1,4 @@
-"""Which rate suits: one short training in which the rate rises from far too low to far too high."""
+"""Learning rate range test: one short training in which the rate rises from far too low to far too high."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOWN = 3.0
 
 @dataclass(frozen=True)
 class RateFound:
-    """The rates that were passed, the smoothed loss at each, and the rate to take: a tenth of that of the lowest."""
+    """The tested rates, the smoothed loss at each, and the suggested rate: a tenth of that with the lowest loss."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -26,14 +26,14 @@ class RateFound:
 
     @property
     def lowest(self) -> float:
-        """The rate at which the loss was lowest; beyond it, learning comes apart."""
+        """The rate with the lowest loss; above it, training diverges."""
         return self.rates[self.losses.index(min(self.losses))]
 
 
 def find_rate(learner: Trainer, *, low: float = 1e-6, high: float = 10.0, steps: int = 100) -> RateFound:
-    """Learn for a few ``steps`` while the rate rises by the same factor at each, and read the loss. Smith, WACV 2017.
+    """Run a learning rate range test: the rate rises by the same factor at each step. Smith, WACV 2017.
 
-    The learner is put back to its beginning. Its optimiser decides what rates mean, so the finding is for it alone.
+    The trainer is reset afterwards. The result holds only for its optimiser.
     """
     learner.begin()
     for group in learner.optimiser.param_groups:

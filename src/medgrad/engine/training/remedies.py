@@ -1,4 +1,4 @@
-"""Learn, and where a network ails, change the recipe and go on from where it was still well."""
+"""Train with automatic fixes: on a training problem, change the recipe and resume from the last healthy checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM = 0.1
 
 @dataclass(frozen=True)
 class Remedy:
-    """A recipe that is changed, and how, in words; ``slower`` is the factor of the rate, ``anew``: from the start."""
+    """A changed recipe and its description; the factor of the learning rate, and whether training restarts."""
 
     recipe: Recipe
     words: str
@@ -33,7 +33,7 @@ class Remedy:
 
 
 class NeedsFix(Exception):  # noqa: N818  (no error: it is caught where it is healed)
-    """Raised out of a training that is to be healed."""
+    """Raised to interrupt a training that is to be fixed."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.sentence)
@@ -49,7 +49,7 @@ def train_with_fixes(
     trackers: Sequence[Track] = (),
     pace: Pace | None = None,
 ) -> str:
-    """Train as ``learn`` does, and say what ails the network; with ``heal``, remedy it and go on."""
+    """Train a run, and report problems of the network; with ``heal``, fix them and resume."""
     if heal and learner.team.size > 1:
         raise SettingError("A team of processes cannot be healed together. Use one process, or leave --auto-fix away.")
     healed = told_before(learner.run)
@@ -76,12 +76,12 @@ def train_with_fixes(
 
 
 def told_before(run: Run) -> list[dict[str, Any]]:
-    """Give the remedies that a run has had already."""
+    """Return the remedies that a run has had already."""
     return list(run.noted().get("healed", []))
 
 
 def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[[Finding], None]:
-    """Make what a training tells its findings to: it says them, and ends the training where there is a remedy."""
+    """Return a handler of findings: it reports them, and interrupts the training where there is a remedy."""
 
     def heed(finding: Finding) -> None:
         say(f"Step {finding.step}: {finding.sentence}")
@@ -92,7 +92,7 @@ def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[
 
 
 def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
-    """Choose what helps against a finding; None where nothing is known to."""
+    """Choose the remedy for a finding; None where none is known."""
     if finding.kind == "exploding":
         return lower_rate(recipe, 0.1)
     if finding.kind in ("dead", "saturated"):
@@ -103,7 +103,7 @@ def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
 
 
 def lower_rate(recipe: Recipe, slower: float) -> Remedy:
-    """Lower the rate, clip the gradients, and let the rate rise from nothing."""
+    """Lower the learning rate, clip the gradients, and add a warmup."""
     rate = float(recipe.optimiser.get("rate", default_of("descent.optimisers", recipe.optimiser, "rate"))) * slower
     words = [f"the rate is {rate:.2g}"]
     gradients = recipe.gradients
@@ -120,7 +120,7 @@ def lower_rate(recipe: Recipe, slower: float) -> Remedy:
 
 
 def add_normalisation(recipe: Recipe) -> Remedy:
-    """Normalise between the layers and lead ways around them where the network can, else the gradient of each layer."""
+    """Add normalisation and skip connections where the network has such settings, else normalise gradients."""
     usual, changes, words = default_of("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
     if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
         changes["normalise"] = usual
@@ -137,12 +137,12 @@ def add_normalisation(recipe: Recipe) -> Remedy:
 
 
 def default_of(room: str, table: Mapping[str, Any], key: str) -> Any:
-    """Give the default of a setting of what a table names; None where it has no such setting."""
+    """Return the default of a setting of the named part; None where it has no such setting."""
     return registry.settings(registry.find(room, table["name"])).get(key)
 
 
 def go_back(learner: Trainer, finding: Finding, remedy: Remedy) -> int:
-    """Lay the changed recipe down, and go back to the last checkpoint from before the fault; give its step."""
+    """Write the changed recipe, and return to the last checkpoint before the problem; return its step."""
     run = learner.run
     learner.recipe = remedy.recipe
     run.write_recipe(remedy.recipe)

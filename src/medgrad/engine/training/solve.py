@@ -1,4 +1,4 @@
-"""A convex model solved instead of trained: from prepared cases to the optimum, with the gap that proves it."""
+"""Solve a convex model instead of training it; the duality gap proves the optimum."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ SHARED = ("kernel", "gamma", "degree")
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and deviation of every column of the training rows; a column that is constant has the deviation 0."""
+    """Standardisation: mean and deviation of every column; a constant column has the deviation 0."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """What a column is multiplied by: 0 where it is constant."""
+        """The factor of each column: 0 where it is constant."""
         is_wide = self.deviation > 1e-12 * (1 + np.abs(self.mean))
         return np.where(is_wide, 1 / np.where(is_wide, self.deviation, 1.0), 0.0)
 
     def of(self, rows: Matrix) -> Matrix:
-        """Give rows with every column at mean 0 and deviation 1."""
+        """Standardise rows: every column gets mean 0 and deviation 1."""
         return (rows - self.mean) * self.scale
 
 
 @dataclass(frozen=True)
 class Solved:
-    """One solution a problem, at one strength, and how well it does on validation cases (None where there are none)."""
+    """The solutions at one regularisation strength, and their metric on validation cases (None without any)."""
 
     strength: float
     solutions: tuple[Solution, ...]
@@ -78,11 +78,11 @@ def solve(
     *,
     progress: Progress | None = None,
 ) -> tuple[Recipe, str]:
-    """Solve what a recipe sets, and write weights and recipe; give that, with what was chosen, and a sentence.
+    """Solve a recipe's model, and write weights and recipe; return the recipe and the reason for the end.
 
-    Every class is parted from the others by a problem of its own; two classes that exclude each other are one problem.
-    Columns are standardised, and the scales folded into the weights. A ``strength`` of 0 is chosen on validation cases
-    by the task's aim, the smallest of equals.
+    Each class against the others is a binary problem of its own; two exclusive classes are one problem. Columns
+    are standardised, and the scales folded into the weights. A strength of 0 is chosen on the validation cases
+    by the task's primary metric, the smallest among equals.
     """
     began, progress = time.perf_counter(), progress or Silent()
     check(recipe, task)
@@ -115,7 +115,7 @@ def solve(
 
 
 def check(recipe: Recipe, task: Task) -> None:
-    """Raise unless the solver is one for the model, and the task one of classes."""
+    """Raise unless the solver fits the model, and the task is a classification."""
     model, name = recipe.model["name"], str(recipe.solver["name"])
     if not isinstance(task, Classification):
         raise SettingError(f"The solver {name!r} parts classes, but the task is {task.kind!r}. Take [solver] out.")
@@ -144,13 +144,13 @@ def encoded(task: Classification, cases: Sequence[Prepared]) -> tuple[Matrix, Ma
 
 
 def values_of(ready: Prepared) -> NDArray[np.float64]:
-    """The truth of a case, a number a class."""
+    """Return the truth of a case, one number per class."""
     assert isinstance(ready.case.truth, Scores)  # a case without truth does not train
     return ready.case.truth.values
 
 
 def problems_of(task: Classification, truth: Matrix) -> dict[str, NDArray[np.float64]]:
-    """Name each problem by the class that it parts from the others, with the signs (n,) of the cases."""
+    """Build the binary problems by class: each is the signs (n,) of the cases."""
     is_one = task.exclusive and len(task.labels) == 2
     chosen = task.labels[1:] if is_one else task.labels
     found = {}
@@ -167,7 +167,7 @@ def problems_of(task: Classification, truth: Matrix) -> dict[str, NDArray[np.flo
 
 
 def tried(recipe: Recipe, valid: Sequence[Prepared]) -> tuple[float, ...]:
-    """List the strengths to try: the recipe's, or a few where it leaves them to the validation cases."""
+    """List the regularisation strengths to try: the recipe's, or a grid where it is 0."""
     strength = float(recipe.solver.get("strength", 1.0))
     if strength:
         return (strength,)
@@ -188,27 +188,27 @@ def solved_by(recipe: Recipe, rows: Matrix, signs: NDArray[np.float64], strength
 
 
 def settled(recipe: Recipe, best: Solved) -> Recipe:
-    """Write what was chosen into the recipe: the strength, and how many rows a kernel needs."""
+    """Write the chosen strength, and the number of support rows of a kernel, into the recipe."""
     recipe = replace(recipe, solver={**recipe.solver, "strength": best.strength})
     return with_supports(recipe, best)
 
 
 def with_supports(recipe: Recipe, found: Solved) -> Recipe:
-    """Give the recipe whose model has as many places as there are support rows, where it has a kernel."""
+    """Return the recipe with the number of support rows as a model setting, where the model has a kernel."""
     if recipe.model.get("kernel", "linear") == "linear":
         return recipe
     return replace(recipe, model={**recipe.model, "supports": len(supports_of(found))})
 
 
 def supports_of(found: Solved) -> NDArray[np.int64]:
-    """The rows that support any of the problems."""
+    """Return the indices of the rows that are support vectors of any problem."""
     return np.unique(np.concatenate([s.support for s in found.solutions]))
 
 
 def network_of(
     recipe: Recipe, task: Task, cases: Sequence[Prepared], found: Solved, ready: Matrix, standard: Standard
 ) -> nn.Module:
-    """Make the network that the solutions are the weights of."""
+    """Build the network whose weights are the solutions."""
     recipe = with_supports(recipe, found)
     network = build_model(recipe, task, planes_of([cases[0].case], task))
     state = kernel_state(found, ready, standard) if "supports" in recipe.model else linear_state(found, standard)
@@ -221,14 +221,14 @@ def network_of(
 
 
 def linear_state(found: Solved, standard: Standard) -> dict[str, Matrix]:
-    """Fold the standard into weights: ``w.(x - mean) scale + b = (w scale).x + (b - (w scale).mean)``."""
+    """Fold the standardisation into weights: ``w.(x - mean) scale + b = (w scale).x + (b - (w scale).mean)``."""
     weights = np.stack([s.weights for s in found.solutions]) * standard.scale  # (problems, d)
     offsets = np.array([s.offset for s in found.solutions]) - weights @ standard.mean
     return {"linear.weight": weights, "linear.bias": offsets}
 
 
 def kernel_state(found: Solved, ready: Matrix, standard: Standard) -> dict[str, Matrix]:
-    """Store the support rows, what every problem gives each of them, and the standard that they are in."""
+    """Return the weights of a kernel model: support rows, their coefficients, and the standardisation."""
     support = supports_of(found)
     weights = np.zeros((len(found.solutions), len(support)))
     for row, solution in zip(weights, found.solutions, strict=True):
@@ -243,14 +243,14 @@ def kernel_state(found: Solved, ready: Matrix, standard: Standard) -> dict[str, 
 
 
 def aim_of(network: nn.Module, recipe: Recipe, task: Task, valid: Sequence[Prepared], place: Compute) -> float | None:
-    """Judge a network on validation cases by the task's aim."""
+    """Compute the task's primary metric of a network on validation cases."""
     model = AutocastModule(place.model(network), place)
     found = validate_cases(model, task, valid, patch=recipe.training.patch, place=place)
     return task.summarise([j.row for j in found]).get(task.primary_metric)
 
 
 def write_weights(run: Run, network: nn.Module, planes: int, best: Solved, seconds: float) -> None:
-    """Write the weights as a training would leave them, best and last the same, and one line for all its steps."""
+    """Write the checkpoints as a training would, best and last the same, and one line of the step log."""
     weights = {k: v.detach().cpu() for k, v in network.state_dict().items()}
     state: Mapping[str, Any] = {
         "model": weights,
@@ -269,7 +269,7 @@ def write_weights(run: Run, network: nn.Module, planes: int, best: Solved, secon
 def note(
     recipe: Recipe, problems: Mapping[str, Any], best: Solved, found: Sequence[Solved], rows: Matrix
 ) -> dict[str, Any]:
-    """Tell the certificate of every problem, and how the strength was chosen."""
+    """Return the record of the solver: objective and gap of every problem, and the strengths that were tried."""
     told: dict[str, Any] = {**recipe.solver, "rows": rows.shape[0], "columns": rows.shape[1]}
     told["problems"] = [
         {"class": name, "primal": s.primal, "dual": s.dual, "gap": s.gap, "iterations": s.iterations}

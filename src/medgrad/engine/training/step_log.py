@@ -1,4 +1,4 @@
-"""What happened at each step, written down line by line: ``steps.jsonl``."""
+"""The step log ``steps.jsonl``: one JSON line per training step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .trackers import Track
 
 @dataclass(frozen=True)
 class Log:
-    """The lines of ``steps.jsonl``; only the leader of a team writes."""
+    """Writes ``steps.jsonl``; only rank 0 writes."""
 
     path: Path
     team: Team
     trackers: tuple[Track, ...] = ()
 
     def begin(self, done: int) -> list[dict[str, Any]]:
-        """Drop the lines of steps that will be taken again, and give everyone those that stay."""
+        """Drop the lines of steps that are trained again, and return the others to every process."""
         kept: list[dict[str, Any]] = []
         if self.team.leads:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Log:
         return self.team.share(kept) if done else []
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line, so that it is there whatever comes, and tell whoever keeps track."""
+        """Append a line to the file at once, and pass its figures to the trackers."""
         if not self.team.leads:
             return
         with self.path.open("a", encoding="utf-8") as file:
@@ -68,7 +68,7 @@ def figures_of(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def line_of(step: Step, health: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Tell one step, and what was seen of the layers, as plain values that JSON can hold."""
+    """Convert a step and the statistics of the layers to plain values for JSON."""
     loss = {k: v for k, v in step.told.items() if "/" not in k}
     seen = {k: v for k, v in step.told.items() if "/" in k}
     line: dict[str, Any] = {
@@ -85,7 +85,7 @@ def line_of(step: Step, health: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 def plain(value: Any) -> Any:
-    """Turn what JSON has no number for (inf, nan) into words.
+    """Convert numbers that JSON lacks (inf, nan) to strings.
 
     >>> plain({"loss": {"dice": float("nan")}})
     {'loss': {'dice': 'nan'}}

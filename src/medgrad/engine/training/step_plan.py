@@ -1,6 +1,6 @@
-"""The steps of a training: how many there are, on how many threads, and where in the schedule each of them stands.
+"""The schedule of training steps: their number, threads, position in the schedule, and validations.
 
-All of it follows from the recipe alone, so that a run that is repeated or resumed takes the same steps.
+All of it follows from the recipe, so that a repeated or resumed run takes the same steps.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from ..runs.recipe import Replan, Training
 
 
 def with_replan(training: Training, replan: Replan) -> Training:
-    """Give the settings in which, from one step on, another number of threads and of steps is planned."""
+    """Return the settings with another number of threads and steps from a given step on."""
     earlier = training.replanned or ((0, training.threads, training.steps),)
     kept = tuple(r for r in earlier if r[0] < replan[0] or r[0] == 0)
     return replace(training, replanned=(*kept, replan), steps=replan[2])
 
 
 def threads_at(training: Training, step: int) -> int:
-    """Give the number of threads that a step is computed with; 0 leaves it as it is."""
+    """Return the number of threads at a step; 0 leaves it unchanged."""
     return next((threads for start, threads, _ in reversed(training.replanned) if start <= step), training.threads)
 
 
 def total_at(training: Training, step: int) -> int:
-    """Give how many steps there are in all, as it was planned when a step was taken."""
+    """Return the total number of steps that was planned at a given step."""
     return next((total for start, _, total in reversed(training.replanned) if start <= step), training.steps)
 
 
 def progress(training: Training, step: int) -> float:
-    """Give where in the schedule a step stands, from 0 to 1.
+    """Return the position of a step in the schedule, from 0 to 1.
 
-    Each replan spreads what is left of the schedule over the steps that are left.
+    Each replan spreads the rest of the schedule over the remaining steps.
 
     >>> plan = Training(steps=60, replanned=((0, 2, 100), (50, 1, 60)))
     >>> [progress(plan, n) for n in (0, 25, 50, 55)]
@@ -45,14 +45,14 @@ def progress(training: Training, step: int) -> float:
 
 
 def advanced(done: float, start: int, total: int, step: int) -> float:
-    """Go on from a place in the schedule, at step ``start`` of ``total``, to a later step."""
+    """Advance the position in the schedule from step ``start`` of ``total`` to a later step."""
     if done == 0.0 and start == 0:
         return step / total
     return done + (1 - done) * (step - start) / max(1, total - start)
 
 
 def validates(training: Training, done: int) -> bool:
-    """Tell whether the weights are validated after so many steps: in equal parts of the schedule, and at its end."""
+    """Tell whether a validation is due after so many steps: at even parts of the schedule, and at its end."""
     if done == total_at(training, done - 1) or done == training.steps:
         return True
     later = training.replanned[1:]
@@ -64,5 +64,5 @@ def validates(training: Training, done: int) -> bool:
 
 
 def validations_left(training: Training, done: int) -> int:
-    """Count the validations that are still to come after so many steps."""
+    """Count the remaining validations after so many steps."""
     return max(1, training.validations - int(progress(training, done) * training.validations + 1e-9))

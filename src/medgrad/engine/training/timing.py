@@ -1,4 +1,4 @@
-"""How long things take on this machine, measured before they are planned."""
+"""Timing of training steps and validation on this machine, to plan the number of steps."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ FINAL = 2.5
 
 @dataclass(frozen=True)
 class StepTime:
-    """The seconds of one step with the number of threads that is quickest now, and the most that may ever be worth it.
+    """The seconds of a step with the fastest number of threads, and the largest number that may be worth using.
 
-    Where others use the processor at the moment, all threads may be worth it later.
+    Where other processes use the CPU now, all threads may be worth using later.
     """
 
     seconds: float
@@ -45,12 +45,13 @@ class StepTime:
 
 
 def time_steps(learner: Trainer, left: float = inf, on_progress: Callable[[int], None] | None = None) -> StepTime:
-    """Measure the seconds of one step on this machine, with the number of threads that makes it quickest.
+    """Time training steps on this machine, and find the fastest number of threads.
 
-    It takes at least four steps with each, and little of the seconds that are ``left``; ``on_progress`` hears of each.
+    At least four steps are timed with each number, within a small share of the remaining seconds;
+    ``on_progress`` is called after each.
 
-    Where others use the processor too, threads wait for one another, and one alone can be many times faster than two.
-    Everything is put back as it was.
+    Where other processes use the CPU too, threads wait for one another, and one alone can be many times faster
+    than two. The trainer is reset afterwards.
     """
     most = torch.get_num_threads()
     asked = learner.recipe.training.threads
@@ -76,7 +77,7 @@ def time_steps(learner: Trainer, left: float = inf, on_progress: Callable[[int],
 
 
 def time_validation(learner: Trainer) -> float:
-    """Measure the seconds that judging one validation case takes."""
+    """Measure the seconds of judging one validation case."""
     if not learner.valid:
         return 0.0
     learner.average.update(0)
@@ -88,9 +89,9 @@ def time_validation(learner: Trainer) -> float:
 
 
 def decide_steps(learner: Trainer, deadline: float, tests: int, progress: Progress) -> tuple[Recipe, Pace]:
-    """Turn the minutes that are left into steps, by timing a few, and keep some for validation and ``tests`` cases.
+    """Compute the number of steps from the remaining time, with some kept for validation and testing.
 
-    Also gives what plans the steps anew where the machine becomes slower or faster on the way.
+    Also returns the time budget that replans the steps where the machine becomes slower or faster.
     """
     with progress.bar("Timing a few steps") as bar:
         step = time_steps(learner, deadline - time.perf_counter(), lambda done: bar(done, TIMED + 2))
@@ -121,9 +122,9 @@ def decide_steps(learner: Trainer, deadline: float, tests: int, progress: Progre
 
 
 def share_out(seconds: float, each: float, *, rounds: int, cases: int, fewest: int = 4) -> tuple[int, int]:
-    """Choose how often to validate and on how many cases, in so many seconds where ``each`` case takes so long.
+    """Plan the number of validations and their cases within so many seconds.
 
-    Fewer cases first, down to the ``fewest``; then fewer rounds, down to a few.
+    The number of cases is reduced first, down to a minimum; then the number of validations.
 
     >>> share_out(60.0, 0.5, rounds=10, cases=40)
     (10, 12)

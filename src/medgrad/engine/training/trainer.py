@@ -1,4 +1,4 @@
-"""One training: from prepared cases to weights, resumable at any moment to the same bits."""
+"""Trainer: one training from prepared cases to weights, resumable bit by bit from a checkpoint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SAVE_SECONDS = 30.0
 
 @dataclass
 class Trainer:
-    """The machinery of one training, made anew from its recipe each time: nothing in it is not in a checkpoint."""
+    """The state of one training, rebuilt from its recipe each time; everything else is in the checkpoint."""
 
     run: Run
     recipe: Recipe
@@ -71,7 +71,7 @@ class Trainer:
         self.begin()
 
     def begin(self) -> None:
-        """Make network and optimiser as they are before the first step."""
+        """Build network and optimiser as they are before the first step."""
         training = self.recipe.training
         if training.threads:
             use_threads(training.threads)
@@ -95,7 +95,7 @@ class Trainer:
         self.done, self.best, self.best_step = 0, -np.inf, -1
 
     def learn_steps(self) -> Iterator[Step]:
-        """Learn from where it stands to the end of the plan, which may change on the way."""
+        """Train from the current step to the end of the plan, which may change during training."""
         return self.steps(
             lambda: self.recipe.training.steps,
             progress=lambda number: progress(self.recipe.training, number),
@@ -105,9 +105,9 @@ class Trainer:
     def steps(
         self, upto: Callable[[], int], *, progress: Callable[[int], float], boost: Callable[[], float] = lambda: 1.0
     ) -> Iterator[Step]:
-        """Learn from where it stands until so many steps are done.
+        """Train from the current step to a total number of steps.
 
-        The rate is that of the schedule at the ``progress`` of a step, times a ``boost``.
+        The learning rate is that of the schedule at the step's position, times a factor.
         """
         for step in train(
             AutocastModule(self.network, self.place),
@@ -130,7 +130,7 @@ class Trainer:
                 return
 
     def batches(self, first: int) -> Iterator[Batch]:
-        """Draw, cut, encode and augment, one batch after another, beginning with that of step ``first``."""
+        """Sample cases, cut patches, encode and augment them, and yield batches from a given step on."""
         training = self.recipe.training
         changes = build_augmentations(self.recipe)
         number = first
@@ -150,7 +150,7 @@ class Trainer:
             number += 1
 
     def everything(self) -> Iterator[Batch]:
-        """Cut every training case into patches that cover it, and yield them batch by batch, always the same."""
+        """Yield batches of patches that cover every training case, always the same."""
         training = self.recipe.training
         waiting: list[Sample] = []
         for ready in self.cases:
@@ -163,24 +163,24 @@ class Trainer:
             yield self.place.batch(stack(waiting))
 
     def teacher(self, run: str) -> Callable[[Tensor], Tensor]:
-        """Open the run of a teacher; several networks (folds) teach their mean."""
+        """Load the teacher of a distillation from a run; several networks (folds) are averaged."""
         models = open_run(run, device=self.place.device).models
         return lambda inputs: torch.stack([full_resolution(model(inputs)).float() for model in models]).mean(0)
 
     def hear(self, line: Line) -> str:
-        """Tell the schedule and the rules what was written down; give the reason to stop, or nothing."""
+        """Pass a line of the step log to the schedule and the stopping rules; return the reason to stop, or nothing."""
         if hasattr(self.schedule, "hear"):
             self.schedule.hear(line)
         return next((reason for reason in [rule(line) for rule in self.rules] if reason), "")
 
     def validate(self, count: int) -> float | None:
-        """Give the task's aim on so many validation cases, evenly chosen; None where there is none."""
+        """Compute the primary metric on so many evenly chosen validation cases; None where there are none."""
         if not self.valid or not self.average.weights:
             return None
         return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.primary_metric)
 
     def judged(self, count: int) -> list[Judged]:
-        """Judge the mean weights on so many validation cases, evenly chosen, as they were prepared."""
+        """Judge the averaged weights on so many evenly chosen validation cases, on their prepared grids."""
         self.judge.load_state_dict(self.average.weights)
         model = AutocastModule(self.judge, self.place)
         chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
@@ -188,7 +188,7 @@ class Trainer:
         return validate_cases(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
 
     def state(self) -> dict[str, Any]:
-        """Everything that it takes to go on."""
+        """Return the state for a checkpoint."""
         return {
             "model": self.network.state_dict(),
             "average": self.average.weights,
@@ -200,7 +200,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where a checkpoint was written."""
+        """Load the state of a checkpoint."""
         load_weights(self.network, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         for p, kept in self.optimiser.state.items():
@@ -215,7 +215,7 @@ class Trainer:
 
 
 def build_augmentations(recipe: Recipe) -> list[Augmentation]:
-    """Make the random changes that a recipe names."""
+    """Build the augmentations that a recipe names."""
     return [registry.find("augment", t["name"])(**{k: v for k, v in t.items() if k != "name"}) for t in recipe.augment]
 
 
@@ -227,10 +227,10 @@ def learn(
     heed: Heed | None = None,
     pace: Pace | None = None,
 ) -> str:
-    """Train until the budget or a rule ends it; give the reason in a sentence. Goes on where a checkpoint stands.
+    """Train until the budget or a stopping rule ends it; return the reason. Resumes from the last checkpoint.
 
-    ``heed`` is told what ails the network, as soon as it is found; it may raise to end the training. ``pace`` plans
-    threads and steps anew on the way; what it decides is written into the recipe before it counts.
+    ``heed`` is called with each finding about the network; it may raise to end the training. ``pace`` replans
+    threads and steps during training; its decisions are written to the recipe before they take effect.
     """
     run = learner.run
     if run.last.exists():
@@ -268,7 +268,7 @@ def learn(
 
 
 def replan(learner: Trainer, pace: Pace | None) -> None:
-    """Plan what is left anew where the pace asks for it, and use the threads that are planned for the next step."""
+    """Replan the remaining steps and threads if the time budget asks for it, and set the threads of the next step."""
     training = learner.recipe.training
     if pace and pace.is_due(training, learner.done):
         found = learner.team.share(pace.replan(training, learner.done) if learner.team.leads else None)
@@ -280,14 +280,14 @@ def replan(learner: Trainer, pace: Pace | None) -> None:
 
 
 def use_planned_threads(learner: Trainer) -> None:
-    """Use as many threads as are planned for the next step."""
+    """Set the number of threads that is planned for the next step."""
     threads = threads_at(learner.recipe.training, learner.done)
     if threads:
         use_threads(threads)
 
 
 def told(learner: Trainer, log: Log, line: Line, heed: Heed | None = None) -> str:
-    """Write a line down and let the rules hear it; give the reason to stop, the leader's for all."""
+    """Write a line of the step log and pass it to the rules; return rank 0's reason to stop."""
     log.write(line)
     for finding in learner.health.hear(line):
         log.write(finding.as_line())
@@ -298,9 +298,9 @@ def told(learner: Trainer, log: Log, line: Line, heed: Heed | None = None) -> st
 
 
 def check(learner: Trainer, log: Log, pace: Pace | None = None) -> tuple[str, str]:
-    """Validate, note the figure, and keep the weights if they are the best so far. The leader judges for all.
+    """Validate, log the metric, and save the weights if they are the best so far. Rank 0 decides for all.
 
-    Gives a note for the progress bar, and the reason to stop if there is one.
+    Returns a note for the progress bar, and the reason to stop if there is one.
     """
     leads = learner.team.leads
     count = learner.recipe.training.validation_cases or len(learner.valid)
@@ -319,7 +319,7 @@ def check(learner: Trainer, log: Log, pace: Pace | None = None) -> tuple[str, st
 
 
 def save(learner: Trainer, pace: Pace | None = None) -> float:
-    """Write the last checkpoint and how much of its time is left, and give the time."""
+    """Save the last checkpoint and the remaining time budget; return the current time."""
     if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
         raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")
     if learner.team.leads:

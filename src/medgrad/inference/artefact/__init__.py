@@ -1,1 +1,1 @@
-"""A network as it was exported, answered with by an engine and numpy."""
+"""Exported networks (artefacts): opened, run by a backend, and compared with the run."""

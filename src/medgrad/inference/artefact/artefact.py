@@ -1,12 +1,11 @@
-"""An artefact: a folder with a network and all else that it takes to answer as the run that it came from.
+"""An artefact: the folder of an exported network with all settings for inference.
 
-``artefact.json`` says how cases are prepared, what the network is shown, how its output is read, and how far its
-answers were found to agree with the run's. ``output`` says how the network answers, ``answer`` in which kind of answer
-that ends:
+``artefact.json`` holds the preparation, the shape of the inputs, the kind of output, and the measured
+agreement with the run. The kind of output is one of three:
 
-``dense``    one output for every element, (1, channels, *patch), such as logits
-``pooled``   one output for the whole, (b, classes), such as probabilities
-``pyramid``  two outputs: corners in elements (1, n, 2 * dims), and a probability a class (1, n, classes)
+``logits``   one number a class for every element, (1, classes, *patch); the largest is the label
+``chances``  one probability a class, (b, classes); calibrated
+``boxes``    two outputs: corners in elements (1, n, 2 * dims), and a probability a class (1, n, classes)
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Artefact:
-    """An opened artefact: its folder, and what its ``artefact.json`` says."""
+    """An opened artefact: its folder, and the content of its ``artefact.json``."""
 
     folder: Path
     about: Mapping[str, Any]
@@ -67,7 +66,7 @@ class Artefact:
 
     @property
     def weights(self) -> tuple[Path, ...]:
-        """The files that make the network: all that it vouches for but its example."""
+        """The files of the network, without its example."""
         return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
 
     @property
@@ -103,7 +102,7 @@ class Artefact:
 
     @property
     def takes(self) -> Takes:
-        """What it takes: images such as its run learned from, where that was written down."""
+        """The input specification: the kind of images in the training data, where it was recorded."""
         is_brought = any(step.get("name") == "planes" for step in self.about["prepare"])
         return Takes(self.dims, self.channels, self.about.get("inputs", {}), is_brought)
 
@@ -114,12 +113,12 @@ class Artefact:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The chain of preparation."""
+        """The preparation steps."""
         return build_steps(frozen(self.about["prepare"]))
 
     @cached_property
     def example(self) -> tuple[list[NDArray[np.float32]], list[dict[str, NDArray[Any]]]]:
-        """Inputs (1, planes, *patch) that stand in the artefact, and what its network said of each when it was made."""
+        """Example inputs (1, planes, *patch), and the network's output for each at export."""
         with np.load(self.folder / EXAMPLE, allow_pickle=False) as stored:
             count = int(stored["count"])
             inputs = [stored[f"inputs-{i}"].astype(np.float32) for i in range(count)]
@@ -137,7 +136,7 @@ def is_artefact(folder: Path | str) -> bool:
 
 
 def open_artefact(folder: Path | str) -> Artefact:
-    """Open an artefact, or raise if anything in it is not as it was written."""
+    """Open an artefact, or raise if a file in it is missing or was changed."""
     folder = Path(folder)
     try:
         about = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -155,7 +154,7 @@ def open_artefact(folder: Path | str) -> Artefact:
 
 
 def check(about: Any, folder: Path) -> None:
-    """Raise unless what an ``artefact.json`` says is of the kinds that are needed."""
+    """Raise unless the content of ``artefact.json`` is complete and of the right types."""
     where = repr(str(folder / FILE))
     if not isinstance(about, dict) or not isinstance(about.get("artefact"), int):
         raise FormatError(f"{where} does not describe an artefact.")
@@ -180,13 +179,13 @@ def check(about: Any, folder: Path) -> None:
 
 
 def hash_of(path: Path) -> str:
-    """Hash a file."""
+    """Compute the SHA-256 hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def frozen(value: Any) -> Any:
-    """Turn lists within tables into tuples, as settings hold them."""
+    """Convert nested lists to tuples."""
     if isinstance(value, Mapping):
         return {k: frozen(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

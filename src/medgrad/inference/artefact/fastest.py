@@ -1,4 +1,4 @@
-"""The quickest engine that is installed and says what the artefact's own example says."""
+"""Select the fastest installed backend that reproduces the artefact's example."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BROKEN = 0.05
 
 @dataclass(frozen=True)
 class BackendTrial:
-    """An engine in one precision: the seconds for one window, and how far its answers are from the example's."""
+    """A backend in one precision: the seconds for one window, and its agreement with the example."""
 
     engine: str
     way: str
@@ -34,14 +34,14 @@ class BackendTrial:
 
     @property
     def name(self) -> str:
-        """The engine and its precision."""
+        """The backend and its precision."""
         return f"{self.engine}, {self.way}"
 
 
 def select_backend(
     artefact: Artefact, *, engine: str = "", threads: int = 0
 ) -> tuple[Forward, BackendTrial, list[BackendTrial]]:
-    """Open the artefact's network with the quickest engine that agrees; also give what was found of each."""
+    """Load the artefact's network with the fastest backend that agrees; also return the trials of all backends."""
     candidates = usable(artefact, engine)
     best: tuple[Forward, BackendTrial] | None = None
     tried: list[BackendTrial] = []
@@ -61,10 +61,10 @@ def select_backend(
 
 
 def agrees(artefact: Artefact, found: BackendTrial) -> bool:
-    """Tell whether an engine may answer: it agrees on what it was tried on.
+    """Tell whether a backend agrees well enough to be used.
 
-    Where it was tried on patients when the artefact was made, that counts, and made-up windows, on which labels hang on
-    the last digit more often, only have to show that it is not broken here.
+    Where it was compared on patients at export, that result counts; the synthetic windows, whose labels depend
+    on the last digit more often, then only have to show that the backend works here.
     """
     limit, known = float(artefact.about["tolerance"]), artefact.about.get("ways", {}).get(found.name)
     if isinstance(known, Mapping) and isinstance(known.get("off"), (int, float)):
@@ -73,7 +73,7 @@ def agrees(artefact: Artefact, found: BackendTrial) -> bool:
 
 
 def usable(artefact: Artefact, engine: str = "") -> list[str]:
-    """List the engines that are installed and can read the artefact's network, or raise if there is none."""
+    """List the installed backends that can load the artefact's network, or raise if there is none."""
     known = registry.names(ROOM)
     if engine and engine not in known:
         raise SettingError(f"--engine is one of {', '.join(known)}, not {engine!r}.")
@@ -91,7 +91,7 @@ def usable(artefact: Artefact, engine: str = "") -> list[str]:
 
 
 def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple[Forward, BackendTrial]:
-    """Open a network with one engine, show it the example, and time the last of it."""
+    """Load a network with one backend, run it on the example, and time it."""
     ask = registry.find(ROOM, name).open(artefact.network, threads=threads, way=way)
     inputs, known = artefact.example
     pairs, seconds = [], 0.0
@@ -104,18 +104,18 @@ def trial(artefact: Artefact, name: str, way: str, *, threads: int = 0) -> tuple
 
 
 def read(artefact: Artefact, outputs: Sequence[NDArray[Any]]) -> Any:
-    """Read the outputs about one window as an answer, on a grid of its own."""
+    """Decode the outputs for one window into an answer, on a grid of its own."""
     shape = outputs[0].shape[2:] if artefact.output == "dense" else artefact.patch
     return artefact.answer.decode([o[0] for o in outputs], Grid.of(shape), artefact.task)
 
 
 def read_example(artefact: Artefact, stored: Mapping[str, NDArray[Any]]) -> Any:
-    """Read what was stored with an example."""
+    """Decode the stored outputs of an example; for logits, labels are stored."""
     return artefact.answer.read_stored(stored, Grid.of(artefact.patch), artefact.task)
 
 
 def stored(artefact: Artefact, inputs: Sequence[NDArray[np.float32]], ask: Forward) -> dict[str, NDArray[Any]]:
-    """Give what is kept of examples and of what a network says about them, by the names in the file."""
+    """Return the arrays of the example file: inputs, and what the network gives for them."""
     kept: dict[str, NDArray[Any]] = {"count": np.array(len(inputs))}
     for number, shown in enumerate(inputs):
         kept[f"inputs-{number}"] = shown.astype(np.float16)

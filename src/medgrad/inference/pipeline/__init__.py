@@ -1,1 +1,1 @@
-"""From an input to a written answer: read, answered and written side by side, within the memory there is."""
+"""Prediction pipeline: inputs are read, predicted and written concurrently, within a memory limit."""

@@ -1,4 +1,4 @@
-"""What is to be answered about: files, series, folders of them, rows of a table."""
+"""Find the inputs of a prediction: files, DICOM series, folders, rows of a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ...errors import FormatError, MedgradError
 
 
 def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
-    """Find what is to be answered about: one file, one DICOM series, or every image of a folder.
+    """Find the inputs: one file, one DICOM series, or every image of a folder.
 
-    Where a network takes several channels, files that differ only in ``_0000``, ``_0001`` are one case. Every row of a
-    table of numbers is one.
+    Where a network takes several channels, files that differ only in ``_0000``, ``_0001`` are one case. Every
+    row of a table of numbers is a case.
     """
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist. Check the path.")
@@ -43,7 +43,7 @@ def inputs_of(path: Path, channels: tuple[str, ...]) -> list[Entry]:
 
 
 def said_of_folders(path: Path) -> str:
-    """Say what to name instead of a folder that holds no image itself."""
+    """Suggest what to name instead of a folder that contains no image itself."""
     below = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))[:4]
     if below:
         return f"Name a folder in it, such as {below[0]!r}: images are looked for right in the folder that is named."
@@ -51,13 +51,13 @@ def said_of_folders(path: Path) -> str:
 
 
 def series_below(path: Path) -> list[Path]:
-    """List the folders in a folder that are a DICOM series each, where it holds several series that are no scouts."""
+    """List the DICOM series folders in a folder, where it contains several."""
     below = sorted(p for p in path.iterdir() if not p.name.startswith(".") and is_series(p))
     return below if len(below) > 1 and len(format_of(path).items(path)) > 1 else []
 
 
 def is_series(path: Path) -> bool:
-    """Tell whether a folder is read as one thing (a DICOM series)."""
+    """Tell whether a folder is read as one DICOM series."""
     if not path.is_dir():
         return False
     try:
@@ -75,5 +75,5 @@ def is_image(path: Path) -> bool:
 
 
 def name_of(path: Path) -> str:
-    """Give a file's name without its ending."""
+    """Return a file's name without its suffix."""
     return path.name[: -len(suffix_of(path))] if path.is_file() and suffix_of(path) else path.name

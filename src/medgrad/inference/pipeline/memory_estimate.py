@@ -1,4 +1,4 @@
-"""What the arrays of a case take at each stage of answering about it, counted from their shapes alone."""
+"""Estimate the memory of each stage of a prediction, from the shapes of its arrays."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ MORE = 1.05
 
 @dataclass(frozen=True)
 class MemoryCost:
-    """What answering takes whatever the size of the case: a window's bytes, and what is kept of each element.
+    """The memory cost that does not depend on the size of the case: bytes of a window, and bytes per element.
 
-    ``channels`` are those of the sums over windows, 0 where there are none; ``label`` the bytes of an element's answer.
+    ``channels`` is the number of channels of the sums over windows, 0 without sums; ``label`` is the bytes of one
+    element's answer.
     """
 
     window: int
@@ -40,7 +41,7 @@ class MemoryCost:
 
 
 def stages(pictures: Sequence[ImageSpec], taken: MemoryCost) -> dict[str, int]:
-    """Count the bytes of all arrays at each stage of answering about a case, without the sums over windows."""
+    """Estimate the bytes of all arrays at each stage of a prediction, without the sums over windows."""
     read = sum(p.size for p in pictures)
     found = {"reading": read + max(p.size // p.bytes * p.beside for p in pictures)}
     now, before, back = list(pictures), read, 0
@@ -66,7 +67,7 @@ def stages(pictures: Sequence[ImageSpec], taken: MemoryCost) -> dict[str, int]:
 
 
 def next_of(picture: ImageSpec, step: Step) -> ImageSpec:
-    """Tell what a step of preparation makes of an image."""
+    """Return the shape and type of an image after a preparation step."""
     grid, channels, one = picture.grid, picture.channels, picture.bytes
     if isinstance(step, Reorient):
         return ImageSpec(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
@@ -81,7 +82,7 @@ def next_of(picture: ImageSpec, step: Step) -> ImageSpec:
 
 
 def beside_of(before: ImageSpec, after: ImageSpec, step: Step) -> int:
-    """Count the bytes that a step takes for a while, beside what goes in and what comes out."""
+    """Count the temporary bytes of a preparation step, besides its input and output."""
     many = int(np.prod(after.grid.shape))
     if isinstance(step, (Resample, Fit)):
         target = scaled(before.grid, step.inner(before.grid)) if isinstance(step, Fit) else after.grid
@@ -95,15 +96,15 @@ def beside_of(before: ImageSpec, after: ImageSpec, step: Step) -> int:
 
 
 def back_of(before: Grid, after: Grid, label: int) -> int:
-    """Count the bytes that it takes to bring labels back through a step."""
+    """Count the bytes of restoring labels through a preparation step."""
     there, here = int(np.prod(after.shape)) * label, int(np.prod(before.shape)) * label
     return 3 * there + 2 * here + taken_by_labels(after, before)
 
 
 def room_for_sums(pictures: Sequence[ImageSpec], taken: MemoryCost, limit: int, *, now: int) -> int:
-    """Give the bytes that the sums over windows may take if a case is to keep a bound; 0 if there are none.
+    """Compute the bytes available for the sums over windows within a memory limit; 0 if there are no sums.
 
-    Raises if there is no way: in one line that says how much it would take.
+    Raises if the case cannot be predicted within the limit, and says how much it would need.
     """
     counted = stages(pictures, taken)
     fixed = now + SPARE
@@ -123,7 +124,7 @@ def room_for_sums(pictures: Sequence[ImageSpec], taken: MemoryCost, limit: int, 
 
 
 def pictures_at_the_end(pictures: Sequence[ImageSpec], taken: MemoryCost) -> list[ImageSpec]:
-    """Tell what all steps of preparation make of images."""
+    """Return the shapes and types of images after all preparation steps."""
     found = list(pictures)
     for step in taken.steps:
         found = [next_of(p, step) for p in found]
@@ -131,7 +132,7 @@ def pictures_at_the_end(pictures: Sequence[ImageSpec], taken: MemoryCost) -> lis
 
 
 def told(amount: int) -> str:
-    """Write an amount of memory as it is given.
+    """Format a number of bytes.
 
     >>> told(3 << 30), told(1_700_000_000)
     ('3G', '1622M')

@@ -1,4 +1,4 @@
-"""How much memory the process holds, and may hold."""
+"""Measure the memory of this process, and parse memory limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEAK = Path("/proc/self/clear_refs")
 
 
 def parse(text: str) -> int:
-    """Read an amount of memory: bytes, or K, M, G, T, each 1,024 times the one before.
+    """Parse an amount of memory: bytes, or K, M, G, T, each 1,024 times the one before.
 
     >>> parse("4G"), parse("1.5 gb"), parse("700M")
     (4294967296, 1610612736, 734003200)
@@ -34,7 +34,7 @@ def parse(text: str) -> int:
 
 
 def status(name: str) -> int:
-    """Give a figure of this process in bytes: VmRSS (what it holds), VmHWM (the most so far); 0 if unknown."""
+    """Read a memory figure of this process in bytes: VmRSS (resident), VmHWM (peak resident); 0 if unknown."""
     try:
         lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -44,13 +44,13 @@ def status(name: str) -> int:
 
 
 def resident_bytes() -> int:
-    """Give back what was freed, and tell how much memory the process holds."""
+    """Return freed memory to the system, then return the resident memory of this process in bytes."""
     give_back()
     return status("VmRSS") or most_so_far()
 
 
 def most_so_far() -> int:
-    """Tell the most that the process has held, where only that is known."""
+    """Return the peak resident memory of this process in bytes, by ``getrusage``."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -60,9 +60,9 @@ def most_so_far() -> int:
 
 
 def peak_memory(task: Callable[[], Any]) -> int:
-    """Tell how much more memory than before the process holds at the peak of a task.
+    """Run a function, and return by how many bytes its peak memory exceeds that before.
 
-    The kernel's own mark of the peak is set back where it allows that; else a thread looks every millisecond.
+    The kernel's peak counter is reset where possible; else a thread polls every millisecond.
     """
     before = resident_bytes()
     try:
@@ -74,7 +74,7 @@ def peak_memory(task: Callable[[], Any]) -> int:
 
 
 def peak_by_polling(task: Callable[[], Any]) -> int:
-    """Do a task, and give the most memory that was seen to be held meanwhile."""
+    """Run a function, and return the peak memory that a polling thread saw, in bytes."""
     most, seen, over = most_so_far(), [status("VmRSS") or most_so_far()], threading.Event()
 
     def watch() -> None:
@@ -94,7 +94,7 @@ def peak_by_polling(task: Callable[[], Any]) -> int:
 
 
 def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
-    """Prepare a case that is taken out of a list, and give back at every step what is not needed any more."""
+    """Prepare a case taken out of a list, and return unused memory to the system after every step."""
     memos = []
     for step in steps:
         box[0], memo = step.apply(box[0])

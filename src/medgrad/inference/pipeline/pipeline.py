@@ -1,4 +1,4 @@
-"""From many inputs to their answers: the next is read and the last is written while the network is at work on one."""
+"""The prediction pipeline: the next input is read and the last answer written while the network computes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .memory_limit import prepare_lean, resident_bytes
 
 @dataclass(frozen=True)
 class Prediction:
-    """One input, where its answer was written, and messages for a person; ``failed`` says why there is none."""
+    """The result of one input: the written files, the answer and messages, or the reason for a failure."""
 
     source: str
     written: tuple[Path, ...] = ()
@@ -127,7 +127,7 @@ def predict_all(
 
 
 def kept(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Give a step that tells why it failed, and hands on what failed before."""
+    """Wrap a step of the pipeline: errors become failed predictions, and failed predictions pass through."""
 
     def done(thing: Any) -> Any:
         if isinstance(thing, Prediction):
@@ -146,7 +146,7 @@ Step = Callable[[Any], Any]
 
 
 def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
-    """Answer about one input after another, and keep nothing that is large between one and the next."""
+    """Predict the inputs one after another, and release large memory between them."""
     for entry in entries:
         with return_memory():
             done = finish(say(fetch(entry)))
@@ -154,7 +154,7 @@ def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -
 
 
 def side_by_side(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
-    """Read the next input and write the last answer while the network is at work; what comes out keeps its order."""
+    """Read the next input and write the last answer while the network computes; results keep their order."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         coming: Future[Any] | None = reader.submit(fetch, entries[0])
         going: Future[Any] | None = None

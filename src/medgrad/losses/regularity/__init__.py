@@ -1,4 +1,4 @@
-"""How smooth a displacement is, one measure a file: ``THIS(**settings)(field) -> Tensor``; lower is smoother.
+"""Regularisers of displacement fields, one a file: ``THIS(**settings)(field) -> Tensor``; lower is smoother.
 
 A field is (b, dims, *shape), in elements.
 """

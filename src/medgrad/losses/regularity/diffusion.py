@@ -1,4 +1,4 @@
-"""Diffusion: the mean square of a field's slope."""
+"""Diffusion regulariser: the mean squared gradient of a field."""
 
 from __future__ import annotations
 

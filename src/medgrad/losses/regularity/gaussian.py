@@ -1,4 +1,4 @@
-"""Gaussian: how far a field is from its own smoothed self."""
+"""Gaussian regulariser: the mean squared difference of a field and its smoothed version."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def smoothed(field: Tensor, width: float) -> Tensor:
 
 @lru_cache(maxsize=64)
 def bands(length: int, width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Give the matrix that smooths a line: what would fall outside falls onto the last element."""
+    """Give the matrix of Gaussian smoothing along one axis, with border padding."""
     reach = max(1, round(4 * width))
     steps = torch.arange(-reach, reach + 1, device=device)
     weights = torch.exp(-0.5 * (steps.to(dtype) / width) ** 2)

@@ -1,4 +1,4 @@
-"""Local normalised cross-correlation: how well one image predicts the other by a straight line, window by window."""
+"""Local normalised cross-correlation: the squared correlation of two images in local windows."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def block_sum(x: Tensor, stride: int) -> Tensor:
 
 
 def in_elements(x: Tensor, stride: int, shape: torch.Size) -> Tensor:
-    """Give each element what its block has."""
+    """Repeat the values of blocks for their elements."""
     if stride == 1:
         return x
     for axis, length in enumerate(shape, 2):

@@ -1,4 +1,4 @@
-"""MIND: each image told by how alike its neighbouring patches are, which does not depend on its contrast."""
+"""MIND: modality-independent neighbourhood descriptors, which do not depend on the contrast."""
 
 from __future__ import annotations
 

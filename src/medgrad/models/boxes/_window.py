@@ -1,4 +1,4 @@
-"""Regions as windows of a table of features, weighted axis by axis, and the way back."""
+"""ROI Align by windows of the feature table, with a backward pass of limited memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def by_window(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
 
 
 class Windowed(torch.autograd.Function):
-    """The weighted windows, some regions at a time, both ways, so that no tensor holds all windows at once."""
+    """The weighted sum over windows with its gradient, for some regions at a time to limit memory."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, *weights: Tensor) -> Tensor:

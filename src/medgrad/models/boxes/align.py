@@ -1,4 +1,4 @@
-"""The features of a region, brought to one size."""
+"""ROI Align: resample the features of a region to a fixed size."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How much boxes have in common: intersection over union, and its kin that tell how far apart boxes are.
+"""Box overlap: IoU, GIoU, DIoU and CIoU, in two and three dimensions.
 
-Everything is computed axis by axis, so that no (n, m, axes) tensor is made, and in 32 bits at least. An empty box has
-no volume and shares nothing: its intersection over union is 0, and values and gradients are finite everywhere.
+Everything is computed axis by axis, so that no (n, m, axes) tensor is made, and in 32 bits at least. An empty
+box has no volume and no overlap: its IoU is 0, and values and gradients are finite everywhere.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def paired(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
-    """Give how much each box of a has in common with the box of b at the same place; both (..., 2 * dims).
+    """Give the overlap of each box of a with the box of b at the same index; both (..., 2 * dims).
 
-    ``giou`` (Rezatofighi 2019) takes away the share of the box around both that neither fills. ``diou`` (Zheng 2020)
-    takes away the squared distance of the centres over the squared diagonal of the box around both; ``ciou`` also how
-    much the proportions differ: their angles atan(side / other side), the squared differences of which are averaged
-    over the three pairs of axes in 3D (in 2D there is one pair).
+    ``giou`` (Rezatofighi 2019) subtracts the share of the enclosing box that neither fills. ``diou`` (Zheng 2020)
+    subtracts the squared distance of the centres over the squared diagonal of the enclosing box; ``ciou`` also a
+    term for the proportions: the squared differences of the angles atan(side / other side), averaged over the
+    three pairs of axes in 3D (in 2D there is one pair).
     """
     low_a, high_a = box_overlap.corners_by_axis(in_full(a))
     low_b, high_b = box_overlap.corners_by_axis(in_full(b))

@@ -1,4 +1,4 @@
-"""Many boxes of one object made one: the best is kept, the others lose score, or all are averaged."""
+"""Suppress duplicate boxes: non-maximum suppression, soft NMS, and weighted box fusion."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from .overlap import iou
 
 
 def nms(boxes: Tensor, scores: Tensor, *, overlap: float = 0.5, labels: Tensor | None = None) -> Tensor:
-    """Give which boxes (n, 2 * dims) are left after non-maximum suppression, best score first.
+    """Non-maximum suppression: give the indices of the boxes (n, 2 * dims) that are kept, best score first.
 
-    Each suppresses those that overlap it by more than ``overlap``; with ``labels``, only those of its own label.
+    With ``labels``, only boxes of one label suppress each other. Of equal scores the earlier box comes first.
+    Memory grows with n, not with its square: the best 256 that are left are resolved among themselves, and those
+    kept of them suppress the rest.
 
     >>> nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 5], [9, 9, 12, 12]]), torch.tensor([0.5, 0.9, 0.1])).tolist()
     [1, 2]
@@ -34,10 +36,10 @@ def soft_nms(
     least: float = 0.001,
     labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Lower the score of each box by how much it overlaps better ones (Bodla 2017): which are left, and their scores.
+    """Soft NMS (Bodla 2017): lower the score of each box by its overlap with better ones; give indices and scores.
 
-    ``gaussian`` multiplies by exp(-iou^2 / sigma), ``linear`` by 1 - iou where that is more than ``overlap``. The best
-    comes first, of equal scores the earlier box; those that fall below ``least`` are left out.
+    ``gaussian`` multiplies by exp(-iou^2 / sigma), ``linear`` by 1 - iou where that is more than ``overlap``. The
+    best comes first, of equal scores the earlier box; those that fall below ``least`` are left out.
     """
     if way not in ("gaussian", "linear"):
         raise ValueError(f"{way!r} is no way to lower scores. Choose gaussian or linear.")

@@ -1,4 +1,4 @@
-"""What the linear transforms share: a matrix about the middle, in mm, becomes a displacement in elements."""
+"""Shared by the linear transforms: a matrix about the centre, in mm, as a displacement in elements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
     @abstractmethod
     def turn(self) -> Tensor:
-        """Give the matrices (count, dims, dims) about the middle, in mm along the axes."""
+        """Give the linear matrices (count, dims, dims) about the centre, in mm along the axes."""
 
     def stretch(self) -> Tensor:
         """Give the sum of squares of the logarithms by which lengths change along the principal axes."""
@@ -53,7 +53,7 @@ class Linear(nn.Module):
         return self.displaced(*self.in_elements(shape), shape)
 
     def displaced(self, matrix: Tensor, shift: Tensor, shape: Sequence[int]) -> Tensor:
-        """Give the displacement (count, dims, *shape) of what a matrix adds to where an element lies, and a shift."""
+        """Give the displacement (count, dims, *shape) of a matrix (minus the identity) and a shift."""
         n = self.dims
         moved = shift.view(-1, n, *[1] * n)
         for axis, length in enumerate(shape):
@@ -63,13 +63,13 @@ class Linear(nn.Module):
         return moved
 
     def after(self, displacement: Tensor) -> Tensor:
-        """Give the displacement (count, dims, *shape) that first goes along another, in elements, and then this way."""
+        """Give the displacement (count, dims, *shape) of another one, in elements, followed by this map."""
         matrix, shift = self.in_elements(displacement.shape[2:])
         carried = torch.einsum("bij,bj...->bi...", matrix, displacement)
         return displacement + carried + self.displaced(matrix, shift, displacement.shape[2:])
 
     def in_elements(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Give what each matrix adds to where an element lies, and its shift, in elements of a grid of this shape."""
+        """Give the matrix minus the identity and the shift, in elements of a grid of this shape."""
         n = self.dims
         spacing = [s * a / b for s, a, b in zip(self.spacing, self.shape, shape, strict=True)]
         space = self.shift.new_tensor(spacing)

@@ -19,7 +19,7 @@ LARGE = 20_000
 
 
 def fits(image: Tensor, displacement: Tensor) -> bool:
-    """Tell whether an image (b, channels, z, y, x) can be looked up so, and a gradient is asked for."""
+    """Tell whether an image (b, channels, z, y, x) can be sampled this way and a gradient is needed."""
     return (
         image.ndim == 5
         and torch.is_grad_enabled()
@@ -33,7 +33,7 @@ def fits(image: Tensor, displacement: Tensor) -> bool:
 
 
 def trilinear(image: Tensor, displacement: Tensor) -> Tensor:
-    """Look volumes up where a displacement (b, 3, z, y, x), in elements, leads; outside is what lies at the border."""
+    """Sample volumes at a displacement (b, 3, z, y, x), in elements, with border padding."""
     found: Tensor = Trilinear.apply(image, displacement)[0]
     return found
 

@@ -1,4 +1,4 @@
-"""What is done with displacements (b, dims, *shape), in elements: warp, exponentiate, invert."""
+"""Displacement fields (b, dims, *shape), in elements: warp, exponentiate, invert."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Padding = Literal["zeros", "border"]
 
 
 def places(displacement: Tensor) -> Tensor:
-    """Tell where each element is looked up, in torch's coordinates: (b, *shape, dims), -1 to 1, the last axis first."""
+    """Turn a displacement into the sampling grid of grid_sample: (b, *shape, dims), -1 to 1, the last axis first."""
     shape = displacement.shape[2:]
     return torch.movedim(displacement.flip(1), 1, -1) / halves(shape, displacement) + still(shape, displacement)
 
@@ -26,7 +26,7 @@ def halves(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def still(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Give the places (1, *shape, dims) at which nothing moves."""
+    """Give the identity sampling grid (1, *shape, dims)."""
     n = len(shape)
     lines = [
         torch.linspace(-1, 1, s, device=like.device, dtype=like.dtype) if s > 1 else like.new_zeros(1) for s in shape
@@ -54,10 +54,9 @@ def warp(image: Tensor, displacement: Tensor, *, padding: Padding = "border") ->
 
 
 def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
-    """Flow along a velocity that stands still for one unit of time: a displacement that can be undone.
+    """Integrate a stationary velocity field over one unit of time: a diffeomorphic displacement.
 
-    Scaling and squaring (Arsigny and others 2006, MICCAI): a short way is gone, then doubled so many times. The flow
-    along the negative velocity is its inverse.
+    Scaling and squaring (Arsigny and others 2006, MICCAI). The flow of the negative velocity is the inverse.
     """
     nowhere, half = still(velocity.shape[2:], velocity), halves(velocity.shape[2:], velocity)
     way = torch.movedim(velocity.flip(1), 1, -1) / (half * 2**squarings)  # (b, *shape, dims)
@@ -68,7 +67,7 @@ def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
 
 
 def invert(displacement: Tensor, *, rounds: int = 30) -> Tensor:
-    """Give the displacement that leads back, by iteration; it holds where the displacement changes slowly."""
+    """Invert a displacement by fixed-point iteration; it converges where the displacement changes slowly."""
     back = -displacement
     for _ in range(rounds):
         back = -warp(displacement, back)
@@ -76,7 +75,7 @@ def invert(displacement: Tensor, *, rounds: int = 30) -> Tensor:
 
 
 def resized(displacement: Tensor, shape: Sequence[int]) -> Tensor:
-    """Bring a displacement to another number of elements that cover the same corners, and count in those."""
+    """Resample a displacement to another shape over the same corners, in the new elements."""
     old = displacement.shape[2:]
     if tuple(old) == tuple(shape):
         return displacement
@@ -88,7 +87,7 @@ def resized(displacement: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def jacobians(displacement: Tensor) -> Tensor:
-    """Give how many times larger each element becomes (b, *shape): the determinant of the transform's slope."""
+    """Give the Jacobian determinant of the transform at each element (b, *shape)."""
     n = displacement.shape[1]
     slopes = torch.stack(torch.gradient(displacement, dim=list(range(2, n + 2))), dim=-1)  # (b, dims, *shape, axes)
     matrix = torch.movedim(slopes, 1, -2) + torch.eye(n, device=displacement.device, dtype=displacement.dtype)

@@ -1,4 +1,4 @@
-"""Affine: any linear map that does not mirror, for different patients and for shear."""
+"""Affine transform, without reflections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rigid: turn and shift, for the same body at another time."""
+"""Rigid transform: rotation and translation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarity: turn, shift and one scale, for pictures taken from different distances."""
+"""Similarity transform: rotation, translation and one scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stationary velocity field: flowing along it for one unit of time bends space, and flowing back undoes that."""
+"""A stationary velocity field, whose flow is a diffeomorphic deformation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Velocity(nn.Module):
         self.stiffen(stiffness)
 
     def slopes(self) -> Tensor:
-        """Give the mean square of each cosine's slope at a root mean square of one mm, averaged over the axes."""
+        """Give the mean squared slope of each cosine at a root mean square of one mm, averaged over the axes."""
         n = len(self.shape)
         total = torch.zeros(self.knots)
         for axis, (k, s, e) in enumerate(zip(self.knots, self.shape, self.spacing, strict=True)):
@@ -65,7 +65,7 @@ class Velocity(nn.Module):
 
     @torch.no_grad()
     def stiffen(self, stiffness: float) -> None:
-        """Give bending another cost; the velocity stays as it is."""
+        """Set another stiffness; the velocity stays as it is."""
         kept = self.coefficients()
         whole = stiffness * self.slope + FREE / (sum(self.spacing) / len(self.spacing)) ** 2
         self.share = stiffness * self.slope / whole
@@ -78,20 +78,20 @@ class Velocity(nn.Module):
 
     @torch.no_grad()
     def begin(self, coefficients: Tensor) -> None:
-        """Begin with the cosines of another field over the same place, as many of them as there is room for."""
+        """Start from the cosine coefficients of another field over the same region."""
         both = [slice(0, min(a, b)) for a, b in zip(coefficients.shape[2:], self.knots, strict=True)]
         at = (slice(None), slice(None), *both)
         self.weights.zero_()
         self.weights[at] = coefficients[at] / self.scale[tuple(both)]
 
     def roughness(self) -> Tensor:
-        """Give what the bend costs."""
+        """Give the roughness penalty."""
         return (self.weights.square() * self.share).sum()
 
     def flow(self, *, back: bool = False, knots: Sequence[int] | None = None, squarings: int | None = None) -> Tensor:
-        """Give the displacement at the knots (count, dims, *knots) in mm, or that which leads back.
+        """Give the displacement at the knots (count, dims, *knots) in mm, or its inverse.
 
-        More ``knots`` and ``squarings`` than while learning bring both nearer to the flow.
+        More ``knots`` and ``squarings`` than in training make both more exact.
         """
         waves, mm = self.waves, self.knot_mm
         if knots is not None:
@@ -105,7 +105,7 @@ class Velocity(nn.Module):
         return self.spread(self.flow(), inputs)
 
     def spread(self, knots: Tensor, inputs: Tensor) -> Tensor:
-        """Bring a displacement in mm at the knots to the elements of inputs, and count it in those."""
+        """Interpolate a displacement at the knots, in mm, to the elements of inputs, in elements."""
         shape = inputs.shape[2:]
         there = along(knots, [between(k, s) for k, s in zip(self.knots, shape, strict=True)])
         spacing = [s * e / n for s, e, n in zip(self.shape, self.spacing, shape, strict=True)]
@@ -132,9 +132,9 @@ def cosines(count: int, length: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def between(old: int, new: int) -> Tensor:
-    """Give the matrix (old, new) that interpolates a line of samples at another number of places over the same length.
+    """Give the matrix (old, new) of linear interpolation to another number of samples over the same length.
 
-    What lies beyond the outermost samples goes on as straight as between the last two.
+    Beyond the outermost samples it extrapolates linearly.
 
     >>> between(2, 4).T.tolist()
     [[1.25, -0.25], [0.75, 0.25], [0.25, 0.75], [-0.25, 1.25]]

@@ -1,4 +1,4 @@
-"""Folders in: every layout is asked, and one that recognises the folder answers with a cohort."""
+"""Folder layouts: each layout is tried, and the first that recognises a folder gives its cohort."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class NotRecognisedError(LayoutError):
 
 
 def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
-    """Give the cohort in a folder (or in a file that holds a set), by the first layout that recognises it.
+    """Give the cohort of a folder (or of a file that holds a set) by the first layout that recognises it.
 
-    Layouts are asked in the order of ``THIS.order`` where they have one, so that the strictest comes first. Folders
-    that hold nothing but one folder, as unpacking leaves them, are passed through.
+    Layouts are tried in the order of ``THIS.order``, the strictest first. A folder that holds nothing but one
+    folder, as unpacking an archive leaves it, stands for that inner folder.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -82,7 +82,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
 
 
 def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
-    """List the options that a layout did not look at, and that do not name what it found without them either."""
+    """List the options that a layout ignores, unless they name what it found anyway."""
     idle = []
     for setting, of in (("truth", "truth"), ("roi", "region")):
         hint = getattr(hints, setting)
@@ -95,7 +95,7 @@ def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
 
 
 def check_other_tasks(folder: Path, hints: Hints) -> None:
-    """Raise a LayoutError that says what a folder is for, if it is for another task than the one asked for."""
+    """Raise a LayoutError that names the folder's task, if the folder serves another task than the requested one."""
     try:
         found = recognise(folder, replace(hints, task=None))
     except LayoutError:
@@ -107,7 +107,7 @@ def check_other_tasks(folder: Path, hints: Hints) -> None:
 
 
 def only_folder_in(folder: Path) -> Path | None:
-    """Give the one folder that a folder holds, as unpacking leaves it, if no data lies beside it."""
+    """Give the only subfolder of a folder, or None if there are several or data files beside it."""
     if folder.is_file():
         return None
     folders = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and is_data(p)]
@@ -117,7 +117,7 @@ def only_folder_in(folder: Path) -> Path | None:
 
 
 def contents(folder: Path) -> str:
-    """Say in a few words what a folder holds."""
+    """Describe the contents of a folder in a few words: file counts by suffix, and subfolders."""
     if folder.is_file():
         return f"one {suffix_of(folder) or 'nameless'} file"
     files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]

@@ -1,4 +1,4 @@
-"""From files that belong together, case by case, to a cohort: which are images, which the truth, which the region."""
+"""Build a segmentation cohort from files grouped by case: which are images, which the truth, which the region."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAMPLE = 8
 
 @dataclass(frozen=True)
 class Draft:
-    """The files of one case, by the role that their folder or name gives them."""
+    """The files of one case by role; a role is the folder or the part of the name that they share with other cases."""
 
     id: str
     files: Mapping[str, Path]
@@ -38,7 +38,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Roles:
-    """Which roles are images, which one is the truth, and which one, if any, the region that counts."""
+    """The roles of the files of a case: which are images, which is the truth, and which the region, if any."""
 
     images: tuple[str, ...]
     truth: str
@@ -49,7 +49,10 @@ class Roles:
 def assemble(
     root: Path, drafts: Sequence[Draft], hints: Hints, *, layout: str, likely: Mapping[str, str]
 ) -> Cohort | NoMatch:
-    """Give the segmentation cohort of some cases; ``likely`` says of a role that its name is of an image or a mask."""
+    """Build the segmentation cohort of some cases.
+
+    ``likely`` says of a role whether its name is of an image or a mask.
+    """
     roles = assign_roles(drafts, hints, likely, root)
     if isinstance(roles, NoMatch):
         return roles
@@ -82,7 +85,7 @@ def assemble(
 
 
 def _some_fit(drafts: Sequence[Draft], roles: Roles) -> bool:
-    """Tell whether at least one of a few masks has the shape of its image, or that cannot be told."""
+    """Tell whether any of up to four sampled masks has the shape of its image; true where no shape can be read."""
     both = [d for d in drafts if roles.truth in d.files]
     pairs = [
         (a, b)
@@ -94,7 +97,7 @@ def _some_fit(drafts: Sequence[Draft], roles: Roles) -> bool:
 
 
 def spread(n: int, most: int) -> list[int]:
-    """Give at most so many places, evenly over n."""
+    """Give at most ``most`` evenly spaced indices below ``n``."""
     return sorted({int(i) for i in np.linspace(0, n - 1, min(n, most))}) if n else []
 
 
@@ -111,7 +114,7 @@ def _entry(draft: Draft, roles: Roles, names: Sequence[str]) -> Entry:
 
 
 def with_labels(cohort: Cohort, name: str, known: Meaning | None = None) -> Cohort:
-    """Read the label files of a cohort and add the labels, the number of axes, and what each case holds as notes."""
+    """Read the label files of a cohort; add its labels, its number of axes, and the labels of each case as metadata."""
     sources = {e.id: e.truth for e in cohort.entries if isinstance(e.truth, Source)}
     seen = seen_in(sources)
     found = known or meaning(seen, label_name(name), n_files=len(sources))
@@ -133,7 +136,7 @@ def with_labels(cohort: Cohort, name: str, known: Meaning | None = None) -> Coho
 
 
 def label_name(name: str) -> str:
-    """Give a name to the one label of a set: that of its folder, unless that only says that it is a mask."""
+    """Name the single label of a set after its role, or ``foreground`` where the role only says that it is a mask."""
     words = [w for w in words_of(name) if w not in MASK_WORDS or w in ("lesion", "lesions")]
     return "_".join(words) or "foreground"
 
@@ -148,7 +151,7 @@ def _noted(entry: Entry, seen: Seen | None, found: Meaning) -> Entry:
 
 
 def dims_of(shapes: Sequence[tuple[int, ...]]) -> int:
-    """Say whether arrays of some shapes are flat pictures, also as volumes of a single slice, or volumes.
+    """Give 2 if all shapes are flat (a single slice counts as flat), else 3.
 
     >>> dims_of([(64, 64, 1), (32, 32, 1)]), dims_of([(64, 64, 9), (64, 64, 1)])
     (2, 3)
@@ -165,9 +168,9 @@ def finished(
     patients: Mapping[str, str] | None = None,
     patients_from: str = "",
 ) -> Cohort:
-    """Add what stands beside the cases, the patients and the split that came with them, and check that ids are one.
+    """Complete a cohort: add patients and splits from side files and DICOM tags, and check that case ids are unique.
 
-    A table beside the cases says whose they are; else ``patients`` does, by case id; else their ``names``.
+    Patients come from a table beside the cases, else from ``patients`` by case id, else from ``names``.
     """
     twice = [i for i, n in Counter(e.id for e in cohort.entries).items() if n > 1]
     if twice:
@@ -187,14 +190,14 @@ def finished(
 
 
 def without_unjudged_sides(cohort: Cohort) -> Cohort:
-    """Take cases without truth from their sides: nothing can be learned from them, and nothing judged."""
+    """Remove cases without truth from their split: they can neither train nor be judged."""
     return replace(
         cohort, entries=tuple(replace(e, split=None if e.truth is None else e.split) for e in cohort.entries)
     )
 
 
 def assign_roles(drafts: Sequence[Draft], hints: Hints, likely: Mapping[str, str], root: Path) -> Roles | NoMatch:
-    """Say which role is what: by the hints, by the words in the names, and by what the files hold."""
+    """Decide which roles are images, truth and region: by the hints, by words in the names, and by file contents."""
     roles = list(dict.fromkeys(r for d in drafts for r in d.files))
     truth = _hinted(hints.truth, roles, "truth", root)
     region = _hinted(hints.roi, roles, "roi", root)
@@ -238,7 +241,7 @@ def _hinted(hint: str | None, roles: Sequence[str], setting: str, root: Path) ->
 
 
 def is_mask(role: str, drafts: Sequence[Draft], likely: Mapping[str, str]) -> bool:
-    """Tell whether a role holds masks: as its name says, else if its files hold few, whole numbers."""
+    """Tell whether a role holds masks: by its name, else by whether its files hold few whole numbers."""
     if role in likely:
         return likely[role] == "mask"
     files = [d.files[role] for d in drafts if role in d.files]
@@ -260,7 +263,10 @@ def _has_few_values(path: Path) -> bool:
 def _of_masks(
     masks: list[str], region: str | None, drafts: Sequence[Draft], root: Path
 ) -> tuple[str, str | None, list[str]]:
-    """Choose the truth among masks: the only one, or the one that another contains practically whole."""
+    """Choose the truth among masks: the only one, or the one that lies almost wholly within another.
+
+    The other one is then the region that counts.
+    """
     if len(masks) == 1:
         return masks[0], region, []
     if len(masks) == 2 and region is None:
@@ -276,7 +282,7 @@ def _of_masks(
 
 
 def _contained(inner: str, outer: str, drafts: Sequence[Draft]) -> float | None:
-    """Give the share of one mask within another if that may be a region: by its name, or because it is large."""
+    """Give the share of one mask that lies within another, if the other may be a region by its name or its size."""
     if set(words_of(inner)) & REGION_WORDS - {"roi", "rois"}:
         return None
     both = [d for d in drafts if inner in d.files and outer in d.files]
@@ -300,7 +306,7 @@ def _contained(inner: str, outer: str, drafts: Sequence[Draft]) -> float | None:
 
 
 def image_shape(source: Source) -> tuple[int, ...]:
-    """Give the shape of an image's grid, or nothing if it cannot be read."""
+    """Read the grid shape of an image; empty if it cannot be read."""
     try:
         return read(source).grid.shape
     except (MedgradError, OSError, ValueError):

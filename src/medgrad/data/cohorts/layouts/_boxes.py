@@ -1,4 +1,4 @@
-"""From boxes that files draw on images to a cohort of detection."""
+"""Build a detection cohort from images and the boxes in their annotation files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OF_MASKS = frozenset(words_of("mask masks segmentation segmentations segmentatio
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """What is drawn on one image; ``objects`` is None where nothing is known of it."""
+    """An image and its annotated boxes; ``objects`` is None where nothing is known about it."""
 
     image: Path
     objects: tuple[Object, ...] | None
@@ -42,13 +42,13 @@ class AnnotatedImage:
 
 
 def not_asked(hints: Hints) -> NoMatch | None:
-    """Give a miss where another task than detection is asked for."""
+    """Give a NoMatch if another task than detection is requested, else None."""
     asked = hints.task not in (None, "detection")
     return NoMatch(0.1, f"boxes do not serve {hints.task}.") if asked else None
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """List the images of a folder and all below it, without those in folders of masks."""
+    """List the images below a folder, without those in mask folders."""
     return [
         p
         for p in images_in(folder)
@@ -57,12 +57,12 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """Give the name of an image without its ending, whole for a folder that is one series."""
+    """Give the name of an image without its suffix; a folder that is one series keeps its whole name."""
     return path.name if path.is_dir() else stem_of(path)
 
 
 def key_of(path: Path, root: Path) -> Key:
-    """Give what an image and the file that draws on it have in common: folders but for their kind, and the stem.
+    """Give the key that pairs an image with its annotations: folders without words such as images, and the stem.
 
     >>> key_of(Path("s/images/train/a.png"), Path("s")) == key_of(Path("s/labels/train/a.txt"), Path("s"))
     True
@@ -75,7 +75,7 @@ def key_of(path: Path, root: Path) -> Key:
 
 
 def side_in(path: Path, root: Path) -> str | None:
-    """Give the side of a split that the folders above a file name, also as ``train2017``."""
+    """Give the split that the folders above a file name, also as ``train2017``."""
     for folder in path.relative_to(root).parts[:-1]:
         side = side_and_rest(folder)[0] or side_of(re.sub(r"\d+$", "", folder))
         if side:
@@ -84,7 +84,7 @@ def side_in(path: Path, root: Path) -> str | None:
 
 
 def paired_up(images: Sequence[Path], files: Sequence[Path], root: Path) -> dict[Path, Path]:
-    """Give the file that draws on each image: by folders and stem, else by the stem alone where only one has it."""
+    """Pair images with annotation files: by folders and stem, else by the stem alone where it is unique."""
     by_key = {key_of(f, root): f for f in files}
     stems = Counter(stem_of(f) for f in files)
     by_stem = {stem_of(f): f for f in files if stems[stem_of(f)] == 1}
@@ -107,7 +107,7 @@ def drawn_cohort(
     space: Literal["elements", "shares", "world"] = "elements",
     dims: int = 2,
 ) -> Cohort | NoMatch:
-    """Give the cohort of some images with what is drawn on each; labels are put in order, as people sort them."""
+    """Build the detection cohort of annotated images; labels are in natural sort order."""
     names = tuple(sorted(set(labels), key=natural))
     if not sheets or not names:
         return NoMatch(0.4, "no object is drawn on any image in it.")
@@ -156,7 +156,7 @@ def entry_of(
 
 
 def totals(sheets: Sequence[AnnotatedImage], names: Sequence[str]) -> str:
-    """Say how many objects of each label there are, and how many images have none."""
+    """Describe how many objects each label has, and how many images have none."""
     counts = Counter(label for s in sheets for label, _ in s.objects or ())
     none = sum(s.objects == () for s in sheets)
     listed = ", ".join(f"{n} ({counts[n]})" for n in names[:12]) + (", ..." if len(names) > 12 else "")
@@ -164,7 +164,10 @@ def totals(sheets: Sequence[AnnotatedImage], names: Sequence[str]) -> str:
 
 
 def one_of(places: Mapping[Path, object], folder: Path) -> dict[Path, str | None]:
-    """Say on which side each of several lists of boxes stands, by its name or folder; or ask which one is meant."""
+    """Give the split of each of several annotation files by its name or folder.
+
+    Raise if their splits are not distinct.
+    """
     base = folder if folder.is_dir() else folder.parent
     sides = {path: side_of_file(path, base) for path in places}
     if len(places) > 1 and (None in sides.values() or len(set(sides.values())) < len(places)):
@@ -173,7 +176,7 @@ def one_of(places: Mapping[Path, object], folder: Path) -> dict[Path, str | None
 
 
 def side_of_file(path: Path, root: Path) -> str | None:
-    """Give the side that a file's name or the folders above it tell.
+    """Give the split that a file's name or the folders above it name.
 
     >>> side_of_file(Path("s/annotations/instances_val2017.json"), Path("s"))
     'val'
@@ -183,7 +186,7 @@ def side_of_file(path: Path, root: Path) -> str | None:
 
 
 def joined_lists(cohorts: Mapping[Path, Cohort], folder: Path) -> Cohort:
-    """Put the cohorts of the sides of a split together."""
+    """Merge the cohorts of the splits into one cohort with all labels."""
     every = list(cohorts.values())
     if len(every) == 1:
         return every[0]
@@ -197,7 +200,7 @@ def joined_lists(cohorts: Mapping[Path, Cohort], folder: Path) -> Cohort:
 
 
 def renamed(truth: object, names: tuple[str, ...]) -> UnplacedBoxes | None:
-    """Give boxes whose labels count in other names."""
+    """Renumber the labels of boxes to their index in other names."""
     if not isinstance(truth, UnplacedBoxes):
         return None
     labels = np.array([names.index(truth.names[int(v)]) for v in truth.labels], np.int64)

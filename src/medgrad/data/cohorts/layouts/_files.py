@@ -1,4 +1,4 @@
-"""The files of a set, without what is not data, and the words in their names."""
+"""List the data files of a set, and parse words, splits and modalities from their names."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ MODALITY_WORDS = {
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Every ending that a format here reads."""
+    """List every file suffix that some format reads."""
     forms = [registry.find("data.formats", name) for name in registry.names("data.formats")]
     return frozenset(s for f in forms for s in f.suffixes if f.read is not None or f.read_labels is not None)
 
 
 def is_data(path: Path) -> bool:
-    """Tell whether a file's name may be that of data: not hidden, no readme, no leftover of an operating system."""
+    """Tell whether a file may hold data by its name: not hidden, no readme, no file of an operating system."""
     name = path.name.lower()
     return not name.startswith((".", "~")) and name.split(".")[0] not in NOT_DATA and name not in NOT_DATA
 
 
 def files_in(folder: Path) -> list[Path]:
-    """List the data files of a folder and all below it, sorted so that 2 comes before 10."""
+    """List the data files below a folder, in natural sort order."""
     if folder.is_file():
         return [folder]
     found: list[Path] = []
@@ -77,12 +77,12 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """List the files of a folder and all below it that a format here reads, by their endings."""
+    """List the files below a folder that some format reads, by their suffix."""
     return [p for p in files_in(folder) if suffix_of(p) in image_suffixes()]
 
 
 def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
-    """Give the key that sorts names as people do.
+    """Give the natural sort key of a name: 2 comes before 10.
 
     >>> sorted(["p10", "p9"], key=natural)
     ['p9', 'p10']
@@ -91,7 +91,7 @@ def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
 
 
 def stem_of(path: Path) -> str:
-    """Give a file's name without its ending, ``.nii.gz`` whole."""
+    """Give a file's name without its suffix; ``.nii.gz`` is one suffix."""
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
@@ -114,7 +114,7 @@ def runs_of(name: str) -> list[str]:
 
 
 def side_and_rest(folder: str) -> tuple[str | None, str]:
-    """Take the word that names a side of a split away from a folder's name.
+    """Split a folder's name into the split that it names and the rest.
 
     >>> side_and_rest("train_images"), side_and_rest("val"), side_and_rest("labels")
     (('train', 'images'), ('val', ''), (None, 'labels'))
@@ -129,7 +129,7 @@ def side_and_rest(folder: str) -> tuple[str | None, str]:
 
 
 def modality_of(name: str) -> str | None:
-    """Give the modality that a channel's or folder's name says, or None.
+    """Parse the modality from the name of a channel or folder, or give None.
 
     >>> modality_of("FLAIR"), modality_of("image")
     ('mr', None)
@@ -138,7 +138,7 @@ def modality_of(name: str) -> str | None:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """Name the first few of many.
+    """Quote the first few names, and count the rest.
 
     >>> some(["a", "b", "c", "d"])
     "'a', 'b', 'c' and 1 more"
@@ -148,7 +148,7 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 
 def shared_ends(rows: Sequence[Sequence[str]]) -> tuple[int, int]:
-    """Count the words that all rows have in common at the front and at the end, leaving at least one in each.
+    """Count the leading and the trailing words that all names share, leaving at least one word in each.
 
     >>> shared_ends([["case", "1", "t1"], ["case", "2", "t1"]])
     (1, 1)

@@ -1,4 +1,4 @@
-"""A folder of images and nothing else: enough to learn how to line them up."""
+"""A folder of single images without masks: enough to learn registration from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEWEST = 4
 
 
 def single_images(folder: Path) -> Cohort | NoMatch:
-    """Give the cohort of a folder of single images without a mask."""
+    """Build the registration cohort of a folder of single images without masks."""
     found = sorted(images_in(folder)) if folder.is_dir() else []
     if len(found) < FEWEST:
         return NoMatch(0.1, f"it holds {len(found)} images, and {FEWEST} are needed to learn from pairs of them.")

@@ -1,4 +1,4 @@
-"""What the label files of a set hold: read once, all of them where that is cheap."""
+"""Read the label files of a set, and infer from them which labels it has."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LOSSY = (".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True)
 class Seen:
-    """What one label file holds; ``error`` if it cannot be read, ``is_soft`` if it is a mask blurred by JPEG.
+    """What one label file holds: its values, shape and foreground count, or the error where it cannot be read.
 
-    ``lone`` counts the labels that are one piece each, of ``values``.
+    ``is_soft`` is true of a mask blurred by JPEG. ``lone`` counts the labels that are one connected component.
     """
 
     values: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Meaning:
-    """The labels of a set: as the fields of the same names in a Cohort."""
+    """The labels of a set, with the same fields as a Cohort."""
 
     labels: tuple[str, ...]
     values: tuple[int, ...]
@@ -52,7 +52,7 @@ class Meaning:
 
 
 def seen_in(sources: Mapping[str, Source], *, workers: int = 2) -> dict[str, Seen]:
-    """Read the label file of each case, or of an even sample of them if they are many and large."""
+    """Read the label file of each case, or of an even sample where the files are many and large."""
     ids = list(sources)
     most = ALL_BELOW_BYTES if len(ids) < ALL_BELOW_FILES else ALL_BELOW_BYTES // 100
     if _bytes_of(sources.values()) > most:
@@ -66,7 +66,7 @@ def _bytes_of(sources: Any) -> int:
 
 
 def see(source: Source) -> Seen:
-    """Read one label file."""
+    """Read one label file, and give what it holds or why it cannot be read."""
     try:
         labels = labels_at(source)
     except (MedgradError, OSError, ValueError) as reason:
@@ -75,7 +75,7 @@ def see(source: Source) -> Seen:
 
 
 def seen_of(labels: LabelMap, *, is_lossy: bool = False) -> Seen:
-    """Say what a label map holds."""
+    """Give the values, shape and foreground count of a label map."""
     array = labels.array
     values, counts = counted(array)
     shape = tuple(array.shape)
@@ -88,7 +88,7 @@ def seen_of(labels: LabelMap, *, is_lossy: bool = False) -> Seen:
 
 
 def counted(array: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the values of a whole-number array and how often each occurs, fast where they are small."""
+    """Count how often each value of an integer array occurs (as ``np.unique``), fast where values are small."""
     if array.size and array.dtype.kind in "ui" and int(array.max()) < 2**17 and int(array.min()) >= 0:
         counts = np.bincount(array.ravel())
         values = np.flatnonzero(counts)
@@ -103,7 +103,7 @@ def _has_two_ends(values: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
 
 
 def _lone(array: NDArray[Any]) -> int:
-    """Count the labels whose elements all hang together, counting corners."""
+    """Count the labels that are one connected component, diagonals included."""
     whole, n = 0, np.ones((3,) * array.ndim)
     for value, box in enumerate(ndimage.find_objects(array.astype(np.int32)), 1):
         if box is not None:
@@ -112,9 +112,9 @@ def _lone(array: NDArray[Any]) -> int:
 
 
 def are_instances(seen: Sequence[Seen]) -> bool:
-    """Tell whether the numbers count things (1 to n, another n in each file) rather than name kinds of things.
+    """Tell whether label files are instance maps (objects numbered 1 to n) rather than semantic labels.
 
-    Things are numbered without large gaps, their number differs from file to file, and each is one piece.
+    Instances are numbered without large gaps, their number differs from file to file, and each is one component.
     """
     filled = [s for s in seen if s.values]
     if not filled or max(max(s.values) for s in filled) < FEWEST_INSTANCES:
@@ -129,7 +129,7 @@ def are_instances(seen: Sequence[Seen]) -> bool:
 
 
 def meaning(seen: Mapping[str, Seen], name: str, *, n_files: int) -> Meaning:
-    """Say which labels a set has, from what its label files hold; ``name`` names the label if there is just one."""
+    """Infer the labels of a set from its label files; ``name`` is the label's name if there is just one."""
     good = [s for s in seen.values() if not s.error]
     if not good:
         raise LayoutError(f"No label file can be read. The first says: {next(iter(seen.values())).error}")

@@ -1,7 +1,7 @@
-"""What a layout offers; each file of this folder ends in ``THIS = <a function of the kind Layout>``.
+"""The interface of a layout; each file of this folder ends in ``THIS = <a function of the type Layout>``.
 
-``THIS.order`` says when it is asked, the strictest first. ``THIS.hints`` names which of ``truth`` and ``roi`` it
-looks at (none, where it does not say): a hint that nobody looks at is refused.
+``THIS.order`` says when a layout is tried, the strictest first. ``THIS.hints`` lists which of ``truth`` and
+``roi`` it uses (none by default); a hint that no layout uses is an error.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from ..cohort import Cohort
 
 @dataclass(frozen=True)
 class Hints:
-    """What a person says to settle a doubt; None where they said nothing.
+    """What the user says about a folder; None where nothing was said.
 
-    ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that counts.
-    ``task`` is the problem to solve where the data would serve for several.
+    ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that
+    counts. ``task`` is the problem to solve where the data serves several.
     """
 
     truth: str | None = None
@@ -27,10 +27,10 @@ class Hints:
 
 @dataclass(frozen=True)
 class NoMatch:
-    """Why a folder is not of this layout and, where it came near, what to do; and how near it came (0 to 1).
+    """The reason why a folder does not match a layout, and how close it came (0 to 1).
 
-    Up to 0.2 it has nothing that this layout needs but images; about 0.4 it has files of the right kind, which do not
-    say what they should; from 0.5 on one thing is missing.
+    Up to 0.2 it has at most images; about 0.4 it has files of the right kind with unusable content; from 0.5 on a
+    single thing is missing.
     """
 
     closeness: float
@@ -38,7 +38,7 @@ class NoMatch:
 
 
 class HintError(LayoutError):
-    """What a person said of a folder does not fit what is in it."""
+    """A hint of the user does not fit the contents of a folder."""
 
 
 Layout = Callable[[Path, Hints], Cohort | NoMatch]

@@ -1,4 +1,4 @@
-"""What a folder lacks that no layout recognises, in a sentence that says what to add."""
+"""Explain why no layout matches a folder, and what to add to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADD = (
 
 
 def lacking(folder: Path, misses: Mapping[str, NoMatch]) -> str:
-    """Name the nearest layout and what it lacks; where none is near, say what a set needs."""
+    """Name the closest layout and what it lacks; where none is close, say what a set needs."""
     nearest = max(misses, key=lambda name: misses[name].closeness, default="")
     if nearest and misses[nearest].closeness > FAR:
         return f"The nearest layout is {nearest!r}: {misses[nearest].why}"
@@ -39,7 +39,7 @@ def lacking(folder: Path, misses: Mapping[str, NoMatch]) -> str:
 
 
 def lacking_beside(file: Path) -> str:
-    """Say what a file is that holds no set."""
+    """Explain why a single file is not a set."""
     if suffix_of(file) in image_suffixes():
         return "It is one image, not a set: name the folder of the set, or use look to see what is in it."
     return "A set in a file is an .npz, a .csv or a COCO .json; else name the folder of the images."

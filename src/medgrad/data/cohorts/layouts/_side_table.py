@@ -1,4 +1,4 @@
-"""What a table beside the images says of them: whose they are, and on which side they stand."""
+"""A table beside the images that gives the patient or the split of each case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENT_WORDS = (
 
 @dataclass(frozen=True)
 class Beside:
-    """The patients and the sides that a table gives, by case id."""
+    """The patients and splits that a table gives, by case id."""
 
     patients: dict[str, str] = field(default_factory=dict)
     patients_from: str = ""
@@ -30,7 +30,7 @@ class Beside:
 
 
 def patients_by_tag(cohort: Cohort) -> dict[str, str]:
-    """Read the patients of single DICOM files from their headers; empty if the tags do not tell patients apart."""
+    """Read the patients of single DICOM files from the tag PatientID; empty if it does not distinguish them."""
     found: dict[str, str] = {}
     for entry in cohort.entries:
         path = next(iter(entry.images.values())).path
@@ -44,12 +44,12 @@ def patients_by_tag(cohort: Cohort) -> dict[str, str]:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """List the tables that lie right in a folder."""
+    """List the CSV and TSV files directly in a folder."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".csv", ".tsv") and p.is_file() and is_data(p))
 
 
 def told_beside(cohort: Cohort, root: Path) -> Beside | None:
-    """Find the table in a folder that has a row for nearly every case, and a column of patients or of sides."""
+    """Find the table in a folder that has a row for nearly every case, and a column of patients or splits."""
     for path in tables_in(root):
         if side_of(path.stem):
             continue

@@ -1,4 +1,4 @@
-"""A CSV with a row an object: its image, and its box, or its centre and diameter in the patient."""
+"""A CSV with a row for each object: its image, and its box, or its centre and diameter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_NAME = "object"
 
 @dataclass(frozen=True)
 class Kind:
-    """A way in which columns draw a box: which columns, each by any of some words, and how they make its corners."""
+    """One way to write a box in columns: the accepted names of each column, and how their numbers become corners."""
 
     words: tuple[tuple[str, ...], ...]
     corners: Corners
@@ -37,7 +37,7 @@ class Kind:
 
 
 def ball(v: Sequence[float]) -> tuple[float, ...]:
-    """Give the box around a ball, of centre and diameter; x and y are turned from DICOM's axes to ours."""
+    """Give the bounding box of a ball of centre and diameter; x and y are converted from LPS to RAS."""
     centre, radius = (-v[0], -v[1], v[2]), v[3] / 2
     return (*(c - radius for c in centre), *(c + radius for c in centre))
 
@@ -76,9 +76,9 @@ KINDS = (
 
 
 def boxes_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise a CSV with a row an object, given itself or by the folder of the images.
+    """Recognise a CSV with a row for each object, given itself or by the folder of the images.
 
-    An image that no row names, or whose row has no numbers, shows no object.
+    An image that no row names, or whose row has no numbers, has no object.
     """
     if miss := not_asked(hints):
         return miss
@@ -102,13 +102,13 @@ def boxes_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def tables_of(folder: Path) -> list[Path]:
-    """List the tables in a folder and in the folders right below it."""
+    """List the tables in a folder and in its direct subfolders."""
     below = [p for p in sorted(folder.iterdir()) if p.is_dir() and is_data(p) and p.name.lower() not in NOT_FOLDERS]
     return [t for place in (folder, *below) for t in tables_in(place)]
 
 
 def kind_of(path: Path) -> Kind | None:
-    """Say how a table draws boxes, or None if it does not."""
+    """Find which box columns a table has, or None."""
     try:
         rows = rows_of(path)
     except LayoutError:
@@ -117,7 +117,7 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | None) -> Cohort | NoMatch:
-    """Give the cohort that one table draws; with a side, only of the images that it names."""
+    """Build the cohort of one box table; with a ``side``, only of the images that it names."""
     rows = rows_of(path)
     ends = [str(column(rows[0], words)) for words in kind.words]
     images = [c for w in IMAGE_WORDS if (c := column(rows[0], (w,))) and c not in ends]
@@ -155,7 +155,7 @@ def read_table(path: Path, root: Path, finder: Finder, kind: Kind, side: str | N
 
 
 def object_of(row: Row, ends: Sequence[str], label: str | None, kind: Kind, *, where: str) -> Object:
-    """Give the object of one row."""
+    """Parse the label and the box of one row."""
     try:
         corners = kind.corners([float(row[end]) for end in ends])
     except ValueError:

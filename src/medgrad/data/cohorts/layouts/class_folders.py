@@ -1,4 +1,4 @@
-"""A folder a class, perhaps below a folder for each side of a split."""
+"""One folder of images for each class, perhaps below a folder for each split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENT = re.compile(rf"({WORDS})[-_ ]?\d+", re.IGNORECASE)
 
 
 def class_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise folders that are named for the class of the images in them."""
+    """Recognise folders that are named after the class of their images."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "classification"):
@@ -56,7 +56,7 @@ def class_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def one_series(images: Sequence[Path]) -> Path | None:
-    """Give the first folder if its first two files are DICOM slices of one series, else None."""
+    """Give the folder of the first image if its first two files are slices of one DICOM series, else None."""
     if not is_dicom(images[0]):
         return None
     both = [p for p in images if p.parent == images[0].parent][:2]
@@ -69,7 +69,7 @@ def one_series(images: Sequence[Path]) -> Path | None:
 
 
 def side_and_class(folders: Sequence[str]) -> tuple[str | None, str]:
-    """Take the side of a split and the class from the folders above an image.
+    """Parse the split and the class from the folders above an image.
 
     >>> side_and_class(["train", "benign"]), side_and_class(["benign", "patient_3"])
     (('train', 'benign'), (None, 'benign'))

@@ -42,7 +42,7 @@ def coco(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def list_in(path: Path) -> dict[str, Any] | None:
-    """Read a JSON file if it is of COCO's kind."""
+    """Read a JSON file if it is a COCO annotation file, else give None."""
     if path.stat().st_size > MOST_BYTES:
         return None
     text = path.read_bytes()
@@ -59,7 +59,7 @@ def list_in(path: Path) -> dict[str, Any] | None:
 def read_list(
     path: Path, content: Mapping[str, Any], root: Path, images: list[Path], side: str | None
 ) -> Cohort | NoMatch:
-    """Give the cohort that one JSON file lists."""
+    """Build the cohort of one COCO annotation file."""
     try:
         names = {one["id"]: str(one["name"]) for one in content["categories"]}
         files = {one["id"]: str(one["file_name"]) for one in content["images"]}
@@ -92,7 +92,10 @@ def read_list(
 def objects_in(
     content: Mapping[str, Any], names: Mapping[Any, str], path: Path
 ) -> tuple[dict[Any, list[Object]], list[str]]:
-    """Give the objects of each image, (y0, x0, y1, x1), without crowds; and what is to be told."""
+    """Give the label and box (y0, x0, y1, x1) of each object by image id, without crowds.
+
+    Also gives messages on what was skipped.
+    """
     found: dict[Any, list[Object]] = {}
     crowds = boxless = 0
     for one in content["annotations"]:
@@ -108,7 +111,7 @@ def objects_in(
 
 
 class Named:
-    """Finds the image of a name: beside the list, else the only one that ends so, else the one on the same side."""
+    """Finds an image by name: beside the list, else the only path that ends so, else the one in the same split."""
 
     def __init__(self, images: list[Path], root: Path) -> None:
         self.root, self.known = root, set(images)

@@ -1,4 +1,4 @@
-"""A tree of DICOM patients: image series with the SEG or RTSTRUCT files that were drawn on them."""
+"""A tree of DICOM patients: image series with their SEG or RTSTRUCT files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Pair = tuple[SeriesInfo, tuple[Path, ...]]
 
 
 def dicom_tree(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise DICOM series with labels or contours that name them, each pair a case, wherever the files lie."""
+    """Recognise DICOM series with SEG or RTSTRUCT files that refer to them.
+
+    Each pair is a case, in any folder structure.
+    """
     if folder.is_file() or not any(head_of(p).is_dicom for p in first_files(folder)):
         return NoMatch(0.0, "it begins with no DICOM files.")
     if hints.task not in (None, "segmentation"):
@@ -52,7 +55,7 @@ def dicom_tree(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def paired(images: Sequence[SeriesInfo], truths: Sequence[SeriesInfo], hints: Hints, told: list[str]) -> list[Pair]:
-    """Put each truth with the series that it was drawn on: the one that it names, else the only one of its frame."""
+    """Match each truth with the image series that it references, else the only one in its frame of reference."""
     by_uid = {s.series_uid: s for s in images}
     found: dict[str, list[SeriesInfo]] = {}
     lost = []
@@ -71,14 +74,17 @@ def paired(images: Sequence[SeriesInfo], truths: Sequence[SeriesInfo], hints: Hi
 
 
 def names_of(truths: Sequence[SeriesInfo]) -> list[str]:
-    """List what a hint may name: files and descriptions of labels and contours, and the regions in them."""
+    """List what the truth hint may name: files, series descriptions, and regions."""
     files = [f for t in truths for f in t.files]
     words = [*(r for f in files for r in regions_in(f)), *(t.description for t in truths), *map(str, files)]
     return [w for w in dict.fromkeys(words) if w]
 
 
 def _chosen(image: SeriesInfo, truths: Sequence[SeriesInfo], hints: Hints) -> tuple[Path, ...]:
-    """Give the files of the truth of a series: one, or several that name different regions; else ask which is meant."""
+    """Choose the truth files of a series: one, or several with different regions.
+
+    Raise if several have the same region.
+    """
     if len(truths) > 1 and hints.truth:
         wanted = hints.truth.lower()
         truths = [t for t in truths if wanted in t.description.lower() or wanted in str(t.files[0]).lower()] or truths
@@ -129,12 +135,12 @@ def _cohort(folder: Path, pairs: Sequence[Pair], hints: Hints, told: list[str]) 
 
 
 def regions_in(path: Path) -> list[str]:
-    """Name the regions in a SEG or RTSTRUCT; none if it cannot be read, which comes up again when it is loaded."""
+    """Give the cached region names of a SEG or RTSTRUCT; empty if it cannot be read, which is reported at loading."""
     return list(REGIONS.ask(path, read_regions))
 
 
 def read_regions(path: Path) -> tuple[str, ...]:
-    """Read the names of the regions, in one opening."""
+    """Read the region names of a SEG or RTSTRUCT, opening it once."""
     try:
         with holding([path]):
             return tuple(format_of(path).items(path))
@@ -143,14 +149,14 @@ def read_regions(path: Path) -> tuple[str, ...]:
 
 
 def truth_source(files: Sequence[Path], item: str) -> Source:
-    """Say where a truth lies: in all its files, or in the one that holds the region that is asked for."""
+    """Make the source of a truth: all its files, or the one file that holds the requested region."""
     if item:
         return Source(next(f for f in files if item in regions_in(f)), item)
     return Source(files[0], also=tuple(files[1:]))
 
 
 def series_source(series: SeriesInfo) -> Source:
-    """Say where a series lies: its file, or the folder that holds its files and its number."""
+    """Make the source of a series: its single file, or the common folder of its files with its UID."""
     if len(series.files) == 1:
         return Source(series.files[0])
     folders = {f.parent for f in series.files}
@@ -161,7 +167,7 @@ def series_source(series: SeriesInfo) -> Source:
 
 
 def whose(folder: Path, images: Sequence[SeriesInfo]) -> tuple[list[str], str]:
-    """Give the patient of each series: its DICOM tag, or its uppermost folder where the tags are all the same."""
+    """Give the patient of each series: its tag PatientID, or its top folder where the tags are all the same."""
     tags = [s.patient for s in images]
     tops = [s.files[0].relative_to(folder).parts[0] for s in images]
     if all(tags) and (len(set(tags)) > 1 or len(set(tops)) == 1 or len({s.study_uid for s in images}) == 1):
@@ -170,7 +176,7 @@ def whose(folder: Path, images: Sequence[SeriesInfo]) -> tuple[list[str], str]:
 
 
 def ids_of(images: Sequence[SeriesInfo], patients: Sequence[str]) -> list[str]:
-    """Name each series by its patient, and by its date, modality and description as far as that is needed."""
+    """Make a unique id for each series from patient and, as far as needed, date, modality and description."""
     ids = list(patients)
     for extra in ("study_date", "modality", "description"):
         counts = Counter(ids)
@@ -189,7 +195,7 @@ def ids_of(images: Sequence[SeriesInfo], patients: Sequence[str]) -> list[str]:
 
 
 def plain_names(names: Sequence[str], told: list[str]) -> dict[str, str]:
-    """Map the names of regions to labels: alike but for capitals, marks and the modality are one.
+    """Map region names to labels; names that differ only in case, punctuation or modality share a label.
 
     >>> plain_names(["GTV_Mass_CT", "GTV_Mass_PET"], [])
     {'GTV_Mass_CT': 'GTV_Mass', 'GTV_Mass_PET': 'GTV_Mass'}

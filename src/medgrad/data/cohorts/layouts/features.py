@@ -1,4 +1,4 @@
-"""A CSV of numbers with a row a case: its features (radiomics, measurements), its class, perhaps patient and side."""
+"""A CSV with a row of features (radiomics, measurements) for each case, its class, and perhaps patient and split."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEAST_WHOLE = 0.5
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a table is what; ``features`` are places, ``words`` those that hold anything but numbers."""
+    """The role of each column; ``features`` are column indices, ``unused`` names the columns that are not used."""
 
     label: str
     features: tuple[int, ...]
@@ -45,7 +45,7 @@ class Columns:
 
 
 def features(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise a table of features, given itself or by a folder that holds nothing but tables."""
+    """Recognise a table of features, given itself or by a folder that holds only tables."""
     if hints.task not in (None, "classification"):
         return NoMatch(0.1, f"a table of features does not serve {hints.task}.")
     if folder.is_file():
@@ -67,7 +67,7 @@ def features(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def joined(folder: Path, good: dict[Path, Cohort]) -> Cohort:
-    """Put the tables of the sides of a split together; all must have the same columns."""
+    """Merge the tables of the splits; all must have the same columns."""
     columns = {path: names_of(cohort) for path, cohort in good.items()}
     first = next(iter(columns))
     for path, names in columns.items():
@@ -78,12 +78,12 @@ def joined(folder: Path, good: dict[Path, Cohort]) -> Cohort:
 
 
 def names_of(cohort: Cohort) -> tuple[str, ...]:
-    """Name the features of a cohort."""
+    """List the feature names of a cohort."""
     return tuple(cohort.read_image("features", cohort.entries[0].images["features"]).tags["columns"])
 
 
 def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
-    """Give the cohort of a table, or say what it lacks."""
+    """Build the cohort of a feature table, or say what it lacks."""
     try:
         table = table_of(path)
     except FormatError as reason:
@@ -118,7 +118,7 @@ def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def columns_of(table: Table, hints: Hints, path: Path) -> Columns | NoMatch:
-    """Say which column is what, or what is missing."""
+    """Assign a role to each column, or say which is missing."""
     names = table.names
     rows = [dict(zip(names, row, strict=True)) for row in table.cells]
     files = [n for n in names if names_files(n, table.column(n))]
@@ -153,7 +153,7 @@ def columns_of(table: Table, hints: Hints, path: Path) -> Columns | NoMatch:
 
 
 def names_files(name: str, cells: Sequence[str]) -> bool:
-    """Tell whether a column names files: by an ending of an image, or by its own name where its cells are words.
+    """Tell whether a column holds file names: by an image suffix, or by its heading where its cells are no numbers.
 
     >>> names_files("scan", ["a.nii.gz"]), names_files("image", ["s1"]), names_files("image", ["0.5"])
     (True, True, False)
@@ -165,12 +165,12 @@ def names_files(name: str, cells: Sequence[str]) -> bool:
 
 
 def counts_up(cells: Sequence[str]) -> bool:
-    """Tell whether a column only counts the rows, from 0 or 1."""
+    """Tell whether a column is a row counter, from 0 or 1."""
     return any(list(cells) == [str(i + first) for i in range(len(cells))] for first in (0, 1))
 
 
 def whole_rows(table: Table, columns: Columns, path: Path, told: list[str]) -> list[int]:
-    """Give the rows that have a number in every column of features; the others are told, with what they lack."""
+    """List the rows that have a number in every feature column; add a message on the others."""
     gaps = np.isnan(table.values[:, columns.features])  # (rows, features)
     lacking = np.flatnonzero(gaps.any(axis=1))
     if not len(lacking):
@@ -191,7 +191,7 @@ def whole_rows(table: Table, columns: Columns, path: Path, told: list[str]) -> l
 
 
 def names_for(table: Table, columns: Columns, path: Path) -> list[str]:
-    """Name every row: by its column of names, else its patient, if each is there once; else by its number."""
+    """Name every row: by the name column or the patient column if it is unique, else by row number."""
     for source in (columns.name, columns.patient):
         cells = table.column(source) if source is not None else []
         if cells and all(cells) and len(set(cells)) == len(cells):
@@ -200,7 +200,7 @@ def names_for(table: Table, columns: Columns, path: Path) -> list[str]:
 
 
 def placed(cohort: Cohort, table: Table, columns: Columns, kept: Sequence[int], path: Path) -> Cohort:
-    """Say whose each row is, and on which side it stands."""
+    """Set the patient and the split of each row."""
     whose = columns.patient
     if whose is None and columns.name is not None and len(set(table.column(columns.name))) < len(table.cells):
         whose = columns.name  # a name that comes again is that of a patient, not of a row

@@ -1,4 +1,4 @@
-"""MedMNIST's archives: ``train_images``, ``train_labels`` and so on in one ``.npz``."""
+"""MedMNIST archives: ``train_images``, ``train_labels`` and so on in one ``.npz``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._layout import Hints, NoMatch
 
 
 def medmnist(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise an ``.npz`` with images and labels of the sides of a split, or a folder that holds just one such."""
+    """Recognise an ``.npz`` with images and labels of each split, or a folder that holds just one such file."""
     if folder.is_dir():
         archives = [p for p in sorted(folder.glob("*.npz")) if sides_in(p)]
         if len(archives) > 1:
@@ -40,7 +40,7 @@ def medmnist(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def sides_in(path: Path) -> list[str]:
-    """List the sides of a split of which an archive holds both images and labels."""
+    """List the splits of which an archive holds both images and labels."""
     try:
         with zipfile.ZipFile(path) as archive:
             held = set(archive.namelist())
@@ -50,7 +50,7 @@ def sides_in(path: Path) -> list[str]:
 
 
 def read_set(path: Path, sides: list[str]) -> Cohort:
-    """Give the cohort of an archive: a case a row."""
+    """Build the cohort of an archive; each row is a case."""
     labels = {s: table_of(path, s) for s in sides}
     told = [f"The split is the one that comes with the set: {', '.join(f'{len(labels[s])} {s}' for s in sides)}."]
     is_multi = labels[sides[0]].shape[1] > 1
@@ -75,7 +75,7 @@ def read_set(path: Path, sides: list[str]) -> Cohort:
 
 
 def table_of(path: Path, side: str) -> NDArray[np.int64]:
-    """Give the labels of a side, a row a case, checked against the number of its images."""
+    """Read the labels (cases, columns) of a split, and check them against the number of its images."""
     labels: NDArray[Any] = np.array(stored(path, f"{side}_labels"))
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or not labels.size or (labels != np.round(labels)).any() or labels.min() < 0:

@@ -46,7 +46,7 @@ def nnunet(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def channel_names(about: Mapping[str, Any]) -> dict[int, str]:
-    """Read the names of the channels, as either form of dataset.json writes them."""
+    """Read the channel names from either form of dataset.json."""
     named = about.get("channel_names", about.get("modality", {}))
     if isinstance(named, list):
         named = dict(enumerate(named))
@@ -91,7 +91,10 @@ def entries_in(
 
 
 def labels_of(about: Mapping[str, Any], where: Path) -> Meaning:
-    """Read the labels, written as name to value (nnU-Net) or as value to name (MSD); regions are taken apart."""
+    """Read the labels, as name to value (nnU-Net) or value to name (MSD).
+
+    Regions of nnU-Net are split into their labels.
+    """
     written = about["labels"]
     if not isinstance(written, dict):
         raise LayoutError(f"{str(where)!r}: 'labels' is not an object. Write {{'background': 0, 'liver': 1}}.")

@@ -1,4 +1,4 @@
-"""A CSV with a row a pair of images that are to be lined up, and what is known of where they correspond."""
+"""A CSV with a row for each registration pair, and the truth about where its images correspond."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRANSFORM_WORDS = ("transform", "deformation", "displacement", "field", "known_t
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a table is what; ``known`` are those of what is known about both images."""
+    """The role of each column; ``known`` are the columns of the truths about the fixed and the moving image."""
 
     fixed: str
     moving: str
@@ -37,7 +37,7 @@ class Columns:
 
 
 def pairs_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise a table of pairs, given itself or by the folder that it lies in."""
+    """Recognise a table of registration pairs, given itself or by its folder."""
     if hints.task not in (None, "registration"):
         return NoMatch(0.1, f"a table of pairs does not serve {hints.task}.")
     tables = [folder] if folder.is_file() else tables_in(folder)
@@ -52,7 +52,7 @@ def pairs_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def read_pairs(path: Path) -> Cohort | NoMatch:
-    """Give the pairs that a table lists."""
+    """Build the cohort of the pairs that a table lists."""
     rows = rows_of(path)
     columns = columns_of(list(rows[0])) if rows else None
     if columns is None:
@@ -72,7 +72,7 @@ def read_pairs(path: Path) -> Cohort | NoMatch:
 
 
 def columns_of(names: Sequence[str]) -> Columns | None:
-    """Say which column is what, or None if there are no pairs."""
+    """Assign a role to each column, or give None if there are no pairs."""
     fixed, moving = column(names, FIXED_WORDS), column(names, MOVING_WORDS)
     if fixed is None or moving is None:
         return None
@@ -105,7 +105,7 @@ def entry_of(path: Path, row: Mapping[str, str], columns: Columns) -> Entry:
 
 
 def file_of(path: Path, cell: str) -> Path:
-    """Find the file that a cell names, below the table's folder."""
+    """Resolve the path in a cell, relative to the table's folder."""
     file = path.parent / cell.replace("\\", "/").strip().lstrip("/")
     if ".." in file.relative_to(path.parent).parts or not file.exists() or not (is_data(file) or file.suffix):
         raise LayoutError(f"{str(path)!r} names {cell!r}, which is not there. Paths begin at the table's own folder.")
@@ -113,7 +113,7 @@ def file_of(path: Path, cell: str) -> Path:
 
 
 def with_values(cohort: Cohort) -> Cohort:
-    """Name the labels that the label maps of the pairs hold."""
+    """Add the labels that the label maps of the pairs hold."""
     sources = {
         f"{entry.id}/{side}": source
         for entry in cohort.entries

@@ -1,4 +1,4 @@
-"""Folders side by side, of images and of masks, whose files pair up by name."""
+"""Parallel folders of images and masks, whose files are matched by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILLING = IMAGE_WORDS | MASK_WORDS | REGION_WORDS | {"1st", "2nd", "manual1", "m
 
 
 def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise folders of images and masks, also below folders for the sides of a split."""
+    """Recognise parallel folders of images and masks, also below a folder for each split."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "segmentation"):
@@ -54,7 +54,10 @@ def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def likely_roles(roles: Sequence[str] | Mapping[str, Files]) -> dict[str, str]:
-    """Say of each role whose name speaks whether it is an image or a mask; of the others the files must tell."""
+    """Guess for each role from its name whether it is an image or a mask.
+
+    Roles whose name does not tell are left out.
+    """
     likely = {}
     for role in roles:
         words = set(words_of(role)) | set(runs_of(role))
@@ -66,7 +69,7 @@ def likely_roles(roles: Sequence[str] | Mapping[str, Files]) -> dict[str, str]:
 
 
 def by_first_folder(root: Path, files: Sequence[Path]) -> dict[str, Files]:
-    """Gather files by the first folder that is no side of a split; what follows is the key."""
+    """Group files by the first folder that names no split; the rest of the path is the key."""
     kinds: dict[str, Files] = {}
     for path in files:
         side, parts = _without_sides(path.relative_to(root).parts[:-1])
@@ -76,7 +79,7 @@ def by_first_folder(root: Path, files: Sequence[Path]) -> dict[str, Files]:
 
 
 def by_whole_folder(root: Path, files: Sequence[Path]) -> dict[str, Files]:
-    """Gather files by all folders that are no side of a split; the file's name is the key."""
+    """Group files by all folders that name no split; the file's stem is the key."""
     kinds: dict[str, Files] = {}
     for path in files:
         side, parts = _without_sides(path.relative_to(root).parts[:-1])
@@ -96,7 +99,7 @@ def _without_sides(folders: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | NoMatch, list[str]]:
-    """Match the files of all folders with those of the one that is best matched, case by case."""
+    """Match the files of all folders with those of the best-matched image folder, case by case."""
     likely = likely_roles(kinds)
     images = [k for k in kinds if likely.get(k) != "mask"] or list(kinds)
     best: tuple[int, str, dict[str, dict[Key, Key]]] = (0, "", {})
@@ -127,7 +130,7 @@ def _draft(key: Key, main: str, kinds: Mapping[str, Files], matches: Mapping[str
 
 
 def matched(images: Files, others: Files) -> dict[Key, Key]:
-    """Pair the keys of two folders: equal names, else names that are equal without the words that differ by folder."""
+    """Match the keys of two folders: equal names, else names that are equal without filler words."""
     equal = {key: key for key in images if key in others}
     if len(equal) >= 0.9 * min(len(images), len(others)):
         return equal
@@ -151,7 +154,7 @@ def _cores(files: Files, keep_side: bool) -> dict[Key, Key]:
 
 
 def _trimmed(runs: list[str]) -> list[str]:
-    """Take words such as mask and image from both ends of a name, and a number right behind one at the end."""
+    """Strip words such as mask and image from both ends of a name, and a number that follows one at the end."""
     while len(runs) > 1 and runs[0] in FILLING:
         runs = runs[1:]
     while len(runs) > 1 and runs[-1] in FILLING:

@@ -1,4 +1,4 @@
-"""Points in text files: one for each image, with a line for each object, ``x y class``."""
+"""Point annotations in text files: one file for each image, one line ``x y class`` for each object."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ALONE = 0.05
 
 @dataclass(frozen=True)
 class Point:
-    """An object as a line tells it: where, of which class, and how large, if it says so (0: it does not)."""
+    """One annotated point, with its class and its diameter (0 where the file gives none)."""
 
     x: float
     y: float
@@ -45,10 +45,10 @@ class Point:
 
 
 def points(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise pictures with a text file of points for each, in a folder of their own or beside the pictures.
+    """Recognise images with a text file of points for each, beside the images or in a folder of their own.
 
-    A point becomes a box, as that is what a detector learns: of the size that a column ``diameter`` gives, else of a
-    share of the median distance between neighbours.
+    Each point becomes a box, because a detector learns boxes. Its side is the column ``diameter``, else a share of
+    the median distance between neighbours.
     """
     if miss := not_asked(hints):
         return miss
@@ -75,7 +75,7 @@ def points(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def points_in(path: Path) -> list[Point] | None:
-    """Read the points of a file, with or without a first line of names; None if a line is something else."""
+    """Read the points of a file, with or without a heading line; None if a line is something else."""
     try:
         rows = [cells_of(line) for line in text_of(path).splitlines() if line.strip() and not line.startswith("#")]
     except LayoutError:
@@ -93,7 +93,7 @@ def points_in(path: Path) -> list[Point] | None:
 
 @dataclass(frozen=True)
 class Order:
-    """Which place of a line holds what; -1 where none does."""
+    """The index of each column in a line; -1 where it is absent."""
 
     x: int = 0
     y: int = 1
@@ -116,7 +116,7 @@ def is_number(cell: str) -> bool:
 
 
 def columns_of(head: Sequence[str]) -> Order | None:
-    """Say which column is what by a line of names; None if it names no x and y, or a z."""
+    """Find the columns in a heading line; None if it names no x and y, or a z."""
     x, y, kind, size = (column(head, words) for words in (X_WORDS, Y_WORDS, KIND_WORDS, SIZE_WORDS))
     if x is None or y is None or column(head, ("z", "cz", "height", "h")) is not None:
         return None
@@ -125,7 +125,7 @@ def columns_of(head: Sequence[str]) -> Order | None:
 
 
 def point_of(row: Sequence[str], order: Order) -> Point:
-    """Give the point of a line, or raise a ValueError or an IndexError if it is none."""
+    """Parse the point of a line, or raise a ValueError or an IndexError."""
     if order.is_told_by_place and len(row) not in (2, 3):
         raise ValueError("a line has x, y and perhaps a class")
     x, y = float(row[order.x]), float(row[order.y])
@@ -139,7 +139,7 @@ def point_of(row: Sequence[str], order: Order) -> Point:
 def boxed(
     folder: Path, images: Sequence[Path], drawn: Mapping[Path, list[Point]], names: Sequence[str], told: list[str]
 ) -> Cohort | NoMatch:
-    """Give the cohort in which a box stands for each point."""
+    """Build the detection cohort in which each point is a box."""
     every = [p for held in drawn.values() for p in held]
     if not every:
         return NoMatch(0.4, "no text file in it holds a point.")
@@ -169,7 +169,10 @@ def boxed(
 
 
 def within(corners: tuple[float, ...], shape: Sequence[int]) -> tuple[float, ...]:
-    """Cut a box at the edges of an image where its middle lies inside; a point outside is left for a person to see."""
+    """Clip a box to the image if its centre lies inside.
+
+    A box whose centre lies outside stays, so that a person sees it.
+    """
     if len(shape) != 2:
         return corners
     middle = [(corners[a] + corners[a + 2]) / 2 for a in (0, 1)]
@@ -179,18 +182,18 @@ def within(corners: tuple[float, ...], shape: Sequence[int]) -> tuple[float, ...
 
 
 def scaled(point: Point, shape: Sequence[int]) -> Point:
-    """Give a point in pixels that was told in shares of an image of so many rows and columns."""
+    """Convert a point from shares of the image (rows, columns) to pixels."""
     rows, columns = shape
     return Point(point.x * columns, point.y * rows, point.kind, point.size)
 
 
 def corners_of(point: Point, side: float) -> tuple[float, ...]:
-    """Give the box around a point: its lower corner, then its upper, rows first."""
+    """Give the square box around a point: (y0, x0, y1, x1)."""
     return (point.y - side / 2, point.x - side / 2, point.y + side / 2, point.x + side / 2)
 
 
 def usual_size(held: Sequence[Sequence[Point]], shape: Sequence[int]) -> tuple[float, str]:
-    """Give the side of the box around a point, and how it was found.
+    """Give the box side for points without a size, and a sentence on how it was found.
 
     >>> usual_size([[Point(0, 0, "a"), Point(10, 0, "a")]], (99, 99))[0]
     7.0
@@ -203,14 +206,14 @@ def usual_size(held: Sequence[Sequence[Point]], shape: Sequence[int]) -> tuple[f
 
 
 def nearest_of(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the distance of each place to the nearest other."""
+    """Give the distance of each point to its nearest neighbour."""
     from scipy.spatial import KDTree  # a fifth of a second of the processor, for tables of points alone
 
     return np.asarray(KDTree(places).query(places, k=2)[0][:, 1], float)
 
 
 def named(kind: str, names: Sequence[str]) -> str:
-    """Give the name of a class that a file gives by its number, where names are known."""
+    """Replace a class number by its name, where names are known."""
     return names[int(kind)] if kind.isdecimal() and int(kind) < len(names) else kind
 
 

@@ -1,4 +1,4 @@
-"""Images with their masks beside them: a folder a case, a folder a patient with dates, or pairs in one folder."""
+"""Images and masks in the same folder: a folder for each case, for each patient with dates, or for all cases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PATIENT = re.compile(rf"({WORDS}|p)[-_ ]?\d+", re.IGNORECASE)
 
 
 def same_folder(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise folders in which masks lie beside their images, told apart by words in the names."""
+    """Recognise folders in which masks lie beside their images, distinguished by words in their names."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "segmentation"):
@@ -60,7 +60,7 @@ def same_folder(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def place_of(folders: Sequence[str]) -> tuple[str | None, str]:
-    """Give the side of a split and the folder of the case or the patient that a file lies in."""
+    """Give the split and the case or patient folder of a file."""
     side = None
     for folder in folders:
         named, left = side_and_rest(folder) if side is None else (None, folder)
@@ -72,7 +72,10 @@ def place_of(folders: Sequence[str]) -> tuple[str | None, str]:
 
 
 def drafts_in(root: Path, side: str | None, place: str, files: Sequence[Path]) -> list[Draft] | NoMatch:
-    """Gather the files of one folder to cases: one if every file has a role of its own, else one a date or name."""
+    """Group the files of one folder into cases.
+
+    They are one case if each file has a role of its own, else one case for each date or name.
+    """
     own = set(words_of(place))
     split = [_date_and_role(path.relative_to(root).parts, own, side) for path in files]
     roles = [role or _joined(date) or "image" for date, role in split]
@@ -128,7 +131,7 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def _date_and_role(parts: Sequence[str], own: set[str], side: str | None) -> tuple[list[str], str]:
-    """Split the words of a file's path into those that name a date or a case, and those that name its role."""
+    """Split the words of a file's path into those of a date or case, and those of its role."""
     words: list[str] = []
     for part in (*parts[:-1], stem_of(Path(parts[-1]))):
         if side and side_and_rest(part) == (side, ""):

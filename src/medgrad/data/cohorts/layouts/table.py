@@ -1,4 +1,4 @@
-"""A CSV with a row an image: its file, its class or its mask, and perhaps its patient and its side."""
+"""A CSV with a row for each image: its file, its class or its mask, and perhaps its patient and split."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TRUE = ("1", "1.0", "true", "yes")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a table is what."""
+    """The role of each column of a table."""
 
     file: str
     label: str | None = None
@@ -51,7 +51,7 @@ class Columns:
 
 
 def table(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise a CSV of files with their classes or masks, given itself or by the folder that it lies in."""
+    """Recognise a CSV of image files with their classes or masks, given itself or by its folder."""
     if hints.task not in (None, "segmentation", "classification"):
         return NoMatch(0.1, f"a table of classes or masks does not serve {hints.task}.")
     if folder.is_file():
@@ -76,7 +76,7 @@ def table(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def _joined(folder: Path, good: Mapping[Path, Cohort]) -> Cohort:
-    """Put the tables of the sides of a split together, or ask which of several is meant."""
+    """Merge the tables of the splits, or raise if their splits are not distinct."""
     sides = {path: side_of(path.stem.rsplit("_", 1)[-1]) or side_of(path.stem.split("_", 1)[0]) for path in good}
     if len(set(sides.values())) != len(good) or None in sides.values():
         names = ", ".join(p.name for p in good)
@@ -92,7 +92,7 @@ def _joined(folder: Path, good: Mapping[Path, Cohort]) -> Cohort:
 
 
 def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
-    """Give the cohort that a table lists."""
+    """Build the cohort that a table lists."""
     rows = rows_of(path)
     if not rows:
         return NoMatch(0.2, f"{path.name} has no rows.")
@@ -127,14 +127,14 @@ def read_table(path: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def without_column(path: Path, names: Sequence[str], hints: Hints) -> NoMatch | None:
-    """Say that a table lacks the column that was named as the truth, None where it has it or none was named."""
+    """Explain that a table lacks the column named by ``--truth``; None where it has it or none was named."""
     if not hints.truth or column(names, (hints.truth.lower(),)) is not None:
         return None
     return NoMatch(0.7, f"{path.name} has no column --truth {hints.truth!r}. Its columns: {some(names, 12)}.")
 
 
 def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> NoMatch:
-    """Say that a table names no files that are here; nearer if it has a column that should."""
+    """Explain that a table names no files that exist; the match is closer if it has a column of files."""
     file = next((c for w in FILE_WORDS if (c := column(list(rows[0]), (w,)))), None)
     if file is None:
         return NoMatch(0.3, f"{path.name} has no column of files ({', '.join(rows[0])}). Add one that is called file.")
@@ -143,7 +143,7 @@ def without_files(path: Path, rows: Sequence[Mapping[str, str]]) -> NoMatch:
 
 
 def columns_of(rows: Sequence[Mapping[str, str]], finder: Finder, hints: Hints) -> Columns | None:
-    """Say which column is what, or None if none names files that are there."""
+    """Assign a role to each column, or give None if no column names existing files."""
     names = list(rows[0])
     sample = [rows[int(i)] for i in np.unique(np.linspace(0, len(rows) - 1, min(50, len(rows))).astype(int))]
     truth_words = (hints.truth.lower(), *MASK_WORDS) if hints.truth else MASK_WORDS
@@ -178,7 +178,7 @@ def _is_flag(cells: object) -> bool:
 
 
 class Finder:
-    """Finds the file that a cell names: below the table's folder, by its path, its name, or its name without ending."""
+    """Finds the file of a cell below the table's folder: by path, by name, or by name without suffix."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -188,7 +188,7 @@ class Finder:
                 self.by_name.setdefault(key, []).append(path)
 
     def find(self, cell: str) -> Path | None:
-        """Give the file or folder, or None; a bare name that several files have is None too."""
+        """Give the file or folder, or None if there is none or several files share a bare name."""
         cell = cell.replace("\\", "/").strip()
         if not cell or ".." in cell.split("/"):
             return None
@@ -210,7 +210,7 @@ Kept = list[tuple[Path, dict[str, str], Path | None]]
 
 
 def _kept(rows: Sequence[dict[str, str]], columns: Columns, finder: Finder, path: Path, told: list[str]) -> Kept:
-    """Give the rows whose file is there, each file once."""
+    """Give the rows whose file exists, each file once."""
     found: dict[Path, tuple[Path, dict[str, str], Path | None]] = {}
     absent, again = [], 0
     truth = (columns.label, columns.mask, *columns.flags)

@@ -18,10 +18,10 @@ ENDS = ("ymin", "xmin", "ymax", "xmax")
 
 
 def voc(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise images with an XML file for each, as Pascal VOC has them, beside them or in a folder of their own.
+    """Recognise images with a Pascal VOC XML file for each, beside them or in a folder of their own.
 
-    The numbers count pixels from 1, the last one included: a box from 1 to 640 is as wide as an image of 640 columns.
-    Where first and last are equal, the box is taken to have no size, not one pixel.
+    VOC counts pixels from 1, the last one included: a box from 1 to 640 is as wide as an image of 640 columns.
+    Where first and last are equal, the box is taken as empty, not as one pixel.
     """
     if miss := not_asked(hints):
         return miss

@@ -1,4 +1,4 @@
-"""YOLO: a text file for each image, with a line for each object: its class, and its box as shares of the image."""
+"""YOLO: a text file for each image, with a line for each object: its class, and its box relative to the image size."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Line = tuple[int, tuple[float, ...]]
 
 
 def yolo(folder: Path, hints: Hints) -> Cohort | NoMatch:
-    """Recognise images with a text file for each, in folders ``images`` and ``labels`` or beside one another.
+    """Recognise images with a YOLO text file for each, in folders ``images`` and ``labels`` or beside one another.
 
-    The names of the classes stand in ``data.yaml``, ``classes.txt`` or ``obj.names``. Outlines are taken as the boxes
-    around them. An image without a text file has no object, as such files mean it.
+    Class names are read from ``data.yaml``, ``classes.txt`` or ``obj.names``. Polygons become their bounding
+    boxes. An image without a text file has no object, as YOLO defines it.
     """
     if miss := not_asked(hints):
         return miss
@@ -57,7 +57,7 @@ def yolo(folder: Path, hints: Hints) -> Cohort | NoMatch:
 
 
 def named(line: Line, names: Sequence[str], file: Path) -> Object:
-    """Give the object of a line, by the name of its class."""
+    """Give the label and the box of a line, with the name of its class."""
     kind, corners = line
     if not 0 <= kind < len(names):
         raise LayoutError(f"{str(file)!r} has the class {kind}, but only {len(names)} have names. Name all of them.")
@@ -65,7 +65,7 @@ def named(line: Line, names: Sequence[str], file: Path) -> Object:
 
 
 def lines_in(path: Path) -> tuple[Line, ...] | None:
-    """Read classes and boxes, (y0, x0, y1, x1) in shares; None if a line is something else."""
+    """Read classes and boxes (y0, x0, y1, x1) relative to the image size; None if a line is something else."""
     found = []
     try:
         for line in text_of(path).splitlines():
@@ -88,7 +88,7 @@ def lines_in(path: Path) -> tuple[Line, ...] | None:
 
 
 def names_in(files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
-    """Find the names of the classes, and say where they stand."""
+    """Find the class names of a YOLO set, and give a message on which file they come from."""
     for path in sorted(files, key=lambda p: len(p.parts)):
         if path.suffix.lower() in (".yaml", ".yml"):
             found = names_of_yaml(text_of(path))

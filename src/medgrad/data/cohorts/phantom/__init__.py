@@ -1,4 +1,4 @@
-"""A synthetic cohort whose truth is known, by seed: chests with nodules and livers with lesions, over dates."""
+"""Synthetic cohorts with known truth: CT of chests with nodules and livers with lesions, at several dates."""
 
 from .cohort import LABELS, Patient, Phantom, Study, cases_of, make_patient, patients
 from .lesions import Lesion

@@ -1,4 +1,4 @@
-"""Shapes by their signed distance, in mm: negative inside. All work on points of shape (3, ...)."""
+"""Signed distance fields of shapes in mm, negative inside, at points of shape (3, ...)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Field = NDArray[np.float32]
 
 
 def ellipsoid(points: Points, centre: Sequence[float], axes: Sequence[float]) -> Field:
-    """Give the distance to an ellipsoid: exact at its surface and for a ball, and near enough elsewhere.
+    """Give the signed distance to an ellipsoid: exact at its surface and for a ball, approximate elsewhere.
 
     >>> float(ellipsoid(np.float32([[3.0], [0.0], [0.0]]), (0, 0, 0), (2, 2, 2))[0])
     1.0
@@ -32,26 +32,26 @@ def ellipsoid(points: Points, centre: Sequence[float], axes: Sequence[float]) ->
 
 
 def tube(points: Points, centre: Sequence[float], axes: Sequence[float]) -> Field:
-    """Give the distance to an endless upright tube with an elliptic section; ``centre`` and ``axes`` are of (x, y)."""
+    """Give the signed distance to an infinite upright elliptic cylinder; ``centre`` and ``axes`` are of (x, y)."""
     return ellipsoid(points[:2], centre, axes)
 
 
 def rounded_box(points: Points, axes: Sequence[float], *, power: float = 2.5) -> Field:
-    """Give about the distance to an endless upright superellipse around the middle: the outline of a trunk."""
+    """Give the approximate signed distance to an infinite upright superellipse, the outline of a trunk."""
     u, v = np.abs(points[0]) / np.float32(axes[0]), np.abs(points[1]) / np.float32(axes[1])
     return ((u**power + v**power) ** np.float32(1 / power) - 1) * np.float32(min(axes))
 
 
 def coverage(distance: Field, width_mm: float) -> Field:
-    """Give the share of a voxel that lies inside: 0 to 1 over a boundary of so many mm."""
+    """Give the fraction of a voxel that lies inside: 0 to 1 across a boundary of ``width_mm``."""
     return np.clip(np.float32(0.5) - distance / np.float32(width_mm), 0, 1)
 
 
 @dataclass(frozen=True)
 class Waves:
-    """A smooth random field with mean 0 and deviation 1 that can be asked at any point: a sum of plane waves.
+    """A smooth random field with mean 0 and standard deviation 1, as a sum of plane waves; callable at any points.
 
-    ``vectors`` are (n, 3) in radians a mm. Being no grid of numbers, it is the same field at every spacing.
+    ``vectors`` are (n, 3) in radians per mm. The field does not depend on a voxel spacing.
     """
 
     vectors: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Waves:
 
     @classmethod
     def of(cls, rng: np.random.Generator, length_mm: float, *, n: int = 24, spread: float = 0.25) -> Waves:
-        """Draw waves in all directions, their lengths about ``length_mm``."""
+        """Draw a field of waves in random directions, with wavelengths around ``length_mm``."""
         way = rng.normal(size=(n, 3))
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         length = length_mm * np.exp(spread * rng.normal(size=(n, 1)))
@@ -76,5 +76,5 @@ class Waves:
 
 
 def strands(one: Waves, other: Waves, points: Points, *, width: float) -> Field:
-    """Give 1 along the lines where two fields are both zero and 0 away from them: branching vessels."""
+    """Give 1 along the lines where both fields are zero and 0 away from them: a texture of branching vessels."""
     return np.exp(-(one(points) ** 2 + other(points) ** 2) / np.float32(2 * width**2))

@@ -1,4 +1,4 @@
-"""A chest and the upper belly as shapes: where the organs lie, and which Hounsfield units they have."""
+"""The synthetic anatomy of chest and upper abdomen: organ shapes and their Hounsfield units."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ PLACES: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient's organs. ``half_mm`` is half the trunk's width, depth and height; ``places`` are in mm.
+    """The organs of one synthetic patient.
 
-    Points are in mm from the middle of the trunk to the Right, Anterior and Superior.
+    ``half_mm`` is half the trunk's width, depth and height; ``places`` are in mm.
+
+    Points are in mm from the centre of the trunk to the Right, Anterior and Superior.
     """
 
     half_mm: tuple[float, float, float]
@@ -47,7 +49,7 @@ class Anatomy:
 
     @classmethod
     def of(cls, rng: np.random.Generator, half_mm: Sequence[float]) -> Anatomy:
-        """Draw a patient who fits into a trunk of this size."""
+        """Draw a random patient whose trunk has at most this size."""
         half = np.asarray(half_mm, float) * np.array([rng.uniform(0.92, 1.0), rng.uniform(0.88, 1.0), 1.0])
         places = {}
         for name, (centre, axes) in PLACES.items():
@@ -65,16 +67,16 @@ class Anatomy:
         )
 
     def organ(self, name: str, points: Points) -> Field:
-        """Give the distance to one of the ellipsoids of ``PLACES``."""
+        """Give the signed distance to one of the ellipsoids of ``PLACES``."""
         centre, axes = self.places[name]
         return ellipsoid(points, centre.tolist(), axes.tolist())
 
     def trunk(self, points: Points) -> Field:
-        """Give the distance to the skin."""
+        """Give the signed distance to the skin."""
         return rounded_box(points, self.half_mm[:2])
 
     def above_diaphragm(self, points: Points) -> Field:
-        """Give about the height above the two domes of the diaphragm."""
+        """Give the approximate height above the two domes of the diaphragm, in mm."""
         a, b, h = self.half_mm
         dome = np.full(points.shape[1:], -0.34 * h, np.float32)
         for side, height in ((0.42, 0.52), (-0.42, 0.44)):
@@ -83,7 +85,7 @@ class Anatomy:
         return (points[2] - dome) * np.float32(0.85)
 
     def distances(self, points: Points) -> dict[str, Field]:
-        """Give the distance to every organ that has a label, and to what they lie in."""
+        """Give the signed distance to every labelled organ, to the trunk, and to the diaphragm."""
         a, b, _ = self.half_mm
         trunk = self.trunk(points)
         inside = trunk + np.float32(self.fat_mm + self.wall_mm)
@@ -141,7 +143,7 @@ class Anatomy:
         return hu, labels
 
     def filling(self, points: Points, found: Mapping[str, Field]) -> Field:
-        """Give what lies between the organs: the mediastinum above the diaphragm, bowel and fat below."""
+        """Give the Hounsfield units between organs: mediastinum above the diaphragm, bowel and fat below."""
         hu = np.full(points.shape[1:], HU["mediastinum"], np.float32)
         at = (found["inside"] < 3) & (found["above"] < 0)
         share = 1 / (1 + np.exp(-4 * self.bowel(points[:, at])))
@@ -151,7 +153,7 @@ class Anatomy:
     def with_vessels(
         self, points: Points, organ: Field, plain: float, full: float, waves: tuple[Waves, Waves]
     ) -> Field:
-        """Give an organ's units with vessels running through it, none of them just below its surface."""
+        """Give the Hounsfield units of an organ with vessels in it, none just below its surface."""
         hu = np.full(points.shape[1:], plain, np.float32)
         at = organ < 0
         depth = np.clip(-organ[at] / np.float32(6.0), 0, 1)
@@ -159,7 +161,7 @@ class Anatomy:
         return hu
 
     def ribs(self, points: Points, found: Mapping[str, Field]) -> Field:
-        """Give the distance to slanting ribs within the wall of the chest."""
+        """Give the signed distance to slanting ribs within the chest wall."""
         _, b, h = self.half_mm
         thick = 0.38 * self.wall_mm
         shell = np.abs(found["trunk"] + np.float32(self.fat_mm + 0.55 * self.wall_mm)) - np.float32(thick)
@@ -169,7 +171,7 @@ class Anatomy:
         return np.maximum.reduce([shell, band, -0.55 * h - points[2]]).astype(np.float32)
 
     def lay_spine(self, points: Points, spine: Field, lay: Lay) -> None:
-        """Lay the vertebrae with their discs, and the canal behind them."""
+        """Paint vertebrae, discs and the spinal canal."""
         a, b, h = self.half_mm
         step = 0.30 * h
         to_disc = np.abs((points[2] / step) % 1 - 0.5) * np.float32(step)

@@ -1,4 +1,4 @@
-"""How a patient lies and breathes otherwise at another date: a smooth displacement that is known everywhere."""
+"""Synthetic respiratory motion: how the body differs at a later date, as a smooth displacement known everywhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STEEPEST = 0.5
 
 @dataclass(frozen=True)
 class Breath:
-    """A displacement in mm from points of one date to the same tissue at the first date.
+    """The respiratory displacement in mm from points of one date to the same tissue at the first date.
 
-    The middle of the trunk rises or sinks by ``rise_mm``, the chest widens by ``widen``, everything moves by
-    ``shift_mm``, and smooth waves of ``sway_mm`` bend the rest. ``half_mm`` is half the size of the trunk.
+    The diaphragm moves by ``rise_mm``, the chest widens by ``widen``, everything shifts by ``shift_mm``, and
+    smooth waves of ``sway_mm`` deform the rest. ``half_mm`` is half the size of the trunk.
     """
 
     half_mm: tuple[float, float, float]
@@ -30,7 +30,7 @@ class Breath:
 
     @classmethod
     def of(cls, rng: np.random.Generator, half_mm: Sequence[float], most_mm: float) -> Breath:
-        """Draw a breath that moves the diaphragm by up to ``most_mm``, so gently that nothing folds."""
+        """Draw a random motion that moves the diaphragm by up to ``most_mm`` without folding."""
         a, b, h = (float(v) for v in half_mm)
         longest = 2.6 * min(a, b, h)
         waves = tuple(Waves.of(rng, longest, n=4, spread=0.05) for _ in range(3))
@@ -49,14 +49,14 @@ class Breath:
         return found
 
     def steepness(self) -> float:
-        """Give an upper bound of how fast the displacement changes from point to point; below 1 nothing folds."""
+        """Give an upper bound of the displacement's gradient; below 1 nothing folds."""
         smallest = min(self.half_mm)
         bump = abs(self.rise_mm) * np.exp(-0.5) / (0.55 * smallest)
         sway = self.sway_mm * np.sqrt(3) * max(_slope(w) for w in self.waves)
         return float(bump + 1.5 * abs(self.widen) + sway)
 
     def __call__(self, points: Points) -> Points:
-        """Give the displacement at points (3, ...) in mm from the middle of the trunk."""
+        """Give the displacement at points (3, ...) in mm from the centre of the trunk."""
         a, b, h = (np.float32(v) for v in self.half_mm)
         x, y, z = points
         r2 = (x / (0.9 * a)) ** 2 + ((y - 0.15 * b) / (0.8 * b)) ** 2 + ((z + 0.05 * h) / (0.7 * h)) ** 2
@@ -68,7 +68,7 @@ class Breath:
         return moved.astype(np.float32)
 
     def undone(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give where tissue at points (3, ...) of the first date lies at this one, by repeated correction."""
+        """Invert the motion by fixed-point iteration: map points (3, ...) of the first date to this date."""
         found = points.copy()
         for _ in range(60):
             found = points - self(found.astype(np.float32)).astype(np.float64)
@@ -76,6 +76,6 @@ class Breath:
 
 
 def _slope(wave: Waves) -> float:
-    """Give an upper bound of the slope of a field of waves."""
+    """Give an upper bound of the gradient of a wave field."""
     lengths = np.linalg.norm(wave.vectors.astype(float), axis=1)
     return float(np.sqrt(2 / len(lengths)) * lengths.sum())

@@ -1,4 +1,4 @@
-"""Synthetic patients: scans at several dates, and everything about them that a real patient keeps to themselves."""
+"""Make synthetic patients: CT scans at several dates, labels of organs and lesions, and the deformation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ LEAST = 8
 
 @dataclass(frozen=True)
 class Phantom:
-    """The settings of a cohort; the same settings give the same pixels.
+    """The settings of a synthetic cohort; the same settings give the same pixels.
 
     The trunk fills the field of view (``shape`` times ``spacing_mm``), so organs shrink with it; lesions do not.
-    ``nodules`` (in the lungs) and ``lesions`` (in the liver) are the fewest and the most of a patient, ``diameters_mm``
-    the smallest and the largest at the first date. Whether a lesion is malignant shows in its texture alone.
-    ``breath_mm`` is how far the diaphragm may move between dates, ``sites`` how many of the scanners are used.
+    ``nodules`` (in the lungs) and ``lesions`` (in the liver) are the minimum and maximum count of a patient;
+    ``diameters_mm`` is the range of their diameters at the first date. Only the texture of a lesion shows whether
+    it is malignant. ``breath_mm`` is how far the diaphragm may move between dates; ``sites`` is the number of
+    scanners used.
     """
 
     patients: int = 12
@@ -57,7 +58,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Study:
-    """One patient at one date. ``deformation`` tells where each point of this scan lay at the first date."""
+    """One patient at one date. ``deformation`` maps each point of this scan to the first date."""
 
     date: date
     day: int
@@ -69,7 +70,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Patient:
-    """One synthetic patient. ``gone`` are the numbers of lesions that have vanished by the last date."""
+    """One synthetic patient. ``gone`` lists the numbers of lesions that have vanished by the last date."""
 
     id: str
     sex: str
@@ -85,11 +86,11 @@ class Patient:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is settled about a patient before the first scan.
+    """What is drawn for a patient before the first scan.
 
-    ``points`` (3, *shape) are where the voxels lie, in mm from the ``middle`` of the trunk, which is in world RAS.
-    ``breaths`` has one for each of ``days``, None for the first. ``hu`` and ``organs`` are the body at the first date,
-    without lesions. A boundary is ``width_mm`` wide.
+    ``points`` (3, *shape) are the voxel positions, in mm from the centre ``middle`` of the trunk, which is in
+    world RAS. ``breaths`` has one motion for each of ``days``, None for the first. ``hu`` and ``organs`` are the
+    body at the first date, without lesions. A boundary is ``width_mm`` wide.
     """
 
     anatomy: Anatomy
@@ -124,7 +125,7 @@ def make_patient(phantom: Phantom, number: int) -> Patient:
 
 
 def planned(phantom: Phantom, site: Site, rng: np.random.Generator) -> Plan:
-    """Draw a patient's body, the dates, how it lies and breathes at each, and its lesions."""
+    """Draw a patient's anatomy, the scan dates, the respiratory motion at each, and the lesions."""
     grid = grid_of(phantom, site, rng)
     half = np.array(grid.shape) * np.array(grid.spacing) / 2
     trunk = (0.90 * float(half[0]), 0.80 * float(half[1]), float(half[2]))
@@ -155,7 +156,7 @@ def planned(phantom: Phantom, site: Site, rng: np.random.Generator) -> Plan:
 
 
 def study_of(plan: Plan, which: int, person: Patient, begin: date, rng: np.random.Generator) -> Study:
-    """Scan a patient at one of the planned dates."""
+    """Simulate the scan of a patient at one of the planned dates."""
     breath, day = plan.breaths[which], plan.days[which]
     moved = np.zeros_like(plan.points) if breath is None else breath(plan.points)
     original = plan.points + moved
@@ -172,7 +173,7 @@ def study_of(plan: Plan, which: int, person: Patient, begin: date, rng: np.rando
 
 
 def grid_of(phantom: Phantom, site: Site, rng: np.random.Generator) -> Grid:
-    """Give the grid of a patient's scans: columns to the Left, rows to the Back, slices upwards, as scanners do."""
+    """Make the grid of a patient's scans: columns to the left, rows to the back, slices upwards, as scanners do."""
     size = np.array(phantom.shape) * np.array(phantom.spacing_mm)
     spacing = np.array(phantom.spacing_mm) * np.array(site.stretch)
     spacing = np.round(spacing, 4)
@@ -189,7 +190,7 @@ def voxels(grid: Grid) -> NDArray[np.float64]:
 
 
 def put(plan: Plan, seed: Seed, which: int, hu: Field, labels: NDArray[np.uint8], original: Points) -> Lesion:
-    """Paint a lesion as it is at one date into ``hu`` and ``labels``, and tell what it is."""
+    """Paint a lesion at one date into ``hu`` and ``labels``, and describe it."""
     start, breath = np.array(seed.centre_mm), plan.breaths[which]
     centre = start if breath is None else breath.undone(start)
     radius = seed.growth.radius(seed.radius_mm, plan.days[which])
@@ -213,7 +214,7 @@ def put(plan: Plan, seed: Seed, which: int, hu: Field, labels: NDArray[np.uint8]
 
 
 def tags_of(person: Patient, when: date) -> dict[str, str]:
-    """Give what the scanner writes about a scan."""
+    """Give the DICOM-like tags of a scan."""
     return {
         "patient": person.id,
         "sex": person.sex,
@@ -231,7 +232,7 @@ def patients(phantom: Phantom) -> Iterator[Patient]:
 
 
 def cases_of(patient: Patient) -> list[Case]:
-    """Give each date of a patient as a case with its labels as the truth."""
+    """Give each date of a patient as a case, with its labels as the truth."""
     return [
         Case(
             f"{patient.id}_{study.date:%Y%m%d}",

@@ -1,4 +1,4 @@
-"""Nodules and lesions: their texture says whether they are benign, their size and brightness do not."""
+"""Synthetic nodules and lesions: only their texture says whether they are malignant, not their size or brightness."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MEAN_HU = {"nodule": (30.0, 15.0), "lesion": (0.0, 10.0)}
 
 @dataclass(frozen=True)
 class Growth:
-    """How a lesion comes, changes and goes. ``doublings_a_day`` is below 0 for one that shrinks.
+    """The growth rate of a lesion and the dates at which it is there. ``doublings_a_day`` is negative if it shrinks.
 
-    It is there from date number ``first`` up to, but without, number ``last``.
+    It is there from date number ``first`` up to, but not including, ``last``.
     """
 
     doublings_a_day: float = 0.0
@@ -32,7 +32,7 @@ class Growth:
     last: int = 99
 
     def radius(self, start_mm: float, day: float) -> float:
-        """Give the radius of a ball of the same volume after so many days."""
+        """Give the radius of a ball of the lesion's volume after some days."""
         return float(start_mm * 2 ** (self.doublings_a_day * day / 3))
 
     @property
@@ -43,7 +43,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Seed:
-    """A lesion as it is planned: where it lies at the first date, its form, its texture and its growth."""
+    """A planned lesion: its position at the first date, shape, texture and growth."""
 
     number: int
     label: Literal["nodule", "lesion"]
@@ -84,10 +84,10 @@ def planted(
     days: Sequence[int],
     moves_mm: float,
 ) -> list[Seed]:
-    """Choose lesions that lie within their organs, apart from each other and whole in the scan, at all dates.
+    """Plan lesions that lie within their organ, apart from each other and inside the scan at all dates.
 
-    ``labels`` are the organs at the first date and ``centre_of`` (*shape, 3) where each voxel lies. Between dates
-    tissue moves by up to ``moves_mm``. Lesions for which there is no room are left out.
+    ``labels`` are the organs at the first date, and ``centre_of`` (*shape, 3) are the voxel positions. Between
+    dates tissue moves by up to ``moves_mm``. Lesions for which there is no room are left out.
     """
     edge = from_edge(labels.shape, spacing) - np.float32(moves_mm)
     found: list[Seed] = []
@@ -123,7 +123,7 @@ def seeded(
     form: NDArray[np.float64],
     growth: Growth,
 ) -> Seed:
-    """Draw what a lesion that has its place looks like."""
+    """Draw the orientation, mean density and texture of a lesion at a given position."""
     known = KINDS[KINDS.index(kind)]
     return Seed(
         number, "nodule" if label == "nodule" else "lesion", known,
@@ -134,13 +134,13 @@ def seeded(
 
 
 def from_edge(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float32]:
-    """Give how far each voxel is from the nearest face of the scan, in mm."""
+    """Give the distance of each voxel to the nearest face of the scan, in mm."""
     lines = [np.minimum(np.arange(n), n - 1 - np.arange(n)) * s for n, s in zip(shape, spacing, strict=True)]
     return np.minimum.reduce(np.meshgrid(*lines, indexing="ij")).astype(np.float32)
 
 
 def free_place(rng: np.random.Generator, depth: NDArray[np.float32], needed_mm: float) -> tuple[int, ...] | None:
-    """Choose a voxel that lies deep enough, any one of them; None where there is none."""
+    """Choose a random voxel at least ``needed_mm`` deep; None where there is none."""
     deep = np.flatnonzero(depth.ravel() >= needed_mm)
     if not len(deep):
         return None
@@ -148,7 +148,7 @@ def free_place(rng: np.random.Generator, depth: NDArray[np.float32], needed_mm: 
 
 
 def grown(rng: np.random.Generator, dates: int) -> Growth:
-    """Draw how a lesion changes, without regard to its kind: size must not give the kind away."""
+    """Draw the growth of a lesion, independent of its kind, so that size does not reveal the kind."""
     way = rng.choice(["stable", "growing", "shrinking", "new", "gone"], p=[0.3, 0.3, 0.2, 0.1, 0.1])
     doubling = 1 / float(rng.uniform(120, 400))
     first = int(rng.integers(1, dates)) if way == "new" and dates > 1 else 0
@@ -157,7 +157,7 @@ def grown(rng: np.random.Generator, dates: int) -> Growth:
 
 
 def turned(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a rotation."""
+    """Draw a random rotation matrix."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     return np.asarray(q * np.sign(np.diag(r)))
 
@@ -174,10 +174,11 @@ def lay_lesion(
     width_mm: float,
     value: int,
 ) -> None:
-    """Paint a lesion into the units and labels of one date.
+    """Paint a lesion into the Hounsfield units and labels of one date.
 
-    ``points`` are where the voxels lie, ``original`` where their tissue lay at the first date: the texture is part of
-    the tissue and moves with it. Within the lesion the texture has mean 0 and a fixed deviation, whatever its kind.
+    ``points`` are the voxel positions, ``original`` the positions of their tissue at the first date: the texture
+    moves with the tissue. Within the lesion the texture has mean 0 and a fixed standard deviation, whatever its
+    kind.
     """
     away = points - np.asarray(centre, np.float32)[:, None, None, None]
     reach = radius * max(seed.form) + width_mm

@@ -1,4 +1,4 @@
-"""Where a patient is scanned: a site has a sharpness, a noise and a slice distance of its own."""
+"""Synthetic CT scanners: each site has its own sharpness, noise and slice distance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from scipy import ndimage
 
 @dataclass(frozen=True)
 class Site:
-    """A scanner. ``blur`` is the width of its point spread and ``grain`` the size of its noise, in voxels.
+    """A synthetic CT scanner.
 
-    ``stretch`` is how much larger than asked for its voxels are along x, y and z.
+    ``blur`` is the width of its point spread function and ``grain`` the correlation length of its noise, in
+    voxels.
+
+    ``stretch`` is the ratio of its voxel spacing to the requested one along x, y and z.
     """
 
     name: str
@@ -32,7 +35,7 @@ SITES = (
 
 
 def scanned(hu: NDArray[np.float32], site: Site, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Give a scan of a body: blurred as the site's kernel does, with noise that is alike in neighbouring voxels."""
+    """Simulate a scan: blur by the point spread function, and add correlated noise."""
     seen = ndimage.gaussian_filter(hu, site.blur)
     white = rng.standard_normal(hu.shape, np.float32)
     noise = ndimage.gaussian_filter(white, site.grain) - 0.6 * ndimage.gaussian_filter(white, 2.2 * site.grain)

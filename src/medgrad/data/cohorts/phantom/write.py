@@ -1,4 +1,4 @@
-"""The cohort as files: DICOM series with their truth drawn on them, a table of lesions, and pictures of each lesion."""
+"""Write a synthetic cohort: DICOM series with their truth, a table of lesions, and an image crop of each lesion."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def write_cohort(
     masks: Masks | None = None,
     deformations: bool = False,
 ) -> Iterator[Patient]:
-    """Write a cohort patient by patient, and yield each as soon as it lies there.
+    """Write a cohort patient by patient, and yield each patient once its files are written.
 
-    Files are ``PATIENT/DATE/CT/*.dcm`` and ``PATIENT/DATE/SEG/truth.dcm`` (or, with ``masks="nifti"``, which is what
-    happens where highdicom is not installed, ``PATIENT/DATE/truth.nii.gz`` and a ``cases.csv``), and a table
-    ``lesions.csv``. ``numbers`` are the patients to write, by default all; ``labels`` those that the truth has. With
-    ``deformations`` also ``PATIENT/DATE/deformation.nii.gz``: (x, y, z, 3) in world mm, towards the first date. The
-    same settings give the same bytes.
+    Files are ``PATIENT/DATE/CT/*.dcm`` and ``PATIENT/DATE/SEG/truth.dcm``, and a table ``lesions.csv``. With
+    ``masks="nifti"``, the default where highdicom is not installed, the truth is ``PATIENT/DATE/truth.nii.gz``
+    with a ``cases.csv``. ``numbers`` are the patients to write, by default all; ``labels`` those of the truth.
+    With ``deformations`` there is also ``PATIENT/DATE/deformation.nii.gz``: (x, y, z, 3) in world mm, towards the
+    first date. The same settings give the same bytes.
     """
     root = Path(folder)
     masks = masks or ("dicomseg" if find_spec("highdicom") else "nifti")
@@ -120,12 +120,12 @@ def write_series(folder: Path, phantom: Phantom, patient: Patient, study: Study)
 
 
 def key_of(phantom: Phantom, patient: Patient) -> str:
-    """Give what the UIDs of a patient are made of: everything that decides the pixels."""
+    """Give the key from which a patient's UIDs are made: everything that decides the pixels."""
     return uid_of(repr(replace(phantom, patients=1)), patient.id)
 
 
 def chosen(truth: LabelMap, names: Sequence[str]) -> LabelMap:
-    """Give only the labels that are named, numbered 1, 2, ... in the order of the names."""
+    """Keep only the named labels, renumbered 1, 2, ... in the order of the names."""
     unknown = [n for n in names if n not in truth.names.values()]
     if unknown:
         raise ValueError(f"The phantom has no label {unknown[0]!r}. It has {', '.join(truth.names.values())}.")
@@ -136,7 +136,7 @@ def chosen(truth: LabelMap, names: Sequence[str]) -> LabelMap:
 
 
 def row_of(patient: Patient, study: Study, lesion: Lesion) -> tuple[Any, ...]:
-    """Give the line of the table about a lesion at one date; the days are empty for one that does not grow."""
+    """Give the table row of a lesion at one date; the doubling time is empty if it does not grow."""
     doubling = round(lesion.doubling_days, 1) if np.isfinite(lesion.doubling_days) else ""
     return (
         patient.id, f"{study.date:%Y%m%d}", study.day, lesion.number, lesion.label, lesion.kind,
@@ -152,10 +152,10 @@ def write_lesions(
     side_mm: float = 36.0,
     window_hu: tuple[float, float] | None = SOFT_TISSUE,
 ) -> int:
-    """Write a picture of every lesion at every date below a folder for its kind, and give how many there are.
+    """Write an image crop of every lesion at every date into a folder for its kind, and give their number.
 
-    The files are named for the patient, the date and the lesion, so that a split can keep patients together. Units
-    outside the window are cut: beside the air of a lung, the texture of a nodule would hardly be seen.
+    The files are named after patient, date and lesion, so that a split can keep patients together. Values are
+    clipped to the window: beside the air of a lung, the texture of a nodule would hardly be visible.
     """
     written = 0
     for kind in KINDS:
@@ -179,7 +179,7 @@ def picture_of(
     voxels: int = 16,
     window_hu: tuple[float, float] | None = None,
 ) -> Image:
-    """Give a cube of so many voxels around a lesion, the same at every site, by cubic splines between those scanned."""
+    """Resample a cube around a lesion to ``voxels`` per side by cubic splines, the same at every site."""
     near = crop_of(study, lesion, side_mm=side_mm + 6 * max(study.image.grid.spacing))
     step = side_mm / voxels
     matrix = np.eye(4)
@@ -194,7 +194,7 @@ def picture_of(
 
 
 def crop_of(study: Study, lesion: Lesion, *, side_mm: float = 36.0) -> Image:
-    """Give the voxels of a scan around a lesion as they are; beyond the scan its outermost values go on."""
+    """Crop the voxels around a lesion without resampling; beyond the scan the edge values are repeated."""
     grid = study.image.grid
     shape = [max(4, round(side_mm / s)) for s in grid.spacing]
     start = np.round(grid.index(lesion.centre_mm) - (np.array(shape) - 1) / 2).astype(int)

@@ -1,1 +1,1 @@
-"""Answers written as DICOM objects."""
+"""Write answers as DICOM objects."""

@@ -1,4 +1,4 @@
-"""Boxes out, as a DICOM structured report (TID 1500) about the series that they were found in."""
+"""Write boxes as a DICOM structured report (TID 1500) about their series."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ FINDING, NONE = Code("121071", "DCM", "Finding"), Code("260413007", "SCT", "None
 
 
 def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker: Algorithm | None = None) -> Path:
-    """Write a measurement report: for each box its outline in its middle plane, how long it is, and how sure.
+    """Write a measurement report: for each box its outline in its middle slice, its side lengths, and its score.
 
-    The lengths are those to the patient's right, to the front and to the head. The report refers to the slices of the
-    ``source``, on whose ``grid`` the boxes were found.
+    The lengths are lateral, anterior and superior. The report refers to the slices of the ``source``, on whose
+    ``grid`` the boxes were found.
     """
     highdicom = need("highdicom", extra="dicom")
     if grid.dims != 3:
@@ -77,7 +77,7 @@ def write_report(path: Path, boxes: Boxes, grid: Grid, source: Source, *, maker:
 
 
 def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Algorithm) -> Any:
-    """Give what the report says about one box."""
+    """Make the report entry of one box."""
     name = boxes.names.get(int(boxes.labels[number]), str(boxes.labels[number]))
     low, high = boxes.corners[number].reshape(2, 3)
     said = [
@@ -102,7 +102,7 @@ def described(highdicom: Any, boxes: Boxes, number: int, place: str, maker: Algo
 
 
 def nothing_found(highdicom: Any) -> Any:
-    """Give what the report says where there is no box."""
+    """Make the report entry for no findings."""
     return highdicom.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=highdicom.sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier="nothing found"),
         qualitative_evaluations=[highdicom.sr.QualitativeEvaluation(name=FINDING, value=NONE)],
@@ -110,7 +110,7 @@ def nothing_found(highdicom: Any) -> Any:
 
 
 def outline(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the closed outline (5, 3) of a box in its middle plane across the body, in DICOM's LPS.
+    """Give the closed outline (5, 3) of a box in its middle axial plane, in LPS.
 
     >>> outline(np.zeros(3), np.array([2.0, 4.0, 6.0]))[2].tolist()
     [-2.0, -4.0, 3.0]

@@ -1,4 +1,4 @@
-"""CT volumes out, as one DICOM file a slice."""
+"""Write CT volumes as DICOM, one file for each slice."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ FROM_RAS = np.linalg.inv(TO_RAS)
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What a series says of itself besides its pixels. ``key`` is what its UIDs are made of: the same key, the same
-    UIDs. ``elements`` are further DICOM elements by keyword, which stand in every file.
+    """The header of a series besides its pixels. Its UIDs are made from the keys: equal keys give equal UIDs.
+
+    ``elements`` are further DICOM elements by keyword, written into every file.
     """
 
     key: str
@@ -32,7 +33,7 @@ class SeriesHeader:
 
 
 def uid_of(*words: object) -> str:
-    """Give a DICOM UID that is made of words: always the same one for the same words.
+    """Make a DICOM UID from words; the same words give the same UID.
 
     >>> uid_of("P001", 2) == uid_of("P001", 2) != uid_of("P001", 3)
     True
@@ -42,9 +43,10 @@ def uid_of(*words: object) -> str:
 
 
 def write_ct(folder: Path, image: Image, told: SeriesHeader) -> list[Path]:
-    """Write a volume in Hounsfield units into a folder, a file a slice, and give the files.
+    """Write a volume in Hounsfield units into a folder, a file for each slice, and give the paths.
 
-    Stored are whole numbers from -1024 to 3071; what lies beyond is cut. The slices must stand upright on their plane.
+    Values are stored as integers from -1024 to 3071; others are clipped. The slice axis must be normal to the
+    slices.
     """
     along, down, step, start = places(image)
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ def write_ct(folder: Path, image: Image, told: SeriesHeader) -> list[Path]:
 
 
 def places(image: Image) -> tuple[Any, Any, Any, Any]:
-    """Give the directions along a row and down a column, the step from slice to slice and the first place, in LPS."""
+    """Give the row and column directions, the slice step and the first position, in LPS."""
     grid = image.grid
     if grid.dims != 3 or image.channels != 1:
         raise ValueError(f"A CT series is a volume of one channel, but this is {image.array.shape}.")
@@ -86,7 +88,7 @@ def places(image: Image) -> tuple[Any, Any, Any, Any]:
 
 
 def header(image: Image, told: SeriesHeader) -> Dataset:
-    """Give the elements that all slices share."""
+    """Make the dataset of elements that all slices share."""
     x_mm, y_mm, z_mm = image.grid.spacing
     columns, rows, _ = image.grid.shape
     one = Dataset()
@@ -116,7 +118,7 @@ def header(image: Image, told: SeriesHeader) -> Dataset:
 
 
 def text_of(value: float) -> str:
-    """Give a number as DICOM's decimal strings hold it: at most 16 letters.
+    """Format a number as a DICOM decimal string of at most 16 characters.
 
     >>> text_of(-2.5), text_of(1 / 3)
     ('-2.5', '0.3333333333333')

@@ -1,4 +1,4 @@
-"""Who made an answer: one description of the program and its weights, for every kind of DICOM object."""
+"""The program and weights that made an answer, described for every kind of DICOM object."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LONGEST = 64
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What answered: its name, and the files of its weights, which are hashed when they are first asked for."""
+    """The algorithm that made an answer: its name, and its weight files, which are hashed when first needed."""
 
     name: str = "medgrad"
     files: tuple[Path, ...] = ()
 
     @cached_property
     def weights(self) -> tuple[str, ...]:
-        """The SHA-256 of each file of weights, as ``sha256sum`` gives it."""
+        """The SHA-256 of each weight file, as ``sha256sum`` gives it."""
         found = []
         for path in self.files:
             with path.open("rb") as file:
@@ -42,30 +42,30 @@ class Algorithm:
 
     @property
     def serial(self) -> str:
-        """The one number of this very program: the hash of its weights, or of their hashes; 0 where it has none."""
+        """The device serial number: the hash of the weights, or the hash of their hashes; 0 without weights."""
         if len(self.weights) < 2:
             return self.weights[0] if self.weights else "0"
         return hashlib.sha256(" ".join(self.weights).encode()).hexdigest()
 
     @property
     def title(self) -> str:
-        """The name, as short as DICOM's words are."""
+        """The name, truncated to DICOM's limit."""
         return plain_text(self.name)[:LONGEST] or MANUFACTURER
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What tells this algorithm from another of its name and version."""
+        """The algorithm parameters: the hashes of the weights."""
         return {"weights_sha256": " ".join(self.weights)} if self.weights else {}
 
     @property
     def story(self) -> str:
-        """Who answered, in a sentence."""
+        """A sentence on which program and weights made the answer."""
         hashes = f", weights SHA-256 {' '.join(self.weights)}" if self.weights else ""
         return f"Answered by {self.title}, {MANUFACTURER} {VERSION}{hashes}"[:1024]
 
 
 def equipment(maker: Algorithm) -> dict[str, str]:
-    """Give what every kind of object of highdicom asks for about its device."""
+    """Give the device attributes that every highdicom object needs."""
     return {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": maker.title,
@@ -75,13 +75,13 @@ def equipment(maker: Algorithm) -> dict[str, str]:
 
 
 def describe_equipment(made: Dataset, maker: Algorithm) -> None:
-    """Put the device into a dataset that is made by hand."""
+    """Set the device attributes of a dataset."""
     made.Manufacturer, made.ManufacturerModelName = MANUFACTURER, maker.title
     made.SoftwareVersions, made.DeviceSerialNumber = VERSION, maker.serial
 
 
 def algorithm(highdicom: Any, maker: Algorithm) -> Any:
-    """Give the algorithm as images name it."""
+    """Make the algorithm identification of images."""
     return highdicom.AlgorithmIdentificationSequence(
         name=maker.title,
         family=coded(FAMILY),
@@ -92,7 +92,7 @@ def algorithm(highdicom: Any, maker: Algorithm) -> Any:
 
 
 def algorithm_told(highdicom: Any, maker: Algorithm) -> Any:
-    """Give the algorithm as reports name it."""
+    """Make the algorithm identification of reports."""
     return highdicom.sr.AlgorithmIdentification(
         name=maker.title,
         version=VERSION,
@@ -101,7 +101,7 @@ def algorithm_told(highdicom: Any, maker: Algorithm) -> Any:
 
 
 def finding_told(highdicom: Any, meant: Meant, maker: Algorithm) -> dict[str, Any]:
-    """Give what a report says of any finding: what it is, where, and who found it."""
+    """Give the attributes of a finding in a report: type, site, and algorithm."""
     place = meant.site or (meant.kind if meant.side else None)
     side = coded(meant.side) if meant.side else None
     return {
@@ -114,7 +114,7 @@ def finding_told(highdicom: Any, meant: Meant, maker: Algorithm) -> dict[str, An
 
 
 def observer(highdicom: Any, maker: Algorithm) -> Any:
-    """Give the device as the one who observed what a report says; the same weights are the same device."""
+    """Make the observation context with the device as observer; equal weights are the same device."""
     about = highdicom.sr.DeviceObserverIdentifyingAttributes(
         uid=uid_of("device", maker.title, VERSION, maker.serial),
         name=maker.title,
@@ -130,7 +130,7 @@ def observer(highdicom: Any, maker: Algorithm) -> Any:
 
 
 def contributions(highdicom: Any, maker: Algorithm) -> list[Any]:
-    """Give the program as equipment that contributed to an object."""
+    """Make the contributing equipment of an object."""
     return [
         highdicom.ContributingEquipment(
             MANUFACTURER,
@@ -144,19 +144,19 @@ def contributions(highdicom: Any, maker: Algorithm) -> list[Any]:
 
 
 def coded(code: Code) -> Coded:
-    """Give a code as pydicom and highdicom hold it."""
+    """Convert a code to the type of pydicom and highdicom."""
     return Coded(code.value, code.scheme, code.meaning)
 
 
 def code_item(code: Code) -> Dataset:
-    """Give a code as an item of a sequence."""
+    """Convert a code to a sequence item."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
     return item
 
 
 def declare(made: Dataset, codes: Iterable[Code]) -> None:
-    """Say whose our own codes are, where an object has any."""
+    """Declare the private coding scheme, where an object uses it."""
     if not any(code.scheme == PRIVATE for code in codes):
         return
     item = Dataset()
@@ -167,5 +167,5 @@ def declare(made: Dataset, codes: Iterable[Code]) -> None:
 
 
 def uid(key: str, *words: object) -> str:
-    """Give a UID that is made of a key and words, or a new one where there is no key."""
+    """Make a UID from a key and words, or a random one without a key."""
     return uid_of(key, *words) if key else str(generate_uid(prefix=None))

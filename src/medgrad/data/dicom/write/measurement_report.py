@@ -1,4 +1,4 @@
-"""What labels measure, as a DICOM structured report (TID 1500) about a segmentation that is written beside it."""
+"""Write measurements of labels as a DICOM structured report (TID 1500), with the segmentation that it refers to."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIGURES = {
 def write_measurements(
     path: Path, labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None
 ) -> list[Path]:
-    """Write a segmentation ``NAME.seg.dcm`` and, at the path itself, the report on it; give both paths."""
+    """Write a segmentation ``NAME.seg.dcm`` and, at the path itself, its measurement report; give both paths."""
     seg = encoded(labels, source, maker=maker)
     report = encoded_measurements(labels, image, source, seg=seg, maker=maker)
     return [save(seg, path.with_name(f"{path.stem}.seg{path.suffix}")), save(report, path)]
@@ -48,10 +48,10 @@ def write_measurements(
 def encoded_measurements(
     labels: LabelMap, image: Image, source: Source, *, seg: Dataset, maker: Algorithm | None = None, key: str = ""
 ) -> Dataset:
-    """Give the volume of each segment of ``seg``, and the intensities of the image in it, as a report.
+    """Make the report on the volume of each segment of ``seg``, and on the image intensities within it.
 
-    ``seg`` is what ``encoded`` made of the same labels. A segment without an element has the volume 0 and no
-    intensities. Intensities are counted on the slices that the segmentation refers to.
+    ``seg`` is the segmentation of the same labels. An empty segment has the volume 0 and no intensities.
+    Intensities are taken on the slices that the segmentation refers to.
     """
     highdicom = need("highdicom", extra="dicom")
     maker = maker or Algorithm()
@@ -88,7 +88,7 @@ def encoded_measurements(
 def intensities(
     labels: LabelMap, image: Image, source: Source, names: Mapping[int, str]
 ) -> dict[int, NDArray[np.float64]]:
-    """Give the values of the image within each label, slice by slice; a label that is nowhere has none."""
+    """Give the image values within each label, slice by slice; absent labels are left out."""
     found: dict[int, list[NDArray[Any]]] = {n: [] for n in names}
     pairs: list[tuple[Slice, Slice]] = list(
         zip(slices_of(labels.grid, source), slices_of(image.grid, source), strict=True)
@@ -105,7 +105,7 @@ def intensities(
 
 
 def units_of(image: Image) -> tuple[Code, Code]:
-    """Say what the intensities of an image are, and in what they count."""
+    """Give the codes of the quantity and the unit of an image's intensities."""
     kind = "suv" if image.tags.get("units") == "SUV" else str(image.modality)
     return INTENSITY.get(kind, (own_code("Intensity"), NO_UNITS))
 
@@ -113,7 +113,7 @@ def units_of(image: Image) -> tuple[Code, Code]:
 def measured(
     highdicom: Any, volume_mm3: float, values: NDArray[np.float64] | None, units: tuple[Code, Code]
 ) -> list[Any]:
-    """Give the measurements of one segment."""
+    """Make the measurements of one segment: volume, and intensity statistics."""
     found = [highdicom.sr.Measurement(name=coded(VOLUME), value=short(volume_mm3), unit=coded(CUBIC_MM))]
     if values is None or not np.isfinite(values).all():
         return found
@@ -130,7 +130,7 @@ def measured(
 def measured_segment(
     highdicom: Any, seg: Dataset, number: int, name: str, maker: Algorithm, measurements: list[Any]
 ) -> Any:
-    """Give what the report says about one segment."""
+    """Make the report entry of one segment."""
     followed, identifier = tracking(str(seg.SOPInstanceUID), number, name)
     return highdicom.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=highdicom.sr.TrackingIdentifier(uid=followed, identifier=identifier),
@@ -146,5 +146,5 @@ def measured_segment(
 
 
 def short(value: float) -> float:
-    """Give a number with no more digits than a decimal string of DICOM holds beside its sign and exponent."""
+    """Round a number to the digits that fit a DICOM decimal string."""
     return float(f"{float(value):.8g}")

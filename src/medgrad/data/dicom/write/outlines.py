@@ -1,4 +1,4 @@
-"""The outlines of a mask: closed polygons along the edges of its elements, with holes tied to what surrounds them."""
+"""Trace the outlines of a mask: closed polygons along pixel edges, with holes joined to the outline around them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TURNS: dict[Point, tuple[Point, Point, Point]] = {
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Give one closed polygon (n, 2) for each piece of a mask, in indices, along the outer edges of its elements.
+    """Give one closed polygon (n, 2) for each component of a mask, in indices, along the outer pixel edges.
 
-    It encloses the very area of the elements. A hole is joined to the outline around it by a cut without width, there
-    and back, so that one polygon says it all.
+    It encloses exactly the area of the pixels. A hole is joined to the outline around it by a cut of zero width,
+    so that one polygon describes the component.
 
     >>> outlines(np.array([[False, True]]))[0].tolist()
     [[-0.5, 0.5], [-0.5, 1.5], [0.5, 1.5], [0.5, 0.5]]
@@ -36,9 +36,9 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 
 def loops(mask: NDArray[np.bool_]) -> list[Loop]:
-    """Give every boundary of a mask as the corners that it passes, the mask to its right.
+    """Trace every boundary of a mask as a list of corners, with the mask on its right.
 
-    The corner (r, c) is that of the element (r, c) where both indices are least.
+    The corner (r, c) is the one of element (r, c) with the lowest indices.
     """
     onward = edges(mask)
     found = []
@@ -59,7 +59,7 @@ def loops(mask: NDArray[np.bool_]) -> list[Loop]:
 
 
 def apart(loop: Loop) -> list[Loop]:
-    """Cut a walk that comes back to a corner into walks that do so only at their end."""
+    """Split a boundary that passes a corner twice into boundaries that pass each corner once."""
     found: list[Loop] = []
     path: Loop = []
     at: dict[Point, int] = {}
@@ -94,14 +94,14 @@ def edges(mask: NDArray[np.bool_]) -> dict[Point, list[Point]]:
 
 
 def take(onward: dict[Point, list[Point]], here: Point, heading: Point) -> None:
-    """Strike out a boundary's edge."""
+    """Remove an edge from the edges that are still to be traced."""
     onward[here].remove(heading)
     if not onward[here]:
         del onward[here]
 
 
 def beside(loop: Loop) -> Point:
-    """Give the element that lies to the right of a boundary's first edge."""
+    """Give the element to the right of a boundary's first edge, which is inside the mask."""
     (r, c), (to_r, to_c) = loop[0], loop[1]
     heading = (to_r - r, to_c - c)
     shift = {(0, 1): (0, 0), (1, 0): (0, -1), (0, -1): (-1, -1), (-1, 0): (-1, 0)}[heading]
@@ -109,15 +109,15 @@ def beside(loop: Loop) -> Point:
 
 
 def area(loop: Sequence[Point]) -> float:
-    """Give the area within a boundary, below zero if it goes around a hole."""
+    """Give the signed area within a boundary; negative for a hole."""
     r, c = np.array(loop, float).T
     return float((c * np.roll(r, -1) - r * np.roll(c, -1)).sum() / 2)
 
 
 def tied(piece: list[Loop]) -> Loop:
-    """Join the holes of a piece to its outline: from the highest corner of each straight up to what lies there.
+    """Join the holes of a component to its outline by a vertical cut from each hole's topmost corner.
 
-    What lies above a hole is the outline, or a hole whose highest corner is higher still and that is joined already.
+    The cut ends at the outline, or at a hole that is higher and is joined already.
     """
     ring = list(next(loop for loop in piece if area(loop) > 0))
     onward = [*range(1, len(ring)), 0]  # the place in the ring that follows each place
@@ -142,7 +142,7 @@ def tied(piece: list[Loop]) -> Loop:
 
 
 def straightened(loop: Loop) -> Loop:
-    """Leave out the corners at which nothing turns."""
+    """Drop collinear corners."""
     points = np.array(loop)
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points

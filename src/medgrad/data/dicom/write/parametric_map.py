@@ -1,4 +1,4 @@
-"""Chances out, as DICOM parametric maps: one file a label, a probability in every pixel."""
+"""Write probabilities as DICOM parametric maps, one file for each label."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LONGEST_LABEL = 16
 
 
 def write_maps(path: Path, chances: Image, source: Source, *, maker: Algorithm | None = None) -> list[Path]:
-    """Write a map a label beside a path, ``NAME.1.dcm`` for the first, and give their paths."""
+    """Write a parametric map for each label beside a path, ``NAME.1.dcm`` for the first, and give their paths."""
     made = encoded_maps(chances, source, maker=maker)
     return [save(one, path.with_name(f"{path.stem}.{n}{path.suffix}")) for n, one in enumerate(made, 1)]
 
 
 def encoded_maps(chances: Image, source: Source, *, maker: Algorithm | None = None, key: str = "") -> list[Dataset]:
-    """Give chances (x, y, z, labels) as parametric maps of one series, a label each.
+    """Make the parametric maps of probabilities (x, y, z, labels), one for each label in one series.
 
-    Their tag ``labels`` names them. With a ``key`` the UIDs are made of it.
+    The tag ``labels`` names them. With a ``key`` the UIDs are made from it.
     """
     names = chance_names(chances)
     slices = slices_of(chances.grid, source)
@@ -51,7 +51,7 @@ def encoded_maps(chances: Image, source: Source, *, maker: Algorithm | None = No
 def parametric(
     array: Any, slices: Sequence[Slice], name: str, number: int, maker: Algorithm, series_and_key: tuple[str, str]
 ) -> Dataset:
-    """Give one map."""
+    """Make the parametric map of one label."""
     highdicom = need("highdicom", extra="dicom")
     series, key = series_and_key
     heads = heads_of(slices)
@@ -89,7 +89,7 @@ def parametric(
 
 
 def anatomy(name: str) -> Dataset:
-    """Say what part of the body a map is about, and on which side; tissue where the name tells no more."""
+    """Make the anatomy item of a label with its laterality; tissue where the name gives no organ."""
     meant, item = meant_by(name), Dataset()
     item.FrameLaterality = {"Left": "L", "Right": "R"}.get(meant.side.meaning if meant.side else "", "U")
     item.AnatomicRegionSequence = [code_item(meant.site or (meant.kind if meant.category == ANATOMY else TISSUE))]
@@ -97,7 +97,7 @@ def anatomy(name: str) -> Dataset:
 
 
 def upwards(made: Dataset, slices: Sequence[Slice]) -> None:
-    """Put the frames in the order of the slices, bottom first: some readers take that for granted."""
+    """Sort the frames by slice position, bottom first: some readers assume it."""
     groups = list(made.PerFrameFunctionalGroupsSequence)
     heights = [
         float(np.array(g.PlanePositionSequence[0].ImagePositionPatient, float) @ slices[0].frame.normal) for g in groups

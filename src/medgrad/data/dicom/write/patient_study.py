@@ -1,4 +1,4 @@
-"""What begins every DICOM object that is made by hand: whose it is, of which study, when, and by whom."""
+"""The patient, study, date and device elements of a DICOM object that is written without highdicom."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def begun(
     number: int = 1,
     key: str = "",
 ) -> Dataset:
-    """Begin an object in the study of a slice: patient, study, series, device. With a key, it bears the study's date.
+    """Start a dataset in the study of a slice: patient, study, series, device. With a key, it has the study's date.
 
-    It is written with implicit types, since the points of an outline may fill more than explicit ones can count.
+    It uses implicit VR, since the points of a contour may exceed the length field of explicit VR.
     """
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
@@ -49,7 +49,7 @@ def begun(
 
 
 def when(one: Slice, key: str) -> tuple[str, str]:
-    """Give a date and an hour as DICOM writes them: now, or those of the study where there is a key."""
+    """Give the date and time in DICOM's form: now, or those of the study where there is a key."""
     if key:
         return word(one.head, "StudyDate") or "20000101", word(one.head, "StudyTime") or "000000"
     now = datetime.now()
@@ -57,7 +57,7 @@ def when(one: Slice, key: str) -> tuple[str, str]:
 
 
 def contribution(maker: Algorithm) -> Dataset:
-    """Give the program as equipment that contributed to an object."""
+    """Make the contributing equipment item."""
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING)]
     item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, maker.title

@@ -1,4 +1,4 @@
-"""Labels out, as DICOM RTSTRUCT: the outlines of each region in the planes of its series."""
+"""Write labels as DICOM RTSTRUCT: the contours of each region in the slices of its series."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ COLOURS = ((230, 60, 50), (60, 170, 60), (60, 110, 230), (240, 180, 30), (170, 8
 
 
 def write_structures(path: Path, labels: LabelMap, source: Source, *, maker: Algorithm | None = None) -> Path:
-    """Write labels as outlines, and give the path."""
+    """Write labels as an RTSTRUCT, and give the path."""
     return save(encoded_structures(labels, source, maker=maker), path)
 
 
 def encoded_structures(labels: LabelMap, source: Source, *, maker: Algorithm | None = None, key: str = "") -> Dataset:
-    """Give the outlines of each label as a DICOM dataset; regions have the labels' numbers and names.
+    """Make the RTSTRUCT of labels; regions have the labels' numbers and names.
 
-    Outlines run along the edges of the pixels, so that they enclose the very area that is marked; each is one closed
-    polygon, joined to its holes by cuts without width. What lies on a slice that was missing in the series has none.
+    Contours run along pixel edges, so that they enclose exactly the marked area; each is one closed polygon,
+    joined to its holes by cuts of zero width. Slices that were missing in the series have none.
     """
     maker = maker or Algorithm()
     names = names_of(labels, source.path, MOST_REGIONS)
@@ -71,7 +71,7 @@ def encoded_structures(labels: LabelMap, source: Source, *, maker: Algorithm | N
 
 
 def contours(one: Slice, marked: NDArray[np.bool_]) -> Iterator[Dataset]:
-    """Give the outlines of one region on one slice."""
+    """Yield the contour items of one region on one slice."""
     for polygon in outlines(marked):
         item = Dataset()
         item.ContourImageSequence = [reference(one)]
@@ -82,7 +82,7 @@ def contours(one: Slice, marked: NDArray[np.bool_]) -> Iterator[Dataset]:
 
 
 def places(polygon: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
-    """Give points (n, 2) of rows and columns in DICOM's coordinates, (n, 3)."""
+    """Convert points (n, 2) of rows and columns to LPS coordinates, (n, 3)."""
     along, down = np.reshape(frame.orientation, (2, 3))
     row_mm, column_mm = frame.spacing or (1.0, 1.0)
     moved = polygon[:, 1:] * column_mm * along + polygon[:, :1] * row_mm * down
@@ -90,7 +90,7 @@ def places(polygon: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
 
 
 def frame_of_reference(slices: Sequence[Slice]) -> Dataset:
-    """Refer to the place, the study, the series and each of its files."""
+    """Make the item that references the frame of reference, the study, the series and its files."""
     series, study, place = Dataset(), Dataset(), Dataset()
     head = slices[0].head
     series.SeriesInstanceUID = head.SeriesInstanceUID
@@ -107,7 +107,7 @@ def frame_of_reference(slices: Sequence[Slice]) -> Dataset:
 
 
 def region(one: Slice, number: int, name: str, maker: Algorithm) -> Dataset:
-    """Name a region and what drew it."""
+    """Make the structure set item of a region: its name, and the algorithm."""
     item, drew = Dataset(), Dataset()
     item.ROINumber, item.ReferencedFrameOfReferenceUID = number, one.head.FrameOfReferenceUID
     item.ROIName = plain_text(name)[:64] or f"label {number}"
@@ -122,7 +122,7 @@ def region(one: Slice, number: int, name: str, maker: Algorithm) -> Dataset:
 
 
 def drawn(number: int, outlined: Sequence[Dataset]) -> Dataset:
-    """Give all outlines of a region; it has no list of them where it has none."""
+    """Make the contour item of a region; it has no contour sequence where there are no contours."""
     item = Dataset()
     item.ReferencedROINumber = number
     item.ROIDisplayColor = list(COLOURS[(number - 1) % len(COLOURS)])
@@ -132,7 +132,7 @@ def drawn(number: int, outlined: Sequence[Dataset]) -> Dataset:
 
 
 def observed(number: int, name: str) -> Dataset:
-    """Say what a region is, in codes."""
+    """Make the observation item of a region with its code."""
     item, meant = Dataset(), meant_by(name)
     item.ObservationNumber = item.ReferencedROINumber = number
     item.RTROIInterpretedType = item.ROIInterpreter = ""

@@ -1,4 +1,4 @@
-"""Labels out, as pictures: each slice with what was found painted over it, for viewers that show nothing else."""
+"""Write labels as DICOM secondary captures: each slice in colour with its labels painted over it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROOM = 160
 def write_captures(
     folder: Path, labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None
 ) -> list[Path]:
-    """Write a picture a slice into a folder, and give their paths."""
+    """Write a secondary capture for each slice into a folder, and give their paths."""
     made = encoded_captures(labels, image, source, maker=maker)
     return [save(one, folder / f"{number:04}.dcm") for number, one in enumerate(made, 1)]
 
@@ -45,7 +45,7 @@ def write_captures(
 def encoded_captures(
     labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None, key: str = ""
 ) -> list[Dataset]:
-    """Give each slice of an image in grey with its labels in colour, as secondary captures of one series."""
+    """Make the secondary captures of an image's slices in grey with labels in colour, as one series."""
     maker = maker or Algorithm()
     names = names_of(labels, source.path)
     on_labels, on_image = slices_of(labels.grid, source), slices_of(image.grid, source)
@@ -68,7 +68,7 @@ def capture(
     maker: Algorithm,
     series_and_key: tuple[str, str],
 ) -> Dataset:
-    """Give one picture (rows, columns, 3) as an object that names the slice under it."""
+    """Make one secondary capture from an RGB array (rows, columns, 3), with a reference to its slice."""
     series, key = series_and_key
     made = begun(
         one,
@@ -106,7 +106,7 @@ def capture(
 
 
 def window(head: Dataset, values: NDArray[Any]) -> tuple[float, float]:
-    """Give the values that are shown black and white: those that the header asks for, or nearly all there are."""
+    """Give the display window (low, high): that of the header, or the 0.5th and 99.5th percentile."""
     centre, width = numbers(head, "WindowCenter"), numbers(head, "WindowWidth")
     if centre and width and width[0] > 0:
         return centre[0] - width[0] / 2, centre[0] + width[0] / 2
@@ -117,7 +117,7 @@ def window(head: Dataset, values: NDArray[Any]) -> tuple[float, float]:
 def painted(
     values: NDArray[Any], marks: NDArray[Any], shown: tuple[float, float], names: Mapping[int, str]
 ) -> NDArray[np.uint8]:
-    """Give a picture (rows, columns, 3) of values with labels painted over them and their edges drawn.
+    """Paint labels with their edges over grey values; gives RGB (rows, columns, 3).
 
     >>> painted(np.zeros((3, 3)), np.eye(3, dtype=int), (0, 1), {1: "a"})[1, 1].tolist() == list(colour(1))
     True
@@ -136,7 +136,7 @@ def painted(
 
 
 def lettered(picture: NDArray[np.uint8], there: Sequence[int], names: Mapping[int, str]) -> NDArray[np.uint8]:
-    """Write the names of the labels that are there into the corner of a picture that has room for them."""
+    """Write the names of the present labels into the corner of an image that is large enough."""
     if not there or min(picture.shape[:2]) < ROOM:
         return picture
     drawn = Pillow.fromarray(picture)
@@ -148,13 +148,13 @@ def lettered(picture: NDArray[np.uint8], there: Sequence[int], names: Mapping[in
 
 
 def colour(number: int) -> tuple[int, int, int]:
-    """Give the colour of a label; neighbours in number are far apart in hue."""
+    """Give the RGB colour of a label; consecutive numbers are far apart in hue."""
     red, green, blue = colorsys.hsv_to_rgb((number - 1) * 0.618034 % 1, 0.75, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def spoken(number: int) -> str:
-    """Give the colour of a label as pages spell it.
+    """Give the colour of a label in hexadecimal.
 
     >>> spoken(1)
     '#F23D3D'
@@ -163,7 +163,7 @@ def spoken(number: int) -> str:
 
 
 def letters(direction: NDArray[np.float64]) -> str:
-    """Say where in the patient a direction points, the nearest first.
+    """Give the anatomical direction letters of a vector, the nearest first.
 
     >>> letters(np.array([0.9, 0.0, -0.4]))
     'LF'

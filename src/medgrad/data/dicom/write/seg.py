@@ -1,4 +1,4 @@
-"""Labels and their chances out, as a DICOM segmentation that names the series that it was drawn on."""
+"""Write labels or their probabilities as a DICOM SEG that refers to its image series."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ UNCODED = f"No code of SNOMED CT is known for this name. Its code of the scheme 
 def encoded(
     labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None, key: str = ""
 ) -> Dataset:
-    """Give labels as a DICOM segmentation: a bit a segment (``BINARY``), or the labels themselves (``LABELMAP``).
+    """Make the DICOM SEG of labels: one bit per segment (``BINARY``), or the labels themselves (``LABELMAP``).
 
-    With a ``key`` its UIDs are made of it and it bears the date of the study, so that the same key and labels give
-    the same bytes. A slice that was missing in the series and filled in by the reader cannot be referred to: what is
-    marked there is left out.
+    With a ``key`` its UIDs are made from it and it has the date of the study, so that equal keys and labels give
+    equal bytes. A slice that was missing in the series and filled in by the reader cannot be referenced: its
+    labels are left out.
     """
     names = names_of(labels, source.path, MOST_SEGMENTS[kind])
     slices = slices_of(labels.grid, source)
@@ -51,9 +51,9 @@ def encoded(
 
 
 def encoded_chances(chances: Image, source: Source, *, maker: Algorithm | None = None, key: str = "") -> Dataset:
-    """Give chances (x, y, z, labels) as a fractional segmentation, in steps of 1/255.
+    """Make the fractional DICOM SEG of probabilities (x, y, z, labels), in steps of 1/255.
 
-    Their tag ``labels`` names them.
+    The tag ``labels`` names them.
     """
     names = dict(enumerate(chance_names(chances), 1))
     slices = slices_of(chances.grid, source)
@@ -63,7 +63,7 @@ def encoded_chances(chances: Image, source: Source, *, maker: Algorithm | None =
 
 
 def chance_names(chances: Image) -> tuple[str, ...]:
-    """Give the names of the labels that chances are about, one a channel."""
+    """Give the label names of probabilities, one for each channel; raise if values are not between 0 and 1."""
     names = tuple(str(n) for n in chances.tags.get("labels", ()))
     if len(names) != chances.channels:
         raise ValueError(f"Chances of {chances.channels} labels need as many names, but their tag has {len(names)}.")
@@ -83,9 +83,10 @@ def segmentation(
     key: str,
     described: int | None = None,
 ) -> Dataset:
-    """Give a segmentation of what lies on each slice.
+    """Make a DICOM SEG of an array of slices with highdicom.
 
-    highdicom looks at every slice for each segment, so it may be shown the first few only, if only those are marked.
+    highdicom visits every slice for each segment, so ``described`` limits it to the first segments, if only they
+    are marked.
     """
     highdicom = need("highdicom", extra="dicom")
     heads = heads_of(slices)
@@ -118,7 +119,7 @@ def segmentation(
 
 
 def names_of(labels: LabelMap, path: Path, most: int = MOST_SEGMENTS["BINARY"]) -> dict[int, str]:
-    """Give a name for every label; DICOM numbers segments 1, 2, ... without a gap, and so must the labels."""
+    """Give a name for every label from 1 to the highest: DICOM numbers segments without a gap."""
     found = {int(v): str(n) for v, n in labels.names.items() if v > 0}
     found |= {int(v): f"label {int(v)}" for v in np.unique(labels.array) if v > 0 and int(v) not in found}
     if not found:
@@ -129,12 +130,12 @@ def names_of(labels: LabelMap, path: Path, most: int = MOST_SEGMENTS["BINARY"]) 
 
 
 def tracking(instance: str, number: int, name: str) -> tuple[str, str]:
-    """Give the UID and the name under which a segment is followed; the report on it has the same."""
+    """Give the tracking UID and identifier of a segment; its report has the same."""
     return uid_of(instance, "tracking", number), plain_text(f"{number} {name}")[:64]
 
 
 def segment(highdicom: Any, number: int, name: str, maker: Algorithm, instance: str) -> Any:
-    """Describe a segment: its name, what SNOMED CT calls it, and which program drew it."""
+    """Make the segment description: name, SNOMED CT code, and algorithm."""
     meant = meant_by(name)
     followed, identifier = tracking(instance, number, name)
     return highdicom.seg.SegmentDescription(
@@ -151,7 +152,7 @@ def segment(highdicom: Any, number: int, name: str, maker: Algorithm, instance: 
 
 
 def name_sides(made: Dataset, names: Mapping[int, str]) -> None:
-    """Say on which side of the body each segment lies, where its name tells, and which names have no code."""
+    """Set the laterality of each segment where its name gives it, and mark names without a code."""
     segments = {int(s.SegmentNumber): s for s in made.SegmentSequence}
     for number, name in names.items():
         meant, segment = meant_by(name), segments[number]
@@ -164,7 +165,7 @@ def name_sides(made: Dataset, names: Mapping[int, str]) -> None:
 
 
 def dated(made: Dataset, key: str) -> Dataset:
-    """Give it the date of its study instead of today's, and UIDs made of the key throughout."""
+    """Set the study's date instead of today's, and make all UIDs from the key."""
     organisation = uid_of(key, "dimensions")
     for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in made.get(name, ()):
@@ -173,7 +174,7 @@ def dated(made: Dataset, key: str) -> Dataset:
 
 
 def at_study(made: Dataset) -> Dataset:
-    """Give it the date of its study instead of today's."""
+    """Set the study's date instead of today's."""
     day, hour = word(made, "StudyDate") or "20000101", word(made, "StudyTime") or "000000"
     for name in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
         if name in made:
@@ -190,14 +191,14 @@ def at_study(made: Dataset) -> Dataset:
 def write_seg(
     path: Path, labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None
 ) -> Path:
-    """Write labels as a segmentation of a kind, and give its path."""
+    """Write labels as a DICOM SEG of a kind, and give its path."""
     if kind == "FRACTIONAL":
         raise FormatError("Labels have no chances. Give those instead.")
     return save(encoded(labels, source, kind=kind, maker=maker), path)
 
 
 def save(made: Dataset, path: Path) -> Path:
-    """Write a dataset whole or not at all."""
+    """Write a dataset to a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{time.monotonic_ns()}")
     try:

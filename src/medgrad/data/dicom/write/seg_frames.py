@@ -1,8 +1,7 @@
-"""The frames of a binary segmentation: what is said of a frame is said once for its slice and once for its segment.
+"""The frames of a binary SEG, built fast: frame items are encoded once for each slice and each segment.
 
-Of a hundred segments on three hundred slices there are thousands of frames. Made one by one, as highdicom makes them,
-each of their descriptions is a dozen of objects; here one for each slice is made so, and the others are its bytes with
-another number of the segment in them.
+A hundred segments on three hundred slices are thousands of frames. highdicom builds a dozen objects for each; here
+it builds one item for each slice, and the others reuse its bytes with another segment number.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ def with_all_frames(
     present: Sequence[Sequence[int]],
     places: Sequence[Sequence[float]],
 ) -> Dataset:
-    """Give a segmentation that has one frame on each slice that is marked every frame, segment by segment, in place.
+    """Expand a SEG with one frame for each marked slice to all frames, segment by segment, in place.
 
-    ``present`` lists the labels on each slice, and ``places`` says where it lies. Within a segment its frames follow
-    each other as they did.
+    ``present`` lists the labels on each slice, and ``places`` its position. Within a segment the frames keep their
+    order.
     """
     items = {slice_of(item, places): item for item in made.PerFrameFunctionalGroupsSequence}
     if len(made.SegmentSequence) > 1:  # a lone segment is named once for all its frames, which may fill a volume
@@ -71,25 +70,25 @@ def with_all_frames(
 
 
 def slice_of(item: Dataset, places: Sequence[Sequence[float]]) -> int:
-    """Tell which slice a frame lies on."""
+    """Find the slice of a frame item by its position."""
     place = np.array(item.PlanePositionSequence[0].ImagePositionPatient, float)
     return int(np.linalg.norm(np.array(places) - place, axis=1).argmin())
 
 
 def packed(marked: NDArray[np.unsignedinteger], every: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-    """Yield the bits of the frames, one behind the other without a gap."""
+    """Yield the packed bits of the frames, contiguous."""
     for first in range(0, len(every), EIGHT):
         bits = np.stack([marked[at] == label for label, at in every[first : first + EIGHT]])
         yield np.packbits(bits.ravel(), bitorder="little").tobytes()
 
 
 def raw(item: Dataset) -> dict[BaseTag, bytes]:
-    """Encode what is said of a frame."""
+    """Encode the elements of a frame item."""
     return {element.tag: encoded_items(element) for element in item}
 
 
 def encoded_items(element: DataElement) -> bytes:
-    """Encode the items of a sequence."""
+    """Encode the items of a sequence element."""
     to = DicomBytesIO()
     to.is_little_endian, to.is_implicit_VR = True, False
     write_sequence(to, element, ["utf8"])
@@ -97,14 +96,14 @@ def encoded_items(element: DataElement) -> bytes:
 
 
 def segment_of(number: int) -> bytes:
-    """Encode to which segment a frame belongs."""
+    """Encode the segment identification of a frame."""
     item = Dataset()
     item.ReferencedSegmentNumber = number
     return encoded_items(DataElement(tag_for_keyword(SEGMENT), "SQ", Items([item])))
 
 
 def frame(described: Mapping[BaseTag, bytes], segment: bytes, number: int) -> Dataset:
-    """Describe a frame as another of its slice is described, but for the number of its segment."""
+    """Make a frame item from the encoded elements of its slice, with another segment and dimension index."""
     content, own = tag_for_keyword(CONTENT), tag_for_keyword(SEGMENT)
     found = {}
     for tag, value in described.items():
@@ -116,11 +115,11 @@ def frame(described: Mapping[BaseTag, bytes], segment: bytes, number: int) -> Da
 
 
 def renumbered(content: bytes, number: int) -> bytes:
-    """Put another segment first among the numbers of a frame."""
+    """Replace the segment index among the dimension indices of a frame."""
     at = content.index(INDEX) + len(INDEX) + 2
     return content[:at] + struct.pack("<I", number) + content[at + 4 :]
 
 
 def settled(made: Dataset) -> None:
-    """Let what is encoded already be written as it is."""
+    """Mark a dataset as encoded already, so that it is written as it is."""
     made.set_original_encoding(False, True, made._character_set)

@@ -1,4 +1,4 @@
-"""What regions are called in SNOMED CT, as far as their names tell; and in a scheme of our own where they do not."""
+"""SNOMED CT codes for region names, and private codes for names without one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_CODE, LONGEST_MEANING = 16, 64
 
 
 class Code(NamedTuple):
-    """A code, its meaning, and the scheme that it belongs to."""
+    """A coded concept: value, meaning and coding scheme."""
 
     value: str
     meaning: str
@@ -20,7 +20,7 @@ class Code(NamedTuple):
 
 
 class Meant(NamedTuple):
-    """What a region is: of which category and type, on which side, and in which part of the body it lies."""
+    """The codes of a region: category, property type, laterality and anatomic site."""
 
     category: Code
     kind: Code
@@ -132,7 +132,7 @@ GLANDS = ("parotid", "submandibular")
 
 
 def codes_of(name: str) -> tuple[Code, Code]:
-    """Give the category and the type of a region; a type of our own where its name tells no more.
+    """Give the category and type codes of a region name; a private type where no code is known.
 
     >>> codes_of("liver_lesion")[1][1], codes_of("Kidneys")[1][1], codes_of("label 7")[1]
     ('Lesion', 'Kidney', Code(value='label_7', meaning='label 7', scheme='99MEDGRAD'))
@@ -142,10 +142,10 @@ def codes_of(name: str) -> tuple[Code, Code]:
 
 
 def meant_by(name: str) -> Meant:
-    """Say what a region is, as far as its name tells.
+    """Find the codes of a region by its name.
 
-    A finding may stand beside words that are not known ("tumour core" is a tumour); an organ may not, since "liver
-    vessels" are no liver: they are something of our own naming, in the liver.
+    A finding may stand beside unknown words ("tumour core" is a tumour). An organ may not: "liver vessels" are not
+    a liver, so they get a private code with the liver as site.
 
     >>> found = meant_by("left lung nodule")
     >>> found.kind.meaning, found.site.meaning, found.side.meaning
@@ -165,7 +165,7 @@ def meant_by(name: str) -> Meant:
 
 
 def plain_words(name: str) -> list[str]:
-    """Give the words of a name, in the singular and as the tables spell them.
+    """Split a name into words, singular and in the tables' spelling.
 
     >>> plain_words("Lt. grey-matter (2 tumours)")
     ['lt', 'gray', 'matter', '2', 'tumor']
@@ -183,7 +183,7 @@ def plain_words(name: str) -> list[str]:
 
 
 def taken(words: list[str], table: Mapping[str, Code]) -> tuple[Code | None, list[str]]:
-    """Take the longest phrase of a table out of words: give its code and the words that are left."""
+    """Find the longest phrase of a table among words; give its code and the remaining words."""
     for phrase in sorted(table, key=lambda p: -len(p.split())):
         parts = phrase.split()
         for at in range(len(words) - len(parts) + 1):
@@ -193,7 +193,7 @@ def taken(words: list[str], table: Mapping[str, Code]) -> tuple[Code | None, lis
 
 
 def own_code(name: str) -> Code:
-    """Give a code of our own scheme for a name: always the same one for the same name."""
+    """Make a private code for a name; the same name gives the same code."""
     value = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     if not 0 < len(value) <= LONGEST_CODE or not name.isascii():
         value = "L" + hashlib.sha256(name.encode()).hexdigest()[:12]
@@ -201,12 +201,12 @@ def own_code(name: str) -> Code:
 
 
 def plain_text(text: str) -> str:
-    """Give text without what DICOM takes for the end of a value."""
+    """Remove backslashes and unprintable characters, which DICOM text values must not have."""
     return "".join(c if c.isprintable() and c != "\\" else " " for c in text).strip()
 
 
 def uncoded(names: Iterable[str]) -> tuple[str, ...]:
-    """Tell, in one sentence or none, which names have no code of SNOMED CT.
+    """Give a message on the names without a SNOMED CT code, or none.
 
     >>> uncoded(["liver", "blob"])
     ("No code of SNOMED CT is known for 'blob': it stands under a code of our own (99MEDGRAD).",)

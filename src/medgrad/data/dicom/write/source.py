@@ -1,4 +1,4 @@
-"""The series that an answer is about, slice by slice: what to refer to, and what of the answer lies on each."""
+"""The slices of the image series that an answer refers to, with their headers and planes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_THE_PATIENT = (*MAY_BE_EMPTY[:-1], "PatientAge", "PatientSize", "PatientWeigh
 
 @dataclass(frozen=True)
 class Slice:
-    """One picture of a series: its header, and where it lies on the grid of the answer."""
+    """One slice of a series: its header, and its plane on the grid of the answer."""
 
     head: Dataset
     plane: Plane
@@ -43,16 +43,16 @@ class Slice:
 
     @property
     def is_one_of_several(self) -> bool:
-        """Whether its file holds frames, so that a reference must number it."""
+        """Whether its file is multi-frame, so that a reference must give the frame number."""
         return "NumberOfFrames" in self.head
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Give what an array (*grid.shape, ...) holds at each pixel, (rows, columns, ...); 0 beyond the grid."""
+        """Sample an array (*grid.shape, ...) at each pixel, (rows, columns, ...); 0 beyond the grid."""
         return self.plane.cut(array)
 
 
 def slices_of(grid: Grid, source: Source) -> list[Slice]:
-    """Give each slice of the series, bottom first; one slice for each place.
+    """Load the slices of a series, bottom first, one for each position; cached.
 
     A slice that was missing in the series and filled in by the reader is not among them: nothing can refer to it.
     """
@@ -60,7 +60,7 @@ def slices_of(grid: Grid, source: Source) -> list[Slice]:
 
 
 def read_slices(grid: Grid, source: Source) -> list[Slice]:
-    """Read the headers of a series, and give each of its slices."""
+    """Read the slices of a series from its headers."""
     if grid.dims != 3:
         raise FormatError(
             f"{str(source)!r} is a picture with no place in the patient, so nothing can be drawn there in DICOM. "
@@ -82,7 +82,7 @@ def read_slices(grid: Grid, source: Source) -> list[Slice]:
 
 
 def headers_of(source: Source) -> list[Opened]:
-    """Read the headers of a series, with its pixels only where they tell what the header does not."""
+    """Open the files of a series, with pixels only where the header does not suffice."""
     try:
         return opened_all(source.path, source.item.partition(":")[0], [], pixels=False)[0]
     except FormatError:
@@ -95,7 +95,7 @@ def heads_of(slices: Sequence[Slice]) -> list[Dataset]:
 
 
 def without_pixels(path: Path, source: Dataset) -> Dataset:
-    """Give a header to refer to, with what may be empty made empty where it is absent."""
+    """Make a header for references: without pixels, and with absent optional elements set empty."""
     lacking = [name for name in NEEDED if not word(source, name)]
     if lacking:
         raise FormatError(
@@ -113,7 +113,7 @@ def without_pixels(path: Path, source: Dataset) -> Dataset:
 
 
 def planes(highdicom: Any, frames: Sequence[Frame]) -> dict[str, Any]:
-    """Say where the slices lie: each by its own position, all with one orientation and one spacing."""
+    """Give highdicom's plane attributes of the slices: position of each, and common orientation and spacing."""
     heights = np.array([float(f.position @ f.normal) for f in frames])
     step = float(np.median(np.diff(heights))) if len(frames) > 1 else frames[0].thickness_mm or 1.0
     content, patient = highdicom.content, highdicom.enum.CoordinateSystemNames.PATIENT
@@ -125,7 +125,7 @@ def planes(highdicom: Any, frames: Sequence[Frame]) -> dict[str, Any]:
 
 
 def reference(one: Slice) -> Dataset:
-    """Give the item of a sequence that refers to a slice."""
+    """Make the sequence item that references a slice."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.head.SOPClassUID, one.head.SOPInstanceUID
     if one.is_one_of_several:

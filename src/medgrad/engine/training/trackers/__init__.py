@@ -1,6 +1,6 @@
-"""One tracker a file: ``THIS(folder)`` gives a function that takes a step's number and its figures.
+"""Experiment trackers, one per file: ``THIS(folder)`` returns a function that logs the figures of a step.
 
-``THIS.needs`` names the package that it needs and the extra that brings it.
+``THIS.needs`` names the package that it needs and the extra that installs it.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""MLflow: figures of a run in its tracking store."""
+"""MLflow tracker: logs the figures of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import Track
 
 
 def mlflow(folder: Path) -> Track:
-    """Log to the store that MLflow is set up with (MLFLOW_TRACKING_URI), else to ``mlruns`` beside the run."""
+    """Log to the configured MLflow store (MLFLOW_TRACKING_URI), else to ``mlruns`` beside the run."""
     client = need("mlflow", extra="mlflow")
     import os
 

@@ -1,4 +1,4 @@
-"""TensorBoard: figures as event files in the run's folder."""
+"""TensorBoard tracker: logs figures as event files in the run's folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import Track
 
 
 def tensorboard(folder: Path) -> Track:
-    """Write into ``tensorboard/`` of the run; look at it with ``tensorboard --logdir RUN``."""
+    """Log to ``tensorboard/`` of the run; view it with ``tensorboard --logdir RUN``."""
     need("tensorboard", extra="track")
     from torch.utils.tensorboard.writer import SummaryWriter
 

@@ -1,4 +1,4 @@
-"""What runs an exported network: one runtime a file."""
+"""Backends that run an exported network, one per file."""
 
 from ._backend import without_telemetry
 

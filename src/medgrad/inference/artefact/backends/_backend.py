@@ -1,4 +1,4 @@
-"""What an engine offers; each file of this folder ends in ``THIS = <one of this kind>``."""
+"""The interface of a backend; each file of this folder ends in ``THIS = <a backend>``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..predictor import Forward
 
 
 class Engine(Protocol):
-    """A runtime. ``reads`` are the endings of the networks that it takes, ``extra`` is what installs it."""
+    """A backend. ``reads`` are the file suffixes that it accepts, ``extra`` is what installs it."""
 
     reads: tuple[str, ...]
     extra: str
 
     def is_installed(self) -> bool:
-        """Tell whether it can be used here."""
+        """Tell whether the backend is installed."""
 
     def ways(self) -> tuple[str, ...]:
-        """Name the precisions that it can compute in on this machine, the quickest first."""
+        """List the precisions that it supports on this machine, the fastest first."""
 
     def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
-        """Open a network: what it gives takes inputs and gives outputs, all numpy."""
+        """Load a network as a function from inputs to outputs, all numpy."""
 
 
 def is_here(module: str) -> bool:
@@ -32,6 +32,6 @@ def is_here(module: str) -> bool:
 
 
 def without_telemetry() -> None:
-    """Keep OpenVINO's tools from reporting that they are used; they go without where their reporter is not found."""
+    """Disable OpenVINO's telemetry: its tools work without where their reporter is not found."""
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

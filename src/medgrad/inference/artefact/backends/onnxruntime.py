@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the processor."""
+"""ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ._backend import is_here
 
 
 class OnnxRuntime:
-    """Runs ONNX files as they are, in float32 or in the integers that they are written in."""
+    """Runs ONNX files in the precision in which they are written."""
 
     reads = (".onnx",)
     extra = "onnx"
 
     def is_installed(self) -> bool:
-        """Tell whether it can be used here."""
+        """Tell whether the backend is installed."""
         return is_here("onnxruntime")
 
     def ways(self) -> tuple[str, ...]:
-        """Name the precisions that it can compute in."""
+        """List the precisions that it supports."""
         return ("float32",)
 
     def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
-        """Open a network."""
+        """Load a network."""
         del way
         runtime: Any = need("onnxruntime", extra=self.extra)
         options = runtime.SessionOptions()
@@ -54,7 +54,7 @@ class OnnxRuntime:
 
 
 def first_line(reason: Exception) -> str:
-    """Give the beginning of what an engine complains of."""
+    """Return the first line of an error message."""
     return (str(reason).strip().splitlines() or [type(reason).__name__])[0][:300]
 
 

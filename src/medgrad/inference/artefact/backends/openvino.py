@@ -1,4 +1,4 @@
-"""OpenVINO, on the processor: in bfloat16 where it multiplies that faster, else in float32."""
+"""OpenVINO on the CPU: in bfloat16 where the CPU multiplies it faster, else in float32."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVino:
-    """Runs its own format and ONNX."""
+    """Runs OpenVINO and ONNX files."""
 
     reads = (".xml", ".onnx")
     extra = "openvino"
 
     def is_installed(self) -> bool:
-        """Tell whether it can be used here."""
+        """Tell whether the backend is installed."""
         return is_here("openvino")
 
     def ways(self) -> tuple[str, ...]:
-        """Name the precisions that it can compute in on this machine, the quickest first."""
+        """List the precisions that it supports on this machine, the fastest first."""
         able = self.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("bfloat16", "float32") if "BF16" in able else ("float32",)
 
     def core(self) -> Any:
-        """Load OpenVINO."""
+        """Import OpenVINO, and return its core."""
         without_telemetry()
         runtime: Any = need("openvino", extra=self.extra)
         return runtime.Core()
 
     def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
-        """Open a network."""
+        """Load a network."""
         core = self.core()
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[way],

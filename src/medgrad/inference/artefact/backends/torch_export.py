@@ -1,4 +1,4 @@
-"""torch itself, for networks kept as one of its exported programs or as TorchScript."""
+"""torch, for networks saved as exported programs or as TorchScript."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ._backend import is_here
 
 
 class TorchExport:
-    """Runs ``.pt2`` and ``.ts`` files in float32; it is loaded only when an artefact holds one."""
+    """Runs ``.pt2`` and ``.ts`` files in float32; torch is imported only where an artefact needs it."""
 
     reads = (".pt2", ".ts")
     extra = "torch"
 
     def is_installed(self) -> bool:
-        """Tell whether it can be used here."""
+        """Tell whether the backend is installed."""
         return is_here("torch")
 
     def ways(self) -> tuple[str, ...]:
-        """Name the precisions that it can compute in."""
+        """List the precisions that it supports."""
         return ("float32",)
 
     def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
-        """Open a network."""
+        """Load a network."""
         del way
         torch: Any = need("torch", extra=self.extra)
         if threads:
