@@ -34,12 +34,12 @@ def our_way(name: str, settings: dict[str, Any]) -> tuple[Any, Any]:
     import torch
 
     from medgrad import registry
-    from medgrad.engine.compute.device import choose, keep_memory
+    from medgrad.engine.compute.device import choose_device, keep_freed_memory
 
-    keep_memory()
-    place = choose()
+    keep_freed_memory()
+    place = choose_device()
     torch.manual_seed(0)
-    return place.model(registry.find("models", "monai")(1, LABELS, 3, network=name, **settings)), place
+    return place.move_model(registry.find("models", "monai")(1, LABELS, 3, network=name, **settings)), place
 
 
 def trained_our_way(name: str, settings: dict[str, Any], steps: int) -> tuple[Any, float]:
@@ -47,14 +47,14 @@ def trained_our_way(name: str, settings: dict[str, Any], steps: int) -> tuple[An
     import torch
 
     from medgrad import registry
-    from medgrad.engine.compute.device import AutocastModule, in_order
+    from medgrad.engine.compute.device import AutocastModule, to_channels_last
 
     network, place = our_way(name, settings)
     model, cost = AutocastModule(network, place), registry.find("losses", "dice_ce")()
     optimiser, last = torch.optim.AdamW(network.parameters(), 1e-3, fused=True), 0.0
     for seed in range(steps):
         inputs, labels = batch(seed, 32)
-        value = cost(model(in_order(inputs)), labels)
+        value = cost(model(to_channels_last(inputs)), labels)
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

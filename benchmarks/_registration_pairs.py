@@ -65,18 +65,18 @@ def hippocampus(rng: Rng, _: int) -> Original:
     """Read a crop of the brain about a hippocampus, all of which counts."""
     import nibabel
 
-    from medgrad.data.grid import Grid, as_rows
+    from medgrad.data.grid import Grid, matrix_to_tuples
 
     found = nibabel.load(picked(rng, "seg3d_hippocampus/images/*.nii.gz"))
     array = stretched(np.asarray(found.dataobj, float))
-    return Original(array, Grid(array.shape, as_rows(found.affine)), np.ones(array.shape, bool), None)
+    return Original(array, Grid(array.shape, matrix_to_tuples(found.affine)), np.ones(array.shape, bool), None)
 
 
 def flair(rng: Rng, _: int) -> Original:
     """Read a head in large voxels, whose slices lie further apart than its columns and rows."""
     import nibabel
 
-    from medgrad.data.grid import Grid, as_rows
+    from medgrad.data.grid import Grid, matrix_to_tuples
 
     found = nibabel.load(picked(rng, "longitudinal_ms/patient*/study*_FLAIR.nii.gz"))
     whole = stretched(np.asarray(found.dataobj, float))
@@ -90,7 +90,7 @@ def flair(rng: Rng, _: int) -> Original:
     array = stretched(ndimage.affine_transform(array, step, output_shape=shape, order=1))
     affine = found.affine @ moved_to([b.start for b in box]) @ np.diag([*step, 1.0])
     body = largest(ndimage.gaussian_filter(array, (1, 1, 0)) > 0.1)
-    return Original(array, Grid(shape, as_rows(affine)), body, 0.0)
+    return Original(array, Grid(shape, matrix_to_tuples(affine)), body, 0.0)
 
 
 def retina(rng: Rng, _: int) -> Original:
@@ -266,7 +266,7 @@ def flat(array: Array, body: Array, beside: float) -> Original:
     """Give a picture on a grid of pixels."""
     from medgrad.data import Grid
 
-    return Original(array, Grid.of(array.shape, measured=False), body, beside)
+    return Original(array, Grid.from_shape(array.shape, has_spacing=False), body, beside)
 
 
 def stretched(array: Array) -> Array:

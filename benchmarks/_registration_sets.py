@@ -38,10 +38,10 @@ class Known:
 
 def made(kind: str, seed: int) -> Known:
     """Give a pair that was made by a known warp; its points are where an error counts."""
-    from medgrad.data.transform import voxels
+    from medgrad.data.transform import voxel_positions
 
     fixed, moving, truth, inside = pair(kind, seed)
-    points = voxels(fixed.grid)[inside]
+    points = voxel_positions(fixed.grid)[inside]
     return Known(f"{kind} {seed}", fixed, moving, points, points + truth[inside])
 
 
@@ -98,17 +98,17 @@ def to_study(folder: Path, date: int) -> Array:
 def brain(folder: Path) -> Array:
     """Give points in a brain, in the common space."""
     from medgrad.data.formats import read
-    from medgrad.data.transform import voxels
+    from medgrad.data.transform import voxel_positions
 
     mask = read(folder / "brainmask_common.nii.gz")
-    return voxels(mask.grid)[mask.array > 0][::50]
+    return voxel_positions(mask.grid)[mask.array > 0][::50]
 
 
 def moved(matrix: Array, points: Array) -> Array:
     """Move points by a matrix."""
-    from medgrad.data.transform import linear
+    from medgrad.data.transform import apply_affine
 
-    return linear(matrix, points)
+    return apply_affine(matrix, points)
 
 
 def slices() -> list[Known]:
@@ -137,11 +137,11 @@ def slices() -> list[Known]:
 def slice_pair(one: str, other: str, name: str, kind: Any, matrix: Array) -> Known:
     """Read a slice without a transform and one with it; points are the head."""
     from medgrad.data.formats import read
-    from medgrad.data.transform import voxels
+    from medgrad.data.transform import voxel_positions
 
     files = {"PD": "BrainProtonDensitySlice", "T1": "BrainT1Slice"}
     fixed, moving = read(SLICES / f"{files[one]}Border20.png"), read(SLICES / f"{files[other]}{name}.png")
-    points = voxels(fixed.grid)[fixed.planes[0] > 20][::10]
+    points = voxel_positions(fixed.grid)[fixed.channels_first[0] > 20][::10]
     return Known(f"{one} to {other} {name}", fixed, moving, points, moved(matrix, points), kind)
 
 
@@ -161,13 +161,13 @@ def placed(matrix: Array, middle: Array, shift: tuple[float, float]) -> Array:
 def breath(spacing_mm: float, number: int) -> Known:
     """Give the last and the first scan of a synthetic chest; points are the organs of the last."""
     from medgrad.data.cohorts.phantom import Phantom, make_patient
-    from medgrad.data.transform import voxels
+    from medgrad.data.transform import voxel_positions
 
     shape = (round(240 / spacing_mm), round(240 / spacing_mm), round(192 / spacing_mm))
     made = Phantom(seed=3, dates=(2, 2), shape=shape, spacing_mm=(spacing_mm,) * 3)
     first, last = make_patient(made, number).studies
     organs = last.labels.array > 0
-    points = voxels(last.image.grid)[organs]
+    points = voxel_positions(last.image.grid)[organs]
     ends = points + last.deformation.field[organs]
     return Known(f"{spacing_mm:g} mm, patient {number + 1}", last.image, first.image, points[::7], ends[::7])
 
@@ -177,13 +177,13 @@ def hippocampi(number: int) -> tuple[Image, Image, Array]:
     import nibabel
 
     from medgrad.data import Grid, Image
-    from medgrad.data.transform import voxels
+    from medgrad.data.transform import voxel_positions
 
     with (DATA / "registration" / "hippocampus_pairs_ants_reference.csv").open(newline="") as file:
         row = list(csv.DictReader(file))[number]
-    grid, images = Grid.of((SIDE,) * 3), []
+    grid, images = Grid.from_shape((SIDE,) * 3), []
     for name in (row["fixed"], row["moving"]):
         array = np.asarray(nibabel.load(DATA / "seg3d_hippocampus" / "images" / f"hippocampus_{name}.nii.gz").dataobj)
         spare = [SIDE - s for s in array.shape]
         images.append(Image(np.pad(array, [(s // 2, s - s // 2) for s in spare]), grid))
-    return images[0], images[1], voxels(grid)[images[0].array > 0]
+    return images[0], images[1], voxel_positions(grid)[images[0].array > 0]

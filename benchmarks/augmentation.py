@@ -34,16 +34,16 @@ def ours() -> Callable[[], None]:
     from medgrad.augment.low_resolution import LowResolution
     from medgrad.augment.noise import Noise
     from medgrad.augment.spatial import Spatial
-    from medgrad.engine.compute.device import keep_memory
+    from medgrad.engine.compute.device import keep_freed_memory
 
-    keep_memory()
+    keep_freed_memory()
     steps = [
-        Spatial(share=0.36, degrees=30, scale=0.5, shift=0, bend=0),
-        Noise(share=0.1, most=0.3),
-        Blur(share=0.1, least=0.5, most=1.0),
-        Intensity(share=0.15, brightness=0.25, contrast=0.4, gamma=0),
-        LowResolution(share=0.125, least=0.5),
-        Intensity(share=0.4, brightness=0, contrast=0, gamma=0.5),
+        Spatial(p=0.36, degrees=30, scale=0.5, shift=0, elastic=0),
+        Noise(p=0.1, max_std=0.3),
+        Blur(p=0.1, min_std=0.5, max_std=1.0),
+        Intensity(p=0.15, brightness=0.25, contrast=0.4, gamma=0),
+        LowResolution(p=0.125, min_scale=0.5),
+        Intensity(p=0.4, brightness=0, contrast=0, gamma=0.5),
         Flip(axes=(0, 1, 2)),
     ]
     shape = (BATCH, *(SIZE,) * 3)

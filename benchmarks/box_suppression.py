@@ -37,7 +37,7 @@ def side(name: str, objects: str) -> None:
     if name == "ours":
         from medgrad.models.boxes import nms
 
-        serve(lambda: nms(boxes, scores, overlap=OVERLAP).tolist())
+        serve(lambda: nms(boxes, scores, iou_threshold=OVERLAP).tolist())
     else:
         from monai.data.box_utils import non_max_suppression
 

@@ -23,7 +23,7 @@ from typing import Any
 from _race import settings, told
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "det2d_bccd"
-DETECTORS, MINUTES, AIM = ("retina", "yolo", "two_stage"), 30, "map@0.5"
+DETECTORS, MINUTES, AIM = ("retina", "yolo", "faster_rcnn"), 30, "map@0.5"
 
 
 def learned(name: str, folder: Path, minutes: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
     import json
 
     from medgrad.engine.runs.checkpoint import write_checkpoint
-    from medgrad.engine.runs.recipe import from_table
+    from medgrad.engine.runs.recipe import recipe_from_tables
     from medgrad.engine.runs.run import Run
 
     network, _ = trained_our_way(name, settings, steps)
@@ -47,8 +47,8 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
         "model": {"name": "monai", "network": name, **settings},
         "training": {"patch": [patch] * 3},
     }
-    run.write_recipe(from_table(table))
-    write_checkpoint(run.best, {"planes": 1, "model": network.state_dict(), "average": None})
+    run.write_recipe(recipe_from_tables(table))
+    write_checkpoint(run.best_checkpoint, {"planes": 1, "model": network.state_dict(), "average": None})
     (run.folder / "cohort.json").write_text(json.dumps(cohort(folder / "cases", patch)), encoding="utf-8")
     return run.folder
 
@@ -58,15 +58,15 @@ def cohort(folder: Path, size: int) -> dict[str, Any]:
     from medgrad.data import Grid, Image, LabelMap
     from medgrad.data.cohorts.layouts import recognise
     from medgrad.data.formats import write
-    from medgrad.engine.runs.provenance import hash_of
+    from medgrad.survey.file_hashes import hash_case
 
     for number in range(CASES):
         inputs, labels = batch(1000 + number, size)
-        grid = Grid.of(inputs.shape[2:])
+        grid = Grid.from_shape(inputs.shape[2:])
         write(folder / "images" / f"c{number}.nii.gz", Image(inputs[0, 0].numpy(), grid, "mr"))
         write(folder / "labels" / f"c{number}.nii.gz", LabelMap(labels[0].numpy().astype("uint8"), grid))
     rows = [
-        {"id": e.id, "patient": e.id, "split": "val" if n < VAL else "train", "hash": hash_of(e)}
+        {"id": e.id, "patient": e.id, "split": "val" if n < VAL else "train", "hash": hash_case(e)}
         for n, e in enumerate(recognise(folder).entries)
     ]
     return {"root": str(folder), "task": "segmentation", "cases": rows}
@@ -85,7 +85,7 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
         for to in TARGETS:
             for int8 in (False, True):
                 with suppress(MedgradError):
-                    export(run, to=to, int8=int8)
+                    export(run, target_name=to, as_int8=int8)
         return len(TARGETS)
 
     return task
@@ -93,13 +93,13 @@ def prepare(name: str, folder: str, patch: str, steps: str, small: str) -> Calla
 
 def by_torch(run: Path, case: Any, precision: str) -> Callable[[], Any]:
     """Make ready to answer with the run, in a precision."""
-    from medgrad.engine.compute.device import AutocastModule, choose, keep_memory
+    from medgrad.engine.compute.device import AutocastModule, choose_device, keep_freed_memory
     from medgrad.engine.evaluation.infer import predictor
     from medgrad.engine.runs.run import open_run
 
-    keep_memory()
-    trained, place = open_run(run), choose(precision)
-    models = [AutocastModule(place.model(m.network), place) for m in trained.models]
+    keep_freed_memory()
+    trained, place = open_run(run), choose_device(precision)
+    models = [AutocastModule(place.move_model(m.network), place) for m in trained.networks]
     patch = trained.recipe.training.patch
     made = predictor(models, trained.task, patch=patch, place=place)
     return lambda: made.predict(case).array
@@ -110,11 +110,11 @@ def by_engine(folder: Path, case: Any, engine: str, way: str, threads: int) -> C
     from medgrad import registry
     from medgrad.inference.artefact.artefact import open_artefact
     from medgrad.inference.artefact.predictor import predictor_of
-    from medgrad.machine.allocator import keep_memory
+    from medgrad.machine.allocator import keep_freed_memory
 
-    keep_memory()
+    keep_freed_memory()
     artefact = open_artefact(folder)
-    ask = registry.find("inference.artefact.backends", engine).open(artefact.network, threads=threads, way=way)
+    ask = registry.find("inference.artefact.backends", engine).open(artefact.network_file, threads=threads, way=way)
     made = predictor_of(artefact, ask)
     return lambda: made.predict(case).array
 
@@ -126,7 +126,7 @@ def answer(folder: str, what: str, engine: str, way: str, size: str, threads: st
     from medgrad.data import Case, Grid, Image
 
     volume = np.ascontiguousarray(batch(77, int(size))[0][0, 0].numpy())
-    case, run = Case("balls", {"image": Image(volume, Grid.of(volume.shape))}), Path(folder) / "run"
+    case, run = Case("balls", {"image": Image(volume, Grid.from_shape(volume.shape))}), Path(folder) / "run"
     if engine == "torch":
         ready = by_torch(run, case, way)
     else:
@@ -144,7 +144,7 @@ def contestants(exported: Path) -> list[tuple[str, str, str]]:
         target: Target = registry.find("export", to)
         for name in ("onnxruntime", "openvino"):
             engine = registry.find("inference.artefact.backends", name)
-            if Path(target.network).suffix in engine.reads:
+            if Path(target.network_file).suffix in engine.reads:
                 there = [f"{to}{bits}" for bits in ("", "-int8") if (exported / f"{to}{bits}").exists()]
                 found += [(what, name, way) for what in there for way in engine.ways()]
     return found
@@ -153,10 +153,10 @@ def contestants(exported: Path) -> list[tuple[str, str, str]]:
 def chosen(folder: Path, threads: int) -> dict[str, str]:
     """Say which engine ``predict`` takes for each artefact."""
     from medgrad.inference.artefact.artefact import open_artefact
-    from medgrad.inference.artefact.fastest import select_backend
+    from medgrad.inference.artefact.select_backend import select_backend
 
     there = sorted((folder / "run" / "exported").iterdir())
-    return {one.name: select_backend(open_artefact(one), threads=threads)[1].name for one in there}
+    return {one.name: select_backend(open_artefact(one), n_threads=threads)[1].name for one in there}
 
 
 def size_of(folder: Path) -> int:

@@ -33,17 +33,17 @@ def layer(name: str, precision: str, side: str) -> Callable[[], dict[str, float]
     import torch
     from torch import nn
 
-    from medgrad.engine.compute.convolutions import SafeConvolutions
-    from medgrad.engine.compute.device import choose, in_order
+    from medgrad.engine.compute.cpu_convolutions import SafeConvolutions
+    from medgrad.engine.compute.device import choose_device, to_channels_last
 
     torch.manual_seed(0)
     inputs, outputs, shape, kernel, stride = LAYERS[name]
     make, around = (nn.Conv3d, 1) if stride == 1 else (nn.ConvTranspose3d, 0)
     network = make(inputs, outputs, kernel, stride, around, bias=False)
-    place, x = choose(precision), in_order(torch.randn(1, inputs, *shape))
+    place, x = choose_device(precision), to_channels_last(torch.randn(1, inputs, *shape))
     with torch.inference_mode():
         exact = network.double()(x.double())
-    network, x = place.model(network.float()), x.to(place.dtype)
+    network, x = place.move_model(network.float()), x.to(place.dtype)
     rounded = place.dtype == torch.bfloat16
 
     def answer() -> dict[str, float]:

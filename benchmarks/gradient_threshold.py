@@ -38,14 +38,14 @@ def trained(name: str) -> Any:
     """Give what trained a network, with its best weights in the place where it judges; train it if no run is there."""
     from medgrad.data.cohorts.layouts import recognise
     from medgrad.data.cohorts.split import split
-    from medgrad.engine.compute.device import choose, keep_memory
-    from medgrad.engine.loading.cache import load_side
-    from medgrad.engine.progress import Silent
+    from medgrad.engine.compute.device import choose_device, keep_freed_memory
+    from medgrad.engine.loading.cache import load_split
+    from medgrad.engine.progress import SilentProgress
     from medgrad.engine.runs.run import Run, open_run
     from medgrad.engine.training.fit import fit
     from medgrad.engine.training.trainer import Trainer
 
-    keep_memory()
+    keep_freed_memory()
     place, changes = SETS[name]
     cohort = recognise(DATA / place)
     kept = os.environ.get("MEDGRAD_RUNS", "")
@@ -53,11 +53,11 @@ def trained(name: str) -> Any:
     if not (folder / "recipe.toml").exists():
         fit(cohort, folder, minutes=float(os.environ.get("MEDGRAD_MINUTES", MINUTES)), changes=changes, seed=0)
     opened, sides = open_run(folder), split(cohort, seed=0)
-    cases, _ = load_side(sides, "train", opened.steps, Path(tempfile.mkdtemp()), Silent())
-    valid, _ = load_side(sides, "val", opened.steps, Path(tempfile.mkdtemp()), Silent())
-    place_of = choose(opened.recipe.training.precision)
+    cases, _ = load_split(sides, "train", opened.prepare_steps, Path(tempfile.mkdtemp()), SilentProgress())
+    valid, _ = load_split(sides, "val", opened.prepare_steps, Path(tempfile.mkdtemp()), SilentProgress())
+    place_of = choose_device(opened.recipe.training.precision)
     learner = Trainer(Run(folder), opened.recipe, opened.task, cases, valid, place_of)
-    learner.average.weights = {k: v.clone() for k, v in opened.models[0].network.state_dict().items()}
+    learner.ema.weights = {k: v.clone() for k, v in opened.networks[0].network.state_dict().items()}
     return learner
 
 
@@ -66,21 +66,21 @@ def some(learner: Any) -> Any:
     count = max(1, SAMPLES // learner.recipe.training.batch)
 
     def batches() -> Iterator[Any]:
-        return islice(learner.everything(), count)
+        return islice(learner.full_set(), count)
 
     return batches
 
 
 def score(learner: Any, masks: Any) -> tuple[float, float]:
     """Give the share of zeros and the validation score of the trained weights under masks."""
-    from medgrad.compress.weights.masks import apply, zeros
+    from medgrad.compress.weights.masks import apply_masks, zero_share
 
     learner.network.load_state_dict(whole := dict(learner.average.weights))
-    apply(learner.network, masks)
+    apply_masks(learner.network, masks)
     learner.average.weights = learner.network.state_dict()
     found = float(learner.validate(JUDGED) or 0.0)
     learner.average.weights = whole
-    return zeros(learner.network), found
+    return zero_share(learner.network), found
 
 
 def rows_of(name: str, shares: tuple[float, ...]) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ def rows_of(name: str, shares: tuple[float, ...]) -> list[dict[str, Any]]:
     import torch
 
     from medgrad import registry
-    from medgrad.compress.weights.masks import masks_of
+    from medgrad.compress.weights.masks import make_masks
 
     learner = trained(name)
     learner.network.load_state_dict(learner.average.weights)
@@ -104,9 +104,9 @@ def rows_of(name: str, shares: tuple[float, ...]) -> list[dict[str, Any]]:
     ranked = torch.cat([s.flatten() for s in scores["gradient"].values()]).sort().values
     for share in shares:
         epsilon = float(ranked[round(share * len(ranked))])
-        zeros, found = score(learner, masks_of(scores["gradient"], epsilon=epsilon))
+        zeros, found = score(learner, make_masks(scores["gradient"], epsilon=epsilon))
         row = about | {"epsilon": epsilon, "zeros": zeros, "score": found}
-        rows.append(row | {c: score(learner, masks_of(scores[c], share=zeros))[1] for c in OTHERS})
+        rows.append(row | {c: score(learner, make_masks(scores[c], share=zeros))[1] for c in OTHERS})
     return rows
 
 

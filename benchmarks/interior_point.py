@@ -81,11 +81,11 @@ def told_by(found: Any, kind: dict[str, Any], rows: Any, signs: Any) -> tuple[fl
 
     is_ours = hasattr(found, "primal")
     if kind.get("kernel") == "rbf":
-        from medgrad.descent.solvers._hinge import kernel_of
+        from medgrad.descent.solvers._hinge import kernel_matrix
 
         support = found.support if is_ours else found.support_
         pulls = found.coefficients if is_ours else found.dual_coef_[0]
-        likeness = kernel_of(rows, rows[support], kernel="rbf", gamma=0.0)
+        likeness = kernel_matrix(rows, rows[support], kernel="rbf", gamma=0.0)
         scores = likeness @ pulls + (found.offset if is_ours else found.intercept_[0])
         lack = kind["strength"] * np.maximum(0, 1 - signs * scores).sum()
         return float(pulls @ likeness[support] @ pulls / 2 + lack), scores

@@ -30,9 +30,9 @@ def step_of(side: str) -> Callable[[], list[float]]:
     """Give one evaluation with its gradient: the value, and the gradient at some elements."""
     import torch
 
-    from medgrad.engine.compute.device import keep_memory
+    from medgrad.engine.compute.device import keep_freed_memory
 
-    keep_memory()
+    keep_freed_memory()
     torch.set_num_threads(1)
     made = torch.Generator().manual_seed(0)
     moved, fixed = (torch.rand(1, 1, *SHAPE, generator=made) for _ in range(2))

@@ -46,7 +46,9 @@ def ours(name: str, weights: dict[str, Any], volume: Any) -> Callable[[], Any]:
     network, place = our_way(name, LARGE[name])
     network.network.load_state_dict(weights)
     model, task = AutocastModule(network, place), Segmentation(labels=tuple(f"label {i}" for i in range(1, LABELS)))
-    case = Case("balls", {"image": Image(np.ascontiguousarray(volume[0, 0].numpy()), Grid.of(volume.shape[2:]))})
+    case = Case(
+        "balls", {"image": Image(np.ascontiguousarray(volume[0, 0].numpy()), Grid.from_shape(volume.shape[2:]))}
+    )
     made = predictor([model], task, patch=(PATCH,) * 3, place=place)
     return lambda: made.predict(case).array
 

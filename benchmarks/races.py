@@ -38,11 +38,13 @@ SEEDS = 3
 
 def chests(folder: Path) -> Path:
     """Write synthetic chests, each with several lesions and nodules, and say where."""
-    from medgrad.apps.verbs.demo import BODY, DRAWN
+    from medgrad.apps.verbs.demo import DRAWN_LABELS, PHANTOM_SETTINGS
     from medgrad.data.cohorts.phantom import Phantom, write_cohort
 
     if not folder.exists():
-        for _ in write_cohort(folder, Phantom(patients=24, seed=3, **BODY), labels=DRAWN, masks="nifti"):
+        for _ in write_cohort(
+            folder, Phantom(patients=24, seed=3, **PHANTOM_SETTINGS), labels=DRAWN_LABELS, mask_format="nifti"
+        ):
             pass
     return folder
 

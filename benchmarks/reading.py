@@ -40,11 +40,11 @@ def make(root: Path) -> None:
     import pydicom
     from scipy import ndimage
 
-    from medgrad.apps.verbs.demo import BODY, DRAWN
+    from medgrad.apps.verbs.demo import DRAWN_LABELS, PHANTOM_SETTINGS
     from medgrad.data import Grid, Image, LabelMap, Source
     from medgrad.data.cohorts.phantom import Phantom, write_cohort
     from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
-    from medgrad.data.dicom.write.rtstruct import write_structures
+    from medgrad.data.dicom.write.rtstruct import write_rtstruct
     from medgrad.data.dicom.write.seg import write_seg
 
     for slices, side in (*SIZES, (48, 256)):
@@ -68,9 +68,9 @@ def make(root: Path) -> None:
         organs[(((where - (x, y, 24)) / (36, 36, 20)) ** 2).sum(axis=-1) < 1] = label
     labels = LabelMap(organs, grid, {1: "liver", 2: "spleen", 3: "left kidney", 4: "right kidney"})
     write_seg(root / "seg.dcm", labels, Source(root / "drawn on"))
-    write_structures(root / "rt.dcm", labels, Source(root / "drawn on"))
-    phantom = Phantom(patients=30, seed=0, **BODY)
-    list(write_cohort(root / "patients", phantom, numbers=range(19), labels=DRAWN))
+    write_rtstruct(root / "rt.dcm", labels, Source(root / "drawn on"))
+    phantom = Phantom(patients=30, seed=0, **PHANTOM_SETTINGS)
+    list(write_cohort(root / "patients", phantom, patient_numbers=range(19), labels=DRAWN_LABELS))
     long_ago = time.time() - 3600
     for path in root.rglob("*.dcm"):
         os.utime(path, (long_ago, long_ago))
@@ -78,16 +78,16 @@ def make(root: Path) -> None:
 
 def of_helpers() -> float:
     """Give the processor's seconds that our decoding helpers have used."""
-    from medgrad.data.dicom.codec_process import HELPERS
+    from medgrad.data.dicom.codec_process import DECODERS
 
-    pids = [h.process.pid for h in HELPERS.values() if h.process is not None]
+    pids = [h.process.pid for h in DECODERS.values() if h.process is not None]
     return sum(int(Path(f"/proc/{p}/schedstat").read_text().split()[0]) / 1e9 for p in pids)
 
 
 def ours_reads(what: str, path: Path) -> float:
     """Read once, and give what helpers took for it."""
-    from medgrad.data.dicom.file import every_item, open_dicom
-    from medgrad.data.dicom.rtstruct import points_of
+    from medgrad.data.dicom.read_dataset import get_items, open_dicom
+    from medgrad.data.dicom.rtstruct import contour_points
     from medgrad.data.formats import read, read_labels
 
     before = of_helpers()
@@ -96,9 +96,9 @@ def ours_reads(what: str, path: Path) -> float:
     elif what == "segments":
         read_labels(path)
     else:
-        for region in every_item(open_dicom(path), "ROIContourSequence"):
-            for contour in every_item(region, "ContourSequence"):
-                points_of(contour)
+        for region in get_items(open_dicom(path), "ROIContourSequence"):
+            for contour in get_items(region, "ContourSequence"):
+                contour_points(contour)
     return of_helpers() - before
 
 

@@ -70,16 +70,16 @@ def dice(one: Any, other: Any) -> float:
 def ours(fixed: Any, moving: Any, turns: float) -> Callable[[Any], tuple[Any, float]]:
     """Register, and give what moves labels and tells the folding."""
     from medgrad.data import Grid, Image, LabelMap
-    from medgrad.data.transform import moved_labels
-    from medgrad.metrics import folding
-    from medgrad.registration.register import Settings, register
+    from medgrad.data.transform import warp_labels
+    from medgrad.metrics import folded_fraction
+    from medgrad.registration.register import RegistrationOptions, register
 
-    grid = Grid.of(fixed.shape)
-    found = register(Image(fixed, grid), Image(moving, grid), settings=Settings(turns=turns)).transform
+    grid = Grid.from_shape(fixed.shape)
+    found = register(Image(fixed, grid), Image(moving, grid), options=RegistrationOptions(max_rotation=turns)).transform
 
     def move(labels: Any) -> tuple[Any, float]:
-        moved = moved_labels(LabelMap(labels.astype(np.uint8), grid), found).array
-        return moved, float(folding.compute(None, found.deformation())["folding"] or 0.0)
+        moved = warp_labels(LabelMap(labels.astype(np.uint8), grid), found).array
+        return moved, float(folded_fraction.compute(None, found.to_deformation())["folded_fraction"] or 0.0)
 
     return move
 
@@ -117,9 +117,9 @@ def one_after_another(side: str) -> Callable[[], dict[str, float]]:
 
         torch.set_num_threads(1)
         if side not in STEPS:
-            from medgrad.engine.compute.device import keep_memory
+            from medgrad.engine.compute.device import keep_freed_memory
 
-            keep_memory()
+            keep_freed_memory()
         name, other = pairs()[0]
         registered(side, padded("images", name), padded("images", other))  # the first call loads torch's kernels
 
@@ -128,7 +128,7 @@ def one_after_another(side: str) -> Callable[[], dict[str, float]]:
         images, labels = ([padded(folder, name) for name in names] for folder in ("images", "labels"))
         _, cpu, move = timed(lambda: registered(side, *images))
         moved, folded = move(labels[1])
-        return {"cpu": cpu, "dice": dice(labels[0], moved), "folding": folded}
+        return {"cpu": cpu, "dice": dice(labels[0], moved), "folded_fraction": folded}
 
     return step
 
@@ -154,7 +154,7 @@ def run(threads: int = 1, rounds: int = 0, peers: str = "", fireants: str = "") 
             "pairs": len(each),
             "Dice": statistics.mean(r["dice"] for r in each),
             "worst Dice": min(r["dice"] for r in each),
-            "folding": statistics.mean(r["folding"] for r in each),
+            "folded_fraction": statistics.mean(r["folded_fraction"] for r in each),
             "seconds a pair": statistics.mean(r["cpu"] for r in each),
         }
         for s, each in found.items()
@@ -171,7 +171,7 @@ def holds(rows: dict[str, dict[str, Any]]) -> bool:
     own, peers = rows["ours"], [(rows[s], times) for s, times in FASTER.items() if s in rows]
     better = own["Dice"] > rows["theirs"]["Dice"] and all(own["Dice"] >= row["Dice"] for row, _ in peers)
     faster = all(row["times ours"] >= times for row, times in peers)
-    return own["Dice"] >= DICE and own["folding"] < FOLDING and better and faster
+    return own["Dice"] >= DICE and own["folded_fraction"] < FOLDING and better and faster
 
 
 if __name__ == "__main__":

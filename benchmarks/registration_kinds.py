@@ -69,7 +69,7 @@ def theirs(python: str, folder: Path) -> Side:
 def judged(deformation: Any, truth: Array, inside: Array) -> Row:
     """Compare a deformation with the truth."""
     from medgrad.data import Deformation, LabelMap
-    from medgrad.metrics import folding, log_jacobian, tre_mm
+    from medgrad.metrics import folded_fraction, log_jacobian, tre_mm
 
     grid = deformation.grid
     region = LabelMap(inside.astype(np.uint8), grid)
@@ -78,7 +78,7 @@ def judged(deformation: Any, truth: Array, inside: Array) -> Row:
     return {
         "error": float(left["tre_mm"] or 0.0) / element,
         "before": float(left["tre_before_mm"] or 0.0) / element,
-        "folding": float(folding.compute(None, deformation, region=region)["folding"] or 0.0),
+        "folded_fraction": float(folded_fraction.compute(None, deformation, region=region)["folded_fraction"] or 0.0),
         "log_jacobian": float(log_jacobian.compute(None, deformation, region=region)["log_jacobian"] or 0.0),
         "true_log_jacobian": float(np.log(jacobian(truth @ grid.directions, grid.spacing)[inside]).std()),
     }
@@ -109,7 +109,7 @@ def summed_up(kind: str, found: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     for side, each in found.items():
         row[f"{side} seconds"] = mean(each, "cpu")
     for side in [s for s in found if s != "affine"]:
-        row[f"{side} folding"] = mean(found[side], "folding")
+        row[f"{side} folding"] = mean(found[side], "folded_fraction")
         row[f"{side} log J"] = mean(found[side], "log_jacobian")
     return row | {"true log J": mean(rows, "true_log_jacobian")}
 

@@ -65,7 +65,7 @@ def found_by(fixed: Any, moving: Any, **words: Any) -> Any:
 
 def smoothness(_: str, rounds: int) -> Iterator[Row]:
     """Bend pairs less and less, and compare with what is not bent at all."""
-    from medgrad.registration.register import Settings
+    from medgrad.registration.register import RegistrationOptions
 
     chosen = [partial(made, kind, seed) for kind in KINDS for seed in range(rounds or 2)]
     for load in [*chosen, histology]:
@@ -73,7 +73,7 @@ def smoothness(_: str, rounds: int) -> Iterator[Row]:
         affine = known.errors(found_by(known.fixed, known.moving, kind="affine")).mean()
         times = []
         for value in SMOOTHNESS:
-            transform = found_by(known.fixed, known.moving, settings=Settings(smoothness=float(value)))
+            transform = found_by(known.fixed, known.moving, settings=RegistrationOptions(smoothness=float(value)))
             times.append(float(known.errors(transform).mean() / affine))
         each = ", ".join(f"{s}: {t:.2f}" for s, t in zip(SMOOTHNESS, times, strict=True))
         yield row("smoothness", known.name, "times the affine error at 1000", times[-1], STIFF, each)
@@ -100,9 +100,9 @@ def by_ants(known: Known, python: str, way: str, seed: int) -> Any:
     from medgrad.data.transform import Transform
 
     grid = known.fixed.grid
-    fixed, moving = (image.planes.mean(axis=0) for image in (known.fixed, known.moving))
+    fixed, moving = (image.channels_first.mean(axis=0) for image in (known.fixed, known.moving))
     field, _ = asked(python, way, fixed=fixed, moving=moving, spacing=grid.spacing, seed=seed)
-    return Transform.of(Deformation(field @ grid.directions.T, grid))
+    return Transform.from_deformation(Deformation(field @ grid.directions.T, grid))
 
 
 def asked(python: str, way: str, **given: Any) -> tuple[Array, float]:
@@ -117,12 +117,14 @@ def asked(python: str, way: str, **given: Any) -> tuple[Array, float]:
 
 def breaths(_: str, rounds: int) -> Iterator[Row]:
     """Lay the dates of synthetic chests on each other, and judge by the breath that is known."""
-    from medgrad.registration.register import Settings
+    from medgrad.registration.register import RegistrationOptions
 
     for spacing_mm, (bound, count) in BREATH_MM.items():
         for number in range(min(count, rounds or count)):
             known = breath(spacing_mm, number)
-            transform = found_by(known.fixed, known.moving, settings=Settings(turns=0), similarity="lncc")
+            transform = found_by(
+                known.fixed, known.moving, settings=RegistrationOptions(max_rotation=0), similarity="lncc"
+            )
             before = np.linalg.norm(known.points - known.ends, axis=-1).mean()
             yield row("breath", known.name, "mean mm", known.errors(transform).mean(), bound, f"before {before:.1f}")
 
@@ -147,10 +149,10 @@ def dates(peers: str, _: int) -> Iterator[Row]:
 
 def as_transform(matrix: Array, known: Known) -> Any:
     """Give a matrix as a transform."""
-    from medgrad.data.grid import as_rows
+    from medgrad.data.grid import matrix_to_tuples
     from medgrad.data.transform import Transform
 
-    return Transform(as_rows(matrix), known.fixed.grid)
+    return Transform(matrix_to_tuples(matrix), known.fixed.grid)
 
 
 def brain_slices(_: str, __: int) -> Iterator[Row]:
@@ -162,12 +164,12 @@ def brain_slices(_: str, __: int) -> Iterator[Row]:
 
 def unlike(_: str, __: int) -> Iterator[Row]:
     """Register what cannot be registered."""
-    from medgrad.metrics import folding, log_jacobian
+    from medgrad.metrics import folded_fraction, log_jacobian
 
     for name, fixed, moving in unlike_pairs():
         deformation = found_by(fixed, moving).deformation()
         spread = float(log_jacobian.compute(None, deformation)["log_jacobian"] or 0.0)
-        folds = float(folding.compute(None, deformation)["folding"] or 0.0)
+        folds = float(folded_fraction.compute(None, deformation)["folded_fraction"] or 0.0)
         spread = spread if np.isfinite(deformation.field).all() else float("inf")
         yield row("unlike", name, "spread of the log Jacobian", spread, SPREAD, f"folding {folds:.2%}")
 
@@ -195,7 +197,7 @@ def inverse(_: str, rounds: int) -> Iterator[Row]:
     for name, fixed, moving, points in both_ways(rounds or 2):
         forth, back = found_by(fixed, moving), found_by(moving, fixed)
         ends = forth.to_moving(points)
-        at = moving.grid.index(ends)
+        at = moving.grid.to_index(ends)
         seen = ((at >= 0) & (at <= np.array(moving.grid.shape) - 1)).all(axis=-1)
         left = np.linalg.norm(back.to_moving(ends[seen]) - points[seen], axis=-1)
         bound = max(BACK_MM, float(np.mean(fixed.grid.spacing)))

@@ -20,9 +20,9 @@ DEGREES, SHIFT_MM, NOISE, FOUND_MM = 60.0, 40.0, 0.02, 1.0
 
 def chest() -> Any:
     """Give the image of a synthetic patient."""
-    from medgrad.data.cohorts.phantom import Phantom, cases_of, make_patient
+    from medgrad.data.cohorts.phantom import Phantom, make_patient, to_cases
 
-    return next(iter(cases_of(make_patient(Phantom(seed=0), 0))[0].images.values()))
+    return next(iter(to_cases(make_patient(Phantom(seed=0), 0))[0].images.values()))
 
 
 def drawn(image: Any, seed: int) -> Any:
@@ -32,7 +32,7 @@ def drawn(image: Any, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     axis, way = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
     turn = Rotation.from_rotvec(np.deg2rad(rng.uniform(0, DEGREES)) * axis).as_matrix()
-    middle = image.grid.world((np.array(image.grid.shape) - 1) / 2)
+    middle = image.grid.to_world((np.array(image.grid.shape) - 1) / 2)
     matrix = np.eye(4)
     matrix[:3, :3] = turn
     matrix[:3, 3] = middle - turn @ middle + rng.uniform(0, SHIFT_MM) * way
@@ -43,10 +43,10 @@ def scanned(image: Any, matrix: Any, seed: int) -> Any:
     """Give the image as it looks after the patient has moved by the inverse of a matrix, with noise of its own."""
     from dataclasses import replace
 
-    from medgrad.data.transform import Transform, moved_image
+    from medgrad.data.transform import Transform, warp_image
 
     back = tuple(map(tuple, np.linalg.inv(matrix)))
-    moved = moved_image(image, Transform(back, image.grid))
+    moved = warp_image(image, Transform(back, image.grid))
     spread = float(np.ptp(image.array))
     noise = np.random.default_rng(seed).normal(0, NOISE * spread, moved.array.shape)
     return replace(moved, array=(moved.array + noise).astype(np.float32))
@@ -54,10 +54,10 @@ def scanned(image: Any, matrix: Any, seed: int) -> Any:
 
 def error_mm(image: Any, matrix: Any, found: Any) -> float:
     """Give the mean distance between where both matrices take the points of the body."""
-    from medgrad.data.transform import linear, voxels
+    from medgrad.data.transform import apply_affine, voxel_positions
 
-    points = voxels(image.grid)[image.array > np.percentile(image.array, 50)][::97]
-    return float(np.linalg.norm(linear(np.array(found), points) - linear(matrix, points), axis=1).mean())
+    points = voxel_positions(image.grid)[image.array > np.percentile(image.array, 50)][::97]
+    return float(np.linalg.norm(apply_affine(np.array(found), points) - apply_affine(matrix, points), axis=1).mean())
 
 
 def run(threads: int = 1, rounds: int = 0) -> dict[str, Any]:

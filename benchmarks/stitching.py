@@ -47,7 +47,7 @@ def ours(network: Any, places: Any) -> Any:
     from medgrad.tasks.segmentation import Segmentation
 
     task = Segmentation(labels=tuple(f"label {i}" for i in range(1, CLASSES)))
-    case = Case("noise", {"image": Image(places, Grid.of(places.shape))})
+    case = Case("noise", {"image": Image(places, Grid.from_shape(places.shape))})
     place = Compute("cpu", torch.float32)
     made = predictor([network], task, patch=(PATCH,) * 3, place=place)
     return lambda: made.predict(case).array

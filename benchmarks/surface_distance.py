@@ -84,7 +84,7 @@ def race(name: str, pair: tuple[Any, Any, tuple[float, float, float]]) -> dict[s
     import torch
 
     a, b, spacing = pair
-    grid = Grid.of(a.shape, spacing=spacing)
+    grid = Grid.from_shape(a.shape, spacing=spacing)
     maps = [LabelMap(m.astype(np.uint8), grid, {1: "a"}) for m in (a, b)]
     tensors = [torch.from_numpy(m)[None, None].float() for m in (a, b)]
     rounds = [(timed(lambda: ours(name, *maps)), timed(lambda: theirs(name, *tensors, spacing))) for _ in range(TIMES)]

@@ -32,32 +32,32 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
     """Give what trains from the next seed and gives (step, processor's seconds of learning, Dice) of each judgement."""
     from medgrad.data.cohorts.layouts import recognise
     from medgrad.data.cohorts.split import split
-    from medgrad.engine.compute.device import choose, keep_memory
-    from medgrad.engine.loading.cache import load_side
-    from medgrad.engine.progress import Silent
-    from medgrad.engine.runs.recipe import merged
+    from medgrad.engine.compute.device import choose_device, keep_freed_memory
+    from medgrad.engine.loading.cache import load_split
+    from medgrad.engine.progress import SilentProgress
+    from medgrad.engine.runs.recipe import merge_changes
     from medgrad.engine.runs.run import Run
-    from medgrad.engine.training.dataset_facts import gather
+    from medgrad.engine.training.dataset_facts import gather_dataset_facts
     from medgrad.engine.training.plan import Budget, plan
     from medgrad.engine.training.trainer import Trainer
     from medgrad.prepare import build_steps
 
-    keep_memory()
+    keep_freed_memory()
     cohort = split(recognise(Path(folder)), seed=0)
-    recipe = merged(plan(gather(cohort), Budget()), PEER if side == "theirs" else {})
+    recipe = merge_changes(plan(gather_dataset_facts(cohort), Budget()), PEER if side == "theirs" else {})
     prepare, rest = build_steps(recipe.prepare), Path(tempfile.mkdtemp())
-    cases, _ = load_side(cohort, "train", prepare, rest, Silent())
-    valid, _ = load_side(cohort, "val", prepare, rest, Silent())
+    cases, _ = load_split(cohort, "train", prepare, rest, SilentProgress())
+    valid, _ = load_split(cohort, "val", prepare, rest, SilentProgress())
     seeds = iter(range(10**6))
 
     def once() -> list[tuple[int, float, float]]:
         told = recipe.with_training(steps=STEPS, seed=next(seeds), threads=threads)
-        learner = Trainer(Run(rest), told, told.build_task(), cases, valid, choose(told.training.precision))
+        learner = Trainer(Run(rest), told, told.build_task(), cases, valid, choose_device(told.training.precision))
         seconds, found, began = 0.0, [], time.process_time()
-        for _ in learner.learn_steps():
+        for _ in learner.run_planned_steps():
             seconds += time.process_time() - began
-            if learner.done % EVERY == 0:
-                found.append((learner.done, seconds, float(learner.validate(JUDGED) or 0.0)))
+            if learner.steps_done % EVERY == 0:
+                found.append((learner.steps_done, seconds, float(learner.validate(JUDGED) or 0.0)))
                 if found[-1][2] >= TARGET:
                     break
             began = time.process_time()

@@ -36,10 +36,10 @@ def learner(side: str, name: str, widths: dict[str, Any]) -> tuple[Callable[[Any
         network = model = as_it_ships(name, widths)
         bring: Callable[[Any], Any] = lambda x: x  # noqa: E731
     else:
-        from medgrad.engine.compute.device import AutocastModule, in_order
+        from medgrad.engine.compute.device import AutocastModule, to_channels_last
 
         network, place = our_way(name, widths)
-        model, bring = AutocastModule(network, place), in_order
+        model, bring = AutocastModule(network, place), to_channels_last
     loss, fused = cost(), {"fused": True} if side == "ours" else {}
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3, **fused)
 

@@ -67,7 +67,7 @@ def make(folder: str, *size: str) -> Callable[[], None]:
     def task() -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         values, labels, _ = study(tuple(map(int, size)), 7)
-        grid = Grid.of(values.shape)
+        grid = Grid.from_shape(values.shape)
         write(Path(folder) / "study.nii.gz", Image(values, grid))
         write(Path(folder) / "truth.nii.gz", LabelMap(labels.astype(np.uint8), grid))
 
@@ -81,26 +81,26 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
     import torch.nn.functional as F
 
     from medgrad import registry
-    from medgrad.engine.compute.device import AutocastModule, choose, in_order, keep_memory
+    from medgrad.engine.compute.device import AutocastModule, choose_device, keep_freed_memory, to_channels_last
     from medgrad.engine.runs.checkpoint import write_checkpoint
-    from medgrad.engine.runs.recipe import from_table
+    from medgrad.engine.runs.recipe import recipe_from_tables
     from medgrad.engine.runs.run import Run, build_model
 
-    recipe = from_table(
+    recipe = recipe_from_tables(
         {
             "task": {"kind": "segmentation", "labels": [f"ball {n}" for n in range(1, LABELS + 1)]},
             "model": {"name": "monai", "network": "BasicUNet", "features": numbers_in(features), "norm": "batch"},
             "prepare": [
                 {"name": "reorient", "to": "RAS"},
-                {"name": "normalise", "way": "fixed", "low": LOW, "high": HIGH, "deviation": DEVIATION},
+                {"name": "normalise", "method": "window", "low": LOW, "high": HIGH, "deviation": DEVIATION},
             ],
             "training": {"patch": [int(patch)] * 3},
         }
     )
     torch.manual_seed(0)
-    keep_memory()
-    model, place = build_model(recipe, recipe.build_task(), 1), choose()
-    asked = AutocastModule(place.model(model), place)
+    keep_freed_memory()
+    model, place = build_model(recipe, recipe.build_task(), 1), choose_device()
+    asked = AutocastModule(place.move_model(model), place)
 
     def task() -> float:
         chance, size, whole = np.random.default_rng(0), 32, 96
@@ -117,7 +117,7 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
         def loss(inputs: Any, labels: Any) -> torch.Tensor:
             optimiser.zero_grad()
             with torch.enable_grad():
-                said = asked(in_order(torch.from_numpy(inputs)[:, None].float()))
+                said = asked(to_channels_last(torch.from_numpy(inputs)[:, None].float()))
                 cost = F.cross_entropy(said, torch.from_numpy(labels).long())
                 cost.backward()
             return cost.detach()
@@ -126,7 +126,7 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
             cost = optimiser.step(partial(loss, *map(np.stack, zip(patch(), patch(), strict=True))))
             schedule.step()
         Run(Path(folder)).write_recipe(recipe)
-        write_checkpoint(Run(Path(folder)).best, {"planes": 1, "model": model.state_dict(), "average": None})
+        write_checkpoint(Run(Path(folder)).best_checkpoint, {"planes": 1, "model": model.state_dict(), "average": None})
         return float(cost)
 
     return task
@@ -137,27 +137,29 @@ def measure(folder: str, size: str) -> Callable[[], tuple[float, int]]:
     from dataclasses import replace
 
     from medgrad.data import Case, Grid, Image, LabelMap
-    from medgrad.engine.evaluation.tune_windows import choose_overlap
-    from medgrad.engine.loading.cache import Prepared
+    from medgrad.engine.evaluation.tune_windows import choose_windows
+    from medgrad.engine.loading.cache import PreparedCase
     from medgrad.engine.runs.run import Run, open_run
     from medgrad.prepare import prepare
 
     trained, names = open_run(Path(folder)), {n: f"ball {n}" for n in range(1, LABELS + 1)}
 
-    def case(seed: int) -> Prepared:
+    def case(seed: int) -> PreparedCase:
         values, labels, _ = study((int(size),) * 3, seed)
-        grid = Grid.of(values.shape)
+        grid = Grid.from_shape(values.shape)
         whole = Case(str(seed), {"image": Image(values, grid)}, LabelMap(labels, grid, names))
-        ready, memos = prepare(whole, trained.steps)
-        return Prepared(ready, tuple(memos), whole)
+        ready, memos = prepare(whole, trained.prepare_steps)
+        return PreparedCase(ready, tuple(memos), whole)
 
     def task() -> tuple[float, int]:
-        found = choose_overlap(trained, [case(100 + n) for n in range(JUDGES)], float("inf"))
+        found = choose_windows(trained, [case(100 + n) for n in range(JUDGES)], float("inf"))
         assert found is not None  # there are cases enough
-        answering = replace(trained.recipe.answering, overlap=found.overlap, coarse=found.coarse, measured=False)
+        answering = replace(
+            trained.recipe.inference, overlap=found.overlap, coarse=found.first_pass_stride, measured=False
+        )
         Run(Path(folder)).write_recipe(replace(trained.recipe, answering=answering))
         print(found.as_dict(), file=sys.stderr)
-        return found.overlap, found.coarse
+        return found.overlap, found.first_pass_stride
 
     return task
 
@@ -188,7 +190,7 @@ def theirs(run: str, image: str, out: str, overlap: str) -> Callable[[], float]:
     from medgrad.engine.runs.checkpoint import read_checkpoint
     from medgrad.engine.runs.run import Run, build_model
 
-    recipe, state = Run(Path(run)).recipe(), read_checkpoint(Run(Path(run)).best)
+    recipe, state = Run(Path(run)).load_recipe(), read_checkpoint(Run(Path(run)).best_checkpoint)
     network = build_model(recipe, recipe.build_task(), 1).eval()
     network.load_state_dict(state["model"])
     scale = ScaleIntensityRange(LOW, HIGH, LOW / DEVIATION, HIGH / DEVIATION, clip=True)
@@ -224,7 +226,7 @@ def trained_in(folder: Path, way: dict[str, Any], threads: int) -> str:
     if not (run.folder / "recipe.toml").exists():
         words = [str(run.folder), ",".join(map(str, way["features"])), str(way["patch"]), str(way["steps"])]
         race({"train": Side(__file__, "train", *words, threads=threads)}, 1, warm=0)
-    if run.recipe().answering.measured:
+    if run.load_recipe().inference.tune:
         words = [str(run.folder), str(way["judges"])]
         race({"measure": Side(__file__, "measure", *words, threads=threads)}, 1, warm=0)
     return str(run.folder)

@@ -18,7 +18,7 @@ ROOMS = {
     "models": "Models",
     "losses": "Losses",
     "losses.similarity": "Measures of similarity",
-    "losses.regularity": "Measures of smoothness",
+    "losses.regularisers": "Measures of smoothness",
     "models.transforms": "Transforms",
     "augment": "Augmentations",
     "prepare": "Preparation",
@@ -58,7 +58,7 @@ def part(room: str, name: str) -> str:
     module = import_module(f"medgrad.{room}.{name}")
     thing = module.THIS
     lines = [f"## {name}", "", inspect.getdoc(module) or "", ""]
-    settings = {k: v for k, v in registry.settings(thing).items() if k != "progress"} if callable(thing) else {}
+    settings = {k: v for k, v in registry.keyword_defaults(thing).items() if k != "progress"} if callable(thing) else {}
     if settings:
         lines += [
             "| setting | default |",
@@ -70,7 +70,9 @@ def part(room: str, name: str) -> str:
     if said and said != inspect.getdoc(module) and not said.startswith(f"{getattr(thing, '__name__', '')}("):
         lines += [fenced(said), ""]
     if room == "metrics":
-        lines += [f"- `{word}` ({figure.better} is better): {figure.says}" for word, figure in thing.figures.items()]
+        lines += [
+            f"- `{word}` ({figure.better} is better): {figure.definition}" for word, figure in thing.figures.items()
+        ]
         lines.append("")
     if room == "data.formats":
         does = [w for w in ("read", "read_labels", "write") if getattr(thing, w) is not None]

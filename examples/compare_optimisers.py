@@ -10,7 +10,7 @@ import torch
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.engine.training.loop import train
-from medgrad.tasks import stack
+from medgrad.tasks import stack_samples
 
 
 def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:
@@ -18,7 +18,7 @@ def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:
     torch.manual_seed(0)
     task = registry.find("tasks", "segmentation")(dims=2)
     model = registry.find("models", "unet")(1, task.outputs.channels, 2, channels=(8, 16))
-    batch = stack([task.encode(task.example(seed)) for seed in range(8)])
+    batch = stack_samples([task.encode(task.example(seed)) for seed in range(8)])
     optimiser = registry.find("descent.optimisers", name)(model.named_parameters(), rate=rate)
     schedule = registry.find("descent.schedules", "cosine")(warmup=0.1)
     learning = train(
@@ -28,7 +28,7 @@ def losses(name: str, *, rate: float, steps: int = 40) -> list[float]:
         optimiser=optimiser,
         gradients=build_gradients([{"name": "clipped", "norm": 5.0}]),
         schedule=schedule,
-        steps=steps,
+        n_steps=steps,
     )
     return [step.loss for step in learning]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medgrad import metrics
 from medgrad.data.formats import read_labels
-from medgrad.trust.intervals import bootstrap
+from medgrad.trust.intervals import bootstrap_intervals
 
 
 def judged(truths: Path, answers: Path) -> tuple[list[str], list[dict[str, float | None]]]:
@@ -28,7 +28,7 @@ def judged(truths: Path, answers: Path) -> tuple[list[str], list[dict[str, float
 def main(truths: str, answers: str) -> None:
     """Print each figure with its 95 % interval."""
     names, rows = judged(Path(truths), Path(answers))
-    for figure, found in bootstrap(rows, patients=names).items():
+    for figure, found in bootstrap_intervals(rows, patients=names).items():
         if found.value is None:
             continue
         between = f" (95 % {found.low:.3f} to {found.high:.3f})" if found.low is not None else ""

@@ -7,13 +7,13 @@ import numpy as np
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.dicom.write.equipment import Algorithm
-from medgrad.data.dicom.write.measurement_report import write_measurements
-from medgrad.data.dicom.write.parametric_map import write_maps
-from medgrad.data.dicom.write.rtstruct import write_structures
-from medgrad.data.dicom.write.secondary_capture import write_captures
-from medgrad.data.dicom.write.seg import encoded, encoded_chances, save
+from medgrad.data.dicom.write.measurement_report import write_measurement_report
+from medgrad.data.dicom.write.parametric_map import write_parametric_maps
+from medgrad.data.dicom.write.rtstruct import write_rtstruct
+from medgrad.data.dicom.write.secondary_capture import write_secondary_captures
+from medgrad.data.dicom.write.seg import make_probability_seg, make_seg, save_dataset
 from medgrad.data.formats import read
-from medgrad.data.grid import as_rows
+from medgrad.data.grid import matrix_to_tuples
 
 AXIAL = np.diag([-1.0, -1.0, 1.0])
 TURNED = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]) @ np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -29,7 +29,9 @@ def make_series(folder, directions=AXIAL, shape=(9, 8, 5), spacing=(0.7, 1.3, 2.
     matrix[:3, 3] = (12.5, -40.25, 7.0)
     array = np.random.default_rng(0).integers(-900, 900, shape).astype(np.int16)
     about = {"PatientID": "p", "PatientName": "A^B", "StudyDate": "20240102", "StudyTime": "101500", "StudyID": "7"}
-    write_ct(folder, Image(array, Grid(shape, as_rows(matrix)), "ct"), SeriesHeader("a", "study", "frame", about))
+    write_ct(
+        folder, Image(array, Grid(shape, matrix_to_tuples(matrix)), "ct"), SeriesHeader("a", "study", "frame", about)
+    )
     return Source(folder), read(folder)
 
 
@@ -56,19 +58,23 @@ def maker_in(folder):
 def every_answer(folder, source, image):
     """Write an answer of every kind and give the files by kind."""
     maker, labels, chances = maker_in(folder), labels_on(image.grid), chances_on(image.grid)
-    report = write_measurements(folder / "sr.dcm", labels, image, source, maker=maker)
+    report = write_measurement_report(folder / "sr.dcm", labels, image, source, made_by=maker)
     return {
-        "dicomseg": save(encoded(labels, source, maker=maker), folder / "seg.dcm"),
-        "labelmap": save(encoded(labels, source, kind="LABELMAP", maker=maker), folder / "labelmap.dcm"),
-        "dicomseg-fractional": save(encoded_chances(chances, source, maker=maker), folder / "chances.dcm"),
-        "map": write_maps(folder / "map.dcm", chances, source, maker=maker)[0],
+        "dicomseg": save_dataset(make_seg(labels, source, made_by=maker), folder / "seg.dcm"),
+        "labelmap": save_dataset(
+            make_seg(labels, source, segment_kind="LABELMAP", made_by=maker), folder / "labelmap.dcm"
+        ),
+        "dicomseg-fractional": save_dataset(
+            make_probability_seg(chances, source, made_by=maker), folder / "chances.dcm"
+        ),
+        "map": write_parametric_maps(folder / "map.dcm", chances, source, made_by=maker)[0],
         "seg of sr": report[0],
         "sr": report[1],
-        "capture": write_captures(folder / "pictures", labels, image, source, maker=maker)[0],
-        "rtstruct": write_structures(folder / "outlines.dcm", labels, source, maker=maker),
+        "capture": write_secondary_captures(folder / "pictures", labels, image, source, made_by=maker)[0],
+        "rtstruct": write_rtstruct(folder / "outlines.dcm", labels, source, made_by=maker),
     }
 
 
 def write_segmentation(path, labels, source):
     """Write labels as a DICOM SEG that refers to the series they were drawn on, and give its path."""
-    return save(encoded(labels, source), path)
+    return save_dataset(make_seg(labels, source), path)

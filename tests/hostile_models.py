@@ -158,7 +158,7 @@ def table(after=bytes(8), **changes):
 
 def learned(planes, weights='{"items": [["w", {"tensor": "w"}]]}'):
     """A checkpoint of a network."""
-    return tree(f'{{"items": [["average", {weights}], ["planes", {{"value": {planes}}}]]}}')
+    return tree(f'{{"items": [["ema", {weights}], ["channels", {{"value": {planes}}}]]}}')
 
 
 def heads(mark):
@@ -218,7 +218,7 @@ def about(network, files):
             "artefact": 2, "medgrad": "0", "target": "onnx", "precision": "float32", "network": network,
             "output": "dense", "answer": "label_map", "classes": 2,
             "task": {"kind": "segmentation", "dims": 2, "channels": [], "labels": ["a"]},
-            "prepare": [], "patch": [10, 10], "overlap": 0.5, "flips": [], "planes": 1, "files": files,
+            "prepare": [], "patch": [10, 10], "overlap": 0.5, "tta_flips": [], "channels": 1, "files": files,
             "agreement": {}, "tolerance": 0.001,
         }
     )  # fmt: skip

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.structure.graph import graph_of
+from medgrad.compress.structure.graph import build_graph
 
 PYRAMID = {"channels": (4, 8, 8), "first": 1, "width": 8, "blocks": 1}
 KINDS = {
     "unet": {"channels": (4, 8), "blocks": 1},
-    "unet deep": {"channels": (4, 6, 8, 8), "deep": True, "blocks": 1, "decoder_blocks": 1},
+    "unet deep": {"channels": (4, 6, 8, 8), "deep_supervision": True, "blocks": 1, "decoder_blocks": 1},
     "unet residual deep": {
         "channels": (4, 6, 8, 8),
         "encoder": "residual",
-        "deep": True,
+        "deep_supervision": True,
         "blocks": 1,
         "decoder_blocks": 1,
     },
@@ -31,16 +31,16 @@ KINDS = {
     "svm": {},
     "svm rbf": {"kernel": "rbf", "supports": 5},
     "yolo": PYRAMID | {"normalise": "batch", "bins": 4, "encoder": "residual"},
-    "retina": PYRAMID | {"width": 16},
-    "two_stage": {"channels": (4, 8), "first": 1, "width": 8, "blocks": 1, "hidden": 8, "proposals": 4, "size": 2},
-    "two_stage levels": PYRAMID | {"hidden": 8, "proposals": 4, "size": 2, "normalise": "batch"},
+    "retinanet": PYRAMID | {"width": 16},
+    "faster_rcnn": {"channels": (4, 8), "first": 1, "width": 8, "blocks": 1, "hidden": 8, "proposals": 4, "size": 2},
+    "faster_rcnn levels": PYRAMID | {"hidden": 8, "proposals": 4, "size": 2, "normalise": "batch"},
     "monai": {"network": "BasicUNet", "features": (4, 4, 6, 6, 6, 4)},
     "monai unet": {"network": "UNet", "channels": (4, 6, 8), "strides": (2, 2), "num_res_units": 1},
 }
 SHAPES = {2: (16, 24), 3: (16, 16, 8)}
 QUICK = [
     *[(kind, 2) for kind in ("unet group", "resnet", "vgg", "mlp", "mlp none", "logistic", "svm")],
-    *[(kind, 2) for kind in ("retina", "two_stage")],
+    *[(kind, 2) for kind in ("retinanet", "faster_rcnn")],
     *[(kind, 3) for kind in ("unet", "unet deep", "cnn", "yolo")],
 ]
 """Each network of ours, and both numbers of axes, in little time; the slow tests look at all."""
@@ -78,4 +78,4 @@ def example(kind, dims, samples=1):
 def known(kind, dims):
     """The network and its graph, traced once for all tests."""
     model = make(kind, dims)
-    return model, graph_of(model, example(kind, dims))
+    return model, build_graph(model, example(kind, dims))

@@ -32,7 +32,7 @@ def distribution(module):
 
 @pytest.fixture(scope="module")
 def found():
-    """Give what is imported from outside, and the module and extra of each ``need``, both with file and line."""
+    """Give what is imported from outside, and module and extra of each ``require_package``, with file and line."""
     imports, needs = [], []
     for file in sorted((ROOT / "src").rglob("*.py")):
         text = file.read_text()
@@ -42,7 +42,9 @@ def found():
                 imports += [(a.name, place) for a in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imports.append((node.module, place))
-        needs += [(*m.groups(), file.name) for m in re.finditer(r'\bneed\(\s*"([\w.]+)",\s*extra="(\w+)"', text)]
+        needs += [
+            (*m.groups(), file.name) for m in re.finditer(r'\brequire_package\(\s*"([\w.]+)",\s*extra="(\w+)"', text)
+        ]
     return imports, needs
 
 

@@ -24,7 +24,7 @@ from tiny_set import make_folder
 import medgrad
 from medgrad import registry
 from medgrad.apps.cli import main
-from medgrad.errors import Missing
+from medgrad.errors import PackageNotInstalled
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -74,10 +74,10 @@ def small(monkeypatch):
     from medgrad.compress import prune
     from medgrad.engine.race import race
     from medgrad.engine.training import fit, timing
+    from medgrad.engine.training import lr_finder as find_rate
     from medgrad.engine.training import plan as planning
-    from medgrad.engine.training import rate_finder as find_rate
 
-    plan, effort, field = fit.plan, prune.Effort, race.prepare_race
+    plan, effort, field = fit.plan, prune.SearchBudget, race.prepare_race
 
     def tiny(*words, **settings):
         recipe = plan(*words, **settings)
@@ -92,11 +92,13 @@ def small(monkeypatch):
     monkeypatch.setattr(race, "plan", tiny)
     monkeypatch.setattr(planning, "plan", tiny)
     monkeypatch.setitem(find_rate.find_rate.__kwdefaults__, "steps", 12)
-    monkeypatch.setattr(prune, "Effort", lambda _, *words: effort(6, *words))
-    monkeypatch.setattr(timing, "TIMED", 1)
-    monkeypatch.setattr(race, "TURNS", 1)
-    monkeypatch.setattr(race, "ROUNDS", 2)
-    monkeypatch.setattr(race, "prepare_race", lambda *words: replace(field(*words), seconds=0.0))  # the fewest steps
+    monkeypatch.setattr(prune, "SearchBudget", lambda _, *words: effort(6, *words))
+    monkeypatch.setattr(timing, "TIMED_STEPS", 1)
+    monkeypatch.setattr(race, "TIMING_ROUNDS", 1)
+    monkeypatch.setattr(race, "N_VALIDATIONS", 2)
+    monkeypatch.setattr(
+        race, "prepare_race", lambda *words: replace(field(*words), run_seconds=0.0)
+    )  # the fewest steps
     monkeypatch.setitem(race.race.__wrapped__.__kwdefaults__, "rates", (1.0,))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -180,7 +182,7 @@ def test_the_examples_of_a_module_run(name):
         pytest.skip("it is the command line itself")
     try:
         module = importlib.import_module(name)
-    except Missing as reason:
+    except PackageNotInstalled as reason:
         pytest.skip(str(reason))
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     for shown in doctest.DocTestFinder(exclude_empty=True).find(module):

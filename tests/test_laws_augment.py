@@ -27,7 +27,7 @@ def sample(dims, b=4, seed=0):
 
 def always(name):
     make = registry.find("augment", name)
-    return make(share=1.0) if "share" in registry.settings(make) else make()
+    return make(share=1.0) if "share" in registry.keyword_defaults(make) else make()
 
 
 @pytest.fixture(params=[(n, d) for n in NAMES for d in (2, 3)], ids=lambda p: f"{p[0]}-{p[1]}D")
@@ -96,7 +96,7 @@ def test_landmarks_land_where_the_image_shows_them(step_and_dims):
     points = torch.rand(3, 6, dims, dtype=torch.float64) * 14 + 13
     inputs = here.expand(3, -1, *shape).float()
     if isinstance(step, Spatial):
-        step = Spatial(share=1.0, degrees=10, scale=0.1, shift=0.03, bend=0.5, knots=4)
+        step = Spatial(p=1.0, degrees=10, scale=0.1, shift=0.03, elastic=0.5, knots=4)
     new, moved = augment(
         inputs, {"points": points.float()}, {"points": "points"}, steps=[step], seeds=[(s,) for s in range(3)]
     )
@@ -119,7 +119,7 @@ def interpolate(image, at):
 def test_a_quarter_turn_is_known():
     image = torch.zeros(1, 1, 5, 5)
     image[0, 0, 0, 2] = 1
-    step = Spatial(share=1.0, degrees=0, scale=0, shift=0, bend=0)
+    step = Spatial(p=1.0, degrees=0, scale=0, shift=0, elastic=0)
     drawn = {k: torch.from_numpy(np.asarray(v)[None]) for k, v in step.draw(np.random.default_rng(0), (5, 5)).items()}
     drawn["matrix"] = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
     turned, _ = step.apply(image, {}, drawn, {})

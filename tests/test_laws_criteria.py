@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.compress.weights.masks import zeros
-from medgrad.descent.gradients import prunable
+from medgrad.compress.weights.masks import zero_share
+from medgrad.descent.gradients import prunable_weights
 from medgrad.errors import Diverged, SettingError
-from medgrad.tasks import stack
+from medgrad.tasks import stack_samples
 
 NAMES = registry.names("compress.criteria")
 SIGNED = ("grasp", "movement")
@@ -17,15 +17,15 @@ BLIND = ("magnitude", "random")
 """The criteria that look at the weights alone, if at them."""
 DATA_FREE = (*BLIND, "synflow")
 QUICK = {"synflow": {"rounds": 3}}
-TWICE = {"two_stage": {"exact": False}}
+TWICE = {"faster_rcnn": {"exact": False}}
 """Networks with layers that cannot be differentiated twice."""
 NETWORKS = [("segmentation", "unet", 2), ("segmentation", "unet", 3), ("classification", "resnet", 2),
-            ("classification", "mlp", 3), ("detection", "yolo", 2), ("detection", "two_stage", 2),
-            ("detection", "retina", 3)]  # fmt: skip
+            ("classification", "mlp", 3), ("detection", "yolo", 2), ("detection", "faster_rcnn", 2),
+            ("detection", "retinanet", 3)]  # fmt: skip
 
 
 def criterion(name, **settings):
-    known = registry.settings(registry.find("compress.criteria", name))
+    known = registry.keyword_defaults(registry.find("compress.criteria", name))
     given = {k: v for k, v in {**QUICK.get(name, {}), **settings}.items() if k in known}
     return registry.find("compress.criteria", name)(**given)
 
@@ -35,18 +35,18 @@ def learning(kind, name, dims):
     torch.manual_seed(0)
     task = registry.find("tasks", kind)(dims=dims).for_model(name if kind == "detection" else "")
     settings = {
-        "unet": {"channels": (3, 4), "deep": False},
+        "unet": {"channels": (3, 4), "deep_supervision": False},
         "resnet": {"channels": (3, 4), "blocks": (1, 1)},
         "mlp": {"shape": (16,) * dims, "widths": (3, 4)},
     }.get(name, {"channels": (3, 4, 4), "first": 2, "width": 8})
-    if name == "two_stage":
+    if name == "faster_rcnn":
         settings |= {"hidden": 8, "proposals": 8, "size": 2}
     model = registry.find("models", name)(1, task.outputs.channels, dims, **settings)
     for p in model.parameters():
         if not p.any():
             nn.init.normal_(p, std=0.1)
     samples = [task.encode(task.example(seed)) for seed in range(3)]
-    parts = [stack(samples[:2]), stack(samples[2:])]
+    parts = [stack_samples(samples[:2]), stack_samples(samples[2:])]
     return model, task, lambda: iter(parts)
 
 
@@ -66,8 +66,8 @@ def test_scores_every_weight_and_leaves_the_network_as_it_was(name, known):
         p.grad = torch.full_like(p, 7.0)
     next(model.parameters()).requires_grad_(False)
     scores = criterion(name, **TWICE.get(network, {}))(model, task, batches)
-    assert list(scores) == list(prunable(model))
-    assert all(scores[k].shape == w.shape and scores[k].dtype == w.dtype for k, w in prunable(model).items())
+    assert list(scores) == list(prunable_weights(model))
+    assert all(scores[k].shape == w.shape and scores[k].dtype == w.dtype for k, w in prunable_weights(model).items())
     assert all(s.isfinite().all() and not s.requires_grad for s in scores.values())
     if name not in SIGNED:
         assert min(float(s.min()) for s in scores.values()) >= 0
@@ -137,4 +137,4 @@ def test_biases_and_norms_are_never_scored(name):
     scored = set(criterion(name)(model, task, batches))
     assert all(p.ndim > 1 for k, p in model.named_parameters() if k in scored)
     assert scored == {k for k, p in model.named_parameters() if p.ndim > 1}
-    assert zeros(model) == 0
+    assert zero_share(model) == 0

@@ -16,7 +16,7 @@ def optimiser(name):
 
 def made(make, weights, **settings):
     """Make an optimiser for some weights, with those of the settings that it knows."""
-    known = registry.settings(make)
+    known = registry.keyword_defaults(make)
     return make([(f"w{i}", w) for i, w in enumerate(weights)], **{k: v for k, v in settings.items() if k in known})
 
 
@@ -138,7 +138,9 @@ def spares_biases_and_norms(make):
         stepper.step(flat)
     assert torch.equal(bias.detach(), torch.ones(3))
     assert float(scale.detach()) == 1
-    assert float(matrix.detach().mean()) < 1 if "decay" in registry.settings(make) else float(matrix.mean()) == 1
+    assert (
+        float(matrix.detach().mean()) < 1 if "decay" in registry.keyword_defaults(make) else float(matrix.mean()) == 1
+    )
 
 
 def leaves_alone_what_is_frozen(make):
@@ -293,7 +295,7 @@ class TestOptimisers:
         takes_groups_with_their_own_rates(optimiser(name))
 
     def test_takes_the_rate_by_name(self, name):
-        assert registry.settings(optimiser(name))["rate"] > 0
+        assert registry.keyword_defaults(optimiser(name))["rate"] > 0
         assert made(optimiser(name), [weight([1.0])], rate=0.25).param_groups[0]["lr"] == 0.25
 
 

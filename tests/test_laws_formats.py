@@ -5,12 +5,15 @@ import pytest
 
 from medgrad import registry
 from medgrad.data import Grid, Image, LabelMap
-from medgrad.data.formats import format_of, read, read_labels, write
+from medgrad.data.formats import find_format, read, read_labels, write
 from medgrad.errors import FormatError
 
 NAMES = registry.names("data.formats")
 WRITERS = [n for n in NAMES if registry.find("data.formats", n).write is not None]
-FLAT, VOLUME = Grid.of((5, 7), measured=False), Grid.of((4, 5, 6), spacing=(0.5, 0.7, 2), origin=(-3, 4, 5))
+FLAT, VOLUME = (
+    Grid.from_shape((5, 7), has_spacing=False),
+    Grid.from_shape((4, 5, 6), spacing=(0.5, 0.7, 2), origin=(-3, 4, 5)),
+)
 
 
 def suffix(name):
@@ -19,7 +22,7 @@ def suffix(name):
 
 
 def holds(name, grid):
-    return not (name == "picture" and grid.dims == 3) and not (name == "itk" and grid.dims == 2)
+    return not (name == "raster" and grid.dims == 3) and not (name == "itk" and grid.dims == 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,14 +31,14 @@ def test_no_format_claims_what_is_none(name, content, tmp_path):
     form = registry.find("data.formats", name)
     path = tmp_path / f"x{form.suffixes[0] if form.suffixes else ''}"
     path.write_bytes(content)
-    assert not form.claims(path)
+    assert not form.can_read(path)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_format_claims_an_empty_folder_or_what_is_absent(name, tmp_path):
     form = registry.find("data.formats", name)
-    assert not form.claims(tmp_path)
-    assert not form.claims(tmp_path / "absent")
+    assert not form.can_read(tmp_path)
+    assert not form.can_read(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,12 +60,12 @@ def test_labels_come_back_as_they_were_written(name, grid, tmp_path):
     assert (back.array == array).all()
     assert back.array.dtype == np.uint16
     assert back.grid.shape == grid.shape
-    assert back.grid.measured == grid.measured
+    assert back.grid.has_spacing == grid.has_spacing
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_volume_lies_where_it_lay(name, tmp_path):
-    if name in ("picture", "tiff"):
+    if name in ("raster", "tiff"):
         pytest.skip("this format has no place for an affine")
     array = np.random.default_rng(1).integers(-900, 900, VOLUME.shape).astype(np.int16)
     back = read(write(tmp_path / f"x{suffix(name)}", Image(array, VOLUME)))
@@ -74,7 +77,7 @@ def test_a_volume_lies_where_it_lay(name, tmp_path):
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.98])
 def test_a_file_that_is_cut_off_is_refused_in_one_line(name, share, tmp_path):
-    grid = Grid.of((50, 70)) if name == "picture" else VOLUME
+    grid = Grid.from_shape((50, 70)) if name == "raster" else VOLUME
     array = np.random.default_rng(1).integers(0, 255, grid.shape).astype(np.uint8)
     path = write(tmp_path / f"x{suffix(name)}", Image(array, grid))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
@@ -86,7 +89,7 @@ def test_a_file_that_is_cut_off_is_refused_in_one_line(name, share, tmp_path):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_format_claims_what_it_writes_also_under_another_name(name, tmp_path):
-    grid = FLAT if name == "picture" else VOLUME
+    grid = FLAT if name == "raster" else VOLUME
     path = write(tmp_path / f"x{suffix(name)}", LabelMap(np.zeros(grid.shape, np.uint8), grid))
     other = path.rename(tmp_path / "nameless")
-    assert format_of(other) is registry.find("data.formats", name)
+    assert find_format(other) is registry.find("data.formats", name)

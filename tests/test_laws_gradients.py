@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.descent.gradients import build_gradients, loss_of
-from medgrad.tasks import stack
+from medgrad.descent.gradients import build_gradients, total_loss
+from medgrad.tasks import stack_samples
 from medgrad.tasks.classification import Classification
 
 GRADIENTS = registry.names("descent.gradients")
@@ -38,7 +38,7 @@ def learning():
     """A small network without chance, its task and a batch; each is made anew for every test."""
     torch.manual_seed(0)
     task = Classification(dims=2, labels=("a", "b", "c"))
-    batch = stack([task.encode(task.example(seed)) for seed in range(6)])
+    batch = stack_samples([task.encode(task.example(seed)) for seed in range(6)])
     network = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
     return network, task, batch
 
@@ -64,7 +64,7 @@ class TestGradients:
         assert all(type(v) is float and math.isfinite(v) for v in told.values())
         plain, _ = after(gradients("plain"), learning)
         assert {k for k in told if "/" not in k} == set(plain)
-        assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+        assert total_loss(told) == pytest.approx(total_loss(plain), rel=1e-5)
 
     def test_changes_neither_weights_nor_batch(self, name, learning):
         network, _, batch = learning
@@ -82,10 +82,10 @@ class TestGradients:
         with torch.no_grad():
             for key, p in network.named_parameters():
                 p -= 1e-2 * found[key] / length
-        assert loss_of(after(gradients("plain"), learning)[0]) < loss_of(told)
+        assert total_loss(after(gradients("plain"), learning)[0]) < total_loss(told)
 
     def test_wraps_what_it_is_given(self, name, learning):
-        if "inner" not in registry.settings(registry.find("descent.gradients", name)):
+        if "inner" not in registry.keyword_defaults(registry.find("descent.gradients", name)):
             pytest.skip("it is the innermost")
         calls = []
 
@@ -104,7 +104,7 @@ class TestGradients:
             pytest.skip("it has no neutral settings")
         told, found = after(gradients(name, **NEUTRAL[name]), learning)
         plain, wanted = after(gradients("plain"), learning)
-        assert loss_of(told) == pytest.approx(loss_of(plain))
+        assert total_loss(told) == pytest.approx(total_loss(plain))
         for key, value in wanted.items():
             torch.testing.assert_close(found[key], value)
 
@@ -129,7 +129,7 @@ def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
     apart = 9 * nn.functional.kl_div(soft, known, reduction="batchmean")
     wanted = 0.75 * nn.functional.cross_entropy(said, batch.target["class"]) + 0.25 * apart
     wanted.backward()
-    assert loss_of(told) == pytest.approx(wanted.item(), rel=1e-5)
+    assert total_loss(told) == pytest.approx(wanted.item(), rel=1e-5)
     assert told["distilled/loss"] == pytest.approx(apart.item(), rel=1e-5)
     for name, p in network.named_parameters():
         torch.testing.assert_close(found[name], p.grad)
@@ -179,7 +179,7 @@ def norm(found):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(parts, learning):
     told, found = after(gradients("accumulated", parts=parts), learning)
     plain, wanted = after(gradients("plain"), learning)
-    assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+    assert total_loss(told) == pytest.approx(total_loss(plain), rel=1e-5)
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value)
 
@@ -209,7 +209,7 @@ class TestSchedules:
         factor = registry.find("descent.schedules", name)()
         at = np.linspace(0, 1, 5001)
         leaps = np.abs(np.diff([factor(done) for done in at])) >= 0.01
-        told = registry.settings(registry.find("descent.schedules", name)).get("at", ())
+        told = registry.keyword_defaults(registry.find("descent.schedules", name)).get("at", ())
         np.testing.assert_allclose(at[1:][leaps], told, atol=1e-9)
 
     def test_stays_a_number_after_the_end(self, name):
@@ -217,7 +217,7 @@ class TestSchedules:
 
     def test_warms_up_along_a_line(self, name):
         make = registry.find("descent.schedules", name)
-        if "warmup" not in registry.settings(make):
+        if "warmup" not in registry.keyword_defaults(make):
             pytest.skip("it has no warm-up")
         factor = make(warmup=0.2)
         assert [factor(done) for done in (0.05, 0.1, 0.15)] == pytest.approx([0.25, 0.5, 0.75])
@@ -259,8 +259,8 @@ def test_a_plateau_lowers_the_rate_only_after_validations_that_were_no_better():
     schedule = registry.find("descent.schedules", "plateau")(factor=0.1, patience=2)
     told = []
     for found in (0.5, 0.6, 0.6, 0.59, 0.61, 0.4, "nan", 0.7):
-        schedule.hear({"step": 1, "loss": {"dice": 1.0}})
-        schedule.hear({"step": 1, "valid": {"auroc": found}})
+        schedule.observe({"step": 1, "loss": {"dice": 1.0}})
+        schedule.observe({"step": 1, "valid": {"auroc": found}})
         told.append(schedule(0.5))
     assert told == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
 
@@ -268,7 +268,7 @@ def test_a_plateau_lowers_the_rate_only_after_validations_that_were_no_better():
 def test_a_warm_up_passes_lines_on():
     schedule = registry.find("descent.schedules", "warm_up")(share=0.2, then={"name": "plateau", "patience": 1})
     for found in (0.5, 0.4):
-        schedule.hear({"step": 1, "valid": {"auroc": found}})
+        schedule.observe({"step": 1, "valid": {"auroc": found}})
     assert [schedule(d) for d in (0.1, 0.5)] == pytest.approx([0.5, 0.5])
 
 
@@ -333,11 +333,11 @@ def test_the_largest_share_is_kept_as_it_is(share, learning):
 def test_the_whole_set_has_the_mean_gradient_of_its_uneven_parts(learning):
     network, task, _ = learning
     samples = [task.encode(task.example(seed)) for seed in range(7)]
-    parts = [stack(samples[:4]), stack(samples[4:6]), stack(samples[6:])]
-    make = gradients("full_batch", everything=lambda: iter(parts))
-    told, found = after(make, (network, task, stack(samples[:1])))
-    plain, wanted = after(gradients("plain"), (network, task, stack(samples)))
-    assert loss_of(told) == pytest.approx(loss_of(plain), rel=1e-5)
+    parts = [stack_samples(samples[:4]), stack_samples(samples[4:6]), stack_samples(samples[6:])]
+    make = gradients("full_batch", full_set=lambda: iter(parts))
+    told, found = after(make, (network, task, stack_samples(samples[:1])))
+    plain, wanted = after(gradients("plain"), (network, task, stack_samples(samples)))
+    assert total_loss(told) == pytest.approx(total_loss(plain), rel=1e-5)
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value)
 
@@ -350,5 +350,5 @@ def test_a_chain_hands_the_whole_set_to_who_asks_for_it(learning):
         calls.append(1)
         return iter([batch])
 
-    build_gradients([{"name": "clipped"}, {"name": "full_batch"}], everything=everything)(network, task, batch)
+    build_gradients([{"name": "clipped"}, {"name": "full_batch"}], full_set=everything)(network, task, batch)
     assert calls == [1]

@@ -36,13 +36,13 @@ def mask(path: Path, seed: int, size: int = 24) -> None:
 
 def volume(path: Path, seed: int) -> None:
     array = np.random.default_rng(seed).normal(size=(9, 8, 7)).astype(np.float32)
-    write(path, Image(array, Grid.of(array.shape, spacing=(1, 1, 2))))
+    write(path, Image(array, Grid.from_shape(array.shape, spacing=(1, 1, 2))))
 
 
 def labels(path: Path) -> None:
     array = np.zeros((9, 8, 7), np.uint8)
     array[2:5, 2:5, 2:5], array[5:7, 2:5, 2:5] = 1, 2
-    write(path, LabelMap(array, Grid.of(array.shape, spacing=(1, 1, 2))))
+    write(path, LabelMap(array, Grid.from_shape(array.shape, spacing=(1, 1, 2))))
 
 
 def parallel_folders(root: Path) -> Path:
@@ -76,7 +76,7 @@ def class_folders(root: Path) -> Path:
     return root
 
 
-def table(root: Path) -> Path:
+def image_table(root: Path) -> Path:
     for i in range(6):
         picture(root / "pictures" / f"scan{i}.png", i)
     rows = [f"scan{i}.png,{'ill' if i % 2 else 'well'}" for i in range(6)]
@@ -95,7 +95,7 @@ def pairs_table(root: Path) -> Path:
     return root
 
 
-def features(root: Path) -> Path:
+def feature_table(root: Path) -> Path:
     rows = [f"p{i},{i * 0.5},{9 - i},{'ill' if i % 2 else 'well'}" for i in range(6)]
     root.mkdir(exist_ok=True)
     (root / "radiomics.csv").write_text("\n".join(["id,volume,texture,class", *rows]))
@@ -215,9 +215,9 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
         nnunet,
         same_folder,
         class_folders,
-        table,
+        image_table,
         pairs_table,
-        features,
+        feature_table,
         medmnist,
         dicom_tree,
         voc,
@@ -262,7 +262,7 @@ def test_every_case_has_a_name_of_its_own_a_patient_and_files_that_exist(name, c
 def test_every_case_loads_on_as_many_axes_as_the_set_says(name, cohorts):
     cohort = cohorts[name]
     for entry in cohort.entries:
-        case = cohort.load(entry)
+        case = cohort.load_case(entry)
         assert case.truth is not None
         assert case.grid.dims == cohort.dims
         if isinstance(case.truth, LabelMap):
@@ -274,9 +274,9 @@ def test_every_case_loads_on_as_many_axes_as_the_set_says(name, cohorts):
 def test_what_is_told_are_sentences_and_sides_are_known(name, cohorts):
     cohort = cohorts[name]
     assert cohort.labels
-    assert cohort.patients_from
-    assert all(t[0].isupper() or t[0] in "'0123456789abcdefghijklmnopqrstuvwxyz" for t in cohort.told)
-    assert all(t.endswith(".") for t in cohort.told)
+    assert cohort.patients_source
+    assert all(t[0].isupper() or t[0] in "'0123456789abcdefghijklmnopqrstuvwxyz" for t in cohort.messages)
+    assert all(t.endswith(".") for t in cohort.messages)
     assert {e.split for e in cohort.entries} <= {None, *SPLITS}
 
 
@@ -293,7 +293,7 @@ def test_files_that_are_not_data_disturb_nothing(name, tmp_path):
     assert [(e.id, e.patient, e.split, dict(e.images)) for e in after.entries] == [
         (e.id, e.patient, e.split, dict(e.images)) for e in before.entries
     ]
-    assert after.told == before.told
+    assert after.messages == before.messages
 
 
 @pytest.mark.parametrize("setting", ["truth", "roi"])
@@ -320,7 +320,7 @@ def test_nothing_there_is_a_miss_that_says_why(name, tmp_path):
         found = layout(place, Hints())
         assert isinstance(found, NoMatch)
         assert 0 <= found.closeness <= 1
-        assert found.why.endswith(".")
+        assert found.reason.endswith(".")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

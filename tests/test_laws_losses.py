@@ -81,5 +81,5 @@ def test_focal_without_gamma_is_cross_entropy():
 
 def test_tversky_with_halves_is_dice():
     output, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
-    half = registry.find("losses", "tversky")(alarm=0.5, miss=0.5, smooth=0.5)
+    half = registry.find("losses", "tversky")(alpha=0.5, beta=0.5, smooth=0.5)
     torch.testing.assert_close(half(output, target), registry.find("losses", "dice")(smooth=1.0)(output, target))

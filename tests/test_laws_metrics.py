@@ -6,13 +6,13 @@ import pytest
 from medgrad import metrics, registry
 from medgrad.data.grid import Grid
 from medgrad.data.types import Boxes, Deformation, Image, LabelMap, Landmarks, Pair
-from medgrad.engine.evaluation.compare import number_or_text
+from medgrad.engine.evaluation.compare import parse_cell
 
 NAMES = registry.names("metrics")
-ON_LABELS = [n for n in NAMES if registry.find("metrics", n).on == "labels"]
-ON_SCORES = [n for n in NAMES if registry.find("metrics", n).on == "scores"]
-ON_BOXES = [n for n in NAMES if registry.find("metrics", n).on == "boxes"]
-ON_FIELD = [n for n in NAMES if registry.find("metrics", n).on == "field"]
+ON_LABELS = [n for n in NAMES if registry.find("metrics", n).input_kind == "labels"]
+ON_SCORES = [n for n in NAMES if registry.find("metrics", n).input_kind == "scores"]
+ON_BOXES = [n for n in NAMES if registry.find("metrics", n).input_kind == "boxes"]
+ON_FIELD = [n for n in NAMES if registry.find("metrics", n).input_kind == "field"]
 
 
 def blobs(seed, shape=(12, 14, 6), names=("a", "b")):
@@ -21,7 +21,7 @@ def blobs(seed, shape=(12, 14, 6), names=("a", "b")):
     for label in range(1, len(names) + 1):
         corner = [rng.integers(0, s // 2) for s in shape]
         array[tuple(slice(c, c + s // 3) for c, s in zip(corner, shape, strict=True))] = label
-    return LabelMap(array, Grid.of(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)]), dict(enumerate(names, 1)))
+    return LabelMap(array, Grid.from_shape(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)]), dict(enumerate(names, 1)))
 
 
 def scored(seed, n=60, k=3):
@@ -52,29 +52,29 @@ def answered(truth, seed, *, extra=6):
 def as_text(row):
     """Write a row as the table of cases does, and read it back."""
     texts = {n: "" if v is None else str(v) for n, v in row.items()}
-    return {n: number_or_text(v) for n, v in texts.items()}
+    return {n: parse_cell(v) for n, v in texts.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_says_what_it_is(name):
     for figure in registry.find("metrics", name).figures.values():
-        assert len(figure.says) > 10
-        assert figure.says.endswith(".")
+        assert len(figure.definition) > 10
+        assert figure.definition.endswith(".")
 
 
 @pytest.mark.parametrize("name", ON_LABELS)
 def test_every_number_on_labels_has_a_meaning(name):
     row = metrics.judge([name], blobs(0), blobs(1))
     assert row
-    assert [n for n in row if metrics.about(n) is None] == []
+    assert [n for n in row if metrics.figure_of(n) is None] == []
 
 
 @pytest.mark.parametrize("name", ON_LABELS)
 def test_a_perfect_answer_gets_the_best_of_each_figure(name):
     truth = blobs(0)
     for figure, value in metrics.judge([name], truth, truth).items():
-        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
-        if metrics.bounds(figure) or metrics.better(figure) == "lower":
+        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better_direction(figure))
+        if metrics.value_range(figure) or metrics.better_direction(figure) == "lower":
             assert value in (None, pytest.approx(best))
 
 
@@ -83,14 +83,14 @@ def test_no_answer_is_worse_than_a_failed_case(name):
     truth, answer = blobs(0), blobs(1)
     good, failed = metrics.judge([name], truth, answer), metrics.judge_failed([name], truth)
     for figure, value in good.items():
-        if metrics.worst(figure, truth.grid) is not None and value is not None:
-            assert (value >= failed[figure]) if metrics.better(figure) == "higher" else True
+        if metrics.worst_value(figure, truth.grid) is not None and value is not None:
+            assert (value >= failed[figure]) if metrics.better_direction(figure) == "higher" else True
             assert (value <= failed[figure]) if name in ("hd95", "assd") else True
 
 
 @pytest.mark.parametrize("name", ON_LABELS)
 def test_an_absent_label_is_never_nan(name):
-    empty = LabelMap(np.zeros((5, 6), np.uint8), Grid.of((5, 6)), {1: "a"})
+    empty = LabelMap(np.zeros((5, 6), np.uint8), Grid.from_shape((5, 6)), {1: "a"})
     for value in metrics.judge([name], empty, empty).values():
         assert value is None or np.isfinite(value)
 
@@ -108,7 +108,7 @@ def test_what_lies_outside_the_region_does_not_count(name):
 @pytest.mark.parametrize("name", ON_LABELS)
 def test_a_flat_image_without_spacing_is_judged_too(name):
     truth, answer = blobs(0, (12, 14)), blobs(1, (12, 14))
-    flat = [LabelMap(m.array, Grid.of((12, 14), measured=False), m.names) for m in (truth, answer)]
+    flat = [LabelMap(m.array, Grid.from_shape((12, 14), has_spacing=False), m.names) for m in (truth, answer)]
     assert metrics.judge([name], *flat)
 
 
@@ -121,7 +121,7 @@ def test_maps_of_different_shape_are_refused(name):
 @pytest.mark.parametrize("name", ON_LABELS)
 def test_maps_at_different_places_are_refused(name):
     truth = blobs(0)
-    moved = LabelMap(truth.array, Grid.of(truth.grid.shape, spacing=(1, 1.5, 3), origin=(5, 0, 0)), truth.names)
+    moved = LabelMap(truth.array, Grid.from_shape(truth.grid.shape, spacing=(1, 1.5, 3), origin=(5, 0, 0)), truth.names)
     with pytest.raises(ValueError, match="different places"):
         metrics.judge([name], truth, moved)
 
@@ -132,7 +132,7 @@ def test_every_number_on_scores_has_a_meaning(name, exclusive):
     truth, probabilities, names = scored(0)
     row = metrics.judge_set([name], truth, probabilities, names=names, exclusive=exclusive)
     assert row
-    assert [n for n in row if metrics.about(n) is None] == []
+    assert [n for n in row if metrics.figure_of(n) is None] == []
 
 
 @pytest.mark.parametrize("name", ON_SCORES)
@@ -154,11 +154,13 @@ def test_weights_are_the_same_as_repeated_rows(name, exclusive, k):
 @pytest.mark.parametrize("name", ON_SCORES)
 def test_places_change_all_figures_on_scores_but_those_that_go_by_order(name):
     truth, probabilities, names = scored(3)
-    rows = [{f"said/{n}": v for n, v in zip(names, row, strict=True)} for row in np.round(probabilities, 2)]
-    said, places = (np.array([[r[f"said/{n}"] for n in names] for r in each]) for each in (rows, metrics.ranked(rows)))
+    rows = [{f"prob/{n}": v for n, v in zip(names, row, strict=True)} for row in np.round(probabilities, 2)]
+    said, places = (
+        np.array([[r[f"prob/{n}"] for n in names] for r in each]) for each in (rows, metrics.rank_scores(rows))
+    )
     before, after = (metrics.judge_set([name], truth, s, names=names, exclusive=False) for s in (said, places))
     for figure, value in before.items():
-        assert (after[figure] == pytest.approx(value)) == metrics.by_order(figure), figure
+        assert (after[figure] == pytest.approx(value)) == metrics.rank_only(figure), figure
 
 
 @pytest.mark.parametrize("name", ON_SCORES)
@@ -188,7 +190,7 @@ def test_every_number_on_boxes_has_a_meaning(name):
     pooled = metrics.pool([name], [row, row])
     assert row
     assert pooled
-    assert [n for n in (*row, *pooled) if metrics.about(n) is None] == []
+    assert [n for n in (*row, *pooled) if metrics.figure_of(n) is None] == []
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -197,8 +199,8 @@ def test_the_truth_as_answer_gets_the_best_of_each_figure(name, dims):
     rows = [metrics.judge([name], b, b) for b in (boxes(seed, n, dims) for seed, n in enumerate((0, 1, 30, 200)))]
     for figures in (*rows, metrics.pool([name], rows)):
         for figure, value in figures.items():
-            best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
-            if value is not None and (metrics.bounds(figure) or metrics.better(figure) == "lower"):
+            best = {"higher": 1.0, "lower": 0.0}.get(metrics.better_direction(figure))
+            if value is not None and (metrics.value_range(figure) or metrics.better_direction(figure) == "lower"):
                 assert value == best
 
 
@@ -210,7 +212,11 @@ def test_no_answer_in_boxes_is_worse_than_a_failed_case(name, dims):
         good, failed = metrics.judge([name], truth, answered(truth, seed)), metrics.judge_failed([name], truth)
         assert list(good) == list(failed)
         for figure, value in good.items():
-            if metrics.worst(figure) is not None and value is not None and metrics.better(figure) == "higher":
+            if (
+                metrics.worst_value(figure) is not None
+                and value is not None
+                and metrics.better_direction(figure) == "higher"
+            ):
                 assert value >= failed[figure]
 
 
@@ -228,7 +234,7 @@ def test_boxes_outside_the_region_do_not_count(name):
     answer = answered(truth, 1)
     inside = np.zeros((100, 110), np.uint8)
     inside[:50] = 1
-    region = LabelMap(inside, Grid.of((100, 110)))
+    region = LabelMap(inside, Grid.from_shape((100, 110)))
 
     def cut(b):
         kept = (b.corners[:, 0] + b.corners[:, 2]) / 2 < 49.5
@@ -259,9 +265,9 @@ def test_weights_are_the_same_as_repeated_cases(name):
 def test_places_change_nothing_on_boxes_that_goes_by_order(name):
     rows = [metrics.judge([name], t, answered(t, i)) for i, t in enumerate(map(boxes, range(8)))]
     weights = np.random.default_rng(0).integers(0, 3, (3, len(rows))).astype(float)
-    before, after = (metrics.pool_many([name], each, weights) for each in (rows, metrics.ranked(rows)))
-    assert metrics.ranked(rows) != rows or not any(map(metrics.by_order, before))
-    for figure in filter(metrics.by_order, before):
+    before, after = (metrics.pool_many([name], each, weights) for each in (rows, metrics.rank_scores(rows)))
+    assert metrics.rank_scores(rows) != rows or not any(map(metrics.rank_only, before))
+    for figure in filter(metrics.rank_only, before):
         assert after[figure] == pytest.approx(before[figure]), figure
 
 
@@ -283,7 +289,7 @@ def test_boxes_of_other_axes_and_scores_that_are_none_are_refused(name):
 
 
 def shifted(by, shape=(12, 14, 6)):
-    grid = Grid.of(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)])
+    grid = Grid.from_shape(shape, spacing=(1.0, 1.5, 3.0)[: len(shape)])
     return Deformation(np.full((*shape, len(shape)), by, np.float32), grid)
 
 
@@ -301,7 +307,7 @@ def truths_about(by):
 
 def pictures_moved(by):
     """Give two images of which the second is the first moved by so many elements."""
-    grid = Grid.of((12, 14, 6))
+    grid = Grid.from_shape((12, 14, 6))
     array = np.random.default_rng(0).normal(size=(12 + by, 14, 6)).astype(np.float32)
     return Pair(Image(array[by:], grid), Image(array[:12], grid))
 
@@ -310,22 +316,22 @@ def test_images_are_most_alike_where_the_way_is_right():
     way = shifted(0.0)
     way.field[..., 0] = 3.0
     truth = pictures_moved(3)
-    right = metrics.judge(["likeness", "aligned"], truth, Deformation(way.field, truth.fixed.grid))
-    still = metrics.judge(["likeness", "aligned"], truth, Deformation(0 * way.field, truth.fixed.grid))
-    assert right["likeness"] > 0.999 > 0.2 > abs(still["likeness"])
-    assert still["likeness"] == still["likeness_before"]
-    assert still["aligned"] == 0
-    assert right["aligned"] == pytest.approx(1, abs=1e-3)
+    right = metrics.judge(["ncc", "registration_score"], truth, Deformation(way.field, truth.fixed.grid))
+    still = metrics.judge(["ncc", "registration_score"], truth, Deformation(0 * way.field, truth.fixed.grid))
+    assert right["ncc"] > 0.999 > 0.2 > abs(still["ncc"])
+    assert still["ncc"] == still["ncc_before"]
+    assert still["registration_score"] == 0
+    assert right["registration_score"] == pytest.approx(1, abs=1e-3)
     one = Pair(truth.fixed, truth.fixed)
-    best = metrics.judge(["likeness", "aligned"], one, Deformation(0 * way.field, truth.fixed.grid))
-    assert best == pytest.approx({"likeness": 1, "likeness_before": 1, "aligned": 1})
+    best = metrics.judge(["ncc", "registration_score"], one, Deformation(0 * way.field, truth.fixed.grid))
+    assert best == pytest.approx({"ncc": 1, "ncc_before": 1, "registration_score": 1})
 
 
 @pytest.mark.parametrize("known", ["way", "labels", "landmarks"])
 @pytest.mark.parametrize("name", ON_FIELD)
 def test_every_number_on_fields_has_a_meaning(name, known):
     row = metrics.judge([name], truths_about(1.0)[known], shifted(0.5))
-    assert [n for n in row if metrics.about(n) is None] == []
+    assert [n for n in row if metrics.figure_of(n) is None] == []
     assert all(v is None or np.isfinite(v) for v in row.values())
 
 
@@ -334,19 +340,19 @@ def test_every_number_on_fields_has_a_meaning(name, known):
 def test_the_right_way_gets_the_best_of_each_figure(name, known):
     by = 0.0 if known == "labels" else 1.0
     for figure, value in metrics.judge([name], truths_about(by)[known], shifted(by)).items():
-        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better(figure))
+        best = {"higher": 1.0, "lower": 0.0}.get(metrics.better_direction(figure))
         if figure != "tre_before_mm":
             assert value in (None, pytest.approx(best, abs=1e-4)), figure
 
 
 @pytest.mark.parametrize("known", ["way", "landmarks"])
 def test_half_the_way_is_half_aligned(known):
-    row = metrics.judge(["aligned", "tre_mm"], truths_about(1.0)[known], shifted(0.5))
-    assert row["aligned"] == pytest.approx(0.5)
+    row = metrics.judge(["registration_score", "tre_mm"], truths_about(1.0)[known], shifted(0.5))
+    assert row["registration_score"] == pytest.approx(0.5)
     assert row["tre_mm"] == pytest.approx(3**0.5 / 2)
 
 
 def test_what_is_turned_inside_out_is_folded():
     field = shifted(0.0)
     field.field[..., 0] = -2 * np.arange(12.0)[:, None, None]
-    assert metrics.judge(["folding"], field, field)["folding"] == 1
+    assert metrics.judge(["folded_fraction"], field, field)["folded_fraction"] == 1

@@ -15,7 +15,7 @@ def make(name, dims, inputs=2, outputs=3):
         pytest.importorskip("monai", reason="the monai extra is not installed")
         return registry.find("models", name)(inputs, outputs, dims, network="UNet", channels=(8, 16), strides=(2,))
     settings = {"shape": SHAPES[dims]} if name in ("logistic", "mlp", "svm") else {}
-    if "pyramid" in registry.find("models", name).gives:
+    if "pyramid" in registry.find("models", name).output_kinds:
         settings = {"channels": (8, 16, 16), "first": 1, "width": 16}
     if name == "resnet":
         settings = {"channels": (8, 16, 32, 64)}
@@ -32,20 +32,20 @@ def test_gives_what_it_says(model_and_dims):
     model, dims = model_and_dims
     x = torch.randn(2, 2, *SHAPES[dims])
     out = full_resolution(model.eval()(x))
-    assert set(model.gives) & {"dense", "pooled", "pyramid"}
-    if "pyramid" in model.gives:
-        corners, chances = model.boxes(out, dims=dims, classes=3)
+    assert set(model.output_kinds) & {"dense", "pooled", "pyramid"}
+    if "pyramid" in model.output_kinds:
+        corners, chances = model.decode(out, dims=dims, classes=3)
         assert corners.shape == (2, out.shape[1], 2 * dims)
         assert chances.shape == (2, out.shape[1], 3)
         assert bool(((chances >= 0) & (chances <= 1)).all())
         assert bool((corners[..., dims:] >= corners[..., :dims]).all())
         return
-    assert out.shape == ((2, 3, *SHAPES[dims]) if "dense" in model.gives else (2, 3))
+    assert out.shape == ((2, 3, *SHAPES[dims]) if "dense" in model.output_kinds else (2, 3))
 
 
 def test_every_weight_gets_a_gradient(model_and_dims):
     model, dims = model_and_dims
-    if "dense" not in model.gives:  # heads begin at zero: move them off it
+    if "dense" not in model.output_kinds:  # heads begin at zero: move them off it
         for p in model.parameters():
             torch.nn.init.normal_(p, std=0.1)
     out = model.train()(torch.randn(4, 2, *SHAPES[dims]))

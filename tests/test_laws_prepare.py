@@ -8,11 +8,11 @@ import pytest
 from medgrad import registry
 from medgrad.answers import restore
 from medgrad.data import Case, Grid, Image, LabelMap
-from medgrad.data.grid import as_rows
+from medgrad.data.grid import matrix_to_tuples
 from medgrad.prepare import build_steps, prepare
 
 NAMES = registry.names("prepare")
-SETTINGS = {"fit": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}
+SETTINGS = {"resize_pad": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}
 ORIENTATIONS = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
 ]
@@ -27,13 +27,13 @@ def oriented(order, signs, shape=(23, 17, 13), spacing=(1.0, 1.5, 2.0), tilt=0.0
     for axis, (world, sign) in enumerate(zip(order, signs, strict=True)):
         matrix[:3, axis] = turn[:, world] * sign * spacing[axis]
     matrix[:3, 3] = (-20, 30, 7)
-    return Grid(shape, as_rows(matrix))
+    return Grid(shape, matrix_to_tuples(matrix))
 
 
 def ball(grid, radius=9.0):
     """A ball in the middle of the patient's part that the grid covers: the same thing on any grid."""
-    middle = grid.world(np.array([(s - 1) / 2 for s in grid.shape]))
-    at = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    middle = grid.to_world(np.array([(s - 1) / 2 for s in grid.shape]))
+    at = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
     off = at - middle
     inside = ((off / np.array([1.0, 1.0, 0.8])) ** 2).sum(-1) < radius**2
     return inside.astype(np.uint8), off
@@ -57,7 +57,7 @@ def test_an_answer_comes_back_to_the_grid_of_the_case(name):
     back = step.undo_labels(ready.truth, memo)
     assert back.grid == case.grid
     changed = float((back.array != case.truth.array).mean())
-    assert changed < (0.03 if name in ("fit", "resample") else 1e-9)
+    assert changed < (0.03 if name in ("resize_pad", "resample") else 1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,7 +82,7 @@ def test_all_48_orientations_go_there_and_back_without_a_change(order, signs):
     ready, memo = step.apply(case)
     assert ready.grid.orientation == "RAS"
     corner = np.array([0, 0, 0])
-    index = case.grid.index(ready.grid.world(corner))
+    index = case.grid.to_index(ready.grid.to_world(corner))
     np.testing.assert_allclose(index, np.round(index), atol=1e-9)
     back = step.undo_labels(ready.truth, memo)
     np.testing.assert_array_equal(back.array, case.truth.array)
@@ -95,8 +95,8 @@ def test_every_element_stays_where_it_was_in_the_patient(order, signs, tilt):
     case = case_on(oriented(order, signs, tilt=tilt))
     ready, memos = prepare(case, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]))
     want, _ = ball(case.grid)
-    middle = case.grid.world(np.array([(s - 1) / 2 for s in case.grid.shape]))
-    found = ready.grid.world(np.argwhere(ready.truth.array)).mean(0)
+    middle = case.grid.to_world(np.array([(s - 1) / 2 for s in case.grid.shape]))
+    found = ready.grid.to_world(np.argwhere(ready.truth.array)).mean(0)
     np.testing.assert_allclose(found, middle, atol=0.5)
     back = restore(
         ready.truth, build_steps([{"name": "reorient"}, {"name": "resample", "spacing": (1.0, 1.0, 1.0)}]), memos
@@ -107,34 +107,34 @@ def test_every_element_stays_where_it_was_in_the_patient(order, signs, tilt):
 
 
 def test_resampling_a_linear_image_keeps_it_linear():
-    grid = Grid.of((10, 12), spacing=(2.0, 1.0))
-    at = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    grid = Grid.from_shape((10, 12), spacing=(2.0, 1.0))
+    at = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
     case = Case("ramp", {"image": Image((3 * at[..., 0] - at[..., 1]).astype(np.float32), grid)})
     ready = build_steps([{"name": "resample", "spacing": (1.0, 1.0), "order": 1}])[0].apply(case)[0]
-    there = ready.grid.world(np.moveaxis(np.indices(ready.grid.shape), 0, -1))
+    there = ready.grid.to_world(np.moveaxis(np.indices(ready.grid.shape), 0, -1))
     want = 3 * there[..., 0] - there[..., 1]
     np.testing.assert_allclose(ready.images["image"].array[2:-2, 2:-2], want[2:-2, 2:-2], atol=1e-3)
 
 
 def test_fixed_normalising_is_known():
-    image = Image(np.array([[-2000.0, 0.0], [50.0, 9000.0]], np.float32), Grid.of((2, 2)))
-    step = build_steps([{"name": "normalise", "way": "fixed", "low": -100, "high": 200, "mean": 50, "deviation": 10}])[
-        0
-    ]
+    image = Image(np.array([[-2000.0, 0.0], [50.0, 9000.0]], np.float32), Grid.from_shape((2, 2)))
+    step = build_steps(
+        [{"name": "normalise", "method": "window", "low": -100, "high": 200, "mean": 50, "deviation": 10}]
+    )[0]
     np.testing.assert_allclose(step.apply(Case("x", {"image": image}))[0].images["image"].array, [[-15, -5], [0, 15]])
 
 
 def test_normalising_survives_what_is_not_finite():
-    image = Image(np.array([[np.nan, 1.0], [2.0, np.inf]], np.float32), Grid.of((2, 2)))
+    image = Image(np.array([[np.nan, 1.0], [2.0, np.inf]], np.float32), Grid.from_shape((2, 2)))
     array = build_steps([{"name": "normalise"}])[0].apply(Case("x", {"image": image}))[0].images["image"].array
     assert np.isfinite(array).all()
 
 
 def test_channels_come_to_one_grid():
-    fine, coarse = Grid.of((8, 8, 8)), Grid.of((4, 4, 4), spacing=(2, 2, 2), origin=(0.5, 0.5, 0.5))
+    fine, coarse = Grid.from_shape((8, 8, 8)), Grid.from_shape((4, 4, 4), spacing=(2, 2, 2), origin=(0.5, 0.5, 0.5))
     images = {
         "t1": Image(np.ones(fine.shape, np.float32), fine),
         "pet": Image(np.ones(coarse.shape, np.float32), coarse),
     }
-    ready = build_steps([{"name": "align"}])[0].apply(Case("x", images))[0]
+    ready = build_steps([{"name": "common_grid"}])[0].apply(Case("x", images))[0]
     assert {i.grid for i in ready.images.values()} == {fine}

@@ -6,7 +6,7 @@ import torch
 from medgrad import registry
 
 NAMES = registry.names("losses.similarity")
-SMOOTH = registry.names("losses.regularity")
+SMOOTH = registry.names("losses.regularisers")
 
 
 def blob(dims, shift=0.0, size=14, dtype=torch.float32):
@@ -72,7 +72,7 @@ def test_an_empty_image_is_no_nan(measure):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", SMOOTH)
 def test_what_moves_as_one_costs_nothing(name, dims):
-    cost = registry.find("losses.regularity", name)()
+    cost = registry.find("losses.regularisers", name)()
     still = torch.full((1, dims, *(8,) * dims), 2.0)
     rough = torch.randn(still.shape, generator=torch.Generator().manual_seed(0))
     assert float(cost(still)) == pytest.approx(0, abs=1e-9)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from medgrad import registry
-from medgrad.descent.stopping import build_rules, figure_in, loss_in
+from medgrad.descent.stopping import build_rules, step_loss, validation_score
 from medgrad.errors import SettingError
 
 RULES = registry.names("descent.stopping")
-WELL = {"minutes": {"most": 1e9}, "steps": {"most": 10**9}}
+WELL = {"minutes": {"max_minutes": 1e9}, "steps": {"max_steps": 10**9}}
 """Settings with which a rule that ends any run does not end this one."""
 
 
@@ -70,15 +70,15 @@ class TestRules:
 
 
 def test_lines_tell_their_loss_and_their_figure():
-    assert loss_in(line(3, 0.5)) == 0.5
-    assert loss_in(line(3, "nan", skipped=True)) is None
-    assert loss_in({"step": 3, "valid": {"dice": 1.0}}) is None
-    assert figure_in({"step": 3, "valid": {"dice": 0.25}}) == 0.25
-    assert figure_in({"step": 3, "valid": {"dice": "nan"}}) is None
+    assert step_loss(line(3, 0.5)) == 0.5
+    assert step_loss(line(3, "nan", skipped=True)) is None
+    assert step_loss({"step": 3, "valid": {"dice": 1.0}}) is None
+    assert validation_score({"step": 3, "valid": {"dice": 0.25}}) == 0.25
+    assert validation_score({"step": 3, "valid": {"dice": "nan"}}) is None
 
 
 def test_any_rule_of_several_may_end_a_run():
-    rules = build_rules([{"name": "steps", "most": 7}, {"name": "minutes", "most": 1e9}])
+    rules = build_rules([{"name": "steps", "max_steps": 7}, {"name": "minutes", "max_minutes": 1e9}])
     assert [any(r(line(step)) for r in rules) for step in (5, 6)] == [False, True]
 
 
@@ -87,12 +87,12 @@ def test_no_improvement_counts_validations_from_the_best():
     lines = [{"step": i, "valid": {"auroc": v}} for i, v in enumerate(found)]
     assert ended(rule("no_improvement", patience=3), lines) == (7, "auroc was no better in 3 validations")
     assert ended(rule("no_improvement", patience=4), lines)[0] is None
-    assert ended(rule("no_improvement", patience=3, least=0.1), lines)[0] == 4
+    assert ended(rule("no_improvement", patience=3, min_delta=0.1), lines)[0] == 4
 
 
 def test_minutes_are_those_of_learning():
     lines = [line(i) | {"seconds": 30.0} for i in range(10)]
-    assert ended(rule("minutes", most=2.0), lines)[0] == 3
+    assert ended(rule("minutes", max_minutes=2.0), lines)[0] == 3
 
 
 def test_a_flat_slope_must_last():

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from medgrad import registry
-from medgrad.compress.structure.channels import chosen, cut, importance
-from medgrad.compress.structure.cost import cost_of
-from medgrad.compress.structure.graph import graph_of
+from medgrad.compress.structure.channels import choose_groups, cut, importance
+from medgrad.compress.structure.cost import count_cost
+from medgrad.compress.structure.graph import build_graph
 from medgrad.data import LabelMap
-from medgrad.descent.gradients import build_gradients, loss_of
+from medgrad.descent.gradients import build_gradients, total_loss
 from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation.infer import predictor
-from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
+from medgrad.engine.runs.recipe import Recipe, recipe_from_tables, recipe_to_toml
 from medgrad.engine.training.loop import EMA, train
-from medgrad.tasks import Task, full_resolution, stack
+from medgrad.tasks import Task, full_resolution, stack_samples
 
 CPU = Compute("cpu", torch.float32)
-DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).gives]
-SLOW = {("two_stage", 3), ("retina", 3), ("yolo", 2)}
+DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).output_kinds]
+SLOW = {("faster_rcnn", 3), ("retinanet", 3), ("yolo", 2)}
 """Each detector, and both numbers of axes, in little time; the slow tests look at all."""
 KINDS = [
     pytest.param(
@@ -64,7 +64,7 @@ def fitting(task):
 def batches(task, cases, size=4, seed=0):
     rng = np.random.default_rng(seed)
     while True:
-        yield stack([task.encode(cases[i]) for i in rng.integers(len(cases), size=size)])
+        yield stack_samples([task.encode(cases[i]) for i in rng.integers(len(cases), size=size)])
 
 
 def learn(task, cases, model, steps=40, gradients=(), rate=3e-3):
@@ -76,8 +76,8 @@ def learn(task, cases, model, steps=40, gradients=(), rate=3e-3):
             batches(task, cases),
             optimiser=optimiser,
             gradients=build_gradients(gradients),
-            steps=steps,
-            average=EMA(model, 0.9),
+            n_steps=steps,
+            ema=EMA(model, 0.9),
         )
     )
 
@@ -88,14 +88,14 @@ def test_learns(task, cases):
 
 
 def test_comes_nearer_to_a_teacher(task, cases):
-    batch = stack([task.encode(c) for c in cases[:2]])
+    batch = stack_samples([task.encode(c) for c in cases[:2]])
     teacher, pupil = network(task, seed=1).eval(), network(task, seed=2).eval()
     with torch.no_grad():
         for p in teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
         known = full_resolution(teacher(batch.inputs))
     assert task.distillation_loss(known, known).item() == pytest.approx(0, abs=1e-6)
-    if getattr(task, "detector", "") == "two_stage":
+    if getattr(task, "detector", "") == "faster_rcnn":
         with pytest.raises(ValueError, match="candidates"):
             task.distillation_loss(full_resolution(pupil(batch.inputs)), known)
         return
@@ -115,7 +115,7 @@ def test_the_truth_is_the_best_answer(task, cases):
     figures = task.summarise(rows)
     assert figures[task.primary_metric] == 1
     for name, value in figures.items():
-        if value is not None and metrics.better(name) == "higher" and metrics.bounds(name) == (0.0, 1.0):
+        if value is not None and metrics.better_direction(name) == "higher" and metrics.value_range(name) == (0.0, 1.0):
             assert value == 1, name
 
 
@@ -169,14 +169,14 @@ def test_is_remembered_by_the_recipe(task):
     recipe = Recipe(task=task.settings(), model={"name": fitting(task)})
     import tomllib
 
-    again = from_table(tomllib.loads(to_toml(recipe)))
+    again = recipe_from_tables(tomllib.loads(recipe_to_toml(recipe)))
     assert again.build_task() == task
 
 
 def test_score_has_a_gradient_at_the_input(task, cases):
     model = network(task)
     learn(task, cases, model, steps=5)
-    x = stack([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
+    x = stack_samples([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
     score = task.score(full_resolution(model.eval()(x)), task.outputs.channels - 1)
     assert score.shape == (2,)
     score.sum().backward()
@@ -187,7 +187,7 @@ def test_score_has_a_gradient_at_the_input(task, cases):
 def test_a_mappable_loss_is_the_mean_of_its_samples(task, cases):
     if not task.is_mappable:
         pytest.skip("the task says that its loss is not mappable")
-    batch = stack([task.encode(c) for c in cases[:3]])
+    batch = stack_samples([task.encode(c) for c in cases[:3]])
     output = full_resolution(network(task).eval()(batch.inputs)).detach()
     whole = sum(task.loss(output, batch.target).values())
     each = torch.func.vmap(lambda o, t: sum(task.loss(o[None], {k: v[None] for k, v in t.items()}).values()))(
@@ -198,12 +198,12 @@ def test_a_mappable_loss_is_the_mean_of_its_samples(task, cases):
 
 def test_the_gradient_in_parts_is_that_of_the_whole(task, cases):
     model = network(task).eval()
-    batch = stack([task.encode(c) for c in cases[:4]])
+    batch = stack_samples([task.encode(c) for c in cases[:4]])
     told = build_gradients(())(model, task, batch)
     want = {k: p.grad.clone() for k, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     again = build_gradients([{"name": "accumulated", "parts": 2}])(model, task, batch)
-    assert loss_of(again) == pytest.approx(loss_of(told), rel=1e-5)
+    assert total_loss(again) == pytest.approx(total_loss(told), rel=1e-5)
     for k, p in model.named_parameters():
         none = torch.zeros_like(p)
         torch.testing.assert_close(none if p.grad is None else p.grad, want.get(k, none), rtol=1e-4, atol=1e-6)
@@ -226,13 +226,13 @@ def test_can_be_exported(task, cases):
 
 
 def test_can_be_pruned_and_learns_on(task, cases):
-    model, batch = network(task), stack([task.encode(c) for c in cases[:2]])
+    model, batch = network(task), stack_samples([task.encode(c) for c in cases[:2]])
     judge = registry.find("compress.criteria", "taylor")()
-    example, graph = batch.inputs[:1], graph_of(model, batch.inputs[:1])
+    example, graph = batch.inputs[:1], build_graph(model, batch.inputs[:1])
     scores = importance(graph.groups, judge(model, task, lambda: [batch]))
-    smaller, widths = cut(model, chosen(graph, scores, {"flops": 0.7}, least=2))
+    smaller, widths = cut(model, choose_groups(graph, scores, {"flops": 0.7}, min_count=2))
     assert widths
-    assert cost_of(smaller, example).flops <= 0.7 * cost_of(model, example).flops
+    assert count_cost(smaller, example).flops <= 0.7 * count_cost(model, example).flops
     with torch.no_grad():
         assert full_resolution(smaller(batch.inputs)).shape == full_resolution(model(batch.inputs)).shape
     losses = [s.loss for s in learn(task, cases[:1], smaller, steps=12, rate=1e-2)]

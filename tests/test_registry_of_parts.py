@@ -4,9 +4,9 @@ import pytest
 
 import medgrad
 from medgrad import registry
-from medgrad.errors import Missing, NameNotFound, SettingError, nearest, need
+from medgrad.errors import NameNotFound, PackageNotInstalled, SettingError, require_package, suggest_name
 
-ROOMS = ("tasks", "models", "losses", "losses.similarity", "losses.regularity", "models.transforms", "augment",
+ROOMS = ("tasks", "models", "losses", "losses.similarity", "losses.regularisers", "models.transforms", "augment",
          "prepare", "metrics", "data.formats", "data.cohorts.layouts", "apps.verbs", "descent.optimisers",
          "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping", "engine.training.trackers",
          "compress.criteria")  # fmt: skip
@@ -47,7 +47,7 @@ def test_nothing_but_a_listed_file_is_imported(name):
     ],
 )  # fmt: skip
 def test_a_setting_is_of_the_kind_of_its_default(value, default, wanted):
-    assert registry.misfit(value, default) == wanted
+    assert registry.expected_type(value, default) == wanted
 
 
 def test_a_wrong_setting_is_told_with_the_right_one():
@@ -62,12 +62,12 @@ def test_what_takes_any_setting_is_not_checked():
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it():
-    with pytest.raises(Missing, match=r"pip install 'medgrad\[dicom\]'"):
-        need("no_such_package_here", extra="dicom")
+    with pytest.raises(PackageNotInstalled, match=r"pip install 'medgrad\[dicom\]'"):
+        require_package("no_such_package_here", extra="dicom")
 
 
 def test_no_hint_where_nothing_is_near():
-    assert nearest("zzz", ["dice", "focal"]) == ""
+    assert suggest_name("zzz", ["dice", "focal"]) == ""
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("apps.verbs") if n != "export"])

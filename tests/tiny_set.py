@@ -28,7 +28,7 @@ def make_folder(folder: Path, cases: int = 8, size: int = 16) -> Path:
     """Write images with a bright block and the block's label, as sibling folders."""
     for number in range(cases):
         rng = np.random.default_rng(number)
-        grid = Grid.of((size, size, size), spacing=(1, 1, 2))
+        grid = Grid.from_shape((size, size, size), spacing=(1, 1, 2))
         labels = np.zeros(grid.shape, np.uint8)
         corner = rng.integers(1, size - 8, 3)
         labels[tuple(slice(c, c + 6) for c in corner)] = 1

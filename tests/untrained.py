@@ -7,9 +7,9 @@ import torch
 
 from medgrad.data.cohorts.layouts import recognise
 from medgrad.engine.runs.checkpoint import write_checkpoint
-from medgrad.engine.runs.provenance import hash_of
-from medgrad.engine.runs.recipe import from_table
+from medgrad.engine.runs.recipe import recipe_from_tables
 from medgrad.engine.runs.run import Run, build_model
+from medgrad.survey.file_hashes import hash_case
 
 MODELS = {
     "segmentation": {"name": "unet", "channels": [4, 8]},
@@ -20,7 +20,7 @@ MODELS = {
 
 def make_run(folder, kind="segmentation", *, dims=2, folds=0, model=None, task=None, patch=16, **tables):
     """Write a run with drawn weights, every one of them, so that no head says nothing."""
-    recipe = from_table(
+    recipe = recipe_from_tables(
         {
             "task": {"kind": kind, "dims": dims, **(task or {})},
             "model": model or MODELS[kind],
@@ -37,7 +37,7 @@ def make_run(folder, kind="segmentation", *, dims=2, folds=0, model=None, task=N
         if kind == "detection":
             network.classes.last.bias.data += 4  # else it is sure of nothing
         Run(place).write_recipe(recipe)
-        write_checkpoint(Run(place).best, {"planes": 1, "model": network.state_dict(), "average": None})
+        write_checkpoint(Run(place).best_checkpoint, {"channels": 1, "model": network.state_dict(), "ema": None})
     return folder
 
 
@@ -45,7 +45,7 @@ def record_cohort(run, data, splits):
     """Write into a run who was on which side: ``splits`` gives the side of each case."""
     cohort = recognise(data)
     cases = [
-        {"id": e.id, "patient": e.patient or e.id, "split": splits[e.id], "hash": hash_of(e)} for e in cohort.entries
+        {"id": e.id, "patient": e.patient or e.id, "split": splits[e.id], "hash": hash_case(e)} for e in cohort.entries
     ]
     told = {"root": str(data), "task": "segmentation", "cases": cases}
     (run / "cohort.json").write_text(json.dumps(told))

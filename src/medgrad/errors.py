@@ -30,7 +30,7 @@ class NameNotFound(MedgradError, LookupError):  # noqa: N818  (reads as a claim)
     """A name is not in the registry package that was searched."""
 
 
-class Missing(MedgradError, ImportError):  # noqa: N818
+class PackageNotInstalled(MedgradError, ImportError):  # noqa: N818
     """An optional package is not installed."""
 
 
@@ -38,24 +38,24 @@ class Diverged(MedgradError, ArithmeticError):  # noqa: N818
     """The loss or its gradient is no longer a finite number."""
 
 
-def need(module: str, *, extra: str) -> ModuleType:
+def require_package(module: str, *, extra: str) -> ModuleType:
     """Import an optional package, or raise an error with the command that installs it.
 
-    >>> need("json", extra="dicom").__name__
+    >>> require_package("json", extra="dicom").__name__
     'json'
     """
     try:
         return import_module(module)
     except ImportError as reason:
-        raise Missing(f"{module!r} is not installed. Type: pip install 'medgrad[{extra}]'") from reason
+        raise PackageNotInstalled(f"{module!r} is not installed. Type: pip install 'medgrad[{extra}]'") from reason
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known_names: Iterable[str]) -> str:
     """Suggest the nearest known name as the end of an error message, or nothing.
 
-    >>> nearest("diec", ["dice", "focal"])
+    >>> suggest_name("diec", ["dice", "focal"])
     " Did you mean 'dice'?"
     """
-    plain = {word.lower(): word for word in known}
+    plain = {word.lower(): word for word in known_names}
     close = get_close_matches(name.lower(), list(plain), n=1)
     return f" Did you mean {plain[close[0]]!r}?" if close else ""

@@ -8,73 +8,73 @@ from math import isfinite
 from pkgutil import iter_modules
 from typing import Any
 
-from .errors import NameNotFound, SettingError, nearest
+from .errors import NameNotFound, SettingError, suggest_name
 
 
-def names(room: str) -> list[str]:
+def names(package: str) -> list[str]:
     """List the names in a registry package, without importing any of it.
 
     >>> "nifti" in names("data.formats")
     True
     """
-    return list(_listing(room))
+    return list(_list_modules(package))
 
 
 @cache
-def _listing(room: str) -> tuple[str, ...]:
-    spec = find_spec(f"{__package__}.{room}")  # a room's own first lines may import torch
+def _list_modules(package: str) -> tuple[str, ...]:
+    spec = find_spec(f"{__package__}.{package}")  # a room's own first lines may import torch
     folder = spec.submodule_search_locations if spec is not None else None
     return tuple(sorted(m.name for m in iter_modules(folder or []) if not (m.ispkg or m.name.startswith("_"))))
 
 
-def check_name(room: str, name: str) -> None:
+def check_name(package: str, name: str) -> None:
     """Raise unless a registry package has this name; nothing is imported."""
-    known = names(room)
+    known = names(package)
     if name not in known:
-        raise NameNotFound(f"No {name!r} in {room}.{nearest(str(name), known)} Known: {', '.join(known)}.")
+        raise NameNotFound(f"No {name!r} in {package}.{suggest_name(str(name), known)} Known: {', '.join(known)}.")
 
 
-def find(room: str, name: str) -> Any:
+def find(package: str, name: str) -> Any:
     """Import one file of a registry package, and return its ``THIS``."""
-    check_name(room, name)
-    return import_module(f"{__package__}.{room}.{name}").THIS
+    check_name(package, name)
+    return import_module(f"{__package__}.{package}.{name}").THIS
 
 
 signature_of = cache(signature)
 
 
-def settings(thing: Any) -> dict[str, Any]:
+def keyword_defaults(function: Any) -> dict[str, Any]:
     """Map each keyword of a function to its default.
 
-    >>> settings(lambda x, *, rate=0.1: x)
+    >>> keyword_defaults(lambda x, *, rate=0.1: x)
     {'rate': 0.1}
     """
     return {
         p.name: p.default
-        for p in signature_of(thing).parameters.values()
+        for p in signature_of(function).parameters.values()
         if p.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD) and p.default is not Parameter.empty
     }
 
 
-def check_settings(room: str, name: str, given: dict[str, Any]) -> None:
+def check_settings(package: str, name: str, given: dict[str, Any]) -> None:
     """Raise unless every given setting is a keyword of the named function, and of the type of its default."""
-    thing = find(room, name)
+    thing = find(package, name)
     if any(p.kind is Parameter.VAR_KEYWORD for p in signature_of(thing).parameters.values()):
         return
-    known = settings(thing)
+    known = keyword_defaults(thing)
     for key, value in given.items():
         if key not in known:
             raise SettingError(
-                f"{name!r} in {room} has no setting {key!r}.{nearest(key, known)} Known: {', '.join(known)}."
+                f"{name!r} in {package} has no setting {key!r}.{suggest_name(key, known)} Known: {', '.join(known)}."
             )
-        wanted = misfit(value, known[key])
+        wanted = expected_type(value, known[key])
         if wanted:
             raise SettingError(
-                f"{key!r} of {name!r} in {room} is {wanted}, such as {known[key]!r}, but it is {value!r}."
+                f"{key!r} of {name!r} in {package} is {wanted}, such as {known[key]!r}, but it is {value!r}."
             )
 
 
-KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
+SETTING_TYPES: tuple[tuple[type, tuple[type, ...], str], ...] = (
     (bool, (bool,), "true or false"),
     (int, (int,), "a whole number"),
     (float, (int, float), "a number"),
@@ -83,15 +83,15 @@ KINDS: tuple[tuple[type, tuple[type, ...], str], ...] = (
 )
 
 
-def misfit(value: Any, default: Any) -> str:
+def expected_type(value: Any, default: Any) -> str:
     """Return the type that a setting should have, by its default; nothing if it fits.
 
-    >>> misfit("fast", 0.1)
+    >>> expected_type("fast", 0.1)
     'a number'
-    >>> misfit(1, 0.1)
+    >>> expected_type(1, 0.1)
     ''
     """
-    for kind, fitting, words in KINDS:
+    for kind, fitting, words in SETTING_TYPES:
         if isinstance(default, kind):
             is_wrong = not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool)
             return words if is_wrong or (isinstance(value, float) and not isfinite(value)) else ""

@@ -14,14 +14,14 @@ from medgrad.data.cohorts import Entry
 from medgrad.data.formats import write
 from medgrad.engine.runs.run import Run, open_run
 from medgrad.errors import FormatError
-from medgrad.inference.input_check import Takes, check_header, joined
+from medgrad.inference.input_check import InputSpec, check_header, merge_image_facts
 
 DEEP = [{"name": "reorient"}, {"name": "normalise"}]
 
 
 def knowing(run, channels=(1,), modalities=("ct",), name="image"):
     """Let a run know what it learned from."""
-    Run(run).note(inputs={name: {"channels": list(channels), "modalities": list(modalities)}})
+    Run(run).write_facts(inputs={name: {"channels": list(channels), "modalities": list(modalities)}})
     return run
 
 
@@ -44,7 +44,7 @@ def inputs(tmp_path_factory):
     rng = np.random.default_rng(0)
     Pillow.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / "colour.png")
     Pillow.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(folder / "grey.png")
-    write(folder / "scan.nii.gz", Image(rng.normal(size=(9, 8, 8)).astype(np.float32), Grid.of((9, 8, 8))))
+    write(folder / "scan.nii.gz", Image(rng.normal(size=(9, 8, 8)).astype(np.float32), Grid.from_shape((9, 8, 8))))
     for name, kind in (("ct", "CT"), ("mr", "MR")):
         make_series(folder / name)
         relabelled(folder / name, kind)
@@ -111,16 +111,16 @@ def test_evaluate_refuses_a_set_of_another_kind(deep, inputs, tmp_path):
 
 
 def test_one_of_several_series_in_a_folder_is_not_taken_for_the_first(inputs):
-    takes = Takes(3, (), {"image": {"channels": [1], "modalities": ["ct"]}})
+    takes = InputSpec(3, (), {"image": {"channels": [1], "modalities": ["ct"]}})
     with pytest.raises(FormatError, match="a volume of MR"):
         check_header(takes, Entry("a", {"image": Source(inputs / "mr")}))
     check_header(takes, Entry("a", {"image": Source(inputs / "mr", "1.2.3")}))
 
 
 def test_fit_writes_down_what_it_learned_from(run, opinion):
-    assert Run(run[0]).noted()["inputs"] == {"image": {"channels": [1], "modalities": [None]}}
-    assert str(open_run(run[0], device="cpu").takes) == "volumes (3 axes, 1 channel)"
-    assert str(open_run(opinion[0], device="cpu").takes) == "flat pictures (2 axes, 1 channel)"
+    assert Run(run[0]).read_facts()["inputs"] == {"image": {"channels": [1], "modalities": [None]}}
+    assert str(open_run(run[0], device="cpu").input_spec) == "volumes (3 axes, 1 channel)"
+    assert str(open_run(opinion[0], device="cpu").input_spec) == "flat pictures (2 axes, 1 channel)"
 
 
 def test_an_artefact_knows_it_too(deep, inputs, tmp_path):
@@ -134,19 +134,19 @@ def test_an_artefact_knows_it_too(deep, inputs, tmp_path):
 
 def test_runs_of_folds_take_what_any_of_them_learned_from():
     one, other = ({"image": {"channels": [1], "modalities": [m]}} for m in ("ct", "mr"))
-    assert joined([one, other]) == {"image": {"channels": [1], "modalities": ["ct", "mr"]}}
-    assert joined([one, {}]) == {}
+    assert merge_image_facts([one, other]) == {"image": {"channels": [1], "modalities": ["ct", "mr"]}}
+    assert merge_image_facts([one, {}]) == {}
 
 
 @pytest.mark.parametrize(
     ("takes", "said"),
     [
-        (Takes(2), "flat pictures (2 axes)"),
-        (Takes(1), "rows of numbers (1 axis)"),
-        (Takes(3, ("ct",), {"ct": {"channels": [1], "modalities": ["ct"]}}), "CT volumes (3 axes, 1 channel 'ct')"),
-        (Takes(2, (), {"image": {"channels": [3], "modalities": ["photo"]}}),
+        (InputSpec(2), "flat pictures (2 axes)"),
+        (InputSpec(1), "rows of numbers (1 axis)"),
+        (InputSpec(3, ("ct",), {"ct": {"channels": [1], "modalities": ["ct"]}}), "CT volumes (3 axes, 1 channel 'ct')"),
+        (InputSpec(2, (), {"image": {"channels": [3], "modalities": ["photo"]}}),
          "photographic flat pictures (2 axes, 3 channels)"),
-        (Takes(3, ("t1", "flair")), "volumes (3 axes, the images 't1', 'flair')"),
+        (InputSpec(3, ("t1", "flair")), "volumes (3 axes, the images 't1', 'flair')"),
     ],
 )  # fmt: skip
 def test_what_is_taken_is_said_in_words(takes, said):

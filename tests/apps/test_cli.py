@@ -142,7 +142,7 @@ class TestErrors:
             ("[task]\nloss_name = 'dicee'", ("Did you mean 'dice'?",)),
             ("[[prepare]]\nname = 'resampl'", ("Did you mean 'resample'?",)),
             ("[training]\nbatch = 0", ("'batch'", "at least 1")),
-            ("[training]\naverage = 2.0", ("'average'", "from 0 to 1")),
+            ("[training]\nema = 2.0", ("'ema'", "from 0 to 1")),
             ("[training]\npatch = [16, 16]", ("'patch'", "3 numbers")),
             ("[training]\npatch = [15, 16, 16]", ("(15, 16, 16)", "Give a patch")),
             ("[training]\npatch = [16, 0, 16]", ("'patch'", "above 0")),

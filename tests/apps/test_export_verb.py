@@ -45,7 +45,7 @@ def exported(tmp_path_factory):
 def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     for number in range(2):
-        grid = Grid.of((12, 9, 10), spacing=(1, 1, 2))
+        grid = Grid.from_shape((12, 9, 10), spacing=(1, 1, 2))
         write(folder / f"s{number}.nii.gz", Image(100 * smooth(number, grid.shape), grid, "mr"))
     return folder
 

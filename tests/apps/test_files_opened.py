@@ -11,7 +11,7 @@ import pytest
 
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
-from medgrad.machine.cores import count
+from medgrad.machine.cores import count_cores
 
 HEARD = """
 import os, sys
@@ -34,7 +34,7 @@ CT = Grid((16, 16, 8), ((-1.0, 0, 0, 0), (0, -1.0, 0, 0), (0, 0, 2.0, 0), (0, 0,
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory):
-    from medgrad.data.dicom.write.seg import encoded, save
+    from medgrad.data.dicom.write.seg import make_seg, save_dataset
 
     folder = tmp_path_factory.mktemp("patients")
     for number in range(6):
@@ -44,7 +44,9 @@ def patients(tmp_path_factory):
         write_ct(series, Image(chance.normal(0, 99, CT.shape), CT, "ct"), told)
         mask = np.zeros(CT.shape, np.uint8)
         mask[3:9, 3:10, 2:6] = 1
-        save(encoded(LabelMap(mask, CT, {1: "lesion"}), Source(series)), folder / f"P{number}" / "SEG" / "truth.dcm")
+        save_dataset(
+            make_seg(LabelMap(mask, CT, {1: "lesion"}), Source(series)), folder / f"P{number}" / "SEG" / "truth.dcm"
+        )
     for path in folder.rglob("*"):
         os.utime(path, (1e9, 1e9))
     return folder
@@ -72,7 +74,7 @@ def test_look_opens_each_file_once_however_many_processes_it_has(patients, tmp_p
     pytest.importorskip("highdicom")
     times, processes = opened_by(patients, tmp_path, "look", str(patients))
     assert set(times.values()) == {1}
-    assert len(processes) == min(2, count())
+    assert len(processes) == min(2, count_cores())
 
 
 @pytest.mark.slow

@@ -4,8 +4,8 @@ import pytest
 from command_line import make_pictures, medgrad, one_line
 from dicom_answers import make_series
 
-from medgrad.apps.verbs import _options
-from medgrad.errors import nearest
+from medgrad.apps.verbs import _checks
+from medgrad.errors import suggest_name
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_a_folder_that_holds_its_images_deeper_says_which_to_name(run, volumes, 
 
 
 def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, volumes, tmp_path, monkeypatch):
-    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load_case", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], volumes / "images" / "case_00.nii.gz", "-o", tmp_path, "--format", "dicomseg")
     one_line(ended, "did not come as DICOM", "leave --format out")
 
@@ -53,7 +53,7 @@ def test_an_answer_in_dicom_about_no_dicom_is_refused_before_it_is_made(run, vol
 def test_a_package_that_an_answer_needs_is_told_before_it_is_made(run, tmp_path, monkeypatch):
     make_series(tmp_path / "ct")
     monkeypatch.setattr("medgrad.answers._dicom.find_spec", lambda _: None)
-    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("medgrad.data.cohorts.cohort.Cohort.load_case", lambda *_: pytest.fail("it was read"))
     ended = medgrad("predict", run[0], tmp_path / "ct", "-o", tmp_path / "a")
     one_line(ended, "'highdicom' is not installed", "medgrad[dicom]", "--format nifti")
 
@@ -63,7 +63,7 @@ def test_a_side_without_truth_says_what_to_leave_out(run, volumes, tmp_path):
 
 
 def test_a_package_that_is_missing_is_told_first(volumes, tmp_path, monkeypatch):
-    monkeypatch.setattr(_options, "find_spec", lambda _: None)
+    monkeypatch.setattr(_checks, "find_spec", lambda _: None)
     for words, extra in (
         (("fit", volumes, "-o", tmp_path / "r", "--track", "mlflow"), "medgrad[mlflow]"),
         (("race", volumes, "--optimisers", "sgd,adam", "--trials", 2), "medgrad[tune]"),
@@ -73,7 +73,7 @@ def test_a_package_that_is_missing_is_told_first(volumes, tmp_path, monkeypatch)
 
 
 def test_the_demo_checks_what_it_is_asked_before_it_makes_patients(tmp_path, monkeypatch):
-    monkeypatch.setattr("medgrad.apps.verbs.demo.run_steps", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr("medgrad.apps.verbs.demo.run_demo", lambda *_: pytest.fail("it began"))
     (tmp_path / "file").write_text("words")
     for words, said in (
         (("--minutes", -1), "--minutes is a number above 0"),
@@ -121,11 +121,11 @@ def test_a_run_that_registers_and_one_that_does_not_are_told_apart(run, volumes,
 
 
 def test_names_are_near_whatever_their_case():
-    assert nearest("UNet", ["unet", "vgg"]) == " Did you mean 'unet'?"
+    assert suggest_name("UNet", ["unet", "vgg"]) == " Did you mean 'unet'?"
 
 
 def test_the_nearest_path_is_near_without_its_ending(tmp_path):
     make_pictures(tmp_path / "scans", cases=2)
     (tmp_path / "cut.nii.gz").write_bytes(b"")
-    assert _options.near(tmp_path / "scan") == " Did you mean 'scans'?"
-    assert _options.near(tmp_path / "nope.nii.gz") == ""
+    assert _checks.suggest_path(tmp_path / "scan") == " Did you mean 'scans'?"
+    assert _checks.suggest_path(tmp_path / "nope.nii.gz") == ""

@@ -106,7 +106,7 @@ class TestJourney:
     def test_several_channels_are_taken_in_order(self, tmp_path):
         for number in range(4):
             rng = np.random.default_rng(number)
-            grid = Grid.of((16, 16, 16))
+            grid = Grid.from_shape((16, 16, 16))
             truth = np.zeros(grid.shape, np.uint8)
             truth[4:10, 3:9, 5:11] = 1
             for channel in (0, 1):
@@ -180,7 +180,7 @@ class TestGrids:
         affine = np.eye(4)
         affine[:3, 0], affine[:3, 1], affine[:3, 2] = -matrix[:3, 2], matrix[:3, 0], -matrix[:3, 1]
         corner = [0, image.grid.shape[1] - 1, image.grid.shape[2] - 1]
-        affine[:3, 3] = image.grid.world(corner)
+        affine[:3, 3] = image.grid.to_world(corner)
         grid = Grid(turned.shape, tuple(map(tuple, affine)))
         assert grid.orientation == "IRP"
         asked = write(tmp_path / "asked" / "odd.nii.gz", Image(turned, grid, "mr"))

@@ -7,11 +7,11 @@ from dicom_answers import labels_on, make_series, maker_in
 from PIL import Image as Pillow
 
 from medgrad.data import Grid, Image, LabelMap
-from medgrad.data.dicom.write.rtstruct import write_structures
-from medgrad.data.dicom.write.seg import encoded, save
+from medgrad.data.dicom.write.rtstruct import write_rtstruct
+from medgrad.data.dicom.write.seg import make_seg, save_dataset
 from medgrad.data.formats import write
 
-GRID = Grid.of((6, 5, 4), spacing=(1, 2, 5))
+GRID = Grid.from_shape((6, 5, 4), spacing=(1, 2, 5))
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_a_series_tells_who_when_and_with_what(tmp_path):
 def test_segments_and_contours_are_named(tmp_path):
     source, image = make_series(tmp_path / "ct")
     labels = labels_on(image.grid)
-    save(encoded(labels, source, maker=maker_in(tmp_path)), tmp_path / "seg.dcm")
-    write_structures(tmp_path / "rs.dcm", labels, source, maker=maker_in(tmp_path))
+    save_dataset(make_seg(labels, source, made_by=maker_in(tmp_path)), tmp_path / "seg.dcm")
+    write_rtstruct(tmp_path / "rs.dcm", labels, source, made_by=maker_in(tmp_path))
     seg, regions = looked(tmp_path / "seg.dcm"), looked(tmp_path / "rs.dcm")
     assert [v["name"] for v in seg["labels"]] == list(labels.names.values())
     assert [v["elements"] for v in seg["labels"]] == [int((labels.array == n).sum()) for n in labels.names]

@@ -186,7 +186,7 @@ def test_a_wrong_option_is_told_within_a_second_beside_ten_thousand_files(tmp_pa
 
 def test_checking_options_loads_neither_torch_nor_numpy():
     code = (
-        "import sys; from medgrad.apps.verbs import _options as o; o.check_part('--model', 'unet', 'models');"
-        "o.check_entrants('sgd,adam+clipped'); sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
+        "import sys; from medgrad.apps.verbs import _checks as o; o.check_part('--model', 'unet', 'models');"
+        "o.check_optimisers('sgd,adam+clipped'); sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent).returncode == 0

@@ -22,12 +22,12 @@ def ground(tmp_path_factory):
         marked = np.zeros(array.shape, np.uint8)
         marked[tuple(slice(s // 3, 2 * s // 3) for s in array.shape)] = 1
         spacing = None if n == 2 else (1.0, 1.5, 2.0)
-        grid = Grid.of(array.shape, spacing=spacing, measured=n == 3)
+        grid = Grid.from_shape(array.shape, spacing=spacing, has_spacing=n == 3)
         for which, by in (("fixed", 0), ("moving", 3)):
             write(folder / f"{name}-{which}.{ending}", Image(np.roll(array, by, axis=0), grid))
             write(folder / f"{name}-{which}-labels.{ending}", LabelMap(np.roll(marked, by, axis=0), grid))
             points = np.array([[10, 12, 9], [14, 8, 11]])[:, :n] + [by, 0, 0][:n]
-            rows = points[:, ::-1] if n == 2 else grid.world(points)
+            rows = points[:, ::-1] if n == 2 else grid.to_world(points)
             lines = [",".join(map(str, ["p", *row])) for row in rows.tolist()]
             lines = [line.replace("p", f"p{i}", 1) for i, line in enumerate(lines)]
             (folder / f"{name}-{which}.csv").write_text("\n".join(["name,x,y,z"[: 4 + 2 * n], *lines]) + "\n")
@@ -83,13 +83,13 @@ def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path,
     out = tmp_path / "out"
     found = done("register", fixed, moving, "-o", out, "--kind", "rigid", "--max-rotation", 0, *known)
     assert found["metrics"]["tre_mm"]["value"] < 0.3
-    assert found["metrics"]["moved_dice/mean"]["value"] > 0.9
-    assert found["metrics"]["folding"]["value"] == 0
+    assert found["metrics"]["warped_dice/mean"]["value"] > 0.9
+    assert found["metrics"]["folded_fraction"]["value"] == 0
     assert {p.name for p in out.iterdir()} == {
         f"moved.{ending}", "transform.txt", "displacement.nii.gz", "jacobian.nii.gz", "checkerboard.png",
         "difference.png", "registration.json",
     }  # fmt: skip
-    assert json.loads((out / "registration.json").read_text())["metrics"]["folding"] == 0
+    assert json.loads((out / "registration.json").read_text())["metrics"]["folded_fraction"] == 0
 
     again = tmp_path / f"again.{ending}"
     done("transform", out, moving, "-o", again)
@@ -107,7 +107,7 @@ def test_a_pair_is_registered_and_anything_else_is_moved_alike(ground, tmp_path,
 
 def test_only_what_the_masks_hold_is_compared(ground, tmp_path):
     masks = [tmp_path / f"{which}.png" for which in ("fixed", "moving")]
-    grid = Grid.of((48, 52), measured=False)
+    grid = Grid.from_shape((48, 52), has_spacing=False)
     for path, by in zip(masks, (0, 3), strict=True):
         region = np.zeros(grid.shape, np.uint8)
         region[4 + by : 40 + by, 4:48] = 1
@@ -123,7 +123,8 @@ def test_only_what_the_masks_hold_is_compared(ground, tmp_path):
 
 def test_what_is_given_instead_of_a_bend_is_said_and_written(ground, tmp_path):
     noise = Image(
-        np.random.default_rng(1).integers(0, 255, (48, 52)).astype(np.uint8), Grid.of((48, 52), measured=False)
+        np.random.default_rng(1).integers(0, 255, (48, 52)).astype(np.uint8),
+        Grid.from_shape((48, 52), has_spacing=False),
     )
     write(tmp_path / "noise.png", noise)
     found = done("register", pair(ground, "flat", "png")[0], tmp_path / "noise.png", "-o", tmp_path / "out")

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from medgrad.apps import terminal as progress
-from medgrad.apps.terminal import Terminal, shortened
+from medgrad.apps.terminal import Terminal, shorten
 
 WORK = """
 import time
@@ -73,4 +73,4 @@ def test_without_a_terminal_quick_work_prints_its_sentences_alone(capsys):
 
 @pytest.mark.parametrize("text, short", [("A b", "A b"), ("x" * 60, "x" * 47 + "…"), ("two\nlines", "two lines")])
 def test_what_is_done_fits_on_a_line(text, short):
-    assert shortened(text) == short
+    assert shorten(text) == short

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medgrad.compress.structure.graph import graph_of
+from medgrad.compress.structure.graph import build_graph
 
 
 @pytest.fixture(scope="module")
@@ -13,12 +13,12 @@ def brief_searches():
     def traced_once(network, example):
         key = str(network), example.shape
         if key not in graphs:
-            graphs[key] = graph_of(network, example)
+            graphs[key] = build_graph(network, example)
         return graphs[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgrad.compress.search.fold.graph_of", traced_once)
-        patch.setattr("medgrad.compress.search.fold.ROUNDS", 3)
-        patch.setattr("medgrad.compress.search.shrinking.SHOWN", 6)
-        patch.setattr("medgrad.compress.search.shrinking.ROUNDS", 1)
+        patch.setattr("medgrad.compress.search.fold.build_graph", traced_once)
+        patch.setattr("medgrad.compress.search.fold.TIMING_ROUNDS", 3)
+        patch.setattr("medgrad.compress.search.shrinking.CRITERION_BATCHES", 6)
+        patch.setattr("medgrad.compress.search.shrinking.TIMING_ROUNDS", 1)
         yield

@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from medgrad import registry
-from medgrad.compress.structure.channels import chosen, cut, importance, min_channels, smallest_share
-from medgrad.compress.structure.cost import cost_of
-from medgrad.compress.structure.graph import graph_of
+from medgrad.compress.structure.channels import choose_groups, cut, importance, min_channels, smallest_share
+from medgrad.compress.structure.cost import count_cost
+from medgrad.compress.structure.graph import build_graph
 from medgrad.errors import SettingError
-from medgrad.models import widths, with_widths
+from medgrad.models import layer_widths, with_widths
 from medgrad.tasks import full_resolution
 
 TRACED = [("unet", 3), ("mlp none", 2)]
@@ -53,7 +53,7 @@ def silenced(kind, dims, gone):
     model = make(kind, dims).eval()
     lost = {}
     for group in gone:
-        for place, indices in group.touches.items():
+        for place, indices in group.channel_indices.items():
             lost.setdefault(place, []).extend(indices)
     for (name, axis), indices in lost.items():
         path, _, kind_of = name.rpartition(".")
@@ -93,8 +93,8 @@ def test_a_cut_network_learns_and_keeps_its_shapes(kind, dims):
     for name, p in smaller.named_parameters():
         assert p.grad is not None, name
         assert p.grad.isfinite().all(), name
-    every = widths(smaller)
-    assert new == {name: numbers for name, numbers in every.items() if numbers != widths(model)[name]}
+    every = layer_widths(smaller)
+    assert new == {name: numbers for name, numbers in every.items() if numbers != layer_widths(model)[name]}
     assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
 
 
@@ -109,19 +109,19 @@ def test_a_cut_network_is_exported_and_its_flops_were_foreseen(kind, dims):
         torch.testing.assert_close(program.module()(x), smaller(x), rtol=1e-3, atol=1e-4)
     tally, numbers = graph.costs["flops"], {i for i, g in enumerate(graph.groups) if g in gone}
     left = lambda owners: 1 if owners is None else sum(int(o) not in numbers for o in owners)  # noqa: E731
-    foreseen = tally.fixed + sum(t.each * left(t.out) * left(t.into) for t in tally.terms)
-    assert foreseen == cost_of(smaller, x).flops
+    foreseen = tally.fixed + sum(t.unit_cost * left(t.out) * left(t.into) for t in tally.terms)
+    assert foreseen == count_cost(smaller, x).flops
 
 
 @pytest.mark.parametrize(("kind", "dims"), PRUNED)
 def test_every_hidden_layer_is_within_reach(kind, dims):
     """Nothing stays as it is but the first layer's inputs and the last layers' outputs."""
     model, graph = known(kind, dims)
-    met = {place for group in graph.groups for place in group.touches}
+    met = {place for group in graph.groups for place in group.channel_indices}
     answers = {n for n, m in model.named_modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)}
     left = {name for name in answers if (f"{name}.weight", 0) not in met or (f"{name}.weight", 1) not in met}
     ends = {
-        "unet": 2, "resnet": 2, "vgg": 2, "cnn": 2, "mlp": 2, "yolo": 3, "retina": 3, "two_stage": 5, "monai": 2,
+        "unet": 2, "resnet": 2, "vgg": 2, "cnn": 2, "mlp": 2, "yolo": 3, "retinanet": 3, "faster_rcnn": 5, "monai": 2,
     }[kind.split()[0]]  # fmt: skip
     ends += {"unet deep": 1, "unet residual deep": 2, "monai unet": 2}.get(kind, 0)
     assert len(left) == ends, left
@@ -137,9 +137,9 @@ def test_where_all_is_input_and_output_nothing_can_go(kind):
 )
 def test_the_cost_comes_down_to_what_was_asked(kind, dims, what):
     model, graph = known(kind, dims)
-    assert graph.costs[what].whole == getattr(cost_of(model, example(kind, dims)), what)
-    smaller = cut(model, chosen(graph, torch.rand(len(graph.groups)), {what: 0.4}, least=2))[0]
-    share = getattr(cost_of(smaller, example(kind, dims)), what) / graph.costs[what].whole
+    assert graph.costs[what].total == getattr(count_cost(model, example(kind, dims)), what)
+    smaller = cut(model, choose_groups(graph, torch.rand(len(graph.groups)), {what: 0.4}, min_count=2))[0]
+    share = getattr(count_cost(smaller, example(kind, dims)), what) / graph.costs[what].total
     assert 0.2 < share <= 0.4
 
 
@@ -147,68 +147,71 @@ def test_several_costs_come_down_together_and_none_lower_than_they_must():
     model, graph = known("unet", 3)
     weigh = torch.rand(len(graph.groups), generator=torch.Generator().manual_seed(0))
     want = {"flops": 0.4, "parameters": 0.25}
-    gone = chosen(graph, weigh, want, least=2)
-    left = lambda some: cost_of(cut(model, some)[0], example("unet", 3))  # noqa: E731
-    met = lambda cost: [getattr(cost, w) <= s * graph.costs[w].whole for w, s in want.items()]  # noqa: E731
+    gone = choose_groups(graph, weigh, want, min_count=2)
+    left = lambda some: count_cost(cut(model, some)[0], example("unet", 3))  # noqa: E731
+    met = lambda cost: [getattr(cost, w) <= s * graph.costs[w].total for w, s in want.items()]  # noqa: E731
     assert all(met(left(gone)))
     assert not all(met(left(gone[:-1])))
-    first = chosen(graph, weigh, {"flops": 0.4}, least=2)
+    first = choose_groups(graph, weigh, {"flops": 0.4}, min_count=2)
     assert not all(met(left(first)))
 
 
 def test_the_lowest_share_is_that_of_the_network_with_the_fewest_channels():
     model, graph = known("unet", 3)
-    share = smallest_share(graph, least=2)
-    smaller, _ = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=2))
-    assert cost_of(smaller, example("unet", 3)).flops == pytest.approx(share * cost_of(model, example("unet", 3)).flops)
-    assert {w[1] for n, w in widths(smaller).items() if len(w) == 3} == {2, 3}
+    share = smallest_share(graph, min_count=2)
+    smaller, _ = cut(model, choose_groups(graph, torch.rand(len(graph.groups)), {"flops": share}, min_count=2))
+    assert count_cost(smaller, example("unet", 3)).flops == pytest.approx(
+        share * count_cost(model, example("unet", 3)).flops
+    )
+    assert {w[1] for n, w in layer_widths(smaller).items() if len(w) == 3} == {2, 3}
 
 
 def test_the_least_important_goes_first():
     _, graph = known("cnn", 3)
     scores = torch.arange(len(graph.groups), dtype=torch.float) % 4
-    gone = chosen(graph, 1 + 100 * scores, {"flops": 0.8}, least=1)
+    gone = choose_groups(graph, 1 + 100 * scores, {"flops": 0.8}, min_count=1)
     assert gone
     assert {int(scores[graph.groups.index(group)]) for group in gone} == {0}
 
 
 def test_widths_are_multiples_where_asked():
     model, graph = known("resnet", 2)
-    _, new = cut(model, chosen(graph, torch.rand(len(graph.groups)), {"flops": 0.5}, least=2, multiple=2))
+    _, new = cut(model, choose_groups(graph, torch.rand(len(graph.groups)), {"flops": 0.5}, min_count=2, multiple=2))
     assert new
-    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
+    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, layer_widths(model)[name], strict=True)]
     assert all(n % 2 == 0 for n, o in changed if n != o)
 
 
 def test_a_layer_keeps_the_fewest_or_a_multiple():
     model, graph = known("resnet", 2)
     weigh = torch.rand(len(graph.groups), generator=torch.Generator().manual_seed(3))
-    share = smallest_share(graph, least=3, multiple=4)
-    _, new = cut(model, chosen(graph, weigh, {"flops": share}, least=3, multiple=4))
-    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
+    share = smallest_share(graph, min_count=3, multiple=4)
+    _, new = cut(model, choose_groups(graph, weigh, {"flops": share}, min_count=3, multiple=4))
+    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, layer_widths(model)[name], strict=True)]
     assert {n for n, o in changed if n != o} == {3}
-    _, new = cut(model, chosen(graph, weigh, {"flops": (1 + share) / 2}, least=3, multiple=4))
-    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, widths(model)[name], strict=True)]
+    _, new = cut(model, choose_groups(graph, weigh, {"flops": (1 + share) / 2}, min_count=3, multiple=4))
+    changed = [(n, o) for name, numbers in new.items() for n, o in zip(numbers, layer_widths(model)[name], strict=True)]
     assert {n for n, o in changed if n != o} <= {3, 4, 8, 12}
 
 
 def test_lanes_count_what_comes_out_in_full_blocks():
     net = nn.Sequential(nn.Linear(3, 20), nn.ReLU(), nn.Linear(20, 7), nn.ReLU(), nn.Linear(7, 2))
-    graph = graph_of(net, torch.zeros(1, 3))
-    assert graph.costs["lanes"].whole == 2 * (3 * 32 + 20 * 16 + 7 * 16)
-    gone = chosen(graph, torch.arange(27.0).flip(0), {"lanes": 0.9}, least=1)
+    graph = build_graph(net, torch.zeros(1, 3))
+    assert graph.costs["lanes"].total == 2 * (3 * 32 + 20 * 16 + 7 * 16)
+    gone = choose_groups(graph, torch.arange(27.0).flip(0), {"lanes": 0.9}, min_count=1)
     left = cut(net, gone)[0]
-    assert graph_of(left, torch.zeros(1, 3)).costs["lanes"].whole <= 0.9 * graph.costs["lanes"].whole
+    assert build_graph(left, torch.zeros(1, 3)).costs["lanes"].total <= 0.9 * graph.costs["lanes"].total
 
 
 def test_each_family_keeps_the_fewest_that_were_asked():
     model, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="keeps 4 channels"):
-        chosen(graph, torch.rand(len(graph.groups)), {"flops": 0.01}, least=4)
+        choose_groups(graph, torch.rand(len(graph.groups)), {"flops": 0.01}, min_count=4)
     smaller, _ = cut(
-        model, chosen(graph, torch.rand(len(graph.groups)), {"flops": smallest_share(graph, least=3)}, least=3)
+        model,
+        choose_groups(graph, torch.rand(len(graph.groups)), {"flops": smallest_share(graph, min_count=3)}, min_count=3),
     )
-    assert {numbers[0] for numbers in widths(smaller).values() if len(numbers) == 1} == {3}
+    assert {numbers[0] for numbers in layer_widths(smaller).values() if len(numbers) == 1} == {3}
 
 
 def test_what_is_infinitely_important_stays():
@@ -216,7 +219,7 @@ def test_what_is_infinitely_important_stays():
     importances = torch.ones(len(graph.groups))
     kept = [number for number, group in enumerate(graph.groups) if group.family == 0]
     importances[kept] = torch.inf
-    gone = chosen(graph, importances, {"flops": 0.6}, least=1)
+    gone = choose_groups(graph, importances, {"flops": 0.6}, min_count=1)
     assert gone
     assert all(group.family != 0 for group in gone)
 
@@ -225,14 +228,14 @@ def test_an_importance_for_each_group_is_a_number():
     _, graph = known("cnn", 3)
     for wrong, said in ((torch.full((len(graph.groups),), torch.nan), "not a number"), (torch.ones(2), "need as many")):
         with pytest.raises(ValueError, match=said):
-            chosen(graph, wrong, {"flops": 0.5})
+            choose_groups(graph, wrong, {"flops": 0.5})
 
 
 @pytest.mark.parametrize("target", [0, -1, 1.5])
 def test_a_target_that_is_no_share_is_told(target):
     _, graph = known("cnn", 3)
     with pytest.raises(SettingError, match="above 0"):
-        chosen(graph, torch.rand(len(graph.groups)), {"flops": target})
+        choose_groups(graph, torch.rand(len(graph.groups)), {"flops": target})
 
 
 def net():
@@ -247,14 +250,14 @@ SCORES = {
 
 
 def test_the_importance_of_a_channel_is_that_of_all_its_weights():
-    groups = graph_of(net(), torch.zeros(1, 2)).groups
+    groups = build_graph(net(), torch.zeros(1, 2)).groups
     assert importance(groups, SCORES, relative=False).tolist() == [14, 27, 43]
-    assert importance(groups, SCORES, total="mean", relative=False).tolist() == [14 / 4, 27 / 4, 43 / 4]
+    assert importance(groups, SCORES, reduction="mean", relative=False).tolist() == [14 / 4, 27 / 4, 43 / 4]
     assert importance(groups, SCORES).tolist() == pytest.approx([0.5, 27 / 28, 43 / 28])
 
 
 def test_weights_without_a_score_count_nothing():
-    groups = graph_of(net(), torch.zeros(1, 2)).groups
+    groups = build_graph(net(), torch.zeros(1, 2)).groups
     assert importance(groups, {"2.weight": SCORES["2.weight"]}, relative=False).tolist() == [10, 20, 30]
 
 
@@ -269,11 +272,11 @@ def test_layers_of_other_scales_compare():
 
 
 def test_a_cut_network_is_rebuilt_from_its_settings_its_widths_and_its_weights():
-    model, graph = known("two_stage", 2)
+    model, graph = known("faster_rcnn", 2)
     smaller, new = cut(model, half(graph.groups))
-    again = with_widths(registry.find("models", "two_stage")(2, 3, 2, **KINDS["two_stage"]), new)
+    again = with_widths(registry.find("models", "faster_rcnn")(2, 3, 2, **KINDS["faster_rcnn"]), new)
     again.load_state_dict(smaller.state_dict())
-    x = example("two_stage", 2)
+    x = example("faster_rcnn", 2)
     with torch.no_grad():
         torch.testing.assert_close(again.eval()(x), smaller.eval()(x))
 
@@ -281,7 +284,7 @@ def test_a_cut_network_is_rebuilt_from_its_settings_its_widths_and_its_weights()
 def test_a_network_is_cut_again():
     model, graph = known("unet", 3)
     once, first = cut(model, half(graph.groups))
-    twice, new = cut(once, half(graph_of(once, example("unet", 3)).groups))
+    twice, new = cut(once, half(build_graph(once, example("unet", 3)).groups))
     fresh = with_widths(make("unet", 3), first | new)
     fresh.load_state_dict(twice.state_dict())
     assert sum(p.numel() for p in fresh.parameters()) < sum(p.numel() for p in once.parameters())
@@ -301,21 +304,23 @@ def test_every_model_of_the_house_is_looked_at():
 )
 def test_each_layer_keeps_its_share_of_what_it_was(kind, dims):
     (model, known_graph), shown = known(kind, dims), example(kind, dims)
-    before, whole = widths(model), model.state_dict()
+    before, whole = layer_widths(model), model.state_dict()
     once, _ = cut(model, half(known_graph.groups, share=0.3))
-    graph = graph_of(once, shown)
+    graph = build_graph(once, shown)
     least = min_channels(graph, whole, 1, 0.5)
-    share = max(0.01, smallest_share(graph, least=least))
-    gone = chosen(graph, torch.rand(len(graph.groups)), {"flops": share}, least=least)
+    share = max(0.01, smallest_share(graph, min_count=least))
+    gone = choose_groups(graph, torch.rand(len(graph.groups)), {"flops": share}, min_count=least)
     twice = cut(once, gone)[0]
     assert all(
-        now >= old / 2 for name, left in widths(twice).items() for now, old in zip(left, before[name], strict=True)
+        now >= old / 2
+        for name, left in layer_widths(twice).items()
+        for now, old in zip(left, before[name], strict=True)
     )
-    assert cost_of(twice, shown).flops < graph.costs["flops"].whole
+    assert count_cost(twice, shown).flops < graph.costs["flops"].total
 
 
 def test_a_network_of_which_nothing_can_go_is_told_so():
-    graph = graph_of(make("logistic", 2), example("logistic", 2))
+    graph = build_graph(make("logistic", 2), example("logistic", 2))
     least = min_channels(graph, {}, 4, 0.25)
     with pytest.raises(SettingError, match="each layer keeps all of its channels"):
-        chosen(graph, torch.zeros(len(graph.groups)), {"flops": 0.5}, least=least)
+        choose_groups(graph, torch.zeros(len(graph.groups)), {"flops": 0.5}, min_count=least)

@@ -8,7 +8,7 @@ from small_networks import EVERY, example, make
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from medgrad.compress.structure.cost import Cost, bytes_of, cost_of, in_turns, milliseconds
+from medgrad.compress.structure.cost import Cost, count_bytes, count_cost, measure_milliseconds, time_interleaved
 from medgrad.errors import SettingError
 
 QUICK = ("unet", "mlp", "cnn", "svm rbf")
@@ -25,7 +25,7 @@ def test_flops_are_those_that_torch_counts(kind, dims):
     model, x = make(kind, dims).eval(), example(kind, dims)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(x)
-    assert cost_of(model, x).flops == counter.get_total_flops()
+    assert count_cost(model, x).flops == counter.get_total_flops()
 
 
 LAYERS = [
@@ -39,7 +39,7 @@ LAYERS = [
 
 @pytest.mark.parametrize(("layer", "shape", "flops"), LAYERS, ids=lambda v: type(v).__name__)
 def test_a_layer_costs_what_is_counted_by_hand(layer, shape, flops):
-    assert cost_of(layer, torch.zeros(shape)).flops == flops
+    assert count_cost(layer, torch.zeros(shape)).flops == flops
 
 
 class Products(nn.Module):
@@ -56,8 +56,8 @@ def test_products_of_tensors_count():
     x = torch.randn(2, 4, 8)
     with FlopCounterMode(display=False) as counter:
         Products()(x)
-    assert cost_of(Products(), x).flops == counter.get_total_flops() == 2 * 2 * (2 * 4 * 4 * 8)
-    assert cost_of(Attention(), x[None]).flops == 2 * 2 * (2 * 4 * 4 * 8)
+    assert count_cost(Products(), x).flops == counter.get_total_flops() == 2 * 2 * (2 * 4 * 4 * 8)
+    assert count_cost(Attention(), x[None]).flops == 2 * 2 * (2 * 4 * 4 * 8)
 
 
 class Choosy(nn.Module):
@@ -67,14 +67,14 @@ class Choosy(nn.Module):
 
 def test_what_cannot_be_traced_is_told_in_a_line():
     with pytest.raises(SettingError, match="cannot be traced"):
-        cost_of(Choosy(), torch.zeros(1, 2))
+        count_cost(Choosy(), torch.zeros(1, 2))
 
 
 def test_a_checkpoint_holds_weights_and_buffers_once():
     net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
     net[2].weight = net[0].weight
-    assert bytes_of(net) == 4 * (9 + 3 + 3 + 3 + 3 + 3 + 3) + 8
-    assert cost_of(nn.Linear(3, 2).half(), torch.zeros(1, 3).half()) == Cost(12, 8, 16)
+    assert count_bytes(net) == 4 * (9 + 3 + 3 + 3 + 3 + 3 + 3) + 8
+    assert count_cost(nn.Linear(3, 2).half(), torch.zeros(1, 3).half()) == Cost(12, 8, 16)
 
 
 class Slow(nn.Module):
@@ -90,16 +90,16 @@ class Slow(nn.Module):
 
 def test_the_time_is_the_median_of_the_rounds():
     net = Slow().train()
-    assert 20 <= milliseconds(net, torch.zeros(1), rounds=3) < 50
+    assert 20 <= measure_milliseconds(net, torch.zeros(1), rounds=3) < 50
     assert net.training
     with pytest.raises(ValueError, match="at least one round"):
-        milliseconds(net, torch.zeros(1), rounds=0)
+        measure_milliseconds(net, torch.zeros(1), rounds=0)
 
 
 def test_networks_are_timed_in_turns_by_the_second_of_two_answers():
     order, nets = [], [nn.Identity(), nn.Identity()]
     for name, net in zip("ab", nets, strict=True):
         net.register_forward_hook(lambda *_, name=name: order.append(name))
-    found = in_turns(nets, torch.zeros(1), rounds=2)
+    found = time_interleaved(nets, torch.zeros(1), rounds=2)
     assert "".join(order) == "aabbaabb"
     assert [len(row) for row in found] == [2, 2]

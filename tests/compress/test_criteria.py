@@ -8,7 +8,7 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.compress.criteria import frozen_statistics
-from medgrad.compress.weights.masks import masks_of
+from medgrad.compress.weights.masks import make_masks
 from medgrad.errors import SettingError
 from medgrad.tasks import Batch
 from medgrad.tasks.classification import Classification
@@ -84,7 +84,7 @@ def test_of_batches_the_gradients_of_samples_cancel_first(chain):
     model, batches, x, y = chain
     first, second = gradients_of(model, x[:3], y[:3]), gradients_of(model, x[3:], y[3:])
     wanted = {k: (3 * first[k].abs() + 2 * second[k].abs()) / 5 for k in first}
-    found = criterion("gradient", each="batch")(model, TASK, batches)
+    found = criterion("gradient", per="batch")(model, TASK, batches)
     torch.testing.assert_close(found, wanted)
     assert flat(found).sum() < flat(criterion("gradient")(model, TASK, batches)).sum()
 
@@ -244,7 +244,7 @@ def test_synflow_in_rounds_leaves_more_ways_through():
     for rounds in (1, 30):
         made = criterion("synflow", rounds=rounds, share=0.99)
         scores = made(model, TASK, lambda: iter([batch(torch.randn(1, 8), None)._replace(target={})]))
-        kept = masks_of(scores, share=0.99)
+        kept = make_masks(scores, share=0.99)
         through = torch.ones(1, 8)
         for layer, mask in zip(model, kept.values(), strict=True):
             through = through @ (layer.weight.detach() * mask).abs().T
@@ -258,7 +258,7 @@ def test_chance_follows_the_seed_and_spares_narrow_layers_if_told():
     first, again, other = (criterion("random", seed=s)(model, TASK, None) for s in (0, 0, 1))
     assert all(torch.equal(first[k], again[k]) for k in first)
     assert not torch.equal(first["0.weight"], other["0.weight"])
-    scores = criterion("random", widest=True)(model, TASK, None)
+    scores = criterion("random", widest_layers_first=True)(model, TASK, None)
     bound = flat(scores).sort().values[100]  # of 136 weights 36 stay: 15, 15 and all 6
     assert [int((s >= bound).sum()) for s in scores.values()] == [15, 15, 6]
 

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 
 from medgrad.compress.structure import graph
-from medgrad.compress.structure.channel_ids import Marks, reshaped
+from medgrad.compress.structure.channel_ids import AxisChannels, reshape_channels
 from medgrad.compress.structure.channels import cut
-from medgrad.compress.structure.graph import groups
+from medgrad.compress.structure.graph import list_groups
 
 X = torch.zeros(1, 2, 8, 8)
 
 
 def touches(net, x=X):
-    return [dict(group.touches) for group in groups(net, x)]
+    return [dict(group.channel_indices) for group in list_groups(net, x)]
 
 
 def conv(into, out, **settings):
@@ -108,8 +108,8 @@ def test_unequal_parts_lose_nothing():
 
 def test_the_channels_in_a_group_of_a_norm_go_together():
     net = nn.Sequential(conv(2, 6), nn.GroupNorm(3, 6), nn.ReLU(), conv(6, 1))
-    found = groups(net, X)
-    assert [group.touches["0.weight", 0] for group in found] == [(0, 1), (2, 3), (4, 5)]
+    found = list_groups(net, X)
+    assert [group.channel_indices["0.weight", 0] for group in found] == [(0, 1), (2, 3), (4, 5)]
     assert {group.size for group in found} == {2}
     assert cut(net, found[:1])[1]["1"] == [4, 2]
 
@@ -125,7 +125,7 @@ def test_a_channel_takes_its_norms_numbers_with_it(norm):
 def test_channels_by_themselves_pass_through():
     net = nn.Sequential(conv(2, 3), conv(3, 3, groups=3), conv(3, 1))
     assert touches(net) == [{("0.weight", 0): (i,), ("1.weight", 0): (i,), ("2.weight", 1): (i,)} for i in range(3)]
-    assert cut(net, groups(net, X)[:1])[1] == {"0": [2, 2, 1], "1": [2, 2, 2], "2": [2, 1, 1]}
+    assert cut(net, list_groups(net, X)[:1])[1] == {"0": [2, 2, 1], "1": [2, 2, 2], "2": [2, 1, 1]}
 
 
 def test_groups_of_a_convolution_go_whole():
@@ -193,7 +193,7 @@ BY_TRIAL = [why for why in LOCKING if why.startswith("a width")]
 @pytest.mark.parametrize("why", LOCKING)
 def test_what_cannot_be_followed_stays(why, monkeypatch):
     if why not in BY_TRIAL:  # the graph alone tells
-        monkeypatch.setattr(graph, "verified", lambda *given: given[-1])
+        monkeypatch.setattr(graph, "keep_removable", lambda *given: given[-1])
     join = LOCKING[why]
     net = Net(lambda n, x: n.c(join(n, n.a(x))), a=conv(2, 4), c=conv(4, 1))
     net.scale, net.made = nn.Parameter(torch.ones(4, 1, 1)), conv(4, 4)
@@ -212,7 +212,7 @@ def test_what_cannot_be_followed_stays(why, monkeypatch):
     ],
 )
 def test_channels_are_followed_into_another_shape_while_their_axis_stays_whole(before, after, found):
-    told = reshaped(Marks(1, np.array([1, 1, 2, 2])), before, after)
+    told = reshape_channels(AxisChannels(1, np.array([1, 1, 2, 2])), before, after)
     assert (None if told is None else (told.axis, told.ids.tolist())) == found
 
 
@@ -222,7 +222,7 @@ def test_a_lock_holds_no_more_than_it_must():
 
 
 def test_weights_that_two_layers_share_stay(monkeypatch):
-    monkeypatch.setattr(graph, "verified", lambda *given: given[-1])
+    monkeypatch.setattr(graph, "keep_removable", lambda *given: given[-1])
     net = nn.Sequential(conv(2, 4), conv(4, 4), conv(4, 4), conv(4, 1))
     assert touches(net)
     net[2].weight = net[1].weight
@@ -234,8 +234,13 @@ def test_a_layer_at_two_places_is_one_layer():
     net = Net(lambda n, x: n.c(n.again.inner(n.a(x))), a=conv(2, 3), b=block, c=conv(3, 1))
     net.again = nn.Module()
     net.again.inner = block
-    found = groups(net, X)
-    assert {p for g in found for p in g.touches} == {("a.weight", 0), ("b.weight", 0), ("b.weight", 1), ("c.weight", 1)}
+    found = list_groups(net, X)
+    assert {p for g in found for p in g.channel_indices} == {
+        ("a.weight", 0),
+        ("b.weight", 0),
+        ("b.weight", 1),
+        ("c.weight", 1),
+    }
     smaller, _ = cut(net, [found[0], found[-1]])
     assert smaller.again.inner.weight.shape == smaller.b.weight.shape == (2, 2, 3, 3)
     assert smaller(X).shape == (1, 1, 8, 8)
@@ -253,7 +258,7 @@ def test_a_network_that_keeps_what_it_sees_is_followed():
         return n.b(n.seen)
 
     net = Net(run, a=conv(2, 3), b=conv(3, 1))
-    assert len(groups(net, X)) == 3
+    assert len(list_groups(net, X)) == 3
     assert not hasattr(net, "seen") or type(net.seen) is torch.Tensor
 
 
@@ -261,7 +266,7 @@ def test_the_network_is_left_as_it_was():
     net = nn.Sequential(conv(2, 3), nn.BatchNorm2d(3), nn.Dropout(), conv(3, 1)).train()
     net[2].eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    found = groups(net, torch.randn(1, 2, 8, 8))
+    found = list_groups(net, torch.randn(1, 2, 8, 8))
     assert [m.training for m in net] == [True, True, False, True]
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert [p.shape for p in cut(net, found[:1])[0].parameters()] == [(2, 2, 3, 3), (2,), (2,), (1, 2, 3, 3)]

@@ -9,12 +9,17 @@ from small_networks import example, make
 from torch import nn
 
 from medgrad import fit, predict, prune
-from medgrad.compress.search.selection import Choice
-from medgrad.compress.search.shrinking import min_cost, within_time
+from medgrad.compress.search.selection import ChannelSelection
+from medgrad.compress.search.shrinking import cut_to_time, min_cost
 from medgrad.compress.search.target import Target
-from medgrad.compress.structure.cost import cost_of
-from medgrad.compress.structure.graph import graph_of
-from medgrad.compress.structure.layers import dispensable, leavable, merged_widths, without
+from medgrad.compress.structure.cost import count_cost
+from medgrad.compress.structure.graph import build_graph
+from medgrad.compress.structure.layers import (
+    choose_removable_layers,
+    list_removable_layers,
+    merge_widths,
+    remove_layers,
+)
 from medgrad.engine.runs.run import Run
 from medgrad.errors import SettingError
 
@@ -42,39 +47,39 @@ def test_those_go_first_without_which_least_is_lost():
         return float((network(x) - wanted).detach().square().mean())
 
     def cost(network):
-        return float(cost_of(network, x).flops)
+        return float(count_cost(network, x).flops)
 
-    assert leavable(net, x) == ["parts.0", "parts.1", "parts.2"]
-    assert dispensable(net, x, 2, damage=damage, cost=cost) == ["parts.0", "parts.2"]
-    assert len(dispensable(net, x, 9, damage=damage, cost=cost)) == 3
+    assert list_removable_layers(net, x) == ["parts.0", "parts.1", "parts.2"]
+    assert choose_removable_layers(net, x, 2, loss=damage, cost=cost) == ["parts.0", "parts.2"]
+    assert len(choose_removable_layers(net, x, 9, loss=damage, cost=cost)) == 3
 
 
 def test_the_dearer_of_two_that_do_nothing_goes_first():
     net = nn.Sequential(Steps(1.0, wide=4), nn.Linear(4, 16), Steps(1.0, wide=16))
     x = torch.ones(1, 4)
-    gone = dispensable(net, x, 1, damage=lambda _: 1.0, cost=lambda network: cost_of(network, x).flops)
+    gone = choose_removable_layers(net, x, 1, loss=lambda _: 1.0, cost=lambda network: count_cost(network, x).flops)
     assert gone == ["2.parts.0"]
 
 
 def ground_of(network, example):
     """What a search asks of the network that it begins from."""
-    return SimpleNamespace(example=example, network=network, graph=lambda some: graph_of(some, example))
+    return SimpleNamespace(example=example, network=network, channel_graph=lambda some: build_graph(some, example))
 
 
 def test_a_layer_costs_what_it_will_when_it_is_narrow():
     wide = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 1))
     narrow = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
     net = nn.Sequential(nn.Conv2d(1, 4, 1), narrow, nn.Conv2d(4, 16, 1, 8), wide, nn.Conv2d(16, 2, 1))
-    ground, choice = ground_of(net, torch.zeros(1, 1, 64, 64)), Choice(least=4)
+    ground, choice = ground_of(net, torch.zeros(1, 1, 64, 64)), ChannelSelection(min_per_layer=4)
 
     def saved(name, cost):
-        return cost(net) - cost(without(net, [name]))
+        return cost(net) - cost(remove_layers(net, [name]))
 
     def whole(network):
-        return cost_of(network, ground.example).flops
+        return count_cost(network, ground.example).flops
 
     def slim(network):
-        return min_cost(ground, network, Target.of("flops=0.5"), choice)
+        return min_cost(ground, network, Target.parse("flops=0.5"), choice)
 
     assert slim(net) < whole(net)
     assert saved("1", whole) < saved("3", whole)
@@ -83,22 +88,22 @@ def test_a_layer_costs_what_it_will_when_it_is_narrow():
 
 def test_what_stands_at_two_places_or_takes_two_values_stays():
     shared = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
-    assert leavable(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 4)) == []
+    assert list_removable_layers(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 4)) == []
 
 
 @pytest.mark.parametrize(("kind", "dims"), [("unet none", 3), ("resnet", 2), ("vgg", 2)])
 def test_a_network_of_ours_answers_without_any_of_them(kind, dims):
     net, x = make(kind, dims), example(kind, dims)
-    names, whole = leavable(net, x), cost_of(net, x).flops
+    names, whole = list_removable_layers(net, x), count_cost(net, x).flops
     assert names
     for each in names:
-        smaller = without(net, [each])
+        smaller = remove_layers(net, [each])
         assert smaller.eval()(x).shape == net.eval()(x).shape
-        assert cost_of(smaller, x).flops < whole
+        assert count_cost(smaller, x).flops < whole
 
 
 def test_nothing_is_told_of_what_lies_in_a_part_that_is_left_out():
-    assert merged_widths({"a.0": [3], "ab": [1]}, {"a": ()}) == {"ab": [1], "a": ()}
+    assert merge_widths({"a.0": [3], "ab": [1]}, {"a": ()}) == {"ab": [1], "a": ()}
 
 
 def test_where_time_is_aimed_at_a_layer_costs_what_a_processor_spends():
@@ -107,7 +112,10 @@ def test_where_time_is_aimed_at_a_layer_costs_what_a_processor_spends():
     ground = ground_of(net, torch.zeros(1, 1, 8, 8))
 
     def saved(goal):
-        whole, less = (min_cost(ground, n, Target.of(goal), Choice(least=4)) for n in (net, without(net, ["1"])))
+        whole, less = (
+            min_cost(ground, n, Target.parse(goal), ChannelSelection(min_per_layer=4))
+            for n in (net, remove_layers(net, ["1"]))
+        )
         return whole - less
 
     assert saved("flops=0.5") == 2 * 64 * 4 * 4
@@ -115,17 +123,17 @@ def test_where_time_is_aimed_at_a_layer_costs_what_a_processor_spends():
 
 
 def test_a_network_within_time_is_found_where_little_can_go():
-    ground = SimpleNamespace(timed=lambda network: 1000 * network)
+    ground = SimpleNamespace(time_network=lambda network: 1000 * network)
 
     def smaller_by(lanes):
         if lanes < 0.995:
             raise SettingError("smaller than it can be")
         return lanes, {}
 
-    found, _ = within_time(ground, 997.0, smaller_by, 0.995)
+    found, _ = cut_to_time(ground, 997.0, smaller_by, 0.995)
     assert 0.9965 < found <= 0.997
     with pytest.raises(SettingError, match="answers within 994"):
-        within_time(ground, 994.0, smaller_by, 0.995)
+        cut_to_time(ground, 994.0, smaller_by, 0.995)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +183,7 @@ def test_it_can_be_pruned_again(small):
     folder, words = small
     prune(folder / "small", out=folder / "smaller", layers=1, **{**words, "target": "flops=0.95"})
     before, after = (
-        {part for part, numbers in Run(folder / name).recipe().widths.items() if not numbers}
+        {part for part, numbers in Run(folder / name).load_recipe().layer_widths.items() if not numbers}
         for name in ("small", "smaller")
     )
     (new,) = after - before

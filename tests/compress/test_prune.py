@@ -8,11 +8,11 @@ from tiny_set import make_folder
 
 from medgrad import fit, predict, prune
 from medgrad.compress.search import stages
-from medgrad.compress.search.parents import Child
+from medgrad.compress.search.parents import Candidate
 from medgrad.compress.search.stage_plan import Stage
-from medgrad.compress.structure.cost import cost_of
-from medgrad.engine.evaluation.compare import read_cases
-from medgrad.engine.runs.checkpoint import read_learned
+from medgrad.compress.structure.cost import count_cost
+from medgrad.engine.evaluation.compare import read_cases_csv
+from medgrad.engine.runs.checkpoint import read_weights
 from medgrad.engine.runs.run import Run, build_model, open_run
 from medgrad.errors import LayoutError, SettingError
 from medgrad.trust.noninferiority import NonInferiority
@@ -33,8 +33,8 @@ def parent(tmp_path_factory, brief_searches):
 def count_time(patch):
     """Let a network take as long as it has work to do: the clock would tell other networks each time."""
     patch.setattr(
-        "medgrad.compress.search.fold.FoldContext.timed",
-        lambda ground, net, **_: float(cost_of(net, ground.example).flops),
+        "medgrad.compress.search.fold.FoldContext.time_network",
+        lambda ground, net, **_: float(count_cost(net, ground.example).flops),
     )
 
 
@@ -55,9 +55,9 @@ def pruned(parent):
 
 
 def flops(run):
-    recipe = Run(run).recipe()
+    recipe = Run(run).load_recipe()
     network = build_model(recipe, recipe.build_task(), 1)
-    return cost_of(network, torch.zeros(1, 1, 16, 16, 16)).flops
+    return count_cost(network, torch.zeros(1, 1, 16, 16, 16)).flops
 
 
 def test_it_costs_what_was_asked_for(parent, pruned):
@@ -76,7 +76,7 @@ def test_it_stands_by_itself(parent, pruned):
     page = (out / "report.html").read_text()
     assert "What pruning did" in page
     assert "A leak between the sides" not in page
-    assert len(open_run(out).models) == 1
+    assert len(open_run(out).networks) == 1
 
 
 def test_the_patients_that_choose_are_not_those_that_are_reported(pruned):
@@ -84,7 +84,7 @@ def test_the_patients_that_choose_are_not_those_that_are_reported(pruned):
     chose, reported = told["patients"]["chose"], told["patients"]["reported"]
     assert chose
     assert not set(chose) & set(reported)
-    assert read_cases(pruned[0])[1] == reported
+    assert read_cases_csv(pruned[0])[1] == reported
     assert found["metrics"]["dice/mean"]["n"] == found["patients"] == told["best"]["verdict"]["n"] == len(reported)
     assert all(rung["verdict"]["n"] == len(chose) for rung in told["rungs"])
     assert f"{len(chose)} validation patient chose" in found["told"][0]
@@ -142,15 +142,17 @@ def test_a_search_in_which_nothing_is_good_ends_with_a_word_and_is_kept_for_a_wi
 
 def test_of_networks_that_few_patients_cannot_show_to_be_good_one_within_the_margin_is_better_than_none(tmp_path):
     def seen(*losses, width=0.05):
-        children = [Child("taylor", (), 0.9 - x, NonInferiority("dice", x, x + width, 0.01, False, 4)) for x in losses]
+        children = [
+            Candidate("taylor", (), 0.9 - x, NonInferiority("dice", x, x + width, 0.01, False, 4)) for x in losses
+        ]
         found = [Stage(down / len(losses), 1.0) for down in range(1, 1 + len(losses))]
-        return stages.Search(tmp_path, "", 1.0, 1.0, 0.0, 1, 0.1, stages=found, children=children)
+        return stages.SearchState(tmp_path, "", 1.0, 1.0, 0.0, 1, 0.1, stages=found, children=children)
 
-    assert seen(0.004, 0.008, 0.02).best(reach=False) == 0
-    assert seen(0.006, 0.008, 0.02).best(reach=False) == 1
-    assert seen(0.02, 0.03).best(reach=False) is None
-    assert seen(0.02, 0.03).best(reach=True) == 1
-    assert seen(0.008, 0.009, width=0.005).best(reach=False) is None
+    assert seen(0.004, 0.008, 0.02).best_index(force_target=False) == 0
+    assert seen(0.006, 0.008, 0.02).best_index(force_target=False) == 1
+    assert seen(0.02, 0.03).best_index(force_target=False) is None
+    assert seen(0.02, 0.03).best_index(force_target=True) == 1
+    assert seen(0.008, 0.009, width=0.005).best_index(force_target=False) is None
 
 
 def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
@@ -174,10 +176,10 @@ def test_folds_are_pruned_side_by_side_and_judged_by_all_patients(parent):
     assert [r["steps"] for r in told["rungs"]] == [4]
     assert {name.split("/")[0] for name in told["widths"]} == {"fold-0", "fold-1"}
     assert before["cases"] == json.loads((parent / "folds" / "cohort.json").read_text())["cases"]
-    assert len(open_run(out).models) == 2
-    for fold in Run(out).folds:
+    assert len(open_run(out).networks) == 2
+    for fold in Run(out).fold_runs:
         assert flops(fold.folder) <= 0.5 * flops(parent / "folds" / fold.folder.name)
-        taught = next(g for g in fold.recipe().gradients if g["name"] == "distilled")
+        taught = next(g for g in fold.load_recipe().gradients if g["name"] == "distilled")
         assert taught["run"] == str((parent / "folds" / fold.folder.name).resolve())
     assert len(predict(out, parent / "data" / "images" / "case_00.nii.gz", out=parent / "two")["answers"]) == 1
     assert "What pruning did" in (out / "report.html").read_text()
@@ -210,7 +212,7 @@ def test_a_search_that_was_cut_off_goes_on_though_its_parent_still_has_all_layer
         raise SettingError("No network can be so small.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("medgrad.compress.prune.finish", cut_off)
+        patch.setattr("medgrad.compress.prune.write_pruned_run", cut_off)
         with pytest.raises(KeyboardInterrupt):
             prune(parent / "run", out=tmp_path / "small", **asked)
     monkeypatch.setattr("medgrad.compress.search.stages.check_feasible", refused)
@@ -240,7 +242,7 @@ def test_a_search_that_is_killed_between_two_stages_ends_as_one_that_was_not(par
     told = [[(r["down"], r["begin"], r["time"], r["flops"], r["score"]) for r in t["rungs"]] for t in (whole, again)]
     assert told[0] == told[1]
     assert len(told[0]) == 3
-    one, other = (read_learned(tmp_path / n / "weights" / "best.safetensors")[0] for n in ("whole", "killed"))
+    one, other = (read_weights(tmp_path / n / "weights" / "best.safetensors")[0] for n in ("whole", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert [c["made"] for c in whole["controls"]] == ["narrow"]
 
@@ -258,7 +260,9 @@ def test_the_parent_teaches_by_the_share_of_the_loss_that_is_asked_for(parent, t
     }
     prune(parent / "run", out=out, distill=taught, **asked)
     steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
-    assert [g["weight"] for g in Run(out).recipe().gradients if g["name"] == "distilled"] == [taught] * (taught > 0)
+    assert [g["weight"] for g in Run(out).load_recipe().gradients if g["name"] == "distilled"] == [taught] * (
+        taught > 0
+    )
     assert any("distilled/loss" in step for step in steps) == (taught > 0)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from medgrad.data import Boxes, Source
 from medgrad.data.cohorts.phantom import Phantom, make_patient, write_series
-from medgrad.data.dicom.write.box_report import write_report
+from medgrad.data.dicom.write.box_report import write_box_report
 from medgrad.data.formats import read
 from medgrad.errors import FormatError
 
@@ -23,11 +23,11 @@ def series(tmp_path_factory):
 
 def test_each_box_comes_back_where_it_was(series, tmp_path):
     image = read(series)
-    middle = image.grid.world([[10, 10, 5], [14, 12, 7]])
+    middle = image.grid.to_world([[10, 10, 5], [14, 12, 7]])
     half = np.array([6, 9, 8])
     corners = np.concatenate([middle - half, middle + half], axis=1)
     boxes = Boxes(corners, np.array([0, 1]), np.array([0.75, 0.5]), {0: "nodule", 1: "lesion"})
-    path = write_report(tmp_path / "found.dcm", boxes, image.grid, Source(series))
+    path = write_box_report(tmp_path / "found.dcm", boxes, image.grid, Source(series))
     report = hd.sr.srread(path)
     groups = report.content.get_planar_roi_measurement_groups()
     assert len(groups) == 2
@@ -45,7 +45,7 @@ def test_each_box_comes_back_where_it_was(series, tmp_path):
 def test_nothing_found_is_a_report_as_well(series, tmp_path):
     image = read(series)
     none = Boxes(np.zeros((0, 6)), np.zeros(0, np.int64), np.zeros(0), {0: "nodule"})
-    report = hd.sr.srread(write_report(tmp_path / "none.dcm", none, image.grid, Source(series)))
+    report = hd.sr.srread(write_box_report(tmp_path / "none.dcm", none, image.grid, Source(series)))
     assert report.content.get_planar_roi_measurement_groups() == []
 
 
@@ -53,4 +53,6 @@ def test_a_picture_has_no_place_in_the_patient(tmp_path):
     from medgrad.data import Grid
 
     with pytest.raises(FormatError, match="no place in the patient"):
-        write_report(tmp_path / "x.dcm", Boxes(np.zeros((0, 4)), np.zeros(0, int)), Grid.of((4, 4)), Source(tmp_path))
+        write_box_report(
+            tmp_path / "x.dcm", Boxes(np.zeros((0, 4)), np.zeros(0, int)), Grid.from_shape((4, 4)), Source(tmp_path)
+        )

@@ -9,15 +9,15 @@ from dicom_answers import AXIAL, HASH, NAMES, TURNED, chances_on, every_answer, 
 from scipy import ndimage
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.rtstruct import filled
+from medgrad.data.dicom.rtstruct import fill_polygons
 from medgrad.data.dicom.write.equipment import Algorithm
-from medgrad.data.dicom.write.measurement_report import encoded_measurements, units_of
-from medgrad.data.dicom.write.outlines import outlines
-from medgrad.data.dicom.write.parametric_map import encoded_maps
-from medgrad.data.dicom.write.rtstruct import encoded_structures, write_structures
-from medgrad.data.dicom.write.secondary_capture import colour, encoded_captures
-from medgrad.data.dicom.write.seg import encoded, encoded_chances, save
-from medgrad.data.dicom.write.snomed import ABNORMAL, ANATOMY, FINDINGS, ORGANS, SIDES, TISSUE, meant_by
+from medgrad.data.dicom.write.mask_outlines import trace_outlines
+from medgrad.data.dicom.write.measurement_report import intensity_codes, make_measurement_report
+from medgrad.data.dicom.write.parametric_map import make_parametric_maps
+from medgrad.data.dicom.write.rtstruct import make_rtstruct, write_rtstruct
+from medgrad.data.dicom.write.secondary_capture import label_colour, make_secondary_captures
+from medgrad.data.dicom.write.seg import make_probability_seg, make_seg, save_dataset
+from medgrad.data.dicom.write.snomed import ABNORMAL, ANATOMY, FINDINGS, ORGANS, SIDES, TISSUE, find_region_code
 from medgrad.data.formats import read, read_labels
 from medgrad.errors import FormatError
 
@@ -36,10 +36,10 @@ def written(request, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["dicomseg", "labelmap", "rtstruct", "seg of sr"])
 def test_no_label_moves(written, kind):
     _, image, files = written
-    back = read_labels(files[kind], like=image.grid)
+    back = read_labels(files[kind], reference_grid=image.grid)
     assert np.array_equal(back.array, labels_on(image.grid).array)
     assert dict(back.names) == dict(enumerate(NAMES, 1))
-    assert all("stay empty" in sentence for sentence in back.told)  # of outlines, for the slice without any
+    assert all("stay empty" in sentence for sentence in back.messages)  # of outlines, for the slice without any
 
 
 def test_a_label_map_lies_by_itself_where_its_series_does(written):
@@ -147,11 +147,11 @@ def test_several_files_of_weights_make_one_device(tmp_path):
         paths.append(tmp_path / f"{number}")
         paths[-1].write_bytes(bytes([number]))
     one, both = Algorithm("a", tuple(paths[:1])), Algorithm("a", tuple(paths))
-    assert one.serial == hashlib.sha256(b"\0").hexdigest()
-    assert both.serial not in both.weights
-    assert len(both.serial) == 64
-    assert both.parameters["weights_sha256"].split() == list(both.weights)
-    assert Algorithm().serial == "0"
+    assert one.serial_number == hashlib.sha256(b"\0").hexdigest()
+    assert both.serial_number not in both.weight_hashes
+    assert len(both.serial_number) == 64
+    assert both.parameters["weights_sha256"].split() == list(both.weight_hashes)
+    assert Algorithm().serial_number == "0"
 
 
 def test_the_report_measures_what_the_labels_hold(written):
@@ -189,8 +189,8 @@ def test_a_report_does_not_call_the_program_a_scanner(written):
 def test_a_segment_of_nothing_is_reported_with_no_volume(tmp_path):
     source, image = make_series(tmp_path / "ct")
     empty = LabelMap(np.zeros(image.grid.shape, np.uint8), image.grid, {1: "lesion"})
-    seg = encoded(empty, source)
-    report = save(encoded_measurements(empty, image, source, seg=seg), tmp_path / "sr.dcm")
+    seg = make_seg(empty, source)
+    report = save_dataset(make_measurement_report(empty, image, source, seg=seg), tmp_path / "sr.dcm")
     (group,) = hd.sr.srread(report).content.get_volumetric_roi_measurement_groups()
     assert [float(m.value) for m in group.get_measurements()] == [0]
 
@@ -243,13 +243,17 @@ def test_every_code_is_one_that_dicom_itself_uses():
     ],
 )
 def test_a_name_is_understood_as_a_person_would(name, said):
-    found = meant_by(name)
-    assert (found.kind.meaning, found.side and found.side.meaning, found.site and found.site.meaning) == said
+    found = find_region_code(name)
+    assert (
+        found.property_type.meaning,
+        found.laterality and found.laterality.meaning,
+        found.anatomic_site and found.anatomic_site.meaning,
+    ) == said
 
 
 @pytest.mark.parametrize("name", ["x" * 80, "a\\b", "Мозг", "label 7", "--"])
 def test_a_code_of_our_own_fits_into_dicom(name):
-    code = meant_by(name).kind
+    code = find_region_code(name).property_type
     assert code.scheme == "99MEDGRAD"
     assert 0 < len(code.value) <= 16
     assert 0 < len(code.meaning) <= 64
@@ -262,9 +266,9 @@ def test_outlines_enclose_the_very_elements():
     for number in range(150):
         mask = rng.random(rng.integers(1, 12, 2)) < rng.random()
         mask = ndimage.binary_closing(mask) if number % 2 else mask
-        found = outlines(mask)
+        found = trace_outlines(mask)
         assert len(found) == ndimage.label(mask)[1]
-        drawn = filled(found, mask.shape) if found else np.zeros(mask.shape, bool)
+        drawn = fill_polygons(found, mask.shape) if found else np.zeros(mask.shape, bool)
         assert np.array_equal(drawn, mask)
         area = sum(np.sum(c * np.roll(r, -1) - r * np.roll(c, -1)) / 2 for r, c in (p.T for p in found))
         assert area == pytest.approx(mask.sum())
@@ -273,7 +277,7 @@ def test_outlines_enclose_the_very_elements():
 def test_a_ring_is_one_closed_outline_with_a_cut():
     mask = np.ones((9, 9), bool)
     mask[4, 4] = False
-    (ring,) = outlines(mask)
+    (ring,) = trace_outlines(mask)
     assert len(ring) == 4 + 4 + 2  # the corners outside and inside, and both ends of the cut once more
 
 
@@ -294,7 +298,7 @@ def test_outlines_name_the_slice_that_they_lie_on(written):
 def test_outlines_of_nothing_are_a_region_without_any(tmp_path):
     source, image = make_series(tmp_path / "ct")
     empty = LabelMap(np.zeros(image.grid.shape, np.uint8), image.grid, {1: "lesion"})
-    back = read_labels(write_structures(tmp_path / "a.dcm", empty, source), like=image.grid)
+    back = read_labels(write_rtstruct(tmp_path / "a.dcm", empty, source), reference_grid=image.grid)
     assert not back.array.any()
     assert dict(back.names) == {1: "lesion"}
 
@@ -303,16 +307,16 @@ def test_a_long_outline_is_not_cut(tmp_path):
     shape = (90, 90, 1)
     source, image = make_series(tmp_path / "ct", shape=shape)
     ragged = (np.random.default_rng(0).random(shape) < 0.8).astype(np.uint8)
-    path = write_structures(tmp_path / "a.dcm", LabelMap(ragged, image.grid, {1: "a"}), source)
+    path = write_rtstruct(tmp_path / "a.dcm", LabelMap(ragged, image.grid, {1: "a"}), source)
     contours = pydicom.dcmread(path).ROIContourSequence[0].ContourSequence
     assert max(len("\\".join(map(str, c.ContourData))) for c in contours) > 65_536
-    assert np.array_equal(read_labels(path, like=image.grid).array, ragged)
+    assert np.array_equal(read_labels(path, reference_grid=image.grid).array, ragged)
 
 
 def test_pictures_are_painted_where_the_labels_are(written):
     source, image, _ = written
     labels = labels_on(image.grid)
-    made = encoded_captures(labels, image, source)
+    made = make_secondary_captures(labels, image, source)
     assert len(made) == image.grid.shape[2]
     for number, one in enumerate(made):
         picture = np.frombuffer(one.PixelData, np.uint8)[: one.Rows * one.Columns * 3].reshape(one.Rows, one.Columns, 3)
@@ -321,7 +325,7 @@ def test_pictures_are_painted_where_the_labels_are(written):
         assert one.SourceImageSequence[0].ReferencedSOPInstanceUID == slices_bottom_first(source)[number].SOPInstanceUID
     assert len({one.SOPInstanceUID for one in made}) == len(made)
     assert len({one.SeriesInstanceUID for one in made}) == 1
-    assert len({colour(n) for n in range(1, 30)}) == 29
+    assert len({label_colour(n) for n in range(1, 30)}) == 29
 
 
 def test_the_same_key_gives_the_same_bytes(tmp_path):
@@ -330,18 +334,20 @@ def test_the_same_key_gives_the_same_bytes(tmp_path):
     maker = maker_in(tmp_path)
 
     def every():
-        seg = encoded(labels, source, key="k", maker=maker)
+        seg = make_seg(labels, source, key="k", made_by=maker)
         return [
             seg,
-            encoded_chances(chances, source, key="k2", maker=maker),
-            *encoded_maps(chances, source, key="k3", maker=maker),
-            encoded_measurements(labels, image, source, seg=seg, key="k4", maker=maker),
-            *encoded_captures(labels, image, source, key="k5", maker=maker),
-            encoded_structures(labels, source, key="k6", maker=maker),
+            make_probability_seg(chances, source, key="k2", made_by=maker),
+            *make_parametric_maps(chances, source, key="k3", made_by=maker),
+            make_measurement_report(labels, image, source, seg=seg, key="k4", made_by=maker),
+            *make_secondary_captures(labels, image, source, key="k5", made_by=maker),
+            make_rtstruct(labels, source, key="k6", made_by=maker),
         ]
 
     made = every()
-    first, second = ([save(d, tmp_path / f"{i}").read_bytes() for i, d in enumerate(one)] for one in (made, every()))
+    first, second = (
+        [save_dataset(d, tmp_path / f"{i}").read_bytes() for i, d in enumerate(one)] for one in (made, every())
+    )
     assert first == second
     uids = [d.SOPInstanceUID for d in made]
     assert len(set(uids)) == len(uids)
@@ -351,21 +357,23 @@ def test_chances_that_are_none_are_refused(tmp_path):
     source, image = make_series(tmp_path / "ct")
     chances = chances_on(image.grid)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        encoded_chances(Image(chances.array * 4, image.grid, "other", chances.tags), source)
+        make_probability_seg(Image(chances.array * 4, image.grid, "other", chances.tags), source)
     with pytest.raises(ValueError, match="as many names"):
-        encoded_chances(Image(chances.array, image.grid, "other", {"labels": NAMES[:2]}), source)
+        make_probability_seg(Image(chances.array, image.grid, "other", {"labels": NAMES[:2]}), source)
 
 
 def test_labels_on_a_flat_picture_have_no_place_in_the_patient(tmp_path):
-    flat = LabelMap(np.ones((4, 4), np.uint8), Grid.of((4, 4)), {1: "a"})
+    flat = LabelMap(np.ones((4, 4), np.uint8), Grid.from_shape((4, 4)), {1: "a"})
     with pytest.raises(FormatError, match="no place in the patient"):
-        encoded_structures(flat, Source(tmp_path))
+        make_rtstruct(flat, Source(tmp_path))
 
 
 def test_intensities_are_named_by_what_was_measured():
-    grid = Grid.of((1, 1, 1))
+    grid = Grid.from_shape((1, 1, 1))
     told = {
-        (modality, units): units_of(Image(np.zeros((1, 1, 1)), grid, modality, {"units": units} if units else {}))
+        (modality, units): intensity_codes(
+            Image(np.zeros((1, 1, 1)), grid, modality, {"units": units} if units else {})
+        )
         for modality, units in [("ct", ""), ("mr", ""), ("pet", "SUV"), ("pet", "BQML"), ("other", "")]
     }
     assert [name.value for name, _ in told.values()] == ["112031", "110852", "126401", "Intensity", "Intensity"]

@@ -14,12 +14,12 @@ from untrained import make_run
 from medgrad.answers.probability_maps import most_likely
 from medgrad.data import Case, Grid, Image
 from medgrad.data.formats import read_labels, write
-from medgrad.engine.evaluation.infer import answer
+from medgrad.engine.evaluation.infer import answer_case
 from medgrad.engine.evaluation.infer import predictor_of as predictor_of_run
 from medgrad.engine.runs.run import open_run
 from medgrad.inference.artefact.artefact import open_artefact
-from medgrad.inference.artefact.fastest import select_backend
 from medgrad.inference.artefact.predictor import predictor_of
+from medgrad.inference.artefact.select_backend import select_backend
 from medgrad.registry import find
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
@@ -63,7 +63,7 @@ def test_all_objects_of_labels_say_the_same(ground, tmp_path):
     said = []
     for kind in ("dicomseg", "labelmap", "rtstruct"):
         found = done("predict", run, source.path, "-o", tmp_path / kind, "--format", kind)
-        said.append(read_labels(Path(found["answers"][0]["written"][0]), like=image.grid).array)
+        said.append(read_labels(Path(found["answers"][0]["written"][0]), reference_grid=image.grid).array)
     assert 0 < (said[0] > 0).mean() < 1
     assert np.array_equal(said[0], said[1])
     assert np.array_equal(said[0], said[2])
@@ -79,7 +79,7 @@ def test_a_name_without_a_code_is_told(ground, tmp_path):
 
 def test_what_did_not_come_as_dicom_is_refused_in_one_line(ground, tmp_path):
     _, _, run = ground
-    grid = Grid.of((12, 12, 9), spacing=(1, 1, 2))
+    grid = Grid.from_shape((12, 12, 9), spacing=(1, 1, 2))
     write(tmp_path / "a.nii.gz", Image(np.random.default_rng(0).normal(size=grid.shape), grid, "ct"))
     for kind in ("dicomseg", "rtstruct", "map"):
         one_line(
@@ -94,10 +94,12 @@ def probability_maps(trained, case):
 def test_chances_are_of_what_the_labels_say(ground):
     _, image, run = ground
     trained = open_run(run, device="cpu")
-    trained = replace(trained, steps=tuple(s for s in trained.steps if not isinstance(s, find("prepare", "resample"))))
+    trained = replace(
+        trained, prepare_steps=tuple(s for s in trained.prepare_steps if not isinstance(s, find("prepare", "resample")))
+    )
     case = Case("a", {"image": image})
     said = probability_maps(trained, case)
-    labels = answer(trained, case)
+    labels = answer_case(trained, case)
     assert said.grid == image.grid == labels.grid
     assert said.tags["labels"] == ("liver", "odd thing")
     assert (most_likely(said).array == labels.array).mean() > 0.999
@@ -117,7 +119,7 @@ def test_an_artefact_gives_the_same_chances(ground, tmp_path):
     source, image, run = ground
     exported = Path(done("export", run, "-o", tmp_path / "artefact")["artefact"])
     artefact = open_artefact(exported)
-    ask, _, _ = select_backend(artefact, engine="onnxruntime")
+    ask, _, _ = select_backend(artefact, backend_name="onnxruntime")
     case = Case("a", {"image": image})
     ours = predictor_of(artefact, ask, file_format="map").answer(case)
     theirs = probability_maps(open_run(run, device="cpu"), case)

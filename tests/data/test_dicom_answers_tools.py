@@ -12,7 +12,7 @@ import pytest
 from dicom_answers import AXIAL, HASH, NAMES, chances_on, every_answer, labels_on, make_series
 
 from medgrad.data import LabelMap, Source
-from medgrad.data.dicom.write.rtstruct import write_structures
+from medgrad.data.dicom.write.rtstruct import write_rtstruct
 from medgrad.data.formats import read, read_labels
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
@@ -73,7 +73,7 @@ def converted(tool, file, folder, *words):
 def in_our_order(found, grid):
     """Give the values of a NIfTI image at the places of our grid."""
     places = np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3)
-    at = nibabel.affines.apply_affine(np.linalg.inv(found.affine), grid.world(places))
+    at = nibabel.affines.apply_affine(np.linalg.inv(found.affine), grid.to_world(places))
     assert np.abs(at - np.round(at)).max() < 1e-3
     return np.asarray(found.dataobj)[tuple(np.round(at).astype(int).T)].reshape(grid.shape)
 
@@ -111,7 +111,7 @@ def test_dcmqi_reads_the_measurements(written, tmp_path):
     assert groups[1]["FindingSite"]["CodeMeaning"] == "Liver"
     labels = labels_on(image.grid)
     volumes = [float(g["measurementItems"][0]["value"]) for g in groups]
-    wanted = [(labels.array == n).sum() * image.grid.voxel_mm for n in (1, 2, 3)]
+    wanted = [(labels.array == n).sum() * image.grid.voxel_volume_mm for n in (1, 2, 3)]
     np.testing.assert_allclose(volumes, wanted, rtol=1e-6)
     assert groups[0]["measurementAlgorithmIdentification"]["AlgorithmParameters"] == [f"weights_sha256={HASH}"]
 
@@ -140,8 +140,8 @@ def test_outlines_on_real_scans_come_back(real_data, tmp_path, name):
     source = Source(real_data("dicom_zoo") / name)
     grid = read(source).grid
     labels = balls_on(grid)
-    path = write_structures(tmp_path / "a.dcm", labels, source)
-    assert np.array_equal(read_labels(path, like=grid).array, labels.array)
+    path = write_rtstruct(tmp_path / "a.dcm", labels, source)
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, labels.array)
 
 
 @pytest.mark.real
@@ -153,17 +153,17 @@ def test_dciodvfy_finds_nothing_new_on_real_scans(real_data, tmp_path, name):
     theirs = {told(line) for line in run("dciodvfy", first)[1].splitlines() if line.startswith("Error")}
     from dicom_answers import maker_in
 
-    from medgrad.data.dicom.write.measurement_report import write_measurements
-    from medgrad.data.dicom.write.parametric_map import write_maps
-    from medgrad.data.dicom.write.seg import encoded_chances, save
+    from medgrad.data.dicom.write.measurement_report import write_measurement_report
+    from medgrad.data.dicom.write.parametric_map import write_parametric_maps
+    from medgrad.data.dicom.write.seg import make_probability_seg, save_dataset
 
     maker, labels = maker_in(tmp_path), balls_on(image.grid)
     chances = chances_on(image.grid, ("liver",))
     files = [
-        *write_measurements(tmp_path / "sr.dcm", labels, image, source, maker=maker),
-        *write_maps(tmp_path / "map.dcm", chances, source, maker=maker),
-        save(encoded_chances(chances, source, maker=maker), tmp_path / "chances.dcm"),
-        write_structures(tmp_path / "a.dcm", labels, source, maker=maker),
+        *write_measurement_report(tmp_path / "sr.dcm", labels, image, source, made_by=maker),
+        *write_parametric_maps(tmp_path / "map.dcm", chances, source, made_by=maker),
+        save_dataset(make_probability_seg(chances, source, made_by=maker), tmp_path / "chances.dcm"),
+        write_rtstruct(tmp_path / "a.dcm", labels, source, made_by=maker),
     ]
     for path in files:
         errors = {told(line) for line in run("dciodvfy", path)[1].splitlines() if line.startswith("Error")}

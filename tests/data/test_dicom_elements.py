@@ -10,8 +10,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from medgrad.data.dicom.elements import PIXELS, cut, encoding_of
-from medgrad.data.dicom.parse import tags_of
+from medgrad.data.dicom.elements import PIXEL_TAGS, read_encodings, split_elements
+from medgrad.data.dicom.parse import keyword_tags
 
 ENDLESS = 0xFFFF_FFFF
 ITEM, CLOSED = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -58,8 +58,8 @@ IMPLICIT = {
 
 
 def ours(raw, implicit, pixels, only):
-    found = cut(raw, 0, implicit=implicit, pixels=pixels, only=only)
-    return list(map(plain, found.values())), encoding_of(found)
+    found = split_elements(raw, 0, implicit=implicit, with_pixels=pixels, wanted_tags=only)
+    return list(map(plain, found.values())), read_encodings(found)
 
 
 def theirs(raw, implicit, pixels, only):
@@ -67,7 +67,7 @@ def theirs(raw, implicit, pixels, only):
         io.BytesIO(raw),
         implicit,
         True,
-        stop_when=None if pixels else lambda tag, *_: int(tag) in PIXELS,
+        stop_when=None if pixels else lambda tag, *_: int(tag) in PIXEL_TAGS,
         specific_tags=sorted(only) if only else None,
     )
     return list(map(plain, found._dict.values())), found.original_character_set
@@ -97,7 +97,7 @@ def outcome(read, *asked):
     ids=[*EXPLICIT, *(f"implicit, {name}" for name in IMPLICIT)],
 )
 def test_elements_are_those_of_pydicom(raw, implicit, pixels, only):
-    asked = raw, implicit, pixels, tags_of(only or ())
+    asked = raw, implicit, pixels, keyword_tags(only or ())
     assert outcome(ours, *asked) == outcome(theirs, *asked)
 
 
@@ -112,11 +112,11 @@ def test_damaged_bytes_give_what_pydicom_makes_of_them():
 
 
 def test_a_file_that_tells_kinds_against_its_word_is_left_to_pydicom():
-    assert cut(EXPLICIT["plain"], 0, implicit=True) is None
-    assert cut(IMPLICIT["plain"], 0) is None
+    assert split_elements(EXPLICIT["plain"], 0, implicit=True) is None
+    assert split_elements(IMPLICIT["plain"], 0) is None
 
 
 def test_a_tag_is_one_object_wherever_it_is_found():
-    (first, *_), (again, *_) = (cut(EXPLICIT["plain"], 0), cut(EXPLICIT["plain"], 0))
+    (first, *_), (again, *_) = (split_elements(EXPLICIT["plain"], 0), split_elements(EXPLICIT["plain"], 0))
     assert first is again
     assert isinstance(first, BaseTag)

@@ -13,7 +13,7 @@ from dicom_answers import AXIAL, labels_on, make_series, write_segmentation
 from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.formats import read, read_labels
-from medgrad.data.grid import as_rows
+from medgrad.data.grid import matrix_to_tuples
 
 pytest.importorskip("highdicom", reason="the dicom extra is not installed")
 
@@ -46,13 +46,13 @@ def backwards(labels):
     matrix = labels.grid.matrix.copy()
     matrix[:3, 3] += matrix[:3, 2] * (labels.grid.shape[2] - 1)
     matrix[:3, 2] *= -1
-    return LabelMap(labels.array[..., ::-1], Grid(labels.grid.shape, as_rows(matrix)), labels.names)
+    return LabelMap(labels.array[..., ::-1], Grid(labels.grid.shape, matrix_to_tuples(matrix)), labels.names)
 
 
 def same(array, affine, labels):
     """Hold an array with its affine to our grid, voxel by voxel through the patient's space."""
     places = np.moveaxis(np.indices(labels.grid.shape), 0, -1).reshape(-1, 3)
-    at = nibabel.affines.apply_affine(np.linalg.inv(affine), labels.grid.world(places))
+    at = nibabel.affines.apply_affine(np.linalg.inv(affine), labels.grid.to_world(places))
     whole = np.round(at).astype(int)
     off_mm = np.abs((at - whole) @ affine[:3, :3].T).max()
     return off_mm < 1e-3 and np.array_equal(array[tuple(whole.T)].reshape(labels.grid.shape), labels.array)
@@ -100,7 +100,7 @@ def test_a_hundred_segments_are_written_in_5_seconds_and_read_in_2(tmp_path):
     shape = (512, 512, 300)
     matrix = np.eye(4)
     matrix[:3, :3] = AXIAL * (0.7, 0.7, 1.0)
-    grid = Grid(shape, as_rows(matrix))
+    grid = Grid(shape, matrix_to_tuples(matrix))
     write_ct(
         tmp_path / "ct",
         Image(np.zeros(shape, np.int16), grid, "ct"),
@@ -116,7 +116,7 @@ def test_a_hundred_segments_are_written_in_5_seconds_and_read_in_2(tmp_path):
     began = time.process_time()
     path = write_segmentation(tmp_path / "seg.dcm", labels, Source(tmp_path / "ct"))
     wrote = time.process_time()
-    back = read_labels(path, like=image.grid)
+    back = read_labels(path, reference_grid=image.grid)
     took = time.process_time() - wrote
     assert np.array_equal(back.array, labels.array)
     assert wrote - began < 5

@@ -9,14 +9,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.dicom.write.ct import SeriesHeader, uid_of, write_ct
+from medgrad.data.dicom.write.ct import SeriesHeader, uid_from_words, write_ct
 from medgrad.data.dicom.write.equipment import Algorithm
-from medgrad.data.dicom.write.seg import encoded, segmentation
-from medgrad.data.dicom.write.snomed import codes_of
-from medgrad.data.dicom.write.source import slices_of
+from medgrad.data.dicom.write.seg import make_seg, make_segmentation
+from medgrad.data.dicom.write.snomed import category_and_type
+from medgrad.data.dicom.write.source_slices import load_slices
 from medgrad.data.formats import read, read_labels
-from medgrad.data.grid import as_rows
-from medgrad.errors import FormatError, Missing
+from medgrad.data.grid import matrix_to_tuples
+from medgrad.errors import FormatError, PackageNotInstalled
 
 pytest.importorskip("highdicom")
 
@@ -35,7 +35,7 @@ def series(folder, directions=AXIAL, shape=(9, 7, 5), spacing=(0.7, 1.3, 2.5), k
     matrix[:3, :3] = directions * np.array(spacing)
     matrix[:3, 3] = (12.5, -40.25, 7.0)
     array = np.random.default_rng(0).integers(-900, 900, shape).astype(np.int16)
-    grid = Grid(shape, as_rows(matrix))
+    grid = Grid(shape, matrix_to_tuples(matrix))
     about = {"PatientID": "p", "StudyDate": "20240102", **elements}
     write_ct(folder, Image(array, grid, "ct"), SeriesHeader(key, "study", "frame", about))
     return array, grid
@@ -56,7 +56,7 @@ def test_no_voxel_changes_whichever_way_the_slices_lie(tmp_path, directions):
     assert image.grid.is_close(grid, tolerance_mm=1e-3)
     labels = some_labels(image.grid)
     path = write_segmentation(tmp_path / "a.dcm", labels, Source(tmp_path / "ct"))
-    back = read_labels(path, like=image.grid)
+    back = read_labels(path, reference_grid=image.grid)
     assert np.array_equal(back.array, labels.array)
     assert dict(back.names) == labels.names
     own = read_labels(path)
@@ -73,12 +73,18 @@ def test_the_frames_are_those_that_highdicom_makes_one_by_one(tmp_path, marked, 
     array = np.where(np.isin(labels.array, marked), labels.array, 0)
     array[..., list(empty)] = 0
     labels = LabelMap(array, labels.grid, labels.names)
-    slices = slices_of(labels.grid, source)
-    plain = segmentation(
-        np.stack([s.of(array) for s in slices]), slices, labels.names, source, kind="BINARY", maker=Algorithm(), key="k"
+    slices = load_slices(labels.grid, source)
+    plain = make_segmentation(
+        np.stack([s.sample(array) for s in slices]),
+        slices,
+        labels.names,
+        source,
+        segment_kind="BINARY",
+        made_by=Algorithm(),
+        key="k",
     )
     found = []
-    for name, made in (("a", encoded(labels, source, key="k")), ("b", plain)):
+    for name, made in (("a", make_seg(labels, source, key="k")), ("b", plain)):
         made.save_as(tmp_path / name, enforce_file_format=True)
         found.append(pydicom.dcmread(tmp_path / name))
         found[-1].PixelData = np.packbits(found[-1].pixel_array).tobytes()  # what fills the last byte is anybody's
@@ -97,7 +103,7 @@ def test_no_voxel_changes_however_the_frames_are_told(tmp_path, syntax, undefine
     told.PerFrameFunctionalGroupsSequence[0].FrameContentSequence.is_undefined_length = undefined
     told["PerFrameFunctionalGroupsSequence"].is_undefined_length = undefined
     told.save_as(tmp_path / "b.dcm", implicit_vr=syntax.is_implicit_VR, little_endian=True)
-    back = read_labels(tmp_path / "b.dcm", like=labels.grid)
+    back = read_labels(tmp_path / "b.dcm", reference_grid=labels.grid)
     assert np.array_equal(back.array, labels.array)
 
 
@@ -108,9 +114,9 @@ def test_labels_on_a_turned_grid_come_to_the_same_places(tmp_path):
     matrix = image.grid.matrix.copy()
     matrix[:3, 3] += matrix[:3, 0] * (image.grid.shape[0] - 1)
     matrix[:3, 0] *= -1
-    flipped = LabelMap(labels.array[::-1], Grid(image.grid.shape, as_rows(matrix)), labels.names)
+    flipped = LabelMap(labels.array[::-1], Grid(image.grid.shape, matrix_to_tuples(matrix)), labels.names)
     path = write_segmentation(tmp_path / "a.dcm", flipped, Source(tmp_path / "ct"))
-    assert np.array_equal(read_labels(path, like=image.grid).array, labels.array)
+    assert np.array_equal(read_labels(path, reference_grid=image.grid).array, labels.array)
 
 
 def test_it_names_its_series_its_segments_and_its_maker(tmp_path):
@@ -118,9 +124,9 @@ def test_it_names_its_series_its_segments_and_its_maker(tmp_path):
     grid = read(tmp_path / "ct").grid
     path = write_segmentation(tmp_path / "a.dcm", some_labels(grid, ("liver", "what is it")), Source(tmp_path / "ct"))
     found = pydicom.dcmread(path)
-    assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == uid_of("a")
-    assert found.StudyInstanceUID == uid_of("study")
-    assert found.FrameOfReferenceUID == uid_of("frame")
+    assert found.ReferencedSeriesSequence[0].SeriesInstanceUID == uid_from_words("a")
+    assert found.StudyInstanceUID == uid_from_words("study")
+    assert found.FrameOfReferenceUID == uid_from_words("frame")
     liver, unknown = found.SegmentSequence
     assert liver.SegmentLabel == "liver"
     assert liver.SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
@@ -133,7 +139,7 @@ def test_it_names_its_series_its_segments_and_its_maker(tmp_path):
 def test_frames_name_the_very_slices_they_lie_on(tmp_path):
     series(tmp_path / "ct")
     labels = some_labels(read(tmp_path / "ct").grid, ("liver",))
-    found = encoded(labels, Source(tmp_path / "ct"))
+    found = make_seg(labels, Source(tmp_path / "ct"))
     at = {}
     for head in map(pydicom.dcmread, sorted((tmp_path / "ct").glob("*.dcm"))):
         at[head.SOPInstanceUID] = list(head.ImagePositionPatient)
@@ -148,7 +154,7 @@ def test_an_empty_answer_is_written_and_read(tmp_path):
     grid = read(tmp_path / "ct").grid
     empty = LabelMap(np.zeros(grid.shape, np.uint8), grid, {1: "lesion"})
     path = write_segmentation(tmp_path / "a.dcm", empty, Source(tmp_path / "ct"))
-    back = read_labels(path, like=grid)
+    back = read_labels(path, reference_grid=grid)
     assert not back.array.any()
     assert dict(back.names) == {1: "lesion"}
 
@@ -161,17 +167,17 @@ def test_a_lesion_on_one_slice_only_comes_back(tmp_path):
     path = write_segmentation(
         tmp_path / "a.dcm", LabelMap(array, grid, {1: "liver", 2: "lesion"}), Source(tmp_path / "ct")
     )
-    assert np.array_equal(read_labels(path, like=grid).array, array)
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, array)
 
 
 def test_a_series_among_others_in_a_folder_is_taken_by_its_number(tmp_path):
     series(tmp_path / "ct" / "a", key="a")
     series(tmp_path / "ct" / "b", key="b", shape=(6, 6, 4))
-    source = Source(tmp_path / "ct", uid_of("b"))
+    source = Source(tmp_path / "ct", uid_from_words("b"))
     grid = read(source).grid
     path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), source)
-    assert pydicom.dcmread(path).ReferencedSeriesSequence[0].SeriesInstanceUID == uid_of("b")
-    assert np.array_equal(read_labels(path, like=grid).array, some_labels(grid).array)
+    assert pydicom.dcmread(path).ReferencedSeriesSequence[0].SeriesInstanceUID == uid_from_words("b")
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, some_labels(grid).array)
 
 
 def item(**elements):
@@ -215,7 +221,7 @@ def test_a_series_in_one_file_is_drawn_on(tmp_path, phases):
     grid = read(source).grid
     labels = some_labels(grid)
     path = write_segmentation(tmp_path / "seg.dcm", labels, source)
-    assert np.array_equal(read_labels(path, like=grid).array, labels.array)
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, labels.array)
 
 
 def test_a_header_that_lacks_what_may_be_empty_is_enough(tmp_path):
@@ -227,7 +233,7 @@ def test_a_header_that_lacks_what_may_be_empty_is_enough(tmp_path):
         source.save_as(path)
     grid = read(tmp_path / "ct").grid
     path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), Source(tmp_path / "ct"))
-    assert np.array_equal(read_labels(path, like=grid).array, some_labels(grid).array)
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, some_labels(grid).array)
 
 
 @pytest.mark.parametrize("words, name", [("GB18030", "Wang^小东"), ("ISO_IR 100", "Müller^Änne"), ("", "Plain^Name")])
@@ -253,7 +259,7 @@ def test_a_header_without_numbers_of_its_own_is_refused_in_one_line(tmp_path):
 
 def test_labels_on_another_grid_are_refused(tmp_path):
     series(tmp_path / "ct")
-    other = Grid.of((9, 7, 5), spacing=(1, 1, 1))
+    other = Grid.from_shape((9, 7, 5), spacing=(1, 1, 1))
     with pytest.raises(FormatError, match="another grid"):
         write_segmentation(tmp_path / "a.dcm", some_labels(other), Source(tmp_path / "ct"))
 
@@ -262,31 +268,31 @@ def test_the_same_key_gives_the_same_bytes(tmp_path):
     series(tmp_path / "ct")
     labels = some_labels(read(tmp_path / "ct").grid)
     for name in ("a", "b"):
-        encoded(labels, Source(tmp_path / "ct"), key="k").save_as(tmp_path / name, enforce_file_format=True)
+        make_seg(labels, Source(tmp_path / "ct"), key="k").save_as(tmp_path / name, enforce_file_format=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_missing_highdicom_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch):
     series(tmp_path / "ct")
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
-    with pytest.raises(Missing, match=r"medgrad\[dicom\]"):
+    with pytest.raises(PackageNotInstalled, match=r"medgrad\[dicom\]"):
         write_segmentation(tmp_path / "a.dcm", some_labels(read(tmp_path / "ct").grid), Source(tmp_path / "ct"))
 
 
 def test_volumes_that_are_no_stack_of_slices_are_refused(tmp_path):
-    image = Image(np.zeros((4, 4, 4), np.int16), Grid.of((4, 4, 4)), "ct")
+    image = Image(np.zeros((4, 4, 4), np.int16), Grid.from_shape((4, 4, 4)), "ct")
     write_ct(tmp_path / "right-handed", image, SeriesHeader("k", "s", "f"))
-    mirrored = Grid((4, 4, 4), as_rows(np.diag([-1.0, 1, 1, 1])))
+    mirrored = Grid((4, 4, 4), matrix_to_tuples(np.diag([-1.0, 1, 1, 1])))
     with pytest.raises(ValueError, match="Reorient"):
         write_ct(tmp_path / "mirrored", Image(image.array, mirrored, "ct"), SeriesHeader("k", "s", "f"))
 
 
 def test_known_names_have_the_codes_of_snomed():
     codes = pytest.importorskip("pydicom.sr.codedict").codes
-    assert codes_of("left kidney")[1][0] == codes.SCT.KidneyStructure.value
-    assert codes_of("lung nodule")[1][0] == codes.SCT.Nodule.value
-    assert codes_of("spleen")[1][0] == codes.SCT.SplenicStructure.value
-    assert codes_of("tumour core")[1][0] == codes.SCT.Tumor.value
+    assert category_and_type("left kidney")[1][0] == codes.SCT.KidneyStructure.value
+    assert category_and_type("lung nodule")[1][0] == codes.SCT.Nodule.value
+    assert category_and_type("spleen")[1][0] == codes.SCT.SplenicStructure.value
+    assert category_and_type("tumour core")[1][0] == codes.SCT.Tumor.value
 
 
 @pytest.mark.peer
@@ -311,7 +317,7 @@ def test_simpleitk_sees_the_series_at_the_same_place(tmp_path):
     seen = reader.Execute()
     assert np.array_equal(sitk.GetArrayFromImage(seen).transpose(2, 1, 0), array)
     lps = np.array(seen.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0)))
-    assert np.allclose(lps * (-1, -1, 1), grid.world((3, 2, 1)), atol=1e-3)
+    assert np.allclose(lps * (-1, -1, 1), grid.to_world((3, 2, 1)), atol=1e-3)
 
 
 @pytest.mark.real
@@ -330,8 +336,8 @@ def test_no_voxel_changes_on_scans_of_real_patients(real_data, tmp_path, name):
     source = Source(real_data("dicom_zoo") / name)
     grid = read(source).grid
     path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), source)
-    back = read_labels(path, like=grid)
-    assert back.told == ()
+    back = read_labels(path, reference_grid=grid)
+    assert back.messages == ()
     assert np.array_equal(back.array, some_labels(grid).array)
 
 
@@ -342,4 +348,4 @@ def test_a_series_among_others_with_an_empty_character_set_is_drawn_on(real_data
     source = Source(folder, str(uid))
     grid = read(source).grid
     path = write_segmentation(tmp_path / "a.dcm", some_labels(grid), source)
-    assert np.array_equal(read_labels(path, like=grid).array, some_labels(grid).array)
+    assert np.array_equal(read_labels(path, reference_grid=grid).array, some_labels(grid).array)

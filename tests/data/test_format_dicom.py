@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from medgrad.data.dicom.pixels import codestream
-from medgrad.data.formats import format_of, read, series_in, stored_pixels
+from medgrad.data.dicom.pixels import parse_codestream
+from medgrad.data.formats import find_format, list_series, read, read_stored_pixels
 from medgrad.errors import FormatError
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -77,8 +77,8 @@ def test_slices_are_ordered_by_place_and_turned_to_ras(tmp_path):
     image = read(series(tmp_path / "s"))
     assert image.array.shape == (4, 3, 5)
     assert image.array[2, 1, 3] == 312  # column 2, row 1, slice 3
-    assert np.allclose(image.grid.world([2, 1, 3]), [-(10 + 2 * 0.5), -(20 + 1 * 2.0), 30 + 3 * 2.5])
-    assert (image.modality, image.grid.orientation, image.told) == ("ct", "LPS", ())
+    assert np.allclose(image.grid.to_world([2, 1, 3]), [-(10 + 2 * 0.5), -(20 + 1 * 2.0), 30 + 3 * 2.5])
+    assert (image.modality, image.grid.orientation, image.messages) == ("ct", "LPS", ())
     assert image.array.dtype == np.int16
 
 
@@ -103,7 +103,7 @@ def test_a_missing_slice_is_filled_and_told(tmp_path):
     image = read(folder)
     assert image.array.shape == (4, 3, 11)
     assert image.array[0, 0, 4] == 400
-    assert "1 slices are missing" in image.told[0]
+    assert "1 slices are missing" in image.messages[0]
 
 
 def test_too_many_missing_slices_are_refused(tmp_path):
@@ -136,7 +136,7 @@ def test_a_copy_of_a_slice_is_left_out_and_told(tmp_path):
     (folder / "copy.dcm").write_bytes((folder / "00.dcm").read_bytes())
     image = read(folder)
     assert image.array.shape[2] == 5
-    assert "1 slices lay at the place of another" in image.told[0]
+    assert "1 slices lay at the place of another" in image.messages[0]
 
 
 def test_two_different_slices_at_one_place_are_refused_by_name(tmp_path):
@@ -148,8 +148,8 @@ def test_two_different_slices_at_one_place_are_refused_by_name(tmp_path):
 
 def test_a_tilted_gantry_is_kept_in_the_affine_exactly(tmp_path):
     image = read(series(tmp_path / "s", step=(0, 0.5, 2.5)))
-    assert np.allclose(image.grid.world([0, 0, 4]), [-10, -(20 + 4 * 0.5), 30 + 10])
-    assert "sheared by 11.31 degrees" in image.told[0]
+    assert np.allclose(image.grid.to_world([0, 0, 4]), [-10, -(20 + 4 * 0.5), 30 + 10])
+    assert "sheared by 11.31 degrees" in image.messages[0]
 
 
 def test_echoes_become_channels(tmp_path):
@@ -164,7 +164,7 @@ def test_echoes_become_channels(tmp_path):
     image = read(folder)
     assert image.array.shape == (4, 3, 3, 3)
     assert image.array[0, 0, 2].tolist() == [2004, 2030, 2200]
-    assert "EchoTime" in image.told[0]
+    assert "EchoTime" in image.messages[0]
 
 
 def test_each_slice_has_its_own_slope(tmp_path):
@@ -206,7 +206,7 @@ def test_inverted_greys_are_turned_upright(tmp_path):
     image = read(path)
     assert image.array.tolist() == [[255, 0, 245]]
     assert (image.modality, image.grid.dims) == ("xray", 2)
-    assert "MONOCHROME1" in image.told[0]
+    assert "MONOCHROME1" in image.messages[0]
 
 
 def test_a_projection_is_a_flat_picture_with_the_spacing_of_its_detector(tmp_path):
@@ -221,21 +221,21 @@ def test_a_projection_is_a_flat_picture_with_the_spacing_of_its_detector(tmp_pat
     image = read(path)
     assert image.array.shape == (3, 4)
     assert image.grid.spacing == (0.2, 0.1)
-    assert "ImagerPixelSpacing" in image.told[0]
+    assert "ImagerPixelSpacing" in image.messages[0]
 
 
 def test_a_picture_without_any_spacing_says_so(tmp_path):
     path = saved(
         tmp_path / "a.dcm", np.zeros((3, 4), np.uint8), Modality="XC", ImagePositionPatient=None, PixelSpacing=None
     )
-    assert not read(path).grid.measured
+    assert not read(path).grid.has_spacing
 
 
 def test_a_film_has_its_frames_as_channels(tmp_path):
     array = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)
     path = saved(tmp_path / "a.dcm", array, Modality="US", ImagePositionPatient=None, NumberOfFrames=5)
     assert (read(path).array == np.moveaxis(array, 0, -1)).all()
-    assert (format_of(path).read(path, ":2").array == array[2]).all()
+    assert (find_format(path).read(path, ":2").array == array[2]).all()
 
 
 def test_colours_come_last(tmp_path):
@@ -257,7 +257,7 @@ def test_scouts_are_left_out_and_told(tmp_path):
     saved(folder / "scout.dcm", np.zeros((9, 9), np.int16), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     image = read(folder)
     assert image.array.shape == (4, 3, 5)
-    assert "1 scout pictures were left out." in image.told
+    assert "1 scout pictures were left out." in image.messages
 
 
 def test_several_series_are_listed_unless_one_is_named(tmp_path):
@@ -266,16 +266,16 @@ def test_several_series_are_listed_unless_one_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"2 series.*1\.2\.3\.4 \(CT, chest, 5 pictures\).*lung") as caught:
         read(tmp_path)
     assert one_line(caught, tmp_path)
-    form = format_of(tmp_path)
-    assert form.items(tmp_path) == ["1.2.3.4", "1.2.3.5"]
+    form = find_format(tmp_path)
+    assert form.list_items(tmp_path) == ["1.2.3.4", "1.2.3.5"]
     assert form.read(tmp_path, "1.2.3.5").array.shape[2] == 3
 
 
 def test_series_are_found_in_folders_below_from_headers(tmp_path):
     series(tmp_path / "a", StudyDate="20200102")
     (tmp_path / "a" / "notes.txt").write_text("no picture")
-    (found,) = series_in(tmp_path)
-    assert (found.patient, found.study_date, found.modality, found.n) == ("P1", "20200102", "CT", 5)
+    (found,) = list_series(tmp_path)
+    assert (found.patient, found.study_date, found.modality, found.n_frames) == ("P1", "20200102", "CT", 5)
     assert len(found.files) == 5
 
 
@@ -310,7 +310,7 @@ def test_an_enhanced_file_is_a_volume_with_a_slope_for_each_frame(tmp_path):
     image = read(tmp_path / "a.dcm")
     assert image.array[0, 0].tolist() == [3 * 4 + 7, 2 * 3 + 7, 1 * 2 + 7, 7]
     assert image.grid.spacing == (0.5, 2.0, 3.0)
-    assert np.allclose(image.grid.world([0, 0, 0]), [0, 0, -9])
+    assert np.allclose(image.grid.to_world([0, 0, 0]), [0, 0, -9])
 
 
 def pet(**elements):
@@ -334,7 +334,7 @@ def test_uptake_is_worked_out_from_weight_dose_and_time(tmp_path):
     image = read(saved(tmp_path / "a.dcm", np.full((3, 4), 2500, np.int16), **pet()))
     assert np.allclose(image.array, 2500 * 70e3 / 175e6)  # 1.0 g/ml
     assert image.tags["units"] == "SUV"
-    assert "110.0 minutes" in image.told[-1]
+    assert "110.0 minutes" in image.messages[-1]
 
 
 def test_philips_counts_have_a_factor_of_their_own(tmp_path):
@@ -361,7 +361,7 @@ def test_uptake_is_not_guessed(tmp_path, lacking):
     image = read(saved(tmp_path / "a.dcm", np.full((3, 4), 2500, np.int16), **without(pet(), *lacking)))
     assert (image.array == 2500).all()
     assert image.tags["units"] == "BQML"
-    assert "stay in Bq/ml" in image.told[-1]
+    assert "stay in Bq/ml" in image.messages[-1]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
@@ -369,7 +369,7 @@ def test_plain_syntaxes_give_the_same_values(tmp_path, syntax):
     array = np.arange(-6, 6, dtype=np.int16).reshape(3, 4)
     source = made(array, syntax)
     source.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    assert (stored_pixels(tmp_path / "a.dcm") == array).all()
+    assert (read_stored_pixels(tmp_path / "a.dcm") == array).all()
 
 
 def test_packed_runs_give_the_same_values(tmp_path):
@@ -377,7 +377,7 @@ def test_packed_runs_give_the_same_values(tmp_path):
     source = made(array)
     source.compress(RLELossless, generate_instance_uid=False)
     source.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    assert (stored_pixels(tmp_path / "a.dcm") == array).all()
+    assert (read_stored_pixels(tmp_path / "a.dcm") == array).all()
 
 
 @pytest.mark.parametrize("rows", [1, 20, 29, 31, 60])
@@ -396,7 +396,7 @@ def test_a_file_without_preamble_and_meta_is_read(tmp_path):
     path = saved(tmp_path / "a.dcm", array)
     raw = path.read_bytes()
     path.write_bytes(raw[raw.index(b"\x08\0\x16\0UI") :])
-    assert (stored_pixels(path) == array).all()
+    assert (read_stored_pixels(path) == array).all()
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def deflated(path, body):
 
 def test_a_deflated_file_is_read(tmp_path):
     path = deflated(tmp_path / "a.dcm", lambda body: body)
-    assert (stored_pixels(path) == 0).all()
+    assert (read_stored_pixels(path) == 0).all()
 
 
 def test_a_deflated_bomb_is_refused_in_one_line(tmp_path):
@@ -503,9 +503,9 @@ def test_a_deflated_bomb_is_refused_in_one_line(tmp_path):
 
 def test_a_codestream_tells_its_own_size():
     jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc3\0\x0b\x0c\x02\0\x01\0\x01\x01\x11\0"
-    assert codestream(jpeg) == ("lossless JPEG", 512, 256, 1, 12)
+    assert parse_codestream(jpeg) == ("lossless JPEG", 512, 256, 1, 12)
     size = struct.pack(">HHHIIIIIIIIH", 0xFF51, 41, 0, 256, 512, 0, 0, 256, 512, 0, 0, 1) + bytes([11, 1, 1])
-    assert codestream(b"\xff\x4f" + size) == ("JPEG 2000", 512, 256, 1, 12)
+    assert parse_codestream(b"\xff\x4f" + size) == ("JPEG 2000", 512, 256, 1, 12)
 
 
 @pytest.mark.peer
@@ -533,4 +533,4 @@ def test_a_volume_lies_where_simpleitk_puts_it(tmp_path):
     assert (sitk.GetArrayFromImage(theirs).transpose(2, 1, 0) == ours.array).all()
     for index in ([0, 0, 0], [8, 6, 5], [3, 0, 2]):
         point = np.array(theirs.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1]
-        assert np.allclose(point, ours.grid.world(index), atol=1e-3)
+        assert np.allclose(point, ours.grid.to_world(index), atol=1e-3)

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from pydicom.encaps import encapsulate
 from test_format_dicom import made
 
-from medgrad.data.formats import read, series_in, stored_pixels
+from medgrad.data.formats import list_series, read, read_stored_pixels
 from medgrad.errors import FormatError
 
 ARRAY = np.arange(24 * 20, dtype=np.uint16).reshape(24, 20)
@@ -70,9 +70,9 @@ FATAL = {
 def test_what_is_odd_but_harmless_leaves_the_pixels_right(tmp_path, name):
     path = tmp_path / "a.dcm"
     path.write_bytes(HARMLESS[name])
-    assert (stored_pixels(path) == ARRAY).all()
+    assert (read_stored_pixels(path) == ARRAY).all()
     assert read(path).array.shape == (20, 24, 1)
-    assert len(series_in(tmp_path)) == 1
+    assert len(list_series(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("name", FATAL)

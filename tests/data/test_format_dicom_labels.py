@@ -9,13 +9,15 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medgrad.data import Grid
-from medgrad.data.dicom.rtstruct import filled
-from medgrad.data.formats import format_of, read, read_labels
-from medgrad.data.grid import as_rows
+from medgrad.data.dicom.rtstruct import fill_polygons
+from medgrad.data.formats import find_format, read, read_labels
+from medgrad.data.grid import matrix_to_tuples
 from medgrad.errors import FormatError
 
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
-LIKE = Grid((6, 5, 4), as_rows(np.array([[-0.5, 0, 0, -10], [0, -2, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])))
+LIKE = Grid(
+    (6, 5, 4), matrix_to_tuples(np.array([[-0.5, 0, 0, -10], [0, -2, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]]))
+)
 
 
 def item(**elements):
@@ -73,7 +75,7 @@ def spot(*places, value=1, shape=(5, 6)):
 
 def test_segments_are_numbered_and_placed_on_the_image(tmp_path):
     path = segmentation(tmp_path / "a.dcm", [(2, 3, spot((1, 2))), (1, 0, spot((4, 5)))])
-    labels = read_labels(path, like=LIKE)
+    labels = read_labels(path, reference_grid=LIKE)
     assert labels.names == {1: "liver", 2: "lesion"}
     assert labels.array[2, 1, 3] == 2
     assert labels.array[5, 4, 0] == 1
@@ -90,23 +92,23 @@ def test_slices_without_a_segment_are_kept_as_background(tmp_path):
 def test_segments_follow_a_grid_that_is_turned(tmp_path):
     path = segmentation(tmp_path / "a.dcm", [(1, 3, spot((1, 2)))])
     turn = np.array([[0, 0, -1, 5], [1, 0, 0, 0], [0, -1, 0, 4], [0, 0, 0, 1.0]])  # LIKE's axes in another order
-    turned = Grid((5, 4, 6), as_rows(LIKE.matrix @ turn))
-    labels = read_labels(path, like=turned)
+    turned = Grid((5, 4, 6), matrix_to_tuples(LIKE.matrix @ turn))
+    labels = read_labels(path, reference_grid=turned)
     (place,) = np.argwhere(labels.array)
-    assert np.allclose(turned.world(place), LIKE.world([2, 1, 3]))
+    assert np.allclose(turned.to_world(place), LIKE.to_world([2, 1, 3]))
 
 
 def test_the_later_of_two_segments_stands_where_they_overlap(tmp_path):
     path = segmentation(tmp_path / "a.dcm", [(1, 0, spot((0, 0), (0, 1))), (2, 0, spot((0, 1)))])
-    labels = read_labels(path, like=LIKE)
+    labels = read_labels(path, reference_grid=LIKE)
     assert labels.array[:2, 0, 0].tolist() == [1, 2]
-    assert labels.told == ("Segments overlap in 1 voxels; the later segment stands there.",)
+    assert labels.messages == ("Segments overlap in 1 voxels; the later segment stands there.",)
 
 
 def test_one_segment_is_chosen_by_name_or_number(tmp_path):
     path = segmentation(tmp_path / "a.dcm", [(1, 0, spot((0, 0), (0, 1))), (2, 0, spot((0, 1)))])
-    form = format_of(path)
-    assert form.items(path) == ["liver", "lesion"]
+    form = find_format(path)
+    assert form.list_items(path) == ["liver", "lesion"]
     assert (form.read_labels(path, "lesion", LIKE).array == form.read_labels(path, "2", LIKE).array).all()
     assert (form.read_labels(path, "liver", LIKE).array == 1).sum() == 2
     with pytest.raises(FormatError, match="Did you mean 'lesion'"):
@@ -116,19 +118,19 @@ def test_one_segment_is_chosen_by_name_or_number(tmp_path):
 def test_a_fraction_counts_from_one_half(tmp_path):
     frame = spot((0, 0), value=51) + spot((0, 1), value=50) + spot((0, 2), value=100)
     path = segmentation(tmp_path / "a.dcm", [(1, 0, frame)], kind="FRACTIONAL", top=100)
-    assert read_labels(path, like=LIKE).array[:3, 0, 0].tolist() == [1, 0, 1]
+    assert read_labels(path, reference_grid=LIKE).array[:3, 0, 0].tolist() == [1, 0, 1]
 
 
 def test_a_label_map_holds_the_numbers_themselves(tmp_path):
     frame = spot((0, 0), value=1) + spot((0, 1), value=2)
     path = segmentation(tmp_path / "a.dcm", [(1, 1, frame)], kind="LABELMAP")
-    assert read_labels(path, like=LIKE).array[:3, 0, 1].tolist() == [1, 2, 0]
+    assert read_labels(path, reference_grid=LIKE).array[:3, 0, 1].tolist() == [1, 2, 0]
 
 
 def test_segments_of_another_grid_are_refused(tmp_path):
     path = segmentation(tmp_path / "a.dcm", [(1, 0, spot((0, 0)))])
     with pytest.raises(FormatError, match="another grid"):
-        read_labels(path, like=Grid.of((6, 5, 4)))
+        read_labels(path, reference_grid=Grid.from_shape((6, 5, 4)))
 
 
 def test_labels_are_not_read_as_an_image(tmp_path):
@@ -160,21 +162,21 @@ def contours(path, shapes, *, names=("heart",), kind="CLOSED_PLANAR"):
 def square(low, high, k, grid=LIKE):
     """Give the corners of a square between two indices of a slice, in LPS mm."""
     corners = [(low, low, k), (high, low, k), (high, high, k), (low, high, k)]
-    return grid.world(corners) * [-1, -1, 1]
+    return grid.to_world(corners) * [-1, -1, 1]
 
 
 def test_a_contour_is_filled_in_its_slice(tmp_path):
     path = contours(tmp_path / "a.dcm", [(1, square(0.5, 3.5, 2))])
-    labels = read_labels(path, like=LIKE)
+    labels = read_labels(path, reference_grid=LIKE)
     assert labels.names == {1: "heart"}
     assert (labels.array[1:4, 1:4, 2] == 1).all()
     assert (labels.array > 0).sum() == 9
-    assert labels.told == ()
+    assert labels.messages == ()
 
 
 def test_a_contour_within_another_is_a_hole(tmp_path):
     path = contours(tmp_path / "a.dcm", [(1, square(-0.5, 4.5, 1)), (1, square(1.5, 2.5, 1))])
-    labels = read_labels(path, like=LIKE)
+    labels = read_labels(path, reference_grid=LIKE)
     assert labels.array[2, 2, 1] == 0
     assert (labels.array > 0).sum() == 24
 
@@ -185,30 +187,30 @@ def test_contours_follow_an_oblique_grid(tmp_path):
     turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn * [0.7, 0.8, 3], [5, -60, 12]
-    grid = Grid((6, 5, 4), as_rows(matrix))
-    labels = read_labels(contours(tmp_path / "a.dcm", [(1, square(0.5, 3.5, 2, grid))]), like=grid)
+    grid = Grid((6, 5, 4), matrix_to_tuples(matrix))
+    labels = read_labels(contours(tmp_path / "a.dcm", [(1, square(0.5, 3.5, 2, grid))]), reference_grid=grid)
     assert (labels.array[1:4, 1:4, 2] == 1).all()
     assert (labels.array > 0).sum() == 9
 
 
 def test_the_later_of_two_regions_stands_where_they_overlap(tmp_path):
     shapes = [(1, square(0.5, 3.5, 0)), (2, square(2.5, 4.5, 0))]
-    labels = read_labels(contours(tmp_path / "a.dcm", shapes, names=("heart", "lung")), like=LIKE)
+    labels = read_labels(contours(tmp_path / "a.dcm", shapes, names=("heart", "lung")), reference_grid=LIKE)
     assert labels.array[3, 3, 0] == 2
-    assert labels.told == ("Regions overlap in 1 voxels; the later region stands there.",)
+    assert labels.messages == ("Regions overlap in 1 voxels; the later region stands there.",)
 
 
 def test_points_enclose_nothing_and_are_told(tmp_path):
     path = contours(tmp_path / "a.dcm", [(1, square(0, 1, 0)[:1])], kind="POINT")
-    labels = read_labels(path, like=LIKE)
+    labels = read_labels(path, reference_grid=LIKE)
     assert not labels.array.any()
-    assert "1 contours are points" in labels.told[0]
-    assert "No voxel lies within: heart." in labels.told
+    assert "1 contours are points" in labels.messages[0]
+    assert "No voxel lies within: heart." in labels.messages
 
 
 def test_slices_that_the_contours_skip_are_told(tmp_path):
     path = contours(tmp_path / "a.dcm", [(1, square(0.5, 3.5, 0)), (1, square(0.5, 3.5, 2))])
-    assert "1 slices between the contours have none" in read_labels(path, like=LIKE).told[0]
+    assert "1 slices between the contours have none" in read_labels(path, reference_grid=LIKE).messages[0]
 
 
 def test_contours_without_an_image_are_refused_in_one_line(tmp_path):
@@ -221,7 +223,7 @@ def test_contours_without_an_image_are_refused_in_one_line(tmp_path):
 def test_contours_across_the_slices_are_refused(tmp_path):
     path = contours(tmp_path / "a.dcm", [(1, square(0, 3, 0) + np.array([[0, 0, 0], [0, 0, 5], [4, 1, 9], [0, 0, 0]]))])
     with pytest.raises(FormatError, match="run across"):
-        read_labels(path, like=LIKE)
+        read_labels(path, reference_grid=LIKE)
 
 
 def test_half_a_point_is_refused_in_one_line(tmp_path):
@@ -230,20 +232,20 @@ def test_half_a_point_is_refused_in_one_line(tmp_path):
     source.ROIContourSequence[0].ContourSequence[0].ContourData = ["1", "2", "3", "4"]
     source.save_as(path)
     with pytest.raises(FormatError, match="no points in space"):
-        read_labels(path, like=LIKE)
+        read_labels(path, reference_grid=LIKE)
 
 
 def test_a_filled_ellipse_holds_the_points_within_it():
     angles = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
     ellipse = np.column_stack([50.3 + 40.1 * np.cos(angles), 49.6 + 30.2 * np.sin(angles)])
     i, j = np.indices((101, 101))
-    assert (filled([ellipse], (101, 101)) == (((i - 50.3) / 40.1) ** 2 + ((j - 49.6) / 30.2) ** 2 < 1)).all()
+    assert (fill_polygons([ellipse], (101, 101)) == (((i - 50.3) / 40.1) ** 2 + ((j - 49.6) / 30.2) ** 2 < 1)).all()
 
 
 def test_shapes_that_share_an_edge_neither_overlap_nor_leave_a_seam():
     left = np.array([[0.0, 0], [0, 5], [5, 3], [5, 0]])
     right = np.array([[0.0, 5], [0, 9], [5, 9], [5, 3]])
-    together = filled([left], (8, 12)).astype(int) + filled([right], (8, 12))
+    together = fill_polygons([left], (8, 12)).astype(int) + fill_polygons([right], (8, 12))
     assert together.max() == 1
     assert (together[:5, :9] == 1).all()
 
@@ -291,6 +293,6 @@ def test_segments_written_by_highdicom_come_back(tmp_path):
     )
     made.save_as(tmp_path / "seg.dcm")
     for like in (LIKE, None):
-        labels = read_labels(tmp_path / "seg.dcm", like=like)
+        labels = read_labels(tmp_path / "seg.dcm", reference_grid=like)
         assert (labels.array == truth.transpose(2, 1, 0)).all()
         assert labels.names == {1: "liver", 2: "lesion"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from medgrad.data import Grid, Image, LabelMap
-from medgrad.data.formats import format_of, nifti, read, read_labels, write
-from medgrad.data.grid import as_rows
+from medgrad.data.formats import find_format, nifti, read, read_labels, write
+from medgrad.data.grid import matrix_to_tuples
 from medgrad.errors import FormatError
 
 SIGNS = list(itertools.product((1, -1), repeat=3))
@@ -21,7 +21,7 @@ def oriented(order, signs, shape=(3, 4, 5)):
     matrix = np.eye(4)
     matrix[:3, :3] = np.eye(3)[:, list(order)] * np.array(signs) * [0.7, 1.1, 2.3]
     matrix[:3, 3] = [-30, 12, 7]
-    return Grid(shape, as_rows(matrix))
+    return Grid(shape, matrix_to_tuples(matrix))
 
 
 def saved(path, array, affine=None, **header):
@@ -39,7 +39,7 @@ def test_every_orientation_of_the_axes_comes_back(tmp_path, order, signs):
     back = read(write(tmp_path / "a.nii", Image(array, grid)))
     assert back.grid.is_close(grid, tolerance_mm=1e-4)
     assert (back.array == array).all()
-    assert back.told == ()
+    assert back.messages == ()
 
 
 @pytest.mark.peer
@@ -50,7 +50,9 @@ def test_simpleitk_puts_a_written_file_at_the_same_place(tmp_path, order, signs)
     path = write(tmp_path / "a.nii.gz", Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), grid))
     theirs = sitk.ReadImage(str(path))
     assert theirs[2, 1, 3] == 20 * 2 + 5 * 1 + 3
-    assert np.allclose(np.array(theirs.TransformIndexToPhysicalPoint((2, 1, 3))) * [-1, -1, 1], grid.world([2, 1, 3]))
+    assert np.allclose(
+        np.array(theirs.TransformIndexToPhysicalPoint((2, 1, 3))) * [-1, -1, 1], grid.to_world([2, 1, 3])
+    )
 
 
 @pytest.mark.parametrize("shear", [0.0, 0.3])
@@ -60,7 +62,7 @@ def test_an_oblique_or_sheared_grid_comes_back(tmp_path, shear):
     turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn @ np.array([[1, 0, 0], [0, 1, shear], [0, 0, 1]]) * [0.7, 0.8, 3], [5, -60, 12]
-    grid = Grid((3, 4, 5), as_rows(matrix))
+    grid = Grid((3, 4, 5), matrix_to_tuples(matrix))
     back = read(write(tmp_path / "a.nii.gz", Image(np.zeros((3, 4, 5), np.float32), grid)))
     assert back.grid.is_close(grid, tolerance_mm=1e-4)
 
@@ -95,7 +97,7 @@ def test_reading_takes_little_more_than_what_is_stored_and_what_is_given(tmp_pat
         raw = bytearray((tmp_path / "a.nii").read_bytes())
         raw[112:120] = np.array([slope, -3], "<f4").tobytes()
         (tmp_path / "a.nii").write_bytes(raw)
-    monkeypatch.setattr(nifti, "PIECE", 1 << 16)
+    monkeypatch.setattr(nifti, "CHUNK_BYTES", 1 << 16)
     tracemalloc.start()
     back = read(tmp_path / "a.nii").array
     peak = tracemalloc.get_traced_memory()[1]
@@ -117,10 +119,10 @@ def test_a_fourth_axis_holds_channels_of_which_one_can_be_chosen(tmp_path):
     array = np.arange(120, dtype=np.int16).reshape(2, 3, 4, 5)
     path = saved(tmp_path / "a.nii.gz", array)
     assert (read(path).array == array).all()
-    assert format_of(path).items(path) == ["0", "1", "2", "3", "4"]
-    assert (format_of(path).read(path, "3").array == array[..., 3]).all()
+    assert find_format(path).list_items(path) == ["0", "1", "2", "3", "4"]
+    assert (find_format(path).read(path, "3").array == array[..., 3]).all()
     with pytest.raises(FormatError, match="no volume '5'"):
-        format_of(path).read(path, "5")
+        find_format(path).read(path, "5")
 
 
 def test_a_file_of_one_slice_stays_a_volume(tmp_path):
@@ -134,7 +136,7 @@ def test_a_form_that_disagrees_is_told_and_the_sform_is_taken(tmp_path):
     nibabel.save(image, tmp_path / "a.nii")
     back = read(tmp_path / "a.nii")
     assert back.grid.spacing == (2, 2, 2)
-    assert "disagree by up to 7.07 mm" in back.told[0]
+    assert "disagree by up to 7.07 mm" in back.messages[0]
 
 
 def test_a_qform_alone_is_taken(tmp_path):
@@ -151,7 +153,7 @@ def test_no_form_at_all_is_told(tmp_path):
     nibabel.save(image, tmp_path / "a.nii")
     back = read(tmp_path / "a.nii")
     assert back.grid.spacing == (1, 2, 3)
-    assert "Neither sform nor qform" in back.told[0]
+    assert "Neither sform nor qform" in back.messages[0]
 
 
 def test_microns_become_mm_and_are_told(tmp_path):
@@ -160,7 +162,7 @@ def test_microns_become_mm_and_are_told(tmp_path):
     nibabel.save(image, tmp_path / "a.nii")
     back = read(tmp_path / "a.nii")
     assert np.allclose(back.grid.spacing, (0.1, 0.2, 0.3))
-    assert "microns" in back.told[0]
+    assert "microns" in back.messages[0]
 
 
 def test_a_tiny_packed_file_cannot_promise_gigabytes(tmp_path):
@@ -197,7 +199,7 @@ def test_a_damaged_header_gives_an_answer_or_one_line(tmp_path, at):
 
 
 def test_labels_are_written_in_the_smallest_type_without_scaling(tmp_path):
-    path = write(tmp_path / "a.nii.gz", LabelMap(np.array([[[0, 1, 255]]], np.int64), Grid.of((1, 1, 3))))
+    path = write(tmp_path / "a.nii.gz", LabelMap(np.array([[[0, 1, 255]]], np.int64), Grid.from_shape((1, 1, 3))))
     header = nibabel.load(path).header
     assert header.get_data_dtype() == np.uint8
     assert header.get_slope_inter() == (None, None)
@@ -215,12 +217,12 @@ def test_fractions_are_no_labels(tmp_path):
 
 
 def test_a_flat_picture_comes_back_with_its_rows_and_columns(tmp_path):
-    grid = Grid.of((3, 5), spacing=(0.5, 0.25), origin=(7, -2))
+    grid = Grid.from_shape((3, 5), spacing=(0.5, 0.25), origin=(7, -2))
     array = np.arange(15, dtype=np.uint8).reshape(3, 5)
     back = read(write(tmp_path / "a.nii.gz", Image(array, grid)))
     assert (back.array == array).all()
     assert back.grid.is_close(grid)
-    assert back.grid.measured
+    assert back.grid.has_spacing
 
 
 @pytest.mark.real

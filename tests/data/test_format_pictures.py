@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image as Pillow
 
 from medgrad.data import Grid, Image, LabelMap, Source
-from medgrad.data.formats import format_of, read, read_labels, write
-from medgrad.data.grid import as_rows
+from medgrad.data.formats import find_format, read, read_labels, write
+from medgrad.data.grid import matrix_to_tuples
 from medgrad.errors import FormatError
 
 RAMP = np.arange(15, dtype=np.uint8).reshape(3, 5)
@@ -32,7 +32,7 @@ def test_rows_come_first_and_nothing_is_measured(tmp_path):
     Pillow.fromarray(RAMP).save(tmp_path / "a.png")
     image = read(tmp_path / "a.png")
     assert (image.array == RAMP).all()
-    assert (image.grid.shape, image.grid.measured, image.modality) == ((3, 5), False, None)
+    assert (image.grid.shape, image.grid.has_spacing, image.modality) == ((3, 5), False, None)
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path):
@@ -55,7 +55,7 @@ def test_transparency_is_dropped_and_told(tmp_path):
     Pillow.fromarray(array).save(tmp_path / "a.png")
     image = read(tmp_path / "a.png")
     assert (image.array == array[..., :3]).all()
-    assert image.told == ("The alpha channel was dropped; 20.0% of it was see-through.",)
+    assert image.messages == ("The alpha channel was dropped; 20.0% of it was see-through.",)
 
 
 def test_a_photograph_is_turned_upright_and_told(tmp_path):
@@ -64,7 +64,7 @@ def test_a_photograph_is_turned_upright_and_told(tmp_path):
     Pillow.fromarray(RAMP * 10).save(tmp_path / "a.png", exif=exif)
     image = read(tmp_path / "a.png")
     assert (image.array == np.rot90(RAMP * 10, -1)).all()
-    assert "EXIF orientation 6" in image.told[0]
+    assert "EXIF orientation 6" in image.messages[0]
 
 
 def test_the_labels_of_a_palette_are_its_numbers(tmp_path):
@@ -95,7 +95,7 @@ def test_a_bomb_is_refused_in_one_line(tmp_path, width, height):
 
 def test_labels_are_not_written_as_jpeg(tmp_path):
     with pytest.raises(FormatError, match=r"Use \.png"):
-        write(tmp_path / "a.jpg", LabelMap(RAMP, Grid.of((3, 5))))
+        write(tmp_path / "a.jpg", LabelMap(RAMP, Grid.from_shape((3, 5))))
 
 
 def test_a_jpeg_is_read(tmp_path):
@@ -136,14 +136,14 @@ def test_the_sizes_of_imagej_are_read(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, resolution=(2.0, 4.0), metadata=about)
     image = read(tmp_path / "a.tif")
     assert np.allclose(image.grid.spacing, (0.0005, 0.00025, 0.003))
-    assert image.grid.measured
+    assert image.grid.has_spacing
 
 
 def test_the_resolution_of_a_printer_is_no_measure(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", RAMP, resolution=(72, 72), resolutionunit="INCH")
     image = read(tmp_path / "a.tif")
-    assert not image.grid.measured
-    assert "printer" in image.told[0]
+    assert not image.grid.has_spacing
+    assert "printer" in image.messages[0]
 
 
 def test_one_row_of_an_archive_is_one_picture(tmp_path):
@@ -151,7 +151,7 @@ def test_one_row_of_an_archive_is_one_picture(tmp_path):
     np.savez(tmp_path / "a.npz", train_images=images, val_images=images[:2] + 1)
     image = read(Source(tmp_path / "a.npz", "train_images:2"))
     assert (image.array == images[2]).all()
-    assert format_of(tmp_path / "a.npz").items(tmp_path / "a.npz") == ["train_images", "val_images"]
+    assert find_format(tmp_path / "a.npz").list_items(tmp_path / "a.npz") == ["train_images", "val_images"]
     for item in ("train_images:4", "test_images:0", ""):
         with pytest.raises(FormatError):
             read(Source(tmp_path / "a.npz", item))
@@ -169,7 +169,7 @@ def test_a_row_can_be_changed_without_changing_the_next_read(tmp_path):
 def test_the_axes_of_an_array_are_told_apart(tmp_path, shape, dims, channels):
     np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
     image = read(tmp_path / "a.npy")
-    assert (image.grid.dims, image.channels, image.grid.measured) == (dims, channels, False)
+    assert (image.grid.dims, image.channels, image.grid.has_spacing) == (dims, channels, False)
 
 
 def test_objects_are_refused(tmp_path):
@@ -192,7 +192,7 @@ def test_an_oblique_volume_of_vectors_comes_back(tmp_path, suffix):
     a = 0.4
     matrix = np.array([[np.cos(a), -np.sin(a), 0, 5], [np.sin(a), np.cos(a), 0, -6], [0, 0, -1, 7], [0, 0, 0, 1.0]])
     matrix[:3, :3] *= [0.5, 0.7, 3]
-    grid = Grid((3, 4, 5), as_rows(matrix))
+    grid = Grid((3, 4, 5), matrix_to_tuples(matrix))
     array = np.random.default_rng(2).normal(size=(3, 4, 5, 2)).astype(np.float32)
     back = read(write(tmp_path / f"a{suffix}", Image(array, grid)))
     assert (back.array == array).all()
@@ -203,7 +203,7 @@ def test_an_oblique_volume_of_vectors_comes_back(tmp_path, suffix):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.raw", "absent.raw"])
 def test_a_header_cannot_name_a_file_elsewhere(tmp_path, suffix, name):
     pytest.importorskip("SimpleITK")
-    path = write(tmp_path / f"a{suffix}", Image(np.zeros((3, 4, 5), np.uint8), Grid.of((3, 4, 5))))
+    path = write(tmp_path / f"a{suffix}", Image(np.zeros((3, 4, 5), np.uint8), Grid.from_shape((3, 4, 5))))
     lines = path.read_text().splitlines()
     lines[-1 if suffix == ".mhd" else next(i for i, t in enumerate(lines) if t.startswith("data file"))] = (
         f"ElementDataFile = {name}" if suffix == ".mhd" else f"data file: {name}"
@@ -225,7 +225,7 @@ def test_metaimage_lies_where_simpleitk_puts_it(tmp_path):
         ours = read(tmp_path / name)
         assert ours.array[2, 1, 4] == theirs[2, 1, 4]
         point = np.array(theirs.TransformIndexToPhysicalPoint((2, 1, 4))) * [-1, -1, 1]
-        assert np.allclose(point, ours.grid.world([2, 1, 4]))
+        assert np.allclose(point, ours.grid.to_world([2, 1, 4]))
 
 
 @pytest.mark.real
@@ -235,4 +235,6 @@ def test_photographs_and_masks_of_real_sets_are_read(real_data):
         paths = sorted(p for p in real_data(name).rglob("*") if p.suffix == suffix)[:10]
         for path in paths:
             assert read(path).array.ndim in (2, 3)
-            assert (read(path).array == np.array(Pillow.open(path)))[..., :1].all() or "alpha" in str(read(path).told)
+            assert (read(path).array == np.array(Pillow.open(path)))[..., :1].all() or "alpha" in str(
+                read(path).messages
+            )

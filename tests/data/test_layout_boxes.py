@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 
 from medgrad.data import Boxes, Grid, Image, UnplacedBoxes
 from medgrad.data.cohorts.layouts import Hints, recognise
-from medgrad.data.cohorts.layouts.yolo import names_of_yaml
+from medgrad.data.cohorts.layouts.yolo import parse_yaml_class_names
 from medgrad.data.formats import write, write_boxes
 from medgrad.errors import LayoutError
 from medgrad.survey.dataset import look
@@ -25,7 +25,7 @@ def picture(path, seed=0):
 
 def volume(path, affine=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid = Grid((12, 14, 16), tuple(map(tuple, affine))) if affine is not None else Grid.of((12, 14, 16))
+    grid = Grid((12, 14, 16), tuple(map(tuple, affine))) if affine is not None else Grid.from_shape((12, 14, 16))
     write(path, Image(np.random.default_rng(0).normal(size=grid.shape).astype(np.float32), grid))
     return grid
 
@@ -46,7 +46,7 @@ def text(path, content):
 
 def first(cohort, one=None):
     entry = next(e for e in cohort.entries if one in (None, e.id))
-    return cohort.load(entry).truth
+    return cohort.load_case(entry).truth
 
 
 def test_voc_counts_pixels_from_one_the_last_included(tmp_path):
@@ -68,7 +68,7 @@ def test_voc_in_its_own_folders_keeps_its_split(tmp_path):
     cohort = recognise(tmp_path)
     assert (cohort.layout, cohort.labels) == ("voc", ("a 2", "a 10", "b"))
     assert [e.split for e in cohort.entries] == ["train", "train", "train", "val"]
-    assert [len(cohort.load(e).truth.corners) for e in cohort.entries] == [0, 1, 2, 3]
+    assert [len(cohort.load_case(e).truth.corners) for e in cohort.entries] == [0, 1, 2, 3]
 
 
 def test_an_image_without_xml_stands_on_no_side(tmp_path):
@@ -124,7 +124,7 @@ def test_crowds_are_left_out_and_told(tmp_path):
     text(tmp_path / "a.json", json.dumps(content))
     cohort = recognise(tmp_path)
     assert len(first(cohort).corners) == 1
-    assert any("crowds" in t for t in cohort.told)
+    assert any("crowds" in t for t in cohort.messages)
 
 
 @pytest.mark.parametrize("wrong", ['{"images": [], "annotations": [], "categories": [], "bbox"', None])
@@ -183,12 +183,12 @@ def test_a_class_without_a_name_is_refused(tmp_path):
     ],
 )
 def test_names_are_read_from_every_kind_of_yaml(words):
-    assert names_of_yaml(words) == ("a, b", "c", "d e")
+    assert parse_yaml_class_names(words) == ("a, b", "c", "d e")
 
 
 @pytest.mark.parametrize("words", ["names:\n", "nc: 1", "", "names: []"])
 def test_no_names_are_none(words):
-    assert names_of_yaml(words) == ()
+    assert parse_yaml_class_names(words) == ()
 
 
 TABLES = {
@@ -207,7 +207,7 @@ def test_a_table_has_a_row_an_object(tmp_path, name):
     np.testing.assert_allclose(first(cohort).corners, [[2.5, 1.5, 8.5, 11.5], [0.5, 0.5, 3.5, 3.5]])
     assert first(cohort).labels.tolist() == [1, 0]
     assert [len(e.truth.corners) for e in cohort.entries] == [2, 0, 0]
-    assert any("1 image(s) are in no row" in t for t in cohort.told)
+    assert any("1 image(s) are in no row" in t for t in cohort.messages)
 
 
 def test_centres_and_diameters_are_in_the_axes_of_dicom(tmp_path):
@@ -215,7 +215,7 @@ def test_centres_and_diameters_are_in_the_axes_of_dicom(tmp_path):
     affine[:3, 3] = (4, 5, -6)
     grid = volume(tmp_path / "subset0" / "1.3.6.nii.gz", affine)
     volume(tmp_path / "subset0" / "1.3.7.nii.gz", affine)
-    centre = grid.world([5, 6, 7])  # to the right, front and head
+    centre = grid.to_world([5, 6, 7])  # to the right, front and head
     text(
         tmp_path / "CSVFILES" / "annotations.csv",
         f"seriesuid,coordX,coordY,coordZ,diameter_mm\n1.3.6,{-centre[0]},{-centre[1]},{centre[2]},5.5\n",
@@ -235,7 +235,7 @@ def test_tables_of_two_sides_are_put_together(tmp_path):
         text(tmp_path / f"{side}.csv", "image,class,x1,y1,x2,y2\n" + rows)
     cohort = recognise(tmp_path)
     assert [e.split for e in cohort.entries] == ["train", "train", "val", "val"]
-    assert [cohort.load(e).truth.labels.tolist() for e in cohort.entries] == [[0], [1], [1], []]
+    assert [cohort.load_case(e).truth.labels.tolist() for e in cohort.entries] == [[0], [1], [1], []]
 
 
 def test_a_row_that_is_no_box_is_named(tmp_path):
@@ -265,7 +265,7 @@ def test_what_is_written_as_a_table_comes_back(tmp_path, dims, n):
     if dims == 2:
         picture(tmp_path / "scan.png")
         picture(tmp_path / "other.png", 1)
-        grid = Grid.of((HEIGHT, WIDTH), measured=False)
+        grid = Grid.from_shape((HEIGHT, WIDTH), has_spacing=False)
     else:
         grid = volume(tmp_path / "scan.nii.gz", np.diag([-0.7, 0.7, 2.0, 1.0]))
         volume(tmp_path / "other.nii.gz")
@@ -284,24 +284,24 @@ def test_what_is_written_as_a_table_comes_back(tmp_path, dims, n):
 
 def test_what_is_written_as_coco_comes_back(tmp_path):
     picture(tmp_path / "scan.png")
-    grid = Grid.of((HEIGHT, WIDTH))
-    write_boxes(tmp_path / "found.json", said(2, grid), grid, kind="coco", image_name="scan.png")
+    grid = Grid.from_shape((HEIGHT, WIDTH))
+    write_boxes(tmp_path / "found.json", said(2, grid), grid, file_format="coco", image_name="scan.png")
     np.testing.assert_allclose(first(recognise(tmp_path)).corners, said(2, grid).corners)
 
 
 def test_elements_of_a_turned_volume_run_along_the_array(tmp_path):
     grid = Grid((10, 10, 10), ((-1.0, 0, 0, 9), (0, 1.0, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 1)))
-    drawn = UnplacedBoxes(np.array([[0, 1, 2, 3, 5, 8.0]]), np.array([0]), names={0: "a"}).on(grid)
-    found = json.loads(write_boxes(tmp_path / "x.json", drawn, grid, kind="json", image_name="x").read_text())
+    drawn = UnplacedBoxes(np.array([[0, 1, 2, 3, 5, 8.0]]), np.array([0]), names={0: "a"}).to_world(grid)
+    found = json.loads(write_boxes(tmp_path / "x.json", drawn, grid, file_format="json", image_name="x").read_text())
     ends = [f"element{axis}_{end}" for end in ("from", "to") for axis in range(3)]
     assert [found["boxes"][0][end] for end in ends] == [0, 1, 2, 3, 5, 8]
     assert found["boxes"][0]["score"] is None
 
 
 def test_volumes_are_not_written_as_coco(tmp_path):
-    grid = Grid.of((9, 9, 9))
+    grid = Grid.from_shape((9, 9, 9))
     with pytest.raises(ValueError, match="flat pictures"):
-        write_boxes(tmp_path / "x.json", said(3, grid), grid, kind="coco")
+        write_boxes(tmp_path / "x.json", said(3, grid), grid, file_format="coco")
 
 
 def test_a_look_names_boxes_without_size_reversed_and_outside(tmp_path):
@@ -317,7 +317,7 @@ def test_a_look_names_boxes_without_size_reversed_and_outside(tmp_path):
     for i in range(5):
         picture(tmp_path / f"{i}.png", i)
     text(tmp_path / "b.csv", "image,xmin,ymin,xmax,ymax\n" + "".join(f"{i},{r}\n" for i, r in rows))
-    found = [(f.case, f.kind, f.sentence[:20]) for f in look(recognise(tmp_path)).faults if "box" in f.kind]
+    found = [(f.case, f.kind, f.sentence[:20]) for f in look(recognise(tmp_path)).issues if "box" in f.kind]
     assert found == [
         ("0", "zero-area box", "1 of its 2 boxes (1 "),
         ("1", "reversed box", "1 of its 1 boxes (1 "),
@@ -333,8 +333,8 @@ def test_a_look_tells_of_objects_and_of_labels_that_have_none(tmp_path):
     drawn = [(0, 1, [1, 1, 4, 4]), (0, 1, [8, 8, 5, 5]), (1, 1, [1, 1, 10, 10])]
     text(tmp_path / "list.json", coco(["0.png", "1.png", "2.png"], drawn, kinds))
     found = look(recognise(tmp_path))
-    assert found.fingerprint["labels"]["cell"]["piece_size"] == {"min": 16.0, "median": 25.0, "max": 100.0}
-    assert [f.sentence for f in found.faults if f.kind == "never seen"] == ["No object is of the label 'clot'."]
+    assert found.statistics["labels"]["cell"]["piece_size"] == {"min": 16.0, "median": 25.0, "max": 100.0}
+    assert [f.sentence for f in found.issues if f.kind == "never seen"] == ["No object is of the label 'clot'."]
 
 
 @pytest.mark.real
@@ -342,7 +342,7 @@ def test_blood_cells(real_data):
     cohort = recognise(real_data("det2d_bccd"))
     assert (cohort.layout, cohort.task, cohort.labels) == ("voc", "detection", ("Platelets", "RBC", "WBC"))
     assert Counter(e.split for e in cohort.entries) == {"train": 205, "val": 87}
-    counts = Counter(e.truth.names[int(v)] for e in cohort.of("train").entries for v in e.truth.labels)
+    counts = Counter(e.truth.names[int(v)] for e in cohort.in_splits("train").entries for v in e.truth.labels)
     assert counts == {"RBC": 2382, "WBC": 214, "Platelets": 209}
-    faults = [f.case for f in look(cohort).faults if f.kind == "zero-area box"]
+    faults = [f.case for f in look(cohort).issues if f.kind == "zero-area box"]
     assert faults == ["BloodImage_00338", "BloodImage_00343"]

@@ -74,7 +74,9 @@ def test_regions_are_matched_by_name_whatever_their_numbers(tmp_path):
     study(tmp_path, 1, {1: "gtv", 2: "LIVER"})
     cohort = recognise(tmp_path)
     assert cohort.labels == ("Liver", "GTV")
-    held = [[int(v) for v in np.unique(s) if v] for s in np.moveaxis(cohort.load(cohort.entries[1]).truth.array, 2, 0)]
+    held = [
+        [int(v) for v in np.unique(s) if v] for s in np.moveaxis(cohort.load_case(cohort.entries[1]).truth.array, 2, 0)
+    ]
     assert held == [[2], [1], [], []]  # the first slice holds what this file calls 1, the tumour
 
 
@@ -84,7 +86,7 @@ def test_two_files_of_contours_with_other_regions_are_one_truth(tmp_path):
         contours(tmp_path / f"p{p}" / "more", f"P{p}", p, {4: "other", 5: "tumour"})
     cohort = recognise(tmp_path)
     assert set(cohort.labels) == {"other", "tumour", "liver"}
-    drawn = cohort.load(cohort.entries[0]).truth
+    drawn = cohort.load_case(cohort.entries[0]).truth
     assert {drawn.names[v] for v in np.unique(drawn.array).tolist() if v} == {"other", "tumour"}  # laid over the liver
 
 
@@ -103,7 +105,7 @@ def test_one_region_of_several_can_be_asked_for(tmp_path):
         study(tmp_path, p, {1: "liver", 2: "cord"})
     cohort = recognise(tmp_path, Hints(truth="cord"))
     assert cohort.labels == ("cord",)
-    assert set(np.unique(cohort.load(cohort.entries[0]).truth.array)) == {0, 1}
+    assert set(np.unique(cohort.load_case(cohort.entries[0]).truth.array)) == {0, 1}
 
 
 def test_contours_that_name_no_series_go_with_the_only_one_of_their_frame(tmp_path):
@@ -120,7 +122,7 @@ def test_a_series_without_contours_is_told(tmp_path):
     (tmp_path / "p2" / "rs").unlink()
     cohort = recognise(tmp_path)
     assert [e.patient for e in cohort.entries] == ["P0", "P1"]
-    assert any(t.startswith("1 image series") for t in cohort.told)
+    assert any(t.startswith("1 image series") for t in cohort.messages)
 
 
 def test_a_patient_name_that_all_share_gives_way_to_the_folders(tmp_path):
@@ -128,7 +130,7 @@ def test_a_patient_name_that_all_share_gives_way_to_the_folders(tmp_path):
         study(tmp_path, p, {1: "liver"}, patient="ANON")
     cohort = recognise(tmp_path)
     assert cohort.patients == ("p0", "p1", "p2")
-    assert "does not tell them apart" in cohort.patients_from
+    assert "does not tell them apart" in cohort.patients_source
 
 
 def test_tags_say_whose_single_files_are(tmp_path):
@@ -136,4 +138,4 @@ def test_tags_say_whose_single_files_are(tmp_path):
         picture(tmp_path / ("ill" if i % 2 else "well") / f"{i}.dcm", f"P{i // 4}", i, 0)
     cohort = recognise(tmp_path)
     assert (cohort.layout, cohort.patients) == ("class_folders", ("P0", "P1"))
-    assert "PatientID" in cohort.patients_from
+    assert "PatientID" in cohort.patients_source

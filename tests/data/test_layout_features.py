@@ -7,9 +7,9 @@ import pytest
 
 from medgrad.data import Source
 from medgrad.data.cohorts.layouts import Hints, NoMatch, recognise
-from medgrad.data.cohorts.layouts.features import features
+from medgrad.data.cohorts.layouts.feature_table import feature_table
 from medgrad.data.formats import read
-from medgrad.data.formats.csv import item_of, named_rows, places_in
+from medgrad.data.formats.csv import list_named_rows, make_item, parse_column_indices
 from medgrad.errors import FormatError, LayoutError
 
 
@@ -27,17 +27,17 @@ def lines(n: int = 8, head: str = "id,area,texture,diagnosis", row: str = "p{i},
 def test_a_row_is_a_line_of_its_numbers(tmp_path):
     cohort = recognise(table(tmp_path, lines()))
     assert (cohort.layout, cohort.task, cohort.dims, cohort.labels) == (
-        "features",
+        "feature_table",
         "classification",
         1,
         ("ill", "well"),
     )
-    case = cohort.load(cohort.entries[3])
+    case = cohort.load_case(cohort.entries[3])
     image = case.images["features"]
-    assert (case.id, case.truth.best) == ("p3", "ill")
+    assert (case.id, case.truth.top_class) == ("p3", "ill")
     assert image.array.tolist() == [13.0, 0.9]
     assert image.tags["columns"] == ("area", "texture")
-    assert not image.grid.measured
+    assert not image.grid.has_spacing
 
 
 def test_neither_the_class_nor_the_name_nor_the_patient_nor_the_side_is_a_feature(tmp_path):
@@ -47,7 +47,7 @@ def test_neither_the_class_nor_the_name_nor_the_patient_nor_the_side_is_a_featur
         + [f"{i},{i // 2},{10 + i},{i % 2},{'val' if i > 5 else 'train'},{i * i}" for i in range(8)]
     )
     cohort = recognise(table(tmp_path, text))
-    assert cohort.load(cohort.entries[5]).images["features"].tags["columns"] == ("area", "texture")
+    assert cohort.load_case(cohort.entries[5]).images["features"].tags["columns"] == ("area", "texture")
     assert [e.patient for e in cohort.entries] == list("00112233")
     assert [e.split for e in cohort.entries] == ["train"] * 6 + ["val"] * 2
     assert cohort.labels == ("0", "1")
@@ -55,20 +55,20 @@ def test_neither_the_class_nor_the_name_nor_the_patient_nor_the_side_is_a_featur
 
 def test_a_column_that_counts_the_rows_is_no_feature(tmp_path):
     text = "\n".join([",area,label", *[f"{i},{i * 3},{'ab'[i % 2]}" for i in range(8)]])
-    assert recognise(table(tmp_path, text)).load(recognise(tmp_path).entries[0]).images["features"].array.tolist() == [
-        0.0
-    ]
+    assert recognise(table(tmp_path, text)).load_case(recognise(tmp_path).entries[0]).images[
+        "features"
+    ].array.tolist() == [0.0]
     text = text.replace(",area", "index,area", 1)
     cohort = recognise(table(tmp_path, text))
-    assert cohort.load(cohort.entries[2]).images["features"].tags["columns"] == ("area",)
-    assert any("'index'" in t for t in cohort.told)
+    assert cohort.load_case(cohort.entries[2]).images["features"].tags["columns"] == ("area",)
+    assert any("'index'" in t for t in cohort.messages)
 
 
 def test_columns_of_words_and_empty_ones_are_told_and_not_used(tmp_path):
     text = "\n".join(["sex,area,label,Unnamed: 32", *[f"{'fm'[i % 2]},{i},{'ab'[i % 2]}," for i in range(8)]])
     cohort = recognise(table(tmp_path, text))
-    assert cohort.load(cohort.entries[0]).images["features"].tags["columns"] == ("area",)
-    assert any("'sex'" in t and "'Unnamed: 32'" in t for t in cohort.told)
+    assert cohort.load_case(cohort.entries[0]).images["features"].tags["columns"] == ("area",)
+    assert any("'sex'" in t and "'Unnamed: 32'" in t for t in cohort.messages)
 
 
 def test_rows_with_gaps_are_left_out_with_a_word_that_names_them_and_the_column(tmp_path):
@@ -76,7 +76,7 @@ def test_rows_with_gaps_are_left_out_with_a_word_that_names_them_and_the_column(
     cohort = recognise(table(tmp_path, text))
     assert "p3" not in {e.id for e in cohort.entries}
     assert len(cohort.entries) == 6
-    assert any("2 row(s)" in t and "'texture'" in t and "'area'" in t and "'p3', 'p6'" in t for t in cohort.told)
+    assert any("2 row(s)" in t and "'texture'" in t and "'area'" in t and "'p3', 'p6'" in t for t in cohort.messages)
 
 
 def test_too_many_gaps_are_refused_with_the_columns_that_have_them(tmp_path):
@@ -87,14 +87,14 @@ def test_too_many_gaps_are_refused_with_the_columns_that_have_them(tmp_path):
 
 def test_infinity_is_a_gap(tmp_path):
     cohort = recognise(table(tmp_path, lines().replace("p3,13", "p3,inf")))
-    assert len(cohort.entries) == 8 or any("'area'" in t for t in cohort.told)
+    assert len(cohort.entries) == 8 or any("'area'" in t for t in cohort.messages)
 
 
 def test_a_table_that_names_files_is_not_a_table_of_features(tmp_path):
     text = "\n".join(["scan,age,label", *[f"s{i}.nii.gz,{i},{'ab'[i % 2]}" for i in range(8)]])
-    found = features(table(tmp_path, text), Hints())
+    found = feature_table(table(tmp_path, text), Hints())
     assert isinstance(found, NoMatch)
-    assert "'scan'" in found.why
+    assert "'scan'" in found.reason
     with pytest.raises(LayoutError):
         recognise(tmp_path)
 
@@ -104,7 +104,7 @@ def test_a_folder_with_other_files_is_not_taken_for_its_table(tmp_path):
     np.save(tmp_path / "scan.npy", np.zeros((4, 4)))
     with pytest.raises(LayoutError):
         recognise(tmp_path)
-    assert recognise(path).layout == "features"
+    assert recognise(path).layout == "feature_table"
 
 
 def test_the_class_may_be_named(tmp_path):
@@ -127,7 +127,7 @@ def test_tables_for_the_sides_are_put_together_and_must_have_the_same_columns(tm
     table(tmp_path, lines(10).replace("p", "q"), "test.csv")
     cohort = recognise(tmp_path)
     assert [e.split for e in cohort.entries] == ["train"] * 6 + ["test"] * 10
-    assert cohort.layout == "features"
+    assert cohort.layout == "feature_table"
     table(tmp_path, lines().replace("texture", "shape").replace("p", "q"), "test.csv")
     with pytest.raises(LayoutError, match="differ in the columns"):
         recognise(tmp_path)
@@ -141,14 +141,14 @@ def test_a_list_beside_it_is_its_split(tmp_path):
 
 @pytest.mark.parametrize("places", [[0], [1, 2, 3], [0, 2, 3, 7, 8, 9]])
 def test_columns_are_named_in_short(places):
-    row, _, told = item_of(5, places).partition(":")
-    assert (row, places_in(told)) == ("5", places)
+    row, _, told = make_item(5, places).partition(":")
+    assert (row, parse_column_indices(told)) == ("5", places)
 
 
 def test_a_row_without_named_columns_is_all_its_numbers(tmp_path):
     path = table(tmp_path, lines())
     assert read(Source(path, "2")).tags["columns"] == ("area", "texture")
-    assert [name for name, _ in named_rows(path)] == [f"p{i}" for i in range(8)]
+    assert [name for name, _ in list_named_rows(path)] == [f"p{i}" for i in range(8)]
 
 
 @pytest.mark.parametrize("item", ["8", "x", "-1", "", "2:99"])

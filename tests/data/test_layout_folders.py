@@ -17,14 +17,14 @@ SHAPE = (6, 6, 6)
 
 
 def volume(path: Path, seed: int = 0) -> None:
-    write(path, Image(np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32), Grid.of(SHAPE)))
+    write(path, Image(np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32), Grid.from_shape(SHAPE)))
 
 
 def labels(path: Path, *values: int) -> None:
     array = np.zeros(SHAPE, np.uint8)
     for k, value in enumerate(values):
         array[k, 2:4, 2:4] = value
-    write(path, LabelMap(array, Grid.of(SHAPE)))
+    write(path, LabelMap(array, Grid.from_shape(SHAPE)))
 
 
 def picture(path: Path, seed: int = 0) -> None:
@@ -54,9 +54,9 @@ def nnunet(root: Path, channels: int = 2) -> Path:
 
 def test_nnunet_names_its_labels_and_channels(tmp_path):
     cohort = recognise(nnunet(tmp_path))
-    assert (cohort.labels, cohort.values) == (("oedema", "core"), (1, 3))
+    assert (cohort.labels, cohort.label_values) == (("oedema", "core"), (1, 3))
     assert list(cohort.entries[0].images) == ["T1", "FLAIR"]
-    case = cohort.load(cohort.entries[0])
+    case = cohort.load_case(cohort.entries[0])
     assert case.images["FLAIR"].modality == "mr"
     assert np.unique(case.truth.array).tolist() == [0, 1, 2]
     assert case.truth.names == {1: "oedema", 2: "core"}
@@ -69,7 +69,7 @@ def test_msd_writes_labels_the_other_way_round(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps(MSD))
     cohort = recognise(tmp_path)
     assert cohort.labels == ("liver", "cancer")
-    assert cohort.load(cohort.entries[0]).images["image"].modality == "ct"
+    assert cohort.load_case(cohort.entries[0]).images["image"].modality == "ct"
 
 
 def test_images_for_the_test_without_labels_stand_on_no_side(tmp_path):
@@ -78,7 +78,7 @@ def test_images_for_the_test_without_labels_stand_on_no_side(tmp_path):
         volume(tmp_path / "imagesTs" / f"b_9_{c:04d}.nii.gz")
     cohort = recognise(tmp_path)
     assert [(e.id, e.split) for e in cohort.entries if e.truth is None] == [("b_9", None)]
-    assert any("'b_9'" in t for t in cohort.told)
+    assert any("'b_9'" in t for t in cohort.messages)
 
 
 def test_images_for_the_test_with_labels_are_the_test(tmp_path):
@@ -86,7 +86,7 @@ def test_images_for_the_test_with_labels_are_the_test(tmp_path):
     for c in range(2):
         volume(tmp_path / "imagesTs" / f"b_9_{c:04d}.nii.gz")
     labels(tmp_path / "labelsTs" / "b_9.nii.gz", 1)
-    assert [e.id for e in recognise(tmp_path).of("test").entries] == ["b_9"]
+    assert [e.id for e in recognise(tmp_path).in_splits("test").entries] == ["b_9"]
 
 
 def test_a_case_that_lacks_a_channel_is_told_by_name(tmp_path):
@@ -94,7 +94,7 @@ def test_a_case_that_lacks_a_channel_is_told_by_name(tmp_path):
     (tmp_path / "imagesTr" / "b_1_0001.nii.gz").unlink()
     cohort = recognise(tmp_path)
     assert [e.id for e in cohort.entries] == ["b_0", "b_2"]
-    assert any("'b_1'" in t and "channel" in t for t in cohort.told)
+    assert any("'b_1'" in t and "channel" in t for t in cohort.messages)
 
 
 def test_the_first_of_nnunets_folds_is_its_split(tmp_path):
@@ -110,7 +110,7 @@ def test_a_label_that_dataset_json_does_not_name_is_refused_with_its_file(tmp_pa
     labels(tmp_path / "labelsTr" / "b_1.nii.gz", 1, 7)
     cohort = recognise(tmp_path)
     with pytest.raises(FormatError, match=r"b_1\.nii\.gz.*\[7\].*\[1, 3\]"):
-        cohort.load(cohort.entries[1])
+        cohort.load_case(cohort.entries[1])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_regions_of_labels_are_taken_apart(tmp_path):
     about = {**V2, "labels": {"background": 0, "whole": [1, 3], "core": 3}}
     (tmp_path / "dataset.json").write_text(json.dumps(about))
     cohort = recognise(tmp_path)
-    assert cohort.values == (1, 3)
+    assert cohort.label_values == (1, 3)
     assert cohort.labels == ("1", "core")
 
 
@@ -193,8 +193,8 @@ def test_class_folders_with_sides_above_them(tmp_path):
                 picture(tmp_path / side / name / f"{name}_{side}_{i}.png", i)
     cohort = recognise(tmp_path)
     assert (cohort.layout, cohort.labels) == ("class_folders", ("benign", "malignant"))
-    assert [len(cohort.of(s).entries) for s in ("train", "val", "test")] == [8, 4, 6]
-    assert {e.truth.best for e in cohort.entries if "benign" in e.id} == {"benign"}
+    assert [len(cohort.in_splits(s).entries) for s in ("train", "val", "test")] == [8, 4, 6]
+    assert {e.truth.top_class for e in cohort.entries if "benign" in e.id} == {"benign"}
 
 
 def test_the_same_file_name_in_two_classes_is_two_cases(tmp_path):
@@ -230,7 +230,7 @@ def test_patients_are_read_from_the_names_in_class_folders(tmp_path):
             picture(tmp_path / ("ill" if p % 2 else "well") / f"p{p:02d}_slice_{i}.png", i)
     cohort = recognise(tmp_path)
     assert len(cohort.patients) == 4
-    assert "'p01' in 'p01_slice_0'" in cohort.patients_from
+    assert "'p01' in 'p01_slice_0'" in cohort.patients_source
 
 
 def test_several_masks_of_one_image_are_laid_over_each_other_and_told(tmp_path):
@@ -239,9 +239,9 @@ def test_several_masks_of_one_image_are_laid_over_each_other_and_told(tmp_path):
         drawn(tmp_path / "benign" / f"benign ({i})_mask.png", 4)
     drawn(tmp_path / "benign" / "benign (2)_mask_1.png", 6)
     cohort = recognise(tmp_path)
-    sums = [int(cohort.load(e).truth.array.sum()) for e in cohort.entries]
+    sums = [int(cohort.load_case(e).truth.array.sum()) for e in cohort.entries]
     assert sums == [16, 16, 36, 16, 16]
-    assert any("1 case(s) have several masks" in t for t in cohort.told)
+    assert any("1 case(s) have several masks" in t for t in cohort.messages)
 
 
 def test_a_folder_a_case_with_a_mask_for_each_nucleus(tmp_path):
@@ -254,7 +254,7 @@ def test_a_folder_a_case_with_a_mask_for_each_nucleus(tmp_path):
             array[5 * k : 5 * k + 3, 2:5] = 255
             Pillow.fromarray(array).save(path)
     cohort = recognise(tmp_path)
-    assert [int(cohort.load(e).truth.array.sum()) for e in cohort.entries] == [27] * 4
+    assert [int(cohort.load_case(e).truth.array.sum()) for e in cohort.entries] == [27] * 4
 
 
 def test_the_one_folder_that_unpacking_leaves_is_entered(tmp_path):

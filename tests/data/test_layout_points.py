@@ -59,7 +59,7 @@ def test_a_box_is_a_told_share_of_the_distance_to_the_neighbour(tmp_path):
     cohort = recognise(tmp_path)
     corners = cohort.entries[0].truth.corners
     assert (corners[:, 2:] - corners[:, :2]).tolist() == [[7, 7], [7, 7]]
-    assert any("box of 7 pixels a side" in t and "'diameter'" in t for t in cohort.told)
+    assert any("box of 7 pixels a side" in t and "'diameter'" in t for t in cohort.messages)
 
 
 def test_a_column_of_diameters_gives_other_sizes(tmp_path):
@@ -69,7 +69,7 @@ def test_a_column_of_diameters_gives_other_sizes(tmp_path):
     cohort = recognise(tmp_path)
     corners = cohort.entries[0].truth.corners
     assert (corners[:, 2:] - corners[:, :2]).tolist() == [[4, 4], [6, 6]]
-    assert not any("pixels a side" in t for t in cohort.told)
+    assert not any("pixels a side" in t for t in cohort.messages)
 
 
 def test_shares_of_the_image_are_told_by_their_values(tmp_path):

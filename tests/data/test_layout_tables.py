@@ -39,7 +39,7 @@ def test_columns_of_patients_and_sides_are_used(tmp_path):
     cohort = recognise(table(scans(tmp_path), f"file;label;patient_id;my_split\n{rows}\n"))
     assert [e.patient for e in cohort.entries] == ["P0", "P0", "P1", "P1", "P2", "P2"]
     assert [e.split for e in cohort.entries] == ["train", "train", "val", "test", "train", "val"]
-    assert "patient_id" in cohort.patients_from
+    assert "patient_id" in cohort.patients_source
 
 
 def test_several_columns_of_0_and_1_are_classes_that_may_hold_together(tmp_path):
@@ -53,7 +53,7 @@ def test_columns_of_0_and_1_of_which_just_one_holds_are_classes_that_exclude_eac
     rows = "\n".join(f"s{i}.png,{i % 2},{1 - i % 2}" for i in range(6))
     cohort = recognise(table(scans(tmp_path), f"file,mel,nev\n{rows}\n"))
     assert cohort.exclusive
-    assert cohort.entries[1].truth.best == "mel"
+    assert cohort.entries[1].truth.top_class == "mel"
 
 
 def test_lists_with_bars_are_classes_that_may_hold_together(tmp_path):
@@ -71,15 +71,15 @@ def test_a_column_of_masks_makes_it_segmentation(tmp_path):
         Pillow.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / "drawn" / f"m{i}.png")
     rows = "\n".join(f"images/s{i}.png,drawn/m{i}.png" for i in range(6))
     cohort = recognise(table(tmp_path, f"image,mask\n{rows}\n"))
-    assert (cohort.task, cohort.values) == ("segmentation", (255,))
-    assert cohort.load(cohort.entries[0]).truth.array.sum() == 16
+    assert (cohort.task, cohort.label_values) == ("segmentation", (255,))
+    assert cohort.load_case(cohort.entries[0]).truth.array.sum() == 16
 
 
 def test_rows_whose_file_is_not_there_are_told(tmp_path):
     rows = "\n".join(f"s{i}.png,{'ab'[i % 2]}" for i in range(8))
     cohort = recognise(table(scans(tmp_path), f"file,label\n{rows}\n"))
     assert len(cohort.entries) == 6
-    assert any("2 row(s)" in t and "'s6.png'" in t for t in cohort.told)
+    assert any("2 row(s)" in t and "'s6.png'" in t for t in cohort.messages)
 
 
 def test_two_rows_that_disagree_are_refused(tmp_path):
@@ -135,10 +135,10 @@ def rows(*shape: int) -> np.ndarray:
 def test_grey_colour_and_deep_rows_are_told_apart(tmp_path, shape, dims, channels):
     path = archive(tmp_path / "a.npz", train_images=rows(4, *shape), train_labels=np.array([0, 1, 2, 1]))
     cohort = recognise(path)
-    image = cohort.load(cohort.entries[2]).images["image"]
+    image = cohort.load_case(cohort.entries[2]).images["image"]
     assert (cohort.dims, image.grid.dims, image.channels) == (dims, dims, channels)
     assert cohort.labels == ("0", "1", "2")
-    assert cohort.entries[2].truth.best == "2"
+    assert cohort.entries[2].truth.top_class == "2"
 
 
 def test_several_columns_of_labels_may_hold_together(tmp_path):
@@ -152,9 +152,9 @@ def test_an_archive_is_its_own_split(tmp_path):
     parts = {f"{s}_{k}": v for s, n in (("train", 4), ("val", 2), ("test", 3))
              for k, v in (("images", rows(n, 8, 8)), ("labels", np.arange(n)[:, None] % 2))}  # fmt: skip
     cohort = recognise(archive(tmp_path / "a.npz", **parts))
-    assert [len(cohort.of(s).entries) for s in ("train", "val", "test")] == [4, 2, 3]
-    row = cohort.of("val").entries[1]
-    assert (cohort.load(row).images["image"].array == parts["val_images"][1]).all()
+    assert [len(cohort.in_splits(s).entries) for s in ("train", "val", "test")] == [4, 2, 3]
+    row = cohort.in_splits("val").entries[1]
+    assert (cohort.load_case(row).images["image"].array == parts["val_images"][1]).all()
 
 
 def test_several_archives_in_a_folder_are_named(tmp_path):

@@ -49,8 +49,8 @@ def with_strange_xml(root):
 
 def without_labels(root):
     for i in range(3):
-        write(root / "imagesTr" / f"v{i}_0000.nii.gz", Image(np.ones((4, 4, 4), np.uint8), Grid.of((4, 4, 4))))
-        write(root / "imagesTs" / f"v{i}_0000.nii.gz", Image(np.ones((4, 4, 4), np.uint8), Grid.of((4, 4, 4))))
+        write(root / "imagesTr" / f"v{i}_0000.nii.gz", Image(np.ones((4, 4, 4), np.uint8), Grid.from_shape((4, 4, 4))))
+        write(root / "imagesTs" / f"v{i}_0000.nii.gz", Image(np.ones((4, 4, 4), np.uint8), Grid.from_shape((4, 4, 4))))
 
 
 def few(root):
@@ -66,8 +66,8 @@ def few(root):
             "'parallel_folders', 'table' and 'class_folders', but nothing tells what the images show. Add masks",
         ),
         (with_texts, "is 'points': its text files, such as 'p0.txt', hold no points. Write"),
-        (with_a_bare_table, "is 'table': list.csv names files, but has no column of classes or masks"),
-        (with_another_table, "is 'table': no file that the column 'file' of list.csv names is here"),
+        (with_a_bare_table, "is 'image_table': list.csv names files, but has no column of classes or masks"),
+        (with_another_table, "is 'image_table': no file that the column 'file' of list.csv names is here"),
         (
             with_other_names,
             "is 'parallel_folders': the files in the folders 'images', 'masks' do not pair up by name.",

@@ -6,8 +6,8 @@ from tiny_set import make_folder
 
 from medgrad.data import Pair
 from medgrad.data.cohorts.layouts import Hints, recognise
-from medgrad.data.cohorts.pair_truth import centre_of
-from medgrad.data.cohorts.pairs import paired
+from medgrad.data.cohorts.pair_truth import grid_centre
+from medgrad.data.cohorts.registration_pairs import make_pairs
 from medgrad.data.cohorts.split import split
 
 
@@ -19,7 +19,7 @@ def cohort(tmp_path):
 
 def test_no_pair_crosses_the_split(cohort):
     side = {e.id: e.split for e in cohort.entries}
-    pairs = paired(cohort, each=3)
+    pairs = make_pairs(cohort, n_per_case=3)
     assert cohort.task == "registration"
     for entry in pairs.entries:
         fixed, moving = entry.id.split("--")
@@ -31,17 +31,17 @@ def test_no_pair_crosses_the_split(cohort):
 
 
 def test_a_pair_is_laid_centre_on_centre_with_its_truth(cohort):
-    pairs = paired(cohort)
-    case = pairs.load(pairs.entries[0])
+    pairs = make_pairs(cohort)
+    case = pairs.load_case(pairs.entries[0])
     fixed, moving = case.images.values()
     assert isinstance(case.truth, Pair)
-    np.testing.assert_allclose(centre_of(fixed.grid), centre_of(moving.grid), atol=1e-9)
+    np.testing.assert_allclose(grid_centre(fixed.grid), grid_centre(moving.grid), atol=1e-9)
     assert case.truth.moving.grid.is_close(moving.grid)
     assert case.truth.fixed.grid.is_close(fixed.grid)
 
 
 def test_pairs_are_the_same_for_the_same_seed(cohort):
-    assert [e.id for e in paired(cohort, seed=3).entries] == [e.id for e in paired(cohort, seed=3).entries]
+    assert [e.id for e in make_pairs(cohort, seed=3).entries] == [e.id for e in make_pairs(cohort, seed=3).entries]
 
 
 def test_pairs_of_two_patients_are_not_parted_into_folds(cohort, tmp_path):
@@ -49,4 +49,4 @@ def test_pairs_of_two_patients_are_not_parted_into_folds(cohort, tmp_path):
     from medgrad.errors import SettingError
 
     with pytest.raises(SettingError, match="folds"):
-        fit(paired(cohort), tmp_path / "run", folds=2, steps=1)
+        fit(make_pairs(cohort), tmp_path / "run", n_folds=2, steps=1)

@@ -6,12 +6,12 @@ import pytest
 from medgrad import fit
 from medgrad.data import Deformation, Grid, Image, LabelMap, Landmarks, Pair
 from medgrad.data.cohorts.layouts import Hints, recognise
-from medgrad.data.cohorts.pairs import paired
+from medgrad.data.cohorts.registration_pairs import make_pairs
 from medgrad.data.cohorts.split import split
 from medgrad.data.formats import write, write_field, write_matrix
 from medgrad.errors import LayoutError
 
-GRID = Grid.of((16, 16, 16), spacing=(1, 1, 2))
+GRID = Grid.from_shape((16, 16, 16), spacing=(1, 1, 2))
 
 
 def volume(path, seed, shift=0):
@@ -54,14 +54,14 @@ def with_points(root, i):
 def test_a_known_transform_says_where_every_point_lies(tmp_path, cell):
     cohort = pairs_of(tmp_path, "patient,fixed,moving,transform", cell)
     assert cohort.layout == "pairs_table"
-    truth = cohort.load(cohort.entries[0]).truth
+    truth = cohort.load_case(cohort.entries[0]).truth
     assert isinstance(truth, Deformation)
     np.testing.assert_allclose(truth.field, np.broadcast_to([2.0, 0, 0], truth.field.shape), atol=1e-5)
 
 
 def test_landmarks_of_both_images_correspond(tmp_path):
     cohort = pairs_of(tmp_path, "patient,fixed,moving,fixed_landmarks,moving_landmarks", with_points)
-    truth = cohort.load(cohort.entries[1]).truth
+    truth = cohort.load_case(cohort.entries[1]).truth
     assert isinstance(truth, Pair)
     assert isinstance(truth.fixed, Landmarks)
     np.testing.assert_allclose(truth.moving.points - truth.fixed.points, [[2, 0, 0], [2, 0, 0]])
@@ -69,11 +69,11 @@ def test_landmarks_of_both_images_correspond(tmp_path):
 
 def test_where_nothing_is_known_the_truth_is_the_images(tmp_path):
     cohort = pairs_of(tmp_path, "patient,fixed,moving,note", lambda *_: "")
-    truth = cohort.load(cohort.entries[0]).truth
+    truth = cohort.load_case(cohort.entries[0]).truth
     assert isinstance(truth, Pair)
     assert isinstance(truth.fixed, Image)
     assert {e.split for e in split(cohort).entries} == {"train", "val"}
-    assert paired(cohort) is cohort
+    assert make_pairs(cohort) is cohort
 
 
 def test_patients_and_sides_are_columns(tmp_path):
@@ -107,8 +107,8 @@ def test_a_folder_of_images_alone_is_learned_from_and_judged_by_likeness(tmp_pat
     for i in range(6):
         volume(tmp_path / "scans" / f"scan_{i}.nii.gz", i)
     fitted = fit(str(tmp_path / "scans"), out=tmp_path / "run", steps=3, task="registration")
-    assert -1 <= fitted["metrics"]["likeness_before"]["value"] < 1
-    assert set(fitted["metrics"]) >= {"likeness", "aligned", "folding"}
+    assert -1 <= fitted["metrics"]["ncc_before"]["value"] < 1
+    assert set(fitted["metrics"]) >= {"ncc", "registration_score", "folded_fraction"}
 
 
 def test_masks_are_truth_and_no_images_of_their_own(tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medgrad.data.cohorts.phantom import LABELS, Phantom, cases_of, make_patient
-from medgrad.data.cohorts.phantom._shapes import Waves, ellipsoid
+from medgrad.data.cohorts.phantom import LABELS, Phantom, make_patient, to_cases
+from medgrad.data.cohorts.phantom._distance_fields import WaveField, ellipsoid_distance
 from medgrad.data.cohorts.phantom.anatomy import HU
-from medgrad.data.cohorts.phantom.breath import Breath
-from medgrad.data.cohorts.phantom.write import crop_of
+from medgrad.data.cohorts.phantom.respiratory_motion import RespiratoryMotion
+from medgrad.data.cohorts.phantom.write import crop_around_lesion
 
 SMALL = Phantom(patients=4, shape=(60, 60, 44), spacing_mm=(4.0, 4.0, 4.5), dates=(2, 3), diameters_mm=(18, 28))
 
@@ -74,9 +74,9 @@ def test_lungs_hold_air_and_are_of_two_parts(some):
 def test_the_liver_lies_on_the_right_and_the_heart_on_the_left(some):
     for person in some:
         study = person.studies[0]
-        middle = study.labels.grid.world((np.array(study.labels.grid.shape) - 1) / 2)
+        middle = study.labels.grid.to_world((np.array(study.labels.grid.shape) - 1) / 2)
         right = {
-            name: study.labels.grid.world(np.argwhere(study.labels.array == LABELS.index(name) + 1).mean(axis=0))[0]
+            name: study.labels.grid.to_world(np.argwhere(study.labels.array == LABELS.index(name) + 1).mean(axis=0))[0]
             for name in ("liver", "heart", "spleen")
         }
         assert right["liver"] > middle[0] > right["heart"]
@@ -88,9 +88,9 @@ def test_volumes_of_lesions_match_the_table(some):
     for _, study, lesion in lesions_of(some):
         value = LABELS.index(lesion.label) + 1
         pieces, _ = ndimage.label(study.labels.array == value)
-        at = tuple(np.round(study.labels.grid.index(lesion.centre_mm)).astype(int))
+        at = tuple(np.round(study.labels.grid.to_index(lesion.centre_mm)).astype(int))
         assert pieces[at] > 0
-        found.append((pieces == pieces[at]).sum() * study.labels.grid.voxel_mm / lesion.volume_mm3)
+        found.append((pieces == pieces[at]).sum() * study.labels.grid.voxel_volume_mm / lesion.volume_mm3)
     assert np.all(np.abs(np.array(found) - 1) < 0.15)
     assert np.mean(found) == pytest.approx(1, abs=0.03)
 
@@ -120,7 +120,7 @@ def test_some_lesions_are_new_and_some_vanish():
     tiny = replace(SMALL, shape=(30, 30, 24), spacing_mm=(8, 8, 8), nodules=(4, 4))
     people = [make_patient(tiny, n) for n in range(10)]
     assert any(x.is_new for p in people for x in p.studies[-1].lesions)
-    assert any(p.gone for p in people)
+    assert any(p.vanished_lesions for p in people)
 
 
 def dice(a, b):
@@ -132,8 +132,8 @@ def test_the_deformation_lays_the_organs_of_one_date_onto_the_other(some):
     for person in some:
         first, second = person.studies[0], person.studies[1]
         grid = second.labels.grid
-        where = grid.world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
-        index = first.labels.grid.index(where + second.deformation.field)
+        where = grid.to_world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+        index = first.labels.grid.to_index(where + second.deformation.field)
         moved = ndimage.map_coordinates(first.labels.array, np.moveaxis(index, -1, 0), order=0, mode="nearest")
         for name in ("lung", "liver", "heart", "spleen"):
             value = LABELS.index(name) + 1
@@ -156,15 +156,15 @@ def test_the_first_date_is_where_it_is(some):
 
 
 def test_a_breath_can_be_undone():
-    breath = Breath.of(np.random.default_rng(0), (100, 80, 90), 8.0)
+    breath = RespiratoryMotion.random(np.random.default_rng(0), (100, 80, 90), 8.0)
     points = np.random.default_rng(1).uniform(-80, 80, (3, 50))
-    there = breath.undone(points)
+    there = breath.invert(points)
     assert np.abs(there + breath(there.astype(np.float32)) - points).max() < 1e-3
 
 
 def test_a_breath_that_would_fold_is_refused():
     with pytest.raises(ValueError, match="breath_mm"):
-        Breath.of(np.random.default_rng(0), (40, 40, 40), 40.0)
+        RespiratoryMotion.random(np.random.default_rng(0), (40, 40, 40), 40.0)
 
 
 def auroc(scores, truth):
@@ -184,8 +184,8 @@ def test_texture_tells_malignant_from_benign_but_size_and_brightness_do_not():
     )
     size, mean, rough, malignant = [], [], [], []
     for _, study, lesion in lesions_of([make_patient(close, n) for n in range(10)]):
-        crop = crop_of(study, lesion, side_mm=24)
-        at = crop.grid.index(lesion.centre_mm)
+        crop = crop_around_lesion(study, lesion, side_mm=24)
+        at = crop.grid.to_index(lesion.centre_mm)
         steps = (np.stack(np.indices(crop.array.shape), axis=-1) - at) * np.array(crop.grid.spacing)
         core = np.linalg.norm(steps, axis=-1) < 0.33 * lesion.diameter_mm
         values = crop.array.astype(float)
@@ -211,10 +211,10 @@ def test_sites_differ_in_noise_and_spacing():
 
 
 def test_cases_carry_their_truth_and_their_notes(some):
-    case = cases_of(some[0])[1]
+    case = to_cases(some[0])[1]
     assert case.patient == "P001"
     assert case.truth.names[8] == "lesion"
-    assert case.notes["site"] in ("North", "South", "East")
+    assert case.metadata["site"] in ("North", "South", "East")
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (16, 24, 10), (33, 20, 17)])
@@ -233,16 +233,16 @@ def test_settings_that_cannot_be_are_refused(settings):
 
 def test_waves_have_mean_0_and_deviation_1_whatever_the_spacing():
     rng = np.random.default_rng(0)
-    values = [Waves.of(rng, 10.0)(rng.uniform(-500, 500, (3, 2000)).astype(np.float32)) for _ in range(5)]
+    values = [WaveField.random(rng, 10.0)(rng.uniform(-500, 500, (3, 2000)).astype(np.float32)) for _ in range(5)]
     assert np.mean(values) == pytest.approx(0, abs=0.05)
     assert np.std(values) == pytest.approx(1, abs=0.05)
 
 
 def test_the_middle_of_an_ellipsoid_is_inside():
-    assert ellipsoid(np.zeros((3, 1), np.float32), (0, 0, 0), (4, 3, 5))[0] == -3
+    assert ellipsoid_distance(np.zeros((3, 1), np.float32), (0, 0, 0), (4, 3, 5))[0] == -3
 
 
 def test_the_distance_to_a_ball_is_exact():
     points = np.random.default_rng(0).uniform(-9, 9, (3, 100)).astype(np.float32)
     expected = np.linalg.norm(points - np.array([[1.0], [2], [3]]), axis=0) - 4
-    assert np.allclose(ellipsoid(points, (1, 2, 3), (4, 4, 4)), expected, atol=1e-4)
+    assert np.allclose(ellipsoid_distance(points, (1, 2, 3), (4, 4, 4)), expected, atol=1e-4)

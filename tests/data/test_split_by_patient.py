@@ -63,7 +63,7 @@ def test_each_patient_is_validated_in_just_one_fold(pairs, k):
     assert len(every) == k
     for fold in every:
         assert all(len(sides) == 1 for sides in sides_of(fold).values())
-    times = Counter(e.id for fold in every for e in fold.of("val").entries)
+    times = Counter(e.id for fold in every for e in fold.in_splits("val").entries)
     assert set(times.values()) == {1}
     assert len(times) == len(pairs)
 
@@ -78,14 +78,14 @@ def test_the_same_seed_gives_the_same_sides_and_another_seed_others():
 def test_the_sides_do_not_hang_on_the_order_of_sets_or_hashes():
     parted = split(cohort([i % 3 for i in range(12)]), val=0.25, seed=0)
     assert sum(e.split == "val" for e in parted.entries) == 3
-    assert Counter(e.truth.best for e in parted.of("val").entries) == {"a": 1, "b": 1, "c": 1}
+    assert Counter(e.truth.top_class for e in parted.in_splits("val").entries) == {"a": 1, "b": 1, "c": 1}
 
 
 def test_rare_classes_are_spread_evenly():
     whole = cohort([0] * 160 + [1] * 30 + [2] * 10)
     parted = split(whole, val=0.2, test=0.2, seed=5)
     for side, share in (("val", 0.2), ("test", 0.2), ("train", 0.6)):
-        counts = Counter(e.truth.best for e in parted.of(side).entries)
+        counts = Counter(e.truth.top_class for e in parted.in_splits(side).entries)
         assert counts["b"] == pytest.approx(30 * share, abs=1)
         assert counts["c"] == pytest.approx(10 * share, abs=1)
 
@@ -93,13 +93,13 @@ def test_rare_classes_are_spread_evenly():
 def test_segmentation_is_spread_by_the_labels_present_and_their_size():
     entries = tuple(
         Entry(f"{i:02d}", {}, Source(Path("m.png")), patient=f"{i:02d}",
-              notes={"labels": ("1", "2") if i % 4 == 0 else ("1",), "foreground": i})
+              metadata={"labels": ("1", "2") if i % 4 == 0 else ("1",), "foreground_share": i})
         for i in range(80)
     )  # fmt: skip
     parted = split(Cohort(Path("set"), "parallel_folders", "segmentation", entries, ("1", "2")), val=0.25)
-    val = parted.of("val").entries
-    assert sum("2" in e.notes["labels"] for e in val) == pytest.approx(5, abs=1)
-    assert np.mean([e.notes["foreground"] for e in val]) == pytest.approx(39.5, abs=8)
+    val = parted.in_splits("val").entries
+    assert sum("2" in e.metadata["labels"] for e in val) == pytest.approx(5, abs=1)
+    assert np.mean([e.metadata["foreground_share"] for e in val]) == pytest.approx(39.5, abs=8)
 
 
 def test_a_split_that_came_with_the_data_is_kept():
@@ -113,7 +113,7 @@ def test_validation_is_taken_from_train_where_the_set_has_none():
     assert [e.split for e in parted.entries[20:]] == ["test"] * 10
     assert sum(e.split == "val" for e in parted.entries) == 4
     assert all(len(s) == 1 for s in sides_of(parted).values())
-    assert "no val, so it is taken from train" in parted.told[-1]
+    assert "no val, so it is taken from train" in parted.messages[-1]
 
 
 def test_a_set_that_only_names_its_test_trains_on_the_rest():
@@ -124,7 +124,7 @@ def test_a_set_that_only_names_its_test_trains_on_the_rest():
 def test_cases_on_no_side_of_the_sets_own_split_are_left_out_and_told():
     parted = split(cohort([0, 1] * 6, sides=["train"] * 6 + ["val"] * 4 + [None] * 2))
     assert [e.split for e in parted.entries[-2:]] == [None, None]
-    assert any("2 cases stand on no side" in t for t in parted.told)
+    assert any("2 cases stand on no side" in t for t in parted.messages)
 
 
 def test_cases_without_truth_stand_on_no_side():
@@ -137,7 +137,7 @@ def test_cases_without_truth_stand_on_no_side():
 def test_pairs_that_show_the_same_picture_stay_together():
     pairs = [(f"case{i:03d}", f"case{i + 20:03d}") for i in range(20)]
     for seed in range(5):
-        where = {e.id: e.split for e in split(cohort([0, 1] * 20), seed=seed, together=pairs).entries}
+        where = {e.id: e.split for e in split(cohort([0, 1] * 20), seed=seed, keep_together=pairs).entries}
         assert all(where[a] == where[b] for a, b in pairs)
 
 
@@ -145,7 +145,7 @@ def test_folds_keep_the_test_and_pool_the_rest():
     whole = cohort([0, 1] * 6, sides=["train"] * 6 + ["val"] * 3 + ["test"] * 3)
     for fold in folds(whole, 3):
         assert [e.split for e in fold.entries[-3:]] == ["test"] * 3
-        assert len(fold.of("val").entries) == 3
+        assert len(fold.in_splits("val").entries) == 3
 
 
 def test_one_patient_cannot_be_split():

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgrad.data.cohorts.cohort import Cohort, Entry, Source
-from medgrad.data.cohorts.patients import ALONE, patients_of, with_patients
+from medgrad.data.cohorts.patients import ONE_PATIENT_PER_CASE, assign_patients, guess_patients
 from medgrad.data.cohorts.split import apply_split, read_split
-from medgrad.data.cohorts.split_files import bare
+from medgrad.data.cohorts.split_files import strip_image_suffix
 from medgrad.errors import LayoutError
 
 
@@ -104,7 +104,12 @@ def test_any_text_is_a_split_or_one_line(tmp_path_factory, text):
 
 
 def test_endings_and_dots_are_no_part_of_an_id():
-    assert [bare(n) for n in ("./a/b.nii.gz", "x.png", "case.1.2", "a\\b.JPG")] == ["a/b", "x", "case.1.2", "a/b"]
+    assert [strip_image_suffix(n) for n in ("./a/b.nii.gz", "x.png", "case.1.2", "a\\b.JPG")] == [
+        "a/b",
+        "x",
+        "case.1.2",
+        "a/b",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_endings_and_dots_are_no_part_of_an_id():
     ],
 )  # fmt: skip
 def test_patients_are_read_from_plain_names_with_an_example(names, patients):
-    found, how = patients_of(names)
+    found, how = guess_patients(names)
     assert found == patients
     assert how == f"patient = {patients[0]!r} in {names[0]!r}"
 
@@ -145,17 +150,17 @@ def test_patients_are_read_from_plain_names_with_an_example(names, patients):
     ],
 )
 def test_a_guess_that_is_not_plain_is_not_made(names):
-    assert patients_of(names) == (None, ALONE)
+    assert guess_patients(names) == (None, ONE_PATIENT_PER_CASE)
 
 
 def test_a_column_with_holes_is_not_used():
-    found = with_patients(cohort("a", "b"), {"a": "x"}, known_from="a column")
+    found = assign_patients(cohort("a", "b"), {"a": "x"}, known_source="a column")
     assert [e.patient for e in found.entries] == ["a", "b"]
-    assert "not for every case" in found.patients_from
+    assert "not for every case" in found.patients_source
 
 
 def test_a_folder_a_patient_is_taken_where_there_are_several():
     names = [f"{p:04d}/{s}" for p in range(5) for s in "ab"]
-    found, how = patients_of(names)
+    found, how = guess_patients(names)
     assert found == [n.split("/")[0] for n in names]
     assert how == "patient = '0000' in '0000/a'"

@@ -5,8 +5,8 @@ import pytest
 
 from medgrad.data import Deformation, Grid
 from medgrad.data.formats import read_field, read_matrix, write_field, write_matrix
-from medgrad.data.formats._transform_itk import turned
-from medgrad.data.transform import Transform, linear
+from medgrad.data.formats._transform_itk import world_to_itk
+from medgrad.data.transform import Transform, apply_affine
 from medgrad.errors import FormatError
 
 sitk = pytest.importorskip("SimpleITK")
@@ -23,7 +23,7 @@ def matrix_of(dims, seed=0):
 def by_itk(transform, point):
     """Map a point of our world by a transform of ITK's."""
     n = len(point)
-    turn = turned(n)[:n, :n]
+    turn = world_to_itk(n)[:n, :n]
     return turn @ np.array(transform.TransformPoint((turn @ point).tolist()))
 
 
@@ -33,7 +33,7 @@ def test_itk_maps_a_point_as_we_do(tmp_path, dims, ending):
     path, matrix = tmp_path / f"a.{ending}", matrix_of(dims)
     write_matrix(path, matrix)
     point = np.arange(1.0, dims + 1) * 10
-    np.testing.assert_allclose(by_itk(sitk.ReadTransform(str(path)), point), linear(matrix, point), atol=1e-6)
+    np.testing.assert_allclose(by_itk(sitk.ReadTransform(str(path)), point), apply_affine(matrix, point), atol=1e-6)
     np.testing.assert_allclose(read_matrix(path), matrix, atol=1e-9)
 
 
@@ -62,7 +62,7 @@ def test_what_itk_writes_is_read(tmp_path, name):
     path = tmp_path / "t.tfm"
     sitk.WriteTransform(transform, str(path))
     point = np.arange(1.0, transform.GetDimension() + 1) * 7
-    np.testing.assert_allclose(linear(read_matrix(path), point), by_itk(transform, point), atol=1e-6)
+    np.testing.assert_allclose(apply_affine(read_matrix(path), point), by_itk(transform, point), atol=1e-6)
 
 
 def slanted(dims):
@@ -81,7 +81,7 @@ def test_itk_moves_a_point_by_our_field(tmp_path, dims):
     path = write_field(tmp_path / "field.nii.gz", field)
     moved = sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
     at = (4, 5, 3)[:dims]
-    point = grid.world(at)
+    point = grid.to_world(at)
     np.testing.assert_allclose(by_itk(moved, point), point + field.field[at], atol=1e-4)
     again = read_field(path)
     assert again.grid.is_close(grid)
@@ -102,11 +102,11 @@ def test_what_is_no_transform_is_told(tmp_path, text):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_what_was_moved_can_be_moved_back(dims):
-    grid = Grid.of((12,) * dims)
+    grid = Grid.from_shape((12,) * dims)
     index = np.stack(np.meshgrid(*[np.arange(12)] * dims, indexing="ij"), axis=-1)
     matrix = matrix_of(dims)
     transform = Transform(tuple(map(tuple, matrix)), grid, np.sin(index / 3).astype(np.float32))
     points = np.random.default_rng(0).uniform(2, 9, (20, dims))
     np.testing.assert_allclose(transform.to_fixed(transform.to_moving(points)), points, atol=1e-3)
-    again = Transform.of(transform.deformation())
+    again = Transform.from_deformation(transform.to_deformation())
     np.testing.assert_allclose(again.to_moving(points), transform.to_moving(points), atol=1e-3)

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.descent.diagnostics import Health
+from medgrad.descent.diagnostics import Diagnostics
 from medgrad.descent.gradients import build_gradients
-from medgrad.descent.layer_monitor import Watch, is_due, watched
+from medgrad.descent.layer_monitor import LayerMonitor, is_monitored, monitor_steps
 from medgrad.engine.training.loop import train
-from medgrad.engine.training.step_log import line_of
+from medgrad.engine.training.step_log import step_to_line
 from medgrad.models.mlp import MLP
-from medgrad.tasks import stack
+from medgrad.tasks import stack_samples
 from medgrad.tasks.classification import Classification
 
 TASK = Classification(dims=2, labels=("a", "b"))
@@ -22,18 +22,18 @@ TASK = Classification(dims=2, labels=("a", "b"))
 def batches(count=10_000, size=8):
     samples = [TASK.encode(TASK.example(seed)) for seed in range(32)]
     for number in range(count):
-        yield stack([samples[(number * size + i) % 32] for i in range(size)])
+        yield stack_samples([samples[(number * size + i) % 32] for i in range(size)])
 
 
 def lines(network, steps, *, rate=1e-3, optimiser="adamw", health=None):
     """Train, and give the lines and what was found."""
     made = registry.find("descent.optimisers", optimiser)(network.named_parameters(), rate=rate)
     told, found = [], []
-    health = health or Health()
-    run = train(network, TASK, batches(), optimiser=made, gradients=build_gradients([]), steps=steps)
-    for step, seen in watched(network, run, first=0):
-        told.append(line_of(step, seen))
-        found += health.hear(told[-1])
+    health = health or Diagnostics()
+    run = train(network, TASK, batches(), optimiser=made, gradients=build_gradients([]), n_steps=steps)
+    for step, seen in monitor_steps(network, run, first=0):
+        told.append(step_to_line(step, seen))
+        found += health.observe(told[-1])
     return told, found
 
 
@@ -59,10 +59,10 @@ def test_sixty_layers_without_normalisation_vanish_and_the_layer_is_named():
 
 @pytest.mark.parametrize(("faded", "told"), [("first", 1), ("branch", 0)])
 def test_a_branch_that_nothing_asks_for_is_no_fault(faded, told):
-    health = Health()
+    health = Diagnostics()
     layers = {n: {"gradient": 1e-9 if n == faded else 1.0, "update": 0.01} for n in ("first", "branch", "last")}
     line = {"loss": {"mse": 1.0}, "health": {"layers": layers}}
-    assert sum(len(health.hear({"step": step, **line})) for step in range(9)) == told
+    assert sum(len(health.observe({"step": step, **line})) for step in range(9)) == told
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -79,7 +79,7 @@ def test_a_healthy_network_is_left_in_peace(name):
     torch.manual_seed(0)
     make = registry.find("models", name)
     known = {"shape": (16, 16), "channels": (8, 16), "blocks": (1, 1), "layers": (1, 1), "dropout": 0.0}
-    network = make(1, 2, 2, **{k: v for k, v in known.items() if k in registry.settings(make)})
+    network = make(1, 2, 2, **{k: v for k, v in known.items() if k in registry.keyword_defaults(make)})
     _, found = lines(network, 60)
     assert [f.kind for f in found if f.kind != "spike"] == []
 
@@ -104,77 +104,79 @@ def test_saturated_units_are_counted():
 
 
 def test_a_loss_that_leaps_is_told_and_the_ordinary_scatter_is_not():
-    health, generator = Health(), torch.Generator().manual_seed(0)
+    health, generator = Diagnostics(), torch.Generator().manual_seed(0)
     told = []
     for step in range(400):
         loss = float(1 + 0.1 * torch.randn((), generator=generator)) + (5.0 if step == 300 else 0.0)
-        told += health.hear({"step": step, "loss": {"dice": loss}})
+        told += health.observe({"step": step, "loss": {"dice": loss}})
     assert [(f.kind, f.step) for f in told] == [("spike", 300)]
 
 
 def test_leaps_are_told_once_in_a_while_and_only_where_they_matter():
     def told(leaps, *, usual=1.0):
-        health, generator, found = Health(), torch.Generator().manual_seed(0), []
+        health, generator, found = Diagnostics(), torch.Generator().manual_seed(0), []
         for step in range(400):
             level = 1.0 if step < 5 else usual
             loss = level * float(1 + 0.1 * torch.randn((), generator=generator)) + leaps.get(step, 0.0)
-            found += health.hear({"step": step, "loss": {"dice": loss}})
+            found += health.observe({"step": step, "loss": {"dice": loss}})
         return [f.step for f in found]
 
     assert told({200: 5.0, 210: 5.0, 300: 5.0}) == [200, 300]
     assert told({200: 0.01}, usual=1e-4) == []
     assert told({200: 0.5}, usual=1e-4) == [200]
-    resumed = Health()
-    resumed.hear({"step": 200, "finding": {"kind": "spike", "layer": "step 200", "sentence": ""}})
-    assert [f for n in range(100, 249) for f in resumed.hear({"step": n, "loss": {"d": 9.0 if n > 240 else 1.0}})] == []
+    resumed = Diagnostics()
+    resumed.observe({"step": 200, "finding": {"kind": "spike", "layer": "step 200", "sentence": ""}})
+    assert [
+        f for n in range(100, 249) for f in resumed.observe({"step": n, "loss": {"d": 9.0 if n > 240 else 1.0}})
+    ] == []
 
 
 def test_a_loss_that_is_no_number_twice_is_an_explosion_once():
-    health = Health()
+    health = Diagnostics()
     found = []
     for step in range(6):
-        found += health.hear({"step": step, "loss": {"dice": "nan"}, "skipped": True})
+        found += health.observe({"step": step, "loss": {"dice": "nan"}, "skipped": True})
     assert [(f.kind, f.step) for f in found] == [("exploding", 1)]
 
 
 def test_what_was_told_before_is_not_told_again():
     told, found = lines(deep(), 12)
-    again = Health()
+    again = Diagnostics()
     fresh = []
     for line in told:
-        fresh += again.hear(line)
+        fresh += again.observe(line)
         for f in found:
             if f.step == line["step"]:
-                again.hear(f.as_line())
+                again.observe(f.as_line())
     assert fresh == found
-    replayed = Health()
-    replayed.hear(found[0].as_line())
-    assert [f for line in told for f in replayed.hear(line)] == []
+    replayed = Diagnostics()
+    replayed.observe(found[0].as_line())
+    assert [f for line in told for f in replayed.observe(line)] == []
 
 
 def test_watching_changes_nothing_and_takes_its_hooks_off():
     network, other = plain(nn.ReLU), plain(nn.ReLU)
     lines(network, 6)
     made = registry.find("descent.optimisers", "adamw")(other.named_parameters(), rate=1e-3)
-    for _ in train(other, TASK, batches(), optimiser=made, gradients=build_gradients([]), steps=6):
+    for _ in train(other, TASK, batches(), optimiser=made, gradients=build_gradients([]), n_steps=6):
         pass
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
-    watch = Watch(network)
-    watch.before(0)
+    watch = LayerMonitor(network)
+    watch.begin_step(0)
     assert network[2]._forward_hooks
-    watch.after(0)
+    watch.end_step(0)
     assert not network[2]._forward_hooks
 
 
 def test_the_update_is_what_the_weights_moved_by():
     network = plain(nn.ReLU)
     before = network[1].weight.detach().clone()
-    watch = Watch(network)
-    watch.before(0)
+    watch = LayerMonitor(network)
+    watch.begin_step(0)
     with torch.no_grad():
         network[1].weight.add_(0.5)
     network[1].weight.grad = torch.full_like(before, 2.0)
-    seen = watch.after(0)["layers"]
+    seen = watch.end_step(0)["layers"]
     assert list(seen) == ["1.weight"]  # the other has no gradient
     assert seen["1.weight"]["update"] == pytest.approx(0.5 * 16, rel=1e-5)
     assert seen["1.weight"]["gradient"] == pytest.approx(2 * (32 * 256) ** 0.5, rel=1e-5)
@@ -182,8 +184,8 @@ def test_the_update_is_what_the_weights_moved_by():
 
 
 def test_few_steps_are_due_in_a_long_run():
-    assert sum(is_due(s) for s in range(20)) == 20
-    assert sum(is_due(s) for s in range(10_000)) < 250
+    assert sum(is_monitored(s) for s in range(20)) == 20
+    assert sum(is_monitored(s) for s in range(10_000)) < 250
 
 
 @pytest.mark.slow
@@ -201,10 +203,10 @@ def test_watching_takes_under_two_hundredths_of_a_long_training():
         said = network(x)
         (said[0] if isinstance(said, tuple) else said).square().mean().backward()
         if watch:
-            watch.after(0)
+            watch.end_step(0)
         return time.process_time() - began
 
     plain_seconds = sorted(step() for _ in range(9))[4]
-    seen_seconds = sorted(step(Watch(network)) for _ in range(9))[4]
-    share = sum(is_due(s) for s in range(1000)) / 1000
+    seen_seconds = sorted(step(LayerMonitor(network)) for _ in range(9))[4]
+    share = sum(is_monitored(s) for s in range(1000)) / 1000
     assert share * (seen_seconds - plain_seconds) < 0.02 * plain_seconds

@@ -82,12 +82,13 @@ def adamw_by_hand(function, w, **settings):
     return adam_by_hand(function, w, apart=True, **settings)
 
 
-def nadam_by_hand(function, w, *, rate, decay, betas=(0.9, 0.999), eps=1e-8, warm=4e-3, slip=""):
+def nadam_by_hand(function, w, *, rate, decay, betas=(0.9, 0.999), eps=1e-8, momentum_decay=4e-3, slip=""):
     m, v, t, product = 0.0, 0.0, 0, 1.0
     while True:
         t += 1
         now, later = (
-            betas[0] * (1 - 0.5 * 0.96 ** (step * (0 if slip == "no temperature" else warm))) for step in (t, t + 1)
+            betas[0] * (1 - 0.5 * 0.96 ** (step * (0 if slip == "no temperature" else momentum_decay)))
+            for step in (t, t + 1)
         )
         g = slope(function, w) * (-1 if slip == "sign" else 1) + (decay * w if slip == "decay elsewhere" else 0)
         m = betas[0] * m + (1 - betas[0]) * g
@@ -310,7 +311,7 @@ FORMULAS = {
     ),
     "nadam": Formula(
         nadam_by_hand,
-        (FREE, LARGE | QUICK, LARGE | {"warm": 0.1}),
+        (FREE, LARGE | QUICK, LARGE | {"momentum_decay": 0.1}),
         ("sign", "no correction", "no look ahead", "no temperature", "decay elsewhere"),
         precision=1e-6,  # torch keeps the product of momenta in float32
     ),

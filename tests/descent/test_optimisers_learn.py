@@ -11,12 +11,12 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
-from medgrad.descent.optimisers.muon import orthogonal
+from medgrad.descent.optimisers.muon import orthogonalise
 from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
 from medgrad.engine.training.loop import EMA, train
 from medgrad.engine.training.trainer import Trainer
 from medgrad.errors import NameNotFound, SettingError
-from medgrad.tasks import stack
+from medgrad.tasks import stack_samples
 from medgrad.tasks.classification import Classification
 
 STEPS = 70
@@ -31,14 +31,16 @@ def learned(make, *, steps=STEPS, **settings):
     torch.manual_seed(0)
     task = Classification(dims=2, labels=("a", "b", "c"))
     samples = [task.encode(task.example(seed)) for seed in range(24)]
-    every, batches = stack(samples), [stack(samples[start : start + 8]) for start in (0, 8, 16)]
+    every, batches = stack_samples(samples), [stack_samples(samples[start : start + 8]) for start in (0, 8, 16)]
     network = nn.Sequential(nn.Flatten(), *layer(256, 32), *layer(32, 32), nn.Linear(32, 3))
     loss_of_all = lambda: float(sum(task.loss(network.eval()(every.inputs), every.target).values()).detach())  # noqa: E731
     before = loss_of_all()
     stepper = make(network.named_parameters(), **settings)
     warm = registry.find("descent.schedules", "cosine")(warmup=0.05)
     drawn = (batches[number % 3] for number in range(steps))
-    for _ in train(network, task, drawn, optimiser=stepper, gradients=build_gradients([]), schedule=warm, steps=steps):
+    for _ in train(
+        network, task, drawn, optimiser=stepper, gradients=build_gradients([]), schedule=warm, n_steps=steps
+    ):
         pass
     return before, loss_of_all()
 
@@ -60,13 +62,13 @@ def learner(name):
     network = registry.find("models", "cnn")(1, 3, 2, channels=(4, 8)).to(memory_format=torch.channels_last)
     stepper = optimiser(name)(network.named_parameters())
     place = SimpleNamespace(device="cpu")
-    return SimpleNamespace(network=network, optimiser=stepper, average=EMA(network, 0.9), place=place)
+    return SimpleNamespace(network=network, optimiser=stepper, ema=EMA(network, 0.9), compute=place)
 
 
 def go(learner, first, last):
     task = Classification(dims=2, labels=("a", "b", "c"))
-    batches = (stack([task.encode(task.example(6 * n + k)) for k in range(6)]) for n in range(first, last))
-    settings = {"gradients": build_gradients([]), "steps": last, "first": first, "average": learner.average}
+    batches = (stack_samples([task.encode(task.example(6 * n + k)) for k in range(6)]) for n in range(first, last))
+    settings = {"gradients": build_gradients([]), "n_steps": last, "first_step": first, "ema": learner.ema}
     for _ in train(learner.network, task, batches, optimiser=learner.optimiser, **settings):
         pass
 
@@ -76,10 +78,10 @@ def test_a_run_that_is_restored_goes_on_to_the_same_bits(name, tmp_path):
     whole, first, second = (learner(name) for _ in range(3))
     go(whole, 0, 6)
     go(first, 0, 3)
-    state = {"model": first.network.state_dict(), "average": first.average.weights, "done": 3, "best": 0.0}
+    state = {"model": first.network.state_dict(), "ema": first.ema.weights, "done": 3, "best": 0.0}
     state |= {"optimiser": first.optimiser.state_dict(), "best_step": 0, "stale": 0}
     write_checkpoint(tmp_path / "last.safetensors", state)
-    Trainer.restore(second, read_checkpoint(tmp_path / "last.safetensors"))
+    Trainer.load_state_dict(second, read_checkpoint(tmp_path / "last.safetensors"))
     go(second, 3, 6)
     for key, value in whole.network.state_dict().items():
         assert torch.equal(second.network.state_dict()[key], value), key
@@ -96,7 +98,7 @@ def spectrum(matrix):
 def test_muon_turns_a_matrix_into_an_orthogonal_one_with_the_same_singular_vectors(shape):
     torch.manual_seed(0)
     given = torch.randn(3, *shape, dtype=torch.float64)
-    for one, made_of in zip(orthogonal(given), given, strict=True):
+    for one, made_of in zip(orthogonalise(given), given, strict=True):
         assert spectrum(one).min() > 0.6
         assert spectrum(one).max() < 1.25
         u, _, v = torch.linalg.svd(made_of, full_matrices=False)
@@ -110,7 +112,7 @@ def test_muon_stays_calm_where_a_gradient_has_directions_that_are_all_but_missin
     torch.manual_seed(0)
     u, v = (torch.linalg.qr(torch.randn(n, 16, dtype=torch.float64))[0] for n in (16, 64))
     values = torch.cat([torch.linspace(1, 0.5, 8, dtype=torch.float64), torch.full((8,), weakest)])
-    found = spectrum(orthogonal(((u * values) @ v.T)[None].float())[0])
+    found = spectrum(orthogonalise(((u * values) @ v.T)[None].float())[0])
     assert found[:8].min() > 0.6
     assert found.max() < 1.25
 
@@ -239,9 +241,9 @@ def test_lbfgs_needs_a_second_iteration_to_learn_from():
 @pytest.mark.parametrize("size", [1e-45, 1e-38, 1e-30, 1e-20, 1.0, 1e18])
 def test_muon_turns_a_gradient_of_any_size(size):
     """A gradient that has all but vanished made numbers that are none."""
-    from medgrad.descent.optimisers.muon import orthogonal
+    from medgrad.descent.optimisers.muon import orthogonalise
 
-    found = orthogonal(size * torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)))
+    found = orthogonalise(size * torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)))
     assert found.isfinite().all()
     assert float(torch.linalg.matrix_norm(found, 2).max()) < 1.5
-    assert torch.equal(orthogonal(torch.zeros(1, 3, 3)), torch.zeros(1, 3, 3))
+    assert torch.equal(orthogonalise(torch.zeros(1, 3, 3)), torch.zeros(1, 3, 3))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.descent.rates import split_groups
+from medgrad.descent.parameter_groups import split_groups
 from medgrad.errors import SettingError
 
 

@@ -75,7 +75,7 @@ def test_logistic_with_l2_is_scikit_learns(name, strength, offset):
     theirs = peer(
         lambda: linear_model().LogisticRegression(C=strength, solver=kind, tol=1e-10, max_iter=20_000), rows, signs
     )
-    ours = solver(name)(rows, signs, strength=strength, offset=offset)
+    ours = solver(name)(rows, signs, C=strength, offset=offset)
     assert -1e-11 < ours.gap < 1e-8
     np.testing.assert_allclose(ours.weights, theirs.coef_[0], atol=1e-5)
     assert ours.offset == pytest.approx(theirs.intercept_[0], abs=1e-5)
@@ -92,7 +92,7 @@ def test_logistic_with_l1_is_liblinears(name, strength):
         rows,
         signs,
     )
-    ours = solver(name)(rows, signs, strength=strength, penalty="l1", offset="penalised")
+    ours = solver(name)(rows, signs, C=strength, penalty="l1", offset="penalised")
     assert -1e-11 < ours.gap < 1e-8
     np.testing.assert_allclose(ours.weights, theirs.coef_[0], atol=1e-5)
     assert ours.offset == pytest.approx(theirs.intercept_[0], abs=1e-5)
@@ -108,7 +108,7 @@ def test_the_machine_is_libsvms(name, kernel, strength):
     theirs = peer(
         lambda: support_machines().SVC(C=strength, kernel=kind, gamma=1 / 30, coef0=1.0, tol=1e-9), rows, signs
     )
-    ours = solver(name)(rows, signs, strength=strength, kernel=kernel)
+    ours = solver(name)(rows, signs, C=strength, kernel=kernel)
     assert -1e-11 < ours.gap < 1e-8
     np.testing.assert_allclose(scores(ours, rows, rows, kernel), theirs.decision_function(rows), atol=1e-5)
 
@@ -128,7 +128,7 @@ def scores(found, rows, training, kernel, gamma=0.0):
     """The scores that a solution gives."""
     if kernel == "linear":
         return rows @ found.weights + found.offset
-    likeness = _hinge.kernel_of(rows, training[found.support], kernel=kernel, gamma=gamma)
+    likeness = _hinge.kernel_matrix(rows, training[found.support], kernel=kernel, gamma=gamma)
     return likeness @ found.coefficients + found.offset
 
 
@@ -140,7 +140,7 @@ def scores(found, rows, training, kernel, gamma=0.0):
 @pytest.mark.parametrize("offset", ["free", "penalised"])
 def test_the_primal_that_is_told_is_the_objective_at_the_weights(name, penalty, offset):
     rows, signs = blobs()
-    found = solver(name)(rows, signs, strength=0.7, penalty=penalty, offset=offset)
+    found = solver(name)(rows, signs, C=0.7, penalty=penalty, offset=offset)
     every = np.append(found.weights, found.offset) if offset == "penalised" else found.weights
     size = np.abs(every).sum() if penalty == "l1" else every @ every / 2
     assert found.primal == pytest.approx(
@@ -154,8 +154,8 @@ def test_the_primal_that_is_told_is_the_objective_at_the_weights(name, penalty, 
 @pytest.mark.parametrize("offset", ["free", "penalised"])
 def test_the_primal_of_a_machine_is_the_objective_of_its_scores(name, kernel, offset):
     rows, signs = blobs()
-    found = solver(name)(rows, signs, strength=0.7, kernel=kernel, offset=offset)
-    likeness = _hinge.kernel_of(rows, rows, kernel=kernel, gamma=0.0)[np.ix_(found.support, found.support)]
+    found = solver(name)(rows, signs, C=0.7, kernel=kernel, offset=offset)
+    likeness = _hinge.kernel_matrix(rows, rows, kernel=kernel, gamma=0.0)[np.ix_(found.support, found.support)]
     square = found.coefficients @ likeness @ found.coefficients + (found.offset**2 if offset == "penalised" else 0)
     told = square / 2 + 0.7 * hinge_loss(signs, scores(found, rows, rows, kernel))
     assert found.primal == pytest.approx(told, abs=1e-10)
@@ -169,42 +169,44 @@ def weak_duality_of_logistic(problem, best, times=40):
     for _ in range(times):
         scale = 10.0 ** rng.integers(-3, 2)
         points.append((best.weights + rng.normal(scale=scale, size=len(best.weights)), best.offset + rng.normal()))
-    found = [problem.bounds(weights, offset) for weights, offset in points]
+    found = [problem.primal_and_dual(weights, offset) for weights, offset in points]
     assert max(dual for _, dual, _ in found) <= min(primal for primal, _, _ in found) + 1e-9
     for (weights, _), (primal, _, best) in zip(points, found, strict=True):
-        for offset in (best - 0.1, best + 0.1) if problem.is_free else ():
-            assert primal <= problem.size(weights) + problem.loss(problem.rows @ weights, offset) + 1e-12
+        for offset in (best - 0.1, best + 0.1) if problem.has_free_offset else ():
+            assert primal <= problem.penalty_value(weights) + problem.loss(problem.rows @ weights, offset) + 1e-12
 
 
 @pytest.mark.parametrize("penalty", ["l2", "l1"])
 @pytest.mark.parametrize("offset", ["free", "penalised"])
 def test_no_dual_of_logistic_regression_is_above_any_primal(penalty, offset):
     rows, signs = blobs()
-    problem = _logistic.problem_of(rows, signs, strength=0.5, penalty=penalty, offset=offset, tolerance=1e-9)
+    problem = _logistic.build_logistic_problem(
+        rows, signs, strength=0.5, penalty=penalty, offset=offset, tolerance=1e-9
+    )
     weak_duality_of_logistic(problem, logistic_at_its_best(problem, penalty))
 
 
 def logistic_at_its_best(problem, penalty):
     """Solve a problem as it stands: a penalised offset is a column already."""
     found = solver("logistic_interior_point")(
-        problem.rows, problem.signs, strength=problem.strength, penalty=penalty, offset="free"
+        problem.rows, problem.signs, C=problem.strength, penalty=penalty, offset="free"
     )
-    return found if problem.is_free else replace(found, offset=0.0)
+    return found if problem.has_free_offset else replace(found, offset=0.0)
 
 
 def weak_duality_of_machines(problem, times=40):
     rng = np.random.default_rng(0)
     found = []
     for _ in range(times):
-        amounts = problem.fair(problem.strength * rng.random(len(problem.signs)) ** rng.integers(1, 6))
-        primal, dual, offset = problem.bounds(amounts)
+        amounts = problem.feasible_duals(problem.strength * rng.random(len(problem.signs)) ** rng.integers(1, 6))
+        primal, dual, offset = problem.primal_and_dual(amounts)
         assert (amounts >= 0).all()
         assert (amounts <= problem.strength).all()
-        if problem.is_free:
+        if problem.has_free_offset:
             assert abs(problem.signs @ amounts) < 1e-12
         values = problem.scores(amounts)
         square = (amounts * problem.signs) @ values
-        for other in (offset - 0.05, offset + 0.05) if problem.is_free else ():
+        for other in (offset - 0.05, offset + 0.05) if problem.has_free_offset else ():
             assert primal <= square / 2 + problem.strength * hinge_loss(problem.signs, values + other) + 1e-12
         found.append((primal, dual))
     assert max(dual for _, dual in found) <= min(primal for primal, _ in found) + 1e-9
@@ -212,7 +214,7 @@ def weak_duality_of_machines(problem, times=40):
 
 def machine(kernel="linear", offset="free", strength=0.5):
     rows, signs = blobs()
-    return _hinge.problem_of(
+    return _hinge.build_hinge_problem(
         rows, signs, strength=strength, kernel=kernel, gamma=0.0, degree=3, offset=offset, tolerance=1e-9
     )[1]
 
@@ -239,17 +241,19 @@ def test_a_solution_that_stopped_early_is_as_near_as_its_gap_says(name, toleranc
 def test_a_slip_in_the_dual_of_logistic_regression_is_caught(slip, monkeypatch):
     rows, signs = blobs(apart=2.0)
     penalty = "l1" if slip == "no shrinking" else "l2"
-    problem = _logistic.problem_of(rows, signs, strength=2.0, penalty=penalty, offset="free", tolerance=1e-9)
+    problem = _logistic.build_logistic_problem(
+        rows, signs, strength=2.0, penalty=penalty, offset="free", tolerance=1e-9
+    )
     best = logistic_at_its_best(problem, penalty)
     weak_duality_of_logistic(problem, best)
     if slip == "no balance":
-        monkeypatch.setattr(_logistic.Logistic, "best_offset", lambda *given: given[-1])
-        monkeypatch.setattr(_logistic, "balanced", lambda *given: given[0])
+        monkeypatch.setattr(_logistic.LogisticProblem, "best_offset", lambda *given: given[-1])
+        monkeypatch.setattr(_logistic, "balance_classes", lambda *given: given[0])
     elif slip == "no shrinking":
         monkeypatch.setattr(_logistic, "max", lambda *given: given[0], raising=False)
     else:
-        once = _logistic.entropy
-        monkeypatch.setattr(_logistic, "entropy", lambda chances: 2 * once(chances))
+        once = _logistic.binary_entropy
+        monkeypatch.setattr(_logistic, "binary_entropy", lambda chances: 2 * once(chances))
     with pytest.raises(AssertionError):
         weak_duality_of_logistic(problem, best)
 
@@ -259,11 +263,15 @@ def test_a_slip_in_the_dual_of_a_machine_is_caught(slip, monkeypatch):
     problem = machine(strength=2.0)
     weak_duality_of_machines(problem)
     if slip == "offset":
-        monkeypatch.setattr(_hinge.Hinge, "offset", lambda *_: 0.3)
+        monkeypatch.setattr(_hinge.HingeProblem, "best_offset", lambda *_: 0.3)
     elif slip == "box":
-        monkeypatch.setattr(_hinge.Hinge, "fair", lambda self, amounts: _hinge.balanced(2 * amounts, self.signs))
+        monkeypatch.setattr(
+            _hinge.HingeProblem, "feasible_duals", lambda self, amounts: _hinge.balance_classes(2 * amounts, self.signs)
+        )
     else:
-        monkeypatch.setattr(_hinge.Hinge, "fair", lambda self, amounts: np.clip(amounts, 0, self.strength))
+        monkeypatch.setattr(
+            _hinge.HingeProblem, "feasible_duals", lambda self, amounts: np.clip(amounts, 0, self.strength)
+        )
     with pytest.raises(AssertionError):
         weak_duality_of_machines(problem)
 
@@ -274,12 +282,12 @@ def test_a_slip_in_the_dual_of_a_machine_is_caught(slip, monkeypatch):
 @pytest.mark.parametrize("name", LOGISTIC)
 def test_the_conditions_of_logistic_regression_hold(name):
     rows, signs = blobs(200, 8)
-    found = solver(name)(rows, signs, strength=0.3, tolerance=1e-11)
-    pulls = 0.3 * signs * _logistic.doubts(signs * (rows @ found.weights + found.offset))
+    found = solver(name)(rows, signs, C=0.3, tolerance=1e-11)
+    pulls = 0.3 * signs * _logistic.wrong_class_probability(signs * (rows @ found.weights + found.offset))
     np.testing.assert_allclose(rows.T @ pulls, found.weights, atol=1e-5)
     assert pulls.sum() == pytest.approx(0, abs=1e-5)
-    sparse = solver(name)(rows, signs, strength=0.1, penalty="l1", tolerance=1e-11)
-    pulls = 0.1 * signs * _logistic.doubts(signs * (rows @ sparse.weights + sparse.offset))
+    sparse = solver(name)(rows, signs, C=0.1, penalty="l1", tolerance=1e-11)
+    pulls = 0.1 * signs * _logistic.wrong_class_probability(signs * (rows @ sparse.weights + sparse.offset))
     slopes, is_used = rows.T @ pulls, sparse.weights != 0
     assert 0 < is_used.sum() < 8
     np.testing.assert_allclose(slopes[is_used], np.sign(sparse.weights[is_used]), atol=1e-5)
@@ -290,7 +298,7 @@ def test_the_conditions_of_logistic_regression_hold(name):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_conditions_of_a_machine_hold(name, kernel):
     rows, signs = blobs(200, 8)
-    found = solver(name)(rows, signs, strength=0.3, kernel=kernel)
+    found = solver(name)(rows, signs, C=0.3, kernel=kernel)
     margins = signs * scores(found, rows, rows, kernel)
     amounts = np.zeros(200)
     amounts[found.support] = found.coefficients * signs[found.support]
@@ -317,7 +325,7 @@ def test_one_class_only_is_told(name):
         ([[1.0], [np.nan]], [1, -1], {}, "Row 1"),
         ([[1.0], [2.0]], [1, 0], {}, r"\+1 and -1"),
         ([1.0, 2.0], [1, -1], {}, "takes rows"),
-        ([[1.0], [2.0]], [1, -1], {"strength": 0.0}, "strength"),
+        ([[1.0], [2.0]], [1, -1], {"C": 0.0}, "C"),
         ([[1.0], [2.0]], [1, -1], {"offset": "none"}, "offset"),
         ([[1.0], [2.0]], [1, -1], {"tolerance": 0.0}, "tolerance"),
     ],
@@ -414,7 +422,7 @@ def test_a_margin_that_nobody_is_within_is_found(name, strength):
     """Columns that hang together and classes that a plane parts: no amount is at its upper bound."""
     rng = np.random.default_rng(7)
     rows = np.cumsum(rng.normal(size=(60, 200)), axis=1) / 10
-    found = solver(name)(rows, blobs()[1], strength=strength)
+    found = solver(name)(rows, blobs()[1], C=strength)
     assert found.gap < 1e-8
     assert np.abs(found.coefficients).max() < strength
     assert (blobs()[1] * (rows @ found.weights + found.offset)).min() == pytest.approx(1, abs=1e-7)

@@ -10,9 +10,9 @@ from medgrad.data import Case, Grid, Image
 from medgrad.engine.compute.device import Compute
 from medgrad.engine.compute.torch_ops import TORCH
 from medgrad.engine.evaluation.infer import predictor
-from medgrad.engine.runs.recipe import Answering
+from medgrad.engine.runs.recipe import Inference
 from medgrad.inference.predictor import BATCH_SIZE, group_by_shape
-from medgrad.inference.sliding_window import gaussian_weights, slabs, window_starts
+from medgrad.inference.sliding_window import blend_slabs, gaussian_weights, window_starts
 from medgrad.tasks.classification import Classification
 from medgrad.tasks.segmentation import Segmentation
 
@@ -47,7 +47,7 @@ def test_slabs_are_what_all_windows_at_once_give(shape, patch, overlap):
         seed = noise.setdefault(tuple(start), len(noise))
         return field[(slice(None), *where)] + torch.randn(3, *patch, generator=torch.Generator().manual_seed(seed))
 
-    pieces = [(first, slab.clone()) for first, slab in slabs(look, shape, patch, overlap=overlap, ops=TORCH)]
+    pieces = [(first, slab.clone()) for first, slab in blend_slabs(look, shape, patch, overlap=overlap, ops=TORCH)]
     whole = torch.cat([p for _, p in pieces], dim=1)
     assert [first for first, _ in pieces] == list(np.cumsum([0, *[p.shape[1] for _, p in pieces[:-1]]]))
     torch.testing.assert_close(whole, all_at_once(look, shape, patch, overlap), rtol=1e-4, atol=1e-4)
@@ -65,8 +65,8 @@ class Threshold(torch.nn.Module):
 def test_a_known_network_gives_its_known_answer_at_any_size(shape, flips):
     rng = np.random.default_rng(0)
     array = rng.random(shape).astype(np.float32)
-    case = Case("x", {"image": Image(array, Grid.of(shape))})
-    how = Answering(flips=flips)
+    case = Case("x", {"image": Image(array, Grid.from_shape(shape))})
+    how = Inference(tta_flips=flips)
     said = predictor([Threshold()], Segmentation(), patch=(16, 16, 16), place=CPU, how=how).predict(case)
     np.testing.assert_array_equal(said.array, array > 0.5)
     assert said.grid == case.grid
@@ -81,7 +81,7 @@ def test_folds_answer_together():
         def forward(self, x):
             return torch.cat([torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], self.value)], dim=1)
 
-    case = Case("x", {"image": Image(np.zeros((4, 4, 4), np.float32), Grid.of((4, 4, 4)))})
+    case = Case("x", {"image": Image(np.zeros((4, 4, 4), np.float32), Grid.from_shape((4, 4, 4)))})
 
     def ask(*values):
         models = [Constant(v) for v in values]
@@ -115,7 +115,7 @@ class Brightness(torch.nn.Module):
 
 def picture(number, shape):
     array = np.random.default_rng(number).normal(size=shape).astype(np.float32)
-    return Case(f"c{number}", {"image": Image(array, Grid.of(shape, measured=False))})
+    return Case(f"c{number}", {"image": Image(array, Grid.from_shape(shape, has_spacing=False))})
 
 
 def test_cases_shown_together_are_answered_as_each_alone():

@@ -8,9 +8,9 @@ import pytest
 from medgrad import registry
 from medgrad.answers.boxes import calibrated as rescored
 from medgrad.data import Boxes
-from medgrad.engine.evaluation.calibrate import calibrated, uncalibrated
-from medgrad.engine.evaluation.evaluate import Judged
-from medgrad.trust import likelihood
+from medgrad.engine.evaluation.calibrate import fit_calibration, without_calibration
+from medgrad.engine.evaluation.evaluate import JudgedCase
+from medgrad.trust import platt
 
 
 def cases(dims, n=30, seed=0):
@@ -32,11 +32,11 @@ def cases(dims, n=30, seed=0):
 def test_rows_are_what_judging_the_calibrated_answers_gives(dims):
     task = registry.find("tasks", "detection")(dims=dims, labels=("a", "b"))
     known = list(cases(dims))
-    judged = [Judged(name, name, task.judge(truth, said)) for name, truth, said in known]
-    new, rows, told = calibrated(task, judged)
+    judged = [JudgedCase(name, name, task.judge(truth, said)) for name, truth, said in known]
+    new, rows, told = fit_calibration(task, judged)
     assert told["boxes"]["a"]["answers"] > 50
     for j, (_, truth, said) in zip(rows, known, strict=True):
-        meant = rescored(said.scores, said.labels, slopes=new.slopes, shifts=new.shifts)
+        meant = rescored(said.scores, said.labels, platt_a=new.platt_a, platt_b=new.platt_b)
         again = task.judge(truth, replace(said, scores=meant))
         assert set(again) == set(j.row)
         for name, value in again.items():
@@ -46,21 +46,21 @@ def test_rows_are_what_judging_the_calibrated_answers_gives(dims):
     assert after["map@0.5"] == pytest.approx(before["map@0.5"])
     assert after["cpm"] == pytest.approx(before["cpm"])
     assert after["count_error/a"] < before["count_error/a"]
-    assert uncalibrated(new) == task
+    assert without_calibration(new) == task
 
 
 def test_half_of_what_is_called_even_is_right():
     rng = np.random.default_rng(1)
     truth = rng.random(5000)
     right = rng.random(5000) < truth
-    scores = likelihood.applied(truth, 0.5, -2.0)
-    meant = likelihood.applied(scores, *likelihood.fit(scores, right))
+    scores = platt.apply_platt(truth, 0.5, -2.0)
+    meant = platt.apply_platt(scores, *platt.fit_platt(scores, right))
     near = np.abs(meant - 0.5) < 0.1
     assert abs(right[near].mean() - 0.5) < 0.05
 
 
 def test_a_label_that_is_hardly_ever_said_keeps_its_scores():
     task = registry.find("tasks", "detection")(dims=2, labels=("a", "b", "c"))
-    judged = [Judged(name, name, task.judge(t, s)) for name, t, s in cases(2)]
-    new, _, _ = calibrated(task, judged)
-    assert (new.slopes[2], new.shifts[2]) == (1.0, 0.0)
+    judged = [JudgedCase(name, name, task.judge(t, s)) for name, t, s in cases(2)]
+    new, _, _ = fit_calibration(task, judged)
+    assert (new.platt_a[2], new.platt_b[2]) == (1.0, 0.0)

@@ -7,13 +7,13 @@ from torch import nn, optim
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients
 from medgrad.engine.training.loop import train
-from medgrad.tasks import stack
+from medgrad.tasks import stack_samples
 
 
 @pytest.fixture(scope="module")
 def batch():
     task = registry.find("tasks", "classification")(dims=2, labels=("ill", "well"))
-    return task, stack([task.encode(task.example(seed)) for seed in range(2)])
+    return task, stack_samples([task.encode(task.example(seed)) for seed in range(2)])
 
 
 def losses(task, batch, first, *, seed=0):
@@ -25,7 +25,7 @@ def losses(task, batch, first, *, seed=0):
     optimiser = optim.SGD(network.parameters(), lr=0.0)
     steps = train(
         network, task, [batch] * (4 - first), optimiser=optimiser, gradients=build_gradients(()),
-        steps=4, first=first, seed=seed,
+        n_steps=4, first_step=first, seed=seed,
     )  # fmt: skip
     return [step.loss for step in steps]
 

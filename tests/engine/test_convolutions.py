@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from medgrad.engine.compute.convolutions import SafeConvolutions, fold_neighbours, spread
-from medgrad.engine.compute.device import AutocastModule, Compute, has_fast_bfloat16, in_order
+from medgrad.engine.compute.cpu_convolutions import SafeConvolutions, fold_neighbours, transposed_convolution_by_matmul
+from medgrad.engine.compute.device import AutocastModule, Compute, has_fast_bfloat16, to_channels_last
 
 FAST, FULL = Compute("cpu", torch.bfloat16), Compute("cpu", torch.float32)
 PLACES = [FULL, pytest.param(FAST, marks=pytest.mark.skipif(not has_fast_bfloat16(), reason="no bfloat16"))]
@@ -18,7 +18,7 @@ SHAPES = [(2, 2, 2), (2, 2, 4), (2, 4, 4), (1, 1, 1), (3, 1, 8), (4, 4, 4), (1, 
 def gradient(place, shape, stride):
     torch.manual_seed(0)
     make = nn.Conv3d if len(shape) == 3 else nn.Conv2d
-    network = place.model(make(64, 64, 3, stride, 1))
+    network = place.move_model(make(64, 64, 3, stride, 1))
     out = AutocastModule(network, place)(torch.randn(4, 64, *shape))
     (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
     return network.weight.grad
@@ -39,11 +39,11 @@ def test_a_stride_over_few_channels_writes_nowhere_else(channels, shape, place):
     """Left to torch, this ends the process now and then, or gives a gradient that is wrong."""
     torch.manual_seed(0)
     make = nn.Conv3d if len(shape) == 3 else nn.Conv2d
-    network = place.model(make(channels, 8, 1, 2))
+    network = place.move_model(make(channels, 8, 1, 2))
     x = torch.randn(2, channels, *shape)
     exact = make(channels, 8, 1, 2).double()
     exact.load_state_dict(network.state_dict())
-    for made, inputs in ((AutocastModule(network, place), in_order(x)), (exact, x.double())):
+    for made, inputs in ((AutocastModule(network, place), to_channels_last(x)), (exact, x.double())):
         out = made(inputs)
         (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
     near = 0.02 if place is FAST else 1e-5
@@ -52,7 +52,7 @@ def test_a_stride_over_few_channels_writes_nowhere_else(channels, shape, place):
 
 
 def test_a_convolution_that_pads_keeps_its_stride():
-    network = FULL.model(nn.Conv2d(3, 4, 1, 2, 1))
+    network = FULL.move_model(nn.Conv2d(3, 4, 1, 2, 1))
     x = torch.randn(1, 3, 6, 6)
     torch.testing.assert_close(AutocastModule(network, FULL)(x), network(x))
 
@@ -123,7 +123,7 @@ def test_a_single_sample_is_spread_as_by_a_transposed_convolution(channels, shap
     ],
 )
 def test_any_other_transposed_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.spread", None)
+    monkeypatch.setattr("medgrad.engine.compute.cpu_convolutions.transposed_convolution_by_matmul", None)
     layer, x = nn.ConvTranspose2d(4, 4, **settings), torch.randn(inputs)
     with SafeConvolutions():
         torch.testing.assert_close(layer(x), layer(x))
@@ -145,13 +145,13 @@ def test_few_channels_are_computed_abreast_and_are_the_same(channels, shape, ker
     torch.manual_seed(0)
     sizes = (kernel,) * len(shape) if isinstance(kernel, int) else kernel
     layer = nn.Conv3d(*channels, sizes, padding=tuple(k // 2 for k in sizes), bias=bias)
-    x, done = in_order(torch.randn(1, channels[0], *shape)), []
+    x, done = to_channels_last(torch.randn(1, channels[0], *shape)), []
     monkeypatch.setattr(
-        "medgrad.engine.compute.convolutions.fold_neighbours",
+        "medgrad.engine.compute.cpu_convolutions.fold_neighbours",
         lambda *a, **k: done.append(1) or fold_neighbours(*a, **k),
     )
     with torch.no_grad():
-        wanted, found = layer.double()(x.double()), AutocastModule(place.model(layer.float()), place)(x)
+        wanted, found = layer.double()(x.double()), AutocastModule(place.move_model(layer.float()), place)(x)
     assert done
     assert found.movedim(1, -1).is_contiguous()
     assert float((found - wanted).norm() / wanted.norm()) < (0.01 if place is FAST else 1e-5)
@@ -171,15 +171,15 @@ def test_few_channels_are_computed_abreast_and_are_the_same(channels, shape, ker
     ],
 )
 def test_any_other_convolution_goes_the_usual_way(settings, inputs, monkeypatch):
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.fold_neighbours", None)
-    layer, x = nn.Conv3d(4, 4, 3, **settings), in_order(torch.randn(inputs))
+    monkeypatch.setattr("medgrad.engine.compute.cpu_convolutions.fold_neighbours", None)
+    layer, x = nn.Conv3d(4, 4, 3, **settings), to_channels_last(torch.randn(inputs))
     with SafeConvolutions(), torch.no_grad():
         torch.testing.assert_close(layer(x), layer(x))
 
 
 def test_what_learns_is_not_computed_abreast(monkeypatch):
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.fold_neighbours", None)
-    layer, x = nn.Conv3d(4, 4, 3, padding=1), in_order(torch.randn(1, 4, 16, 64, 64))
+    monkeypatch.setattr("medgrad.engine.compute.cpu_convolutions.fold_neighbours", None)
+    layer, x = nn.Conv3d(4, 4, 3, padding=1), to_channels_last(torch.randn(1, 4, 16, 64, 64))
     with SafeConvolutions():
         layer(x).sum().backward()
     assert layer.weight.grad is not None
@@ -188,8 +188,11 @@ def test_what_learns_is_not_computed_abreast(monkeypatch):
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_single_sample_is_spread_in_bfloat16_while_answering(bias, monkeypatch):
     torch.manual_seed(0)
-    layer, x, done = nn.ConvTranspose3d(16, 4, 2, 2, bias=bias), in_order(torch.randn(1, 16, 8, 9, 10)), []
-    monkeypatch.setattr("medgrad.engine.compute.convolutions.spread", lambda *given: done.append(1) or spread(*given))
+    layer, x, done = nn.ConvTranspose3d(16, 4, 2, 2, bias=bias), to_channels_last(torch.randn(1, 16, 8, 9, 10)), []
+    monkeypatch.setattr(
+        "medgrad.engine.compute.cpu_convolutions.transposed_convolution_by_matmul",
+        lambda *given: done.append(1) or transposed_convolution_by_matmul(*given),
+    )
     with torch.no_grad():
         wanted, found = layer(x), AutocastModule(layer, FAST)(x)
     assert done

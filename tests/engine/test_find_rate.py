@@ -4,7 +4,7 @@ import tomllib
 
 from command_line import done, make_pictures
 
-from medgrad.report.rate import rate_curve
+from medgrad.report.lr_finder import draw_rate_curve
 
 
 def test_a_plan_takes_the_rate_that_was_found(tmp_path):
@@ -17,6 +17,6 @@ def test_a_plan_takes_the_rate_that_was_found(tmp_path):
 
 
 def test_the_curve_marks_the_rate():
-    drawn = rate_curve([1e-5, 1e-4, 1e-3, 1e-2], [1.0, 0.8, 0.5, 2.0], 1e-4)
+    drawn = draw_rate_curve([1e-5, 1e-4, 1e-3, 1e-2], [1.0, 0.8, 0.5, 2.0], 1e-4)
     assert "0.0001" in drawn
     assert drawn.count("<polyline") == 1

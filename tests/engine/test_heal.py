@@ -8,8 +8,8 @@ from command_line import CLASSES, done, make_pictures, medgrad
 
 from medgrad import registry
 from medgrad.descent.diagnostics import Finding
-from medgrad.engine.runs.recipe import Recipe, from_table
-from medgrad.engine.training.remedies import remedy_for
+from medgrad.engine.runs.recipe import Recipe, recipe_from_tables
+from medgrad.engine.training.remedies import choose_remedy
 
 DEEP = """
 [model]
@@ -49,7 +49,7 @@ def test_a_deep_network_is_normalised(data, tmp_path):
     run, recipe = fit(data, tmp_path, DEEP, "--auto-fix")
     assert [h["kind"] for h in run["healed"]] == ["vanishing"]
     assert recipe["model"]["normalise"] == "layer"
-    assert recipe["model"]["around"]
+    assert recipe["model"]["skip"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "The gradient vanishes" in page
     assert "the layers are normalised (layer), ways lead around the layers" in page
@@ -94,22 +94,22 @@ def finding(kind):
 
 
 def test_an_explosion_is_calmed_by_rate_clip_and_warm_up():
-    recipe = from_table({"schedule": {"name": "cosine", "warmup": 0.0}, "optimiser": {"name": "sgd"}})
-    remedy = remedy_for(finding("exploding"), recipe)
+    recipe = recipe_from_tables({"schedule": {"name": "cosine", "warmup": 0.0}, "optimiser": {"name": "sgd"}})
+    remedy = choose_remedy(finding("exploding"), recipe)
     assert remedy.recipe.optimiser["rate"] == pytest.approx(
-        0.1 * registry.settings(registry.find("descent.optimisers", "sgd"))["rate"]
+        0.1 * registry.keyword_defaults(registry.find("descent.optimisers", "sgd"))["rate"]
     )
     assert [g["name"] for g in remedy.recipe.gradients] == ["clipped"]
     assert remedy.recipe.schedule["warmup"] == 0.1
-    assert not remedy.anew
+    assert not remedy.restarts
 
 
 def test_a_gradient_that_vanishes_where_nothing_can_be_normalised_is_scaled_by_layer():
     recipe = Recipe(task={"kind": "classification", "dims": 2}, model={"name": "logistic"})
-    remedy = remedy_for(finding("vanishing"), recipe)
+    remedy = choose_remedy(finding("vanishing"), recipe)
     assert remedy.recipe.gradients == ({"name": "normalised", "each": True},)
-    assert remedy.anew
+    assert remedy.restarts
 
 
 def test_a_spike_needs_no_remedy():
-    assert remedy_for(finding("spike"), Recipe()) is None
+    assert choose_remedy(finding("spike"), Recipe()) is None

@@ -6,11 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from medgrad.engine.runs.recipe import Recipe, Training, from_table, to_toml
-from medgrad.engine.training.pace import Pace, resumed
-from medgrad.engine.training.step_plan import progress, threads_at, total_at, validates, with_replan
+from medgrad.engine.runs.recipe import Recipe, Training, recipe_from_tables, recipe_to_toml
+from medgrad.engine.training.step_schedule import (
+    is_validation_due,
+    schedule_progress,
+    threads_at,
+    total_steps_at,
+    with_replan,
+)
+from medgrad.engine.training.time_budget import TimeBudget, resume_time_budget
 from medgrad.errors import SettingError
-from medgrad.machine.cores import FreeCores, threads_for
+from medgrad.machine.cores import FreeCores, threads_for_free_cores
 
 PLAN = Training(steps=200, threads=2, validations=5, validation_cases=4)
 
@@ -34,13 +40,13 @@ class Machine:
 def learned(busy, *, minutes=1.0, training=PLAN, case_seconds=0.1):
     """Take the steps of a plan on such a machine; give the plan as it became, how many were taken, and the time."""
     machine = Machine(busy)
-    pace = Pace(
+    pace = TimeBudget(
         minutes * 60,
         2,
-        final_cases=10,
+        n_final_cases=10,
         case_seconds=case_seconds,
-        usual=0.3,
-        free=machine.free,
+        reference_step_seconds=0.3,
+        read_free_cores=machine.free,
         clock=lambda: machine.now,
     )
     done = 0
@@ -48,11 +54,11 @@ def learned(busy, *, minutes=1.0, training=PLAN, case_seconds=0.1):
         seconds = machine.step_seconds(threads_at(training, done) or 2)
         machine.now += seconds
         done += 1
-        pace.took(seconds)
-        if validates(training, done):
+        pace.record_step(seconds)
+        if is_validation_due(training, done):
             machine.now += 4 * case_seconds
-            pace.judged(4 * case_seconds, 4)
-        found = pace.replan(training, done) if pace.is_due(training, done) else None
+            pace.record_validation(4 * case_seconds, 4)
+        found = pace.replan(training, done) if pace.is_check_due(training, done) else None
         training = with_replan(training, found) if found else training
     return training, done, machine.now + 10 * case_seconds
 
@@ -101,10 +107,10 @@ def test_more_threads_that_are_no_faster_are_given_up():
             return 0.5 if threads == 2 else 0.45
 
     machine = Narrow(nobody)
-    pace, training = Pace(most=2, free=machine.free), replace(PLAN, threads=1)
+    pace, training = TimeBudget(max_threads=2, read_free_cores=machine.free), replace(PLAN, threads=1)
     for done in range(1, 60):
-        pace.took(machine.step_seconds(threads_at(training, done - 1)))
-        found = pace.replan(training, done) if pace.is_due(training, done) else None
+        pace.record_step(machine.step_seconds(threads_at(training, done - 1)))
+        found = pace.replan(training, done) if pace.is_check_due(training, done) else None
         training = with_replan(training, found) if found else training
     assert [threads for _, threads, _ in training.replanned] == [1, 2, 1]
     assert training.steps == 200  # without a deadline nobody counts steps
@@ -126,7 +132,7 @@ class TestWhatWasDecided:
     plan = Training(steps=60, threads=2, validations=5, replanned=((0, 2, 100), (30, 1, 50), (40, 2, 60)))
 
     def test_the_schedule_goes_on_from_where_it_stood_to_its_end(self):
-        places = [progress(self.plan, n) for n in range(61)]
+        places = [schedule_progress(self.plan, n) for n in range(61)]
         assert all(0 <= b - a < 0.1 for a, b in pairwise(places))
         assert places[30] == pytest.approx(0.3)
         assert places[40] == pytest.approx(0.65)
@@ -134,10 +140,10 @@ class TestWhatWasDecided:
 
     def test_a_step_knows_its_threads_and_what_was_planned_then(self):
         assert [threads_at(self.plan, n) for n in (0, 29, 30, 39, 40)] == [2, 2, 1, 1, 2]
-        assert [total_at(self.plan, n) for n in (29, 30, 59)] == [100, 50, 60]
+        assert [total_steps_at(self.plan, n) for n in (29, 30, 59)] == [100, 50, 60]
 
     def test_validations_stay_spread_over_the_schedule(self):
-        found = [n for n in range(1, 61) if validates(self.plan, n)]
+        found = [n for n in range(1, 61) if is_validation_due(self.plan, n)]
         assert 5 <= len(found) <= 7
         assert found[0] == 20
         assert found[-1] == 60
@@ -146,17 +152,17 @@ class TestWhatWasDecided:
         early = with_replan(replace(PLAN, steps=100), (30, 1, 50))
         late = with_replan(early, (40, 2, 60))
         for n in range(1, 41):
-            assert progress(early, n) == progress(late, n)
-            assert validates(early, n) == validates(late, n)
+            assert schedule_progress(early, n) == schedule_progress(late, n)
+            assert is_validation_due(early, n) == is_validation_due(late, n)
 
     def test_undisturbed_the_schedule_is_even_to_the_last_bit(self):
         plan = Training(steps=37, validations=4)
-        assert [progress(plan, n) for n in range(37)] == [n / 37 for n in range(37)]
-        assert [n for n in range(1, 38) if validates(plan, n)] == [10, 20, 30, 37]
+        assert [schedule_progress(plan, n) for n in range(37)] == [n / 37 for n in range(37)]
+        assert [n for n in range(1, 38) if is_validation_due(plan, n)] == [10, 20, 30, 37]
 
     def test_it_survives_the_recipe(self):
         recipe = Recipe(training=self.plan)
-        assert from_table(tomllib.loads(to_toml(recipe))).training == self.plan
+        assert recipe_from_tables(tomllib.loads(recipe_to_toml(recipe))).training == self.plan
 
     @pytest.mark.parametrize("wrong", [((5, 1, 60),), ((0, 2, 100), (30, 1, 50)), ((0, 2),), ("x",)])
     def test_a_plan_that_cannot_be_is_refused(self, wrong):
@@ -165,11 +171,11 @@ class TestWhatWasDecided:
 
 
 def test_a_run_goes_on_with_the_time_that_it_had_left():
-    pace = Pace(100.0, 2, 12.5, clock=lambda: 40.0)
-    again = resumed(pace.state())
-    assert (again.most, again.final_cases) == (2, 12.5)
+    pace = TimeBudget(100.0, 2, 12.5, clock=lambda: 40.0)
+    again = resume_time_budget(pace.state())
+    assert (again.max_threads, again.n_final_cases) == (2, 12.5)
     assert again.deadline - again.clock() == pytest.approx(60, abs=5)
-    assert "seconds_left" not in Pace(most=2).state()
+    assert "seconds_left" not in TimeBudget(max_threads=2).state()
 
 
 def test_free_cores_are_those_that_idle_and_those_that_this_process_uses():
@@ -181,5 +187,5 @@ def test_free_cores_are_those_that_idle_and_those_that_this_process_uses():
 
 def test_where_the_system_does_not_say_nothing_is_assumed():
     assert FreeCores(lambda: None)() is None
-    assert threads_for(0.0, 4) == 1
-    assert threads_for(3.75, 4) == 4
+    assert threads_for_free_cores(0.0, 4) == 1
+    assert threads_for_free_cores(3.75, 4) == 4

@@ -6,7 +6,7 @@ import pytest
 from medgrad.answers import best_plane
 from medgrad.data import Grid, Image
 from medgrad.data.display import upright
-from medgrad.data.grid import as_rows
+from medgrad.data.grid import matrix_to_tuples
 
 SIGN = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
@@ -18,9 +18,9 @@ def volume(orientation):
     for axis, letter in enumerate(orientation):
         world, sign = SIGN[letter]
         matrix[world, axis] = sign
-    grid = Grid((6, 6, 6), as_rows(matrix))
-    places = grid.world(np.moveaxis(np.indices(grid.shape), 0, -1))
-    middle = grid.world((2.5, 2.5, 2.5))
+    grid = Grid((6, 6, 6), matrix_to_tuples(matrix))
+    places = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    middle = grid.to_world((2.5, 2.5, 2.5))
     return Image(((places - middle)[..., 0] > 0) + 10 * ((places - middle)[..., 1] > 0), grid)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from command_line import CLASSES, done, make_pictures, medgrad, one_line
 
-from medgrad.engine.race.candidates import Entrant, by_grid, by_optuna
-from medgrad.engine.race.over_seeds import estimate, paired
-from medgrad.engine.race.race import Trial, curve_of, pick_significantly_better
-from medgrad.report.race import race_page, verdict
+from medgrad.engine.race.candidates import Candidate, search_grid, search_with_optuna
+from medgrad.engine.race.race import Trial, pick_significantly_better, validation_curve
+from medgrad.engine.race.seed_statistics import estimate_mean, paired
+from medgrad.report.race import race_page, verdict_sentence
 from medgrad.tasks.classification import Classification
 
 TASK = Classification(dims=2, labels=("a", "b"))
@@ -22,8 +22,8 @@ TASK = Classification(dims=2, labels=("a", "b"))
 def brief():
     """Judge each run twice on its way, and time its steps once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgrad.engine.race.race.ROUNDS", 2)
-        patch.setattr("medgrad.engine.race.race.TURNS", 1)
+        patch.setattr("medgrad.engine.race.race.N_VALIDATIONS", 2)
+        patch.setattr("medgrad.engine.race.race.TIMING_ROUNDS", 1)
         yield
 
 
@@ -47,8 +47,8 @@ def test_each_runs_from_every_seed_at_a_rate_of_its_own(raced):
         assert 4 <= len(tried) <= 7
         beaten = [json.loads(p.read_text()) for p in (folder / "out" / row["entrant"]).glob("final-*/trial.json")]
         assert len(beaten) in (1, 2, 3)
-        rates = [round(trial["rate"] / Entrant(row["entrant"]).rate, 3) for trial in beaten]
-        assert 1.0 in [*rates, round(row["rate"] / Entrant(row["entrant"]).rate, 3)]
+        rates = [round(trial["rate"] / Candidate(row["entrant"]).default_rate, 3) for trial in beaten]
+        assert 1.0 in [*rates, round(row["rate"] / Candidate(row["entrant"]).default_rate, 3)]
         assert {trial["steps"] for trial in beaten} == {row["steps"]}
 
 
@@ -101,20 +101,20 @@ def test_an_optimiser_that_is_not_known_is_named_before_anyone_starts(tmp_path):
 
 
 def test_what_follows_a_plus_are_gradients():
-    changes = Entrant("sgd+full_batch+clipped").changes
+    changes = Candidate("sgd+full_batch+clipped").recipe_changes
     assert changes["optimiser"] == {"name": "sgd"}
     assert changes["gradients"] == ({"name": "full_batch"}, {"name": "clipped"})
 
 
 @pytest.mark.parametrize(("best", "wanted", "tries"), [(0.1, 0.1, 3), (1.0, 1.0, 4), (10.0, 10.0, 5), (1e4, 1e3, 6)])
 def test_the_grid_leads_on_while_its_edge_is_best(best, wanted, tries):
-    own, asked = Entrant("adamw").rate, []
+    own, asked = Candidate("adamw").default_rate, []
 
     def tried(settings):
         asked.extend(each["rate"] / own for each in settings)
         return [-abs(np.log10(each["rate"] / own / best)) for each in settings]
 
-    found = [each["rate"] / own for each in by_grid(Entrant("adamw"), tried, (0.01, 0.1, 1.0))]
+    found = [each["rate"] / own for each in search_grid(Candidate("adamw"), tried, (0.01, 0.1, 1.0))]
     assert found[:2] == pytest.approx([wanted, wanted / 10])
     assert found[2:] == pytest.approx([wanted * 10][: tries < 6])
     assert len(asked) == tries
@@ -128,7 +128,7 @@ def test_optuna_searches_rate_and_decay():
         asked.extend(settings)
         return [-abs(np.log10(each["rate"] / 3e-3)) for each in settings]
 
-    (best,) = by_optuna(Entrant("adamw"), tried, 12)
+    (best,) = search_with_optuna(Candidate("adamw"), tried, 12)
     assert len(asked) == 12
     assert set(best) == {"rate", "decay"}
     assert best == min(asked, key=lambda each: abs(np.log10(each["rate"] / 3e-3)))
@@ -138,7 +138,7 @@ def test_seconds_are_those_of_learning():
     steps = [{"step": n, "loss": {}, "seconds": s} for n, s in enumerate((1.5, 2.0))]
     found = [{"step": n, "valid": {"auroc": v}} for n, v in ((0, 0.5), (1, "nan"), (1, 0.75))]
     lines = [steps[0], found[0], steps[1], *found[1:]]
-    assert curve_of(lines) == ((1, 1.5, 0.5), (2, 3.5, 0.75))
+    assert validation_curve(lines) == ((1, 1.5, 0.5), (2, 3.5, 0.75))
 
 
 def rows(seed, sharpness, n=40):
@@ -147,7 +147,7 @@ def rows(seed, sharpness, n=40):
     truth = np.arange(n) % 2
     said = 1 / (1 + np.exp(-(sharpness * (2 * truth - 1) + rng.standard_normal(n))))
     return [
-        {"truth/a": 1.0 - t, "truth/b": float(t), "said/a": 1 - p, "said/b": p}
+        {"truth/a": 1.0 - t, "truth/b": float(t), "prob/a": 1 - p, "prob/b": p}
         for t, p in zip(truth, said, strict=True)
     ]
 
@@ -155,7 +155,7 @@ def rows(seed, sharpness, n=40):
 def test_the_mean_over_seeds_is_that_of_the_runs_alone():
     runs = [rows(s, 0.7) for s in range(3)]
     each = [TASK.summarise(run)["auroc"] for run in runs]
-    value, low, high = estimate(TASK, runs, [str(i) for i in range(40)])
+    value, low, high = estimate_mean(TASK, runs, [str(i) for i in range(40)])
     assert value == pytest.approx(np.mean(each))
     assert low < value < high
 
@@ -189,8 +189,8 @@ def table(*figures, p=0.5):
 
 
 def test_the_verdict_claims_no_more_than_was_shown():
-    assert "is not shown" in verdict(table(0.9, 0.8))
-    assert "shown to be better than each" in verdict(table(0.9, 0.8, 0.7, p=0.001))
+    assert "is not shown" in verdict_sentence(table(0.9, 0.8))
+    assert "shown to be better than each" in verdict_sentence(table(0.9, 0.8, 0.7, p=0.001))
     assert "is first" in race_page(table(0.9, 0.8), "x")
 
 
@@ -200,5 +200,5 @@ def test_an_optimisers_own_rate_stays_unless_another_is_shown_to_be_better(own, 
     made = [rows(0, own), rows(1, other)]
     ground = SimpleNamespace(task=TASK, patients=[str(n) for n in range(len(made[0]))])
     trials = [Trial("adamw", 1.0, 0, 9, 1.0, TASK.summarise(r)[TASK.primary_metric], rows=tuple(r)) for r in made]
-    assert pick_significantly_better(ground, trials, own=0) == wanted
-    assert pick_significantly_better(ground, [replace(trials[0], figure=None), trials[1]], own=0) == 1
+    assert pick_significantly_better(ground, trials, default_index=0) == wanted
+    assert pick_significantly_better(ground, [replace(trials[0], figure=None), trials[1]], default_index=0) == 1

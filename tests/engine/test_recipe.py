@@ -9,13 +9,21 @@ from hypothesis import strategies as st
 from tiny_set import make_folder
 
 from medgrad import fit
-from medgrad.engine.runs.recipe import Recipe, Training, from_table, merged, read_recipe, to_toml, toml_value
+from medgrad.engine.runs.recipe import (
+    Recipe,
+    Training,
+    format_toml_value,
+    merge_changes,
+    read_recipe,
+    recipe_from_tables,
+    recipe_to_toml,
+)
 from medgrad.errors import MedgradError, SettingError
 
 FULL = Recipe(
     task={"kind": "segmentation", "dims": 2, "labels": ("liver", 'a "quoted" name', "naïve\n")},
     model={"name": "unet", "channels": (8, 16), "strides": ((2, 2),)},
-    prepare=({"name": "reorient"}, {"name": "normalise", "way": "fixed"}),
+    prepare=({"name": "reorient"}, {"name": "normalise", "method": "window"}),
     augment=({"name": "flip", "axes": (0, 1)},),
     gradients=({"name": "clipped", "norm": 1.0},),
     training=Training(steps=7, patch=(8, 8)),
@@ -23,7 +31,7 @@ FULL = Recipe(
 
 
 def test_is_read_as_it_was_written():
-    again = from_table(tomllib.loads(to_toml(FULL)))
+    again = recipe_from_tables(tomllib.loads(recipe_to_toml(FULL)))
     assert again == FULL
 
 
@@ -35,7 +43,7 @@ def test_is_read_as_it_was_written():
     )
 )
 def test_any_value_survives_toml(value):
-    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+    assert tomllib.loads(f"x = {format_toml_value(value)}")["x"] == value
 
 
 @pytest.mark.parametrize(
@@ -52,18 +60,18 @@ def test_any_value_survives_toml(value):
 )
 def test_a_wrong_setting_is_told_with_the_nearest_right_one(table, said):
     with pytest.raises(MedgradError, match=said):
-        from_table(table)
+        recipe_from_tables(table)
 
 
 def test_a_persons_changes_replace_what_they_name_and_nothing_else():
-    new = merged(FULL, {"training": {"batch": 9}, "model": {"channels": [4, 8]}})
+    new = merge_changes(FULL, {"training": {"batch": 9}, "model": {"channels": [4, 8]}})
     assert (new.training.batch, new.training.steps) == (9, 7)
     assert new.model["channels"] == (4, 8)
     assert new.model["strides"] == ((2, 2),)
 
 
 def test_another_model_drops_the_settings_of_the_first():
-    new = merged(FULL, {"model": {"name": "vgg"}})
+    new = merge_changes(FULL, {"model": {"name": "vgg"}})
     assert dict(new.model) == {"name": "vgg"}
 
 
@@ -74,19 +82,27 @@ def test_what_is_no_toml_is_one_line(tmp_path):
 
 
 def test_who_names_a_rate_means_it_however_few_the_steps_are():
-    planned = Recipe(training=Training(brief=300))
-    assert merged(planned, {"optimiser": {"rate": 0.5}}).training.brief == 0
-    assert merged(planned, {"optimiser": {"rate": 0.5}, "training": {"brief": 9}}).training.brief == 9
-    assert merged(planned, {"optimiser": {"name": "sgd"}, "training": {"steps": 9}}).training.brief == 300
+    planned = Recipe(training=Training(boost_below_steps=300))
+    assert merge_changes(planned, {"optimiser": {"rate": 0.5}}).training.boost_below_steps == 0
+    assert (
+        merge_changes(
+            planned, {"optimiser": {"rate": 0.5}, "training": {"boost_below_steps": 9}}
+        ).training.boost_below_steps
+        == 9
+    )
+    assert (
+        merge_changes(planned, {"optimiser": {"name": "sgd"}, "training": {"steps": 9}}).training.boost_below_steps
+        == 300
+    )
     with pytest.raises(MedgradError):
-        merged(planned, {"optimiser": 5})
+        merge_changes(planned, {"optimiser": 5})
 
 
 @pytest.mark.parametrize(("brief", "times"), [(0, 1.0), (12, 1.5), (300, 3.0)])
 def test_a_run_of_few_steps_takes_longer_ones(tmp_path, brief, times):
     data = make_folder(tmp_path / "data", cases=4)
     (tmp_path / "own.toml").write_text(
-        (data / "recipe.toml").read_text().replace("batch = 2", f"batch = 2\nbrief = {brief}")
+        (data / "recipe.toml").read_text().replace("batch = 2", f"batch = 2\nboost_below_steps = {brief}")
     )
     fit(str(data), out=tmp_path / "run", steps=8, recipe=tmp_path / "own.toml")
     lines = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]

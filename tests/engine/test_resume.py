@@ -55,7 +55,7 @@ def losses(run):
 
 def same_weights(a, b, name):
     first, second = (read_checkpoint(r / "weights" / f"{name}.safetensors") for r in (a, b))
-    for part in ("model", "average"):
+    for part in ("model", "ema"):
         assert all(torch.equal(v, second[part][k]) for k, v in first[part].items())
     return True
 

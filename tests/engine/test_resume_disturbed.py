@@ -10,15 +10,15 @@ from tiny_set import RECIPE, make_folder
 
 from medgrad.data.cohorts.layouts import recognise
 from medgrad.data.cohorts.split import split
-from medgrad.engine.compute.device import choose, threads_kept
-from medgrad.engine.loading.cache import load_side
-from medgrad.engine.progress import Silent
+from medgrad.engine.compute.device import choose_device, restore_threads
+from medgrad.engine.loading.cache import load_split
+from medgrad.engine.progress import SilentProgress
 from medgrad.engine.runs.checkpoint import read_checkpoint
-from medgrad.engine.runs.recipe import Recipe, merged, read_recipe
+from medgrad.engine.runs.recipe import Recipe, merge_changes, read_recipe
 from medgrad.engine.runs.run import Run
-from medgrad.engine.training.fit import pace_of
-from medgrad.engine.training.pace import Pace
-from medgrad.engine.training.trainer import Trainer, learn
+from medgrad.engine.training.fit import load_time_budget
+from medgrad.engine.training.time_budget import TimeBudget
+from medgrad.engine.training.trainer import Trainer, run_training
 
 DISTURBED = {5: (5, 2, 26), 12: (12, 1, 15), 14: (14, 2, 22)}
 """What the neighbour made of 24 steps on one thread."""
@@ -29,14 +29,14 @@ class KilledError(Exception):
 
 
 @dataclass
-class Disturbed(Pace):
+class Disturbed(TimeBudget):
     """Plans anew at given steps, as if the machine had asked for it, and dies after so many."""
 
     kill_at: int = 0
     taken: list[float] = field(default_factory=list)
 
-    def took(self, seconds):
-        super().took(seconds)
+    def record_step(self, seconds):
+        super().record_step(seconds)
         self.taken.append(seconds)
         if len(self.taken) == self.kill_at:
             raise KilledError
@@ -51,12 +51,12 @@ def machinery(cases, folder, recipe):
     train, valid = cases
     run = Run(folder)
     run.write_recipe(recipe)
-    return Trainer(run, recipe, recipe.build_task(), train, valid, choose("float32", "cpu"))
+    return Trainer(run, recipe, recipe.build_task(), train, valid, choose_device("float32", "cpu"))
 
 
 def learned(cases, folder, recipe, pace=None):
-    with threads_kept():
-        learn(machinery(cases, folder, recipe), pace=pace)
+    with restore_threads():
+        run_training(machinery(cases, folder, recipe), time_budget=pace)
 
 
 def weights(folder, name="last"):
@@ -64,7 +64,7 @@ def weights(folder, name="last"):
 
 
 def same(one, other):
-    for part in ("model", "average"):
+    for part in ("model", "ema"):
         assert all(torch.equal(v, other[part][k]) for k, v in one[part].items())
     return True
 
@@ -78,20 +78,20 @@ def losses(folder):
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disturbed")
     cohort = split(recognise(make_folder(folder / "data", cases=6)), seed=0)
-    return [load_side(cohort, side, [], folder, Silent())[0] for side in ("train", "val")]
+    return [load_split(cohort, side, [], folder, SilentProgress())[0] for side in ("train", "val")]
 
 
 @pytest.fixture(scope="module")
 def recipe():
     task = {"kind": "segmentation", "dims": 3, "labels": ("1",)}
-    planned = merged(Recipe(task=task), tomllib.loads(RECIPE))
+    planned = merge_changes(Recipe(task=task), tomllib.loads(RECIPE))
     return planned.with_training(steps=24, threads=1, validations=4, validation_cases=1)
 
 
 @pytest.fixture(scope="module")
 def whole(cases, recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    learned(cases, folder, recipe, Disturbed(most=2))
+    learned(cases, folder, recipe, Disturbed(max_threads=2))
     return folder
 
 
@@ -105,8 +105,8 @@ def test_the_recipe_says_what_was_decided(whole):
 @pytest.mark.parametrize("kill_at", [13, *(pytest.param(at, marks=pytest.mark.slow) for at in (8, 20))])
 def test_killed_and_started_again_it_comes_to_the_same_bits(cases, recipe, whole, kill_at, tmp_path):
     with pytest.raises(KilledError):
-        learned(cases, tmp_path, recipe, Disturbed(kill_at=kill_at, most=2))
-    learned(cases, tmp_path, read_recipe(tmp_path / "recipe.toml"), Disturbed(most=2))
+        learned(cases, tmp_path, recipe, Disturbed(kill_at=kill_at, max_threads=2))
+    learned(cases, tmp_path, read_recipe(tmp_path / "recipe.toml"), Disturbed(max_threads=2))
     assert losses(tmp_path) == losses(whole)
     assert same(weights(tmp_path), weights(whole))
     assert same(weights(tmp_path, "best"), weights(whole, "best"))
@@ -119,6 +119,6 @@ def test_repeated_by_its_recipe_it_comes_to_the_same_bits(cases, whole, tmp_path
 
 
 def test_a_run_that_goes_on_is_watched_with_the_time_that_it_had_left(whole):
-    again = pace_of(Run(whole))
+    again = load_time_budget(Run(whole))
     assert again is not None
-    assert again.most == 2
+    assert again.max_threads == 2

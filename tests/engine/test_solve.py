@@ -11,11 +11,11 @@ from command_line import done, make_pictures, medgrad, one_line
 from medgrad import registry
 from medgrad.data import Case, Grid, Image, Scores
 from medgrad.engine.compute.device import Compute
-from medgrad.engine.loading.cache import Prepared
+from medgrad.engine.loading.cache import PreparedCase
 from medgrad.engine.runs.checkpoint import read_checkpoint
-from medgrad.engine.runs.recipe import Recipe, Training, from_table, merged, to_toml
+from medgrad.engine.runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
 from medgrad.engine.runs.run import Run, open_run
-from medgrad.engine.training.solve import is_solved, solve
+from medgrad.engine.training.solve import solve, uses_solver
 from medgrad.errors import MedgradError, SettingError
 from medgrad.tasks.classification import Classification
 
@@ -35,9 +35,9 @@ def cases(n=60, classes=("a", "b"), seed=0, exclusive=True):
         truth = np.eye(len(classes))[kind]
         if not exclusive:
             truth = (truth + np.eye(len(classes))[number // 2 % len(classes)] > 0).astype(float)
-        grid = Grid.of(SHAPE, measured=False)
+        grid = Grid.from_shape(SHAPE, has_spacing=False)
         case = Case(f"c{number}", {"image": Image(array, grid)}, Scores(truth, tuple(classes), exclusive), f"c{number}")
-        made.append(Prepared(case, (), case))
+        made.append(PreparedCase(case, (), case))
     return made
 
 
@@ -46,7 +46,7 @@ def recipe_of(task, *, model="logistic", solver="logistic_interior_point", **set
     return Recipe(
         task=task.settings(),
         model={"name": model, **own},
-        solver={"name": solver, "strength": 1.0, **settings},
+        solver={"name": solver, "C": 1.0, **settings},
         training=Training(patch=SHAPE, precision="float32"),
     )
 
@@ -64,7 +64,7 @@ def outputs(trained, ready):
     """What the network says of cases, (n, outputs)."""
     inputs = torch.stack([trained.task.encode(p.case).inputs for p in ready])
     with torch.no_grad():
-        return trained.models[0](inputs).double().numpy()
+        return trained.networks[0](inputs).double().numpy()
 
 
 def table_of(ready):
@@ -77,9 +77,9 @@ def table_of(ready):
 @pytest.mark.parametrize("penalty", ["l2", "l1"])
 def test_two_classes_are_one_problem_whose_scores_are_the_difference_of_the_outputs(tmp_path, name, penalty):
     ready = cases()
-    trained, told, said = solved(tmp_path, ready, solver=name, penalty=penalty, strength=0.5)
-    signs = np.array([1.0 if p.case.truth.best == "b" else -1.0 for p in ready])
-    wanted = registry.find("descent.solvers", name)(table_of(ready), signs, strength=0.5, penalty=penalty)
+    trained, told, said = solved(tmp_path, ready, solver=name, penalty=penalty, C=0.5)
+    signs = np.array([1.0 if p.case.truth.top_class == "b" else -1.0 for p in ready])
+    wanted = registry.find("descent.solvers", name)(table_of(ready), signs, C=0.5, penalty=penalty)
     found = outputs(trained, ready)
     np.testing.assert_allclose(found[:, 1] - found[:, 0], table_of(ready) @ wanted.weights + wanted.offset, atol=2e-3)
     assert [p["class"] for p in told["problems"]] == ["b"]
@@ -93,12 +93,12 @@ def test_two_classes_are_one_problem_whose_scores_are_the_difference_of_the_outp
 def test_a_machine_says_what_its_solution_says(tmp_path, kernel, name):
     ready = cases()
     trained, told, _ = solved(tmp_path, ready, model="svm", solver=name, kernel=kernel)
-    signs = np.array([1.0 if p.case.truth.best == "b" else -1.0 for p in ready])
+    signs = np.array([1.0 if p.case.truth.top_class == "b" else -1.0 for p in ready])
     rows = table_of(ready)
     wanted = registry.find("descent.solvers", name)(rows, signs, kernel=kernel)
-    from medgrad.descent.solvers._hinge import kernel_of
+    from medgrad.descent.solvers._hinge import kernel_matrix
 
-    likeness = kernel_of(rows, rows[wanted.support], kernel=kernel, gamma=0.0)
+    likeness = kernel_matrix(rows, rows[wanted.support], kernel=kernel, gamma=0.0)
     found = outputs(trained, ready)
     np.testing.assert_allclose(found[:, 1] - found[:, 0], likeness @ wanted.coefficients + wanted.offset, atol=2e-3)
     if kernel != "linear":
@@ -121,33 +121,33 @@ def test_each_of_several_classes_is_parted_from_the_others(tmp_path, model, name
 
 def test_a_column_that_is_constant_has_no_weight(tmp_path):
     trained, _, _ = solved(tmp_path, cases())
-    assert float(trained.models[0].network.linear.weight.detach()[:, 0].abs().max()) == 0
+    assert float(trained.networks[0].network.linear.weight.detach()[:, 0].abs().max()) == 0
 
 
 def test_a_strength_of_nothing_is_chosen_on_validation_cases_and_told(tmp_path):
-    trained, told, _ = solved(tmp_path, cases(40), cases(40, seed=0)[1::3], strength=0.0)
+    trained, told, _ = solved(tmp_path, cases(40), cases(40, seed=0)[1::3], C=0.0)
     assert len(told["tried"]) > 3
     best = max(t["validation"] for t in told["tried"])
-    assert told["strength"] == min(t["strength"] for t in told["tried"] if t["validation"] == best)
-    assert trained.recipe.solver["strength"] == told["strength"]
+    assert told["C"] == min(t["C"] for t in told["tried"] if t["validation"] == best)
+    assert trained.recipe.solver["C"] == told["C"]
 
 
 def test_a_strength_that_none_can_choose_is_asked_for(tmp_path):
     with pytest.raises(SettingError, match="there are none"):
-        solved(tmp_path, cases(), strength=0.0)
+        solved(tmp_path, cases(), C=0.0)
 
 
 def test_a_class_that_no_training_case_has_is_told(tmp_path):
-    ready = [p for p in cases(30, ("a", "b", "c")) if p.case.truth.best != "c"]
+    ready = [p for p in cases(30, ("a", "b", "c")) if p.case.truth.top_class != "c"]
     with pytest.raises(MedgradError, match="none is of the class 'c'"):
         solved(tmp_path, ready, classes=("a", "b", "c"))
 
 
 def test_images_of_two_shapes_are_told(tmp_path):
     ready = cases(6)
-    grid = Grid.of((2, 2), measured=False)
+    grid = Grid.from_shape((2, 2), has_spacing=False)
     odd = replace(ready[3].case, images={"image": Image(np.zeros((2, 2)), grid)})
-    ready[3] = Prepared(odd, (), odd)
+    ready[3] = PreparedCase(odd, (), odd)
     with pytest.raises(SettingError, match="'c3' has the shape"):
         solved(tmp_path, ready)
 
@@ -167,16 +167,16 @@ def test_a_solver_that_does_not_fit_is_told(tmp_path, changes, said):
 
 def test_the_weights_are_written_as_training_writes_them(tmp_path):
     solved(tmp_path, cases())
-    best, last = (read_checkpoint(p) for p in (Run(tmp_path).best, Run(tmp_path).last))
-    assert {"model", "average", "planes", "done", "best", "best_step"} <= set(best)
-    assert all(torch.equal(best["average"][k], v) for k, v in best["model"].items())
+    best, last = (read_checkpoint(p) for p in (Run(tmp_path).best_checkpoint, Run(tmp_path).last_checkpoint))
+    assert {"model", "ema", "channels", "done", "best", "best_step"} <= set(best)
+    assert all(torch.equal(best["ema"][k], v) for k, v in best["model"].items())
     assert all(torch.equal(last["model"][k], v) for k, v in best["model"].items())
 
 
 def test_the_same_cases_give_the_same_bits(tmp_path):
     for name in ("one", "two"):
         solved(tmp_path / name, cases(), model="svm", solver="svm_interior_point", kernel="rbf")
-    one, two = (read_checkpoint(Run(tmp_path / n).best)["model"] for n in ("one", "two"))
+    one, two = (read_checkpoint(Run(tmp_path / n).best_checkpoint)["model"] for n in ("one", "two"))
     assert all(torch.equal(v, two[k]) for k, v in one.items())
 
 
@@ -188,17 +188,17 @@ def test_a_recipe_holds_its_solver_and_is_read_as_it_was_written():
 
     task = Classification(dims=2)
     recipe = recipe_of(task, penalty="l1")
-    assert from_table(tomllib.loads(to_toml(recipe))).solver == recipe.solver
-    assert "[solver]" not in to_toml(Recipe())
-    assert is_solved(recipe)
-    assert not is_solved(Recipe())
-    assert not is_solved(merged(recipe, {"solver": {"name": "none"}}))
-    assert merged(Recipe(), {"solver": {"name": "svm_descent"}}).solver == {"name": "svm_descent"}
+    assert recipe_from_tables(tomllib.loads(recipe_to_toml(recipe))).solver == recipe.solver
+    assert "[solver]" not in recipe_to_toml(Recipe())
+    assert uses_solver(recipe)
+    assert not uses_solver(Recipe())
+    assert not uses_solver(merge_changes(recipe, {"solver": {"name": "none"}}))
+    assert merge_changes(Recipe(), {"solver": {"name": "svm_descent"}}).solver == {"name": "svm_descent"}
 
 
 def test_a_wrong_setting_of_a_solver_is_told_with_the_right_one():
-    with pytest.raises(SettingError, match="Did you mean 'strength'"):
-        Recipe(solver={"name": "svm_descent", "strenght": 1.0})
+    with pytest.raises(SettingError, match="Did you mean 'C'"):
+        Recipe(solver={"name": "svm_descent", "c": 1.0})
     with pytest.raises(MedgradError, match="Did you mean"):
         Recipe(solver={"name": "svm_decent"})
 
@@ -220,7 +220,7 @@ def features(folder, n=60, seed=0):
 
 def test_a_table_of_features_goes_the_whole_way(tmp_path):
     data = features(tmp_path / "data")
-    assert done("look", data)["layout"] == "features"
+    assert done("look", data)["layout"] == "feature_table"
     planned = done("plan", data, "-o", tmp_path / "planned.toml")
     assert 'name = "logistic_interior_point"' in planned["text"]
     found = done("fit", data, "-o", tmp_path / "run")
@@ -291,9 +291,9 @@ def test_descent_on_the_hinge_comes_to_the_machines_solution(tmp_path):
     """The loss file and the solver are one problem: at the solver's weights, its gradient is that of the penalty."""
     ready = cases()
     trained, _, _ = solved(tmp_path, ready, model="svm", solver="svm_interior_point")
-    network = trained.models[0].network
+    network = trained.networks[0].network
     inputs = torch.stack([trained.task.encode(p.case).inputs for p in ready])
-    target = torch.tensor([1 if p.case.truth.best == "b" else 0 for p in ready])
+    target = torch.tensor([1 if p.case.truth.top_class == "b" else 0 for p in ready])
     loss = registry.find("losses", "hinge")()(network(inputs), target)
     signs = np.where(target.numpy() > 0, 1.0, -1.0)
     wanted = registry.find("descent.solvers", "svm_interior_point")(table_of(ready), signs)

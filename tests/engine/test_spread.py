@@ -3,7 +3,7 @@
 import pytest
 from command_line import CLASSES, done, make_pictures
 
-from medgrad.engine.race.parallel import parallel_map
+from medgrad.engine.race.parallel_map import parallel_map
 
 JOBS = [(number,) for number in range(7)]
 
@@ -24,7 +24,7 @@ def cluster(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_in_the_same_order(cluster):
     work = lambda shared, n: shared["scale"] * n  # noqa: E731  (travels by value)
-    assert list(parallel_map(work, {"scale": 3}, JOBS, where="ray")) == list(parallel_map(work, {"scale": 3}, JOBS))
+    assert list(parallel_map(work, {"scale": 3}, JOBS, executor="ray")) == list(parallel_map(work, {"scale": 3}, JOBS))
 
 
 @pytest.mark.peer

@@ -10,7 +10,7 @@ from tiny_set import make_folder
 from medgrad import fit, registry
 from medgrad.engine.runs.checkpoint import read_checkpoint
 from medgrad.engine.runs.pretrained import load_pretrained, recipe_from_run
-from medgrad.engine.runs.recipe import Recipe, merged, read_table
+from medgrad.engine.runs.recipe import Recipe, merge_changes, read_toml_tables
 from medgrad.errors import FormatError, SettingError
 
 
@@ -83,30 +83,30 @@ def test_a_persons_tables_lie_over_those_of_the_run(tmp_path):
     (tmp_path / "recipe.toml").write_text(
         "[model]\nname = 'unet'\nchannels = [4, 8]\n[[prepare]]\nname = 'reorient'\n[training]\npatch = [8, 8, 8]\n"
     )
-    tables = recipe_from_run(tmp_path, {"training": {"batch": 3}, "start": {"only": ["down."]}})
+    tables = recipe_from_run(tmp_path, {"training": {"batch": 3}, "init": {"only": ["down."]}})
     assert tables["training"] == {"patch": (8, 8, 8), "batch": 3}
-    assert tables["start"] == {"weights": str(tmp_path), "only": ["down."]}
+    assert tables["init"] == {"weights": str(tmp_path), "only": ["down."]}
     assert tables["model"]["channels"] == (4, 8)
     assert recipe_from_run(tmp_path, {"model": {"name": "vgg"}})["model"] == {"name": "vgg"}
 
 
 def test_a_pruned_network_is_begun_with_as_narrow_as_it_is(tmp_path):
-    (tmp_path / "recipe.toml").write_text("[model]\nname = 'unet'\n[widths]\n'down.0.0.conv' = [1, 3, 1]\n")
-    assert recipe_from_run(tmp_path, {})["widths"] == {"down.0.0.conv": (1, 3, 1)}
-    assert "widths" not in recipe_from_run(tmp_path, {"model": {"name": "vgg"}})
-    recipe = Recipe(widths={"down.0.0.conv": (1, 3, 1)})
-    assert merged(recipe, {"model": {"deep": True}}).widths == recipe.widths
-    assert merged(recipe, {"model": {"name": "monai", "network": "SegResNet"}}).widths == {}
+    (tmp_path / "recipe.toml").write_text("[model]\nname = 'unet'\n[layer_widths]\n'down.0.0.conv' = [1, 3, 1]\n")
+    assert recipe_from_run(tmp_path, {})["layer_widths"] == {"down.0.0.conv": (1, 3, 1)}
+    assert "layer_widths" not in recipe_from_run(tmp_path, {"model": {"name": "vgg"}})
+    recipe = Recipe(layer_widths={"down.0.0.conv": (1, 3, 1)})
+    assert merge_changes(recipe, {"model": {"deep_supervision": True}}).layer_widths == recipe.layer_widths
+    assert merge_changes(recipe, {"model": {"name": "monai", "network": "SegResNet"}}).layer_widths == {}
 
 
 def test_a_run_goes_on_where_another_ended(tmp_path):
     data = make_folder(tmp_path / "data", cases=4)
     first, second = tmp_path / "first", tmp_path / "second"
     fit(str(data), out=first, steps=6, recipe=data / "recipe.toml")
-    (tmp_path / "still.toml").write_text("[optimiser]\nname = 'sgd'\nrate = 0.0\n[training]\naverage = 0.0\n")
+    (tmp_path / "still.toml").write_text("[optimiser]\nname = 'sgd'\nrate = 0.0\n[training]\nema = 0.0\n")
     fit(str(data), out=second, steps=1, recipe=tmp_path / "still.toml", init=first)
-    learned = read_checkpoint(first / "weights" / "best.safetensors")["average"]
+    learned = read_checkpoint(first / "weights" / "best.safetensors")["ema"]
     begun = read_checkpoint(second / "weights" / "last.safetensors")["model"]
     assert all(torch.equal(v, learned[k]) for k, v in begun.items())
-    assert json.loads((second / "run.json").read_text())["start"]["taken"] == 1
-    assert read_table(second / "recipe.toml")["start"]["weights"] == str(first)
+    assert json.loads((second / "run.json").read_text())["init"]["taken"] == 1
+    assert read_toml_tables(second / "recipe.toml")["init"]["weights"] == str(first)

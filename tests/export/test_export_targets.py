@@ -15,10 +15,10 @@ from medgrad.engine.evaluation.infer import predictor_of
 from medgrad.engine.runs.run import open_run
 from medgrad.errors import MedgradError, SettingError
 from medgrad.export import export
-from medgrad.export._finish import FLOAT32, as_float32
+from medgrad.export._module import FLOAT32, float32_networks
 from medgrad.inference.artefact.artefact import open_artefact
-from medgrad.inference.artefact.fastest import select_backend
 from medgrad.inference.artefact.predictor import answer
+from medgrad.inference.artefact.select_backend import select_backend
 from medgrad.registry import find
 
 
@@ -32,39 +32,42 @@ def one_thread():
 
 def skip_without(target):
     made = find("export", target)
-    if not find("inference.artefact.backends", made.engine).is_installed():
-        pytest.skip(f"the {find('inference.artefact.backends', made.engine).extra} extra is not installed")
+    if not find("inference.artefact.backends", made.backend).is_installed():
+        pytest.skip(f"the {find('inference.artefact.backends', made.backend).extra} extra is not installed")
     if target == "monai_bundle":
         pytest.importorskip("monai", reason="the monai extra is not installed")
 
 
 def case(seed, shape, **grid):
-    return Case(f"c{seed}", {"image": Image(smooth(seed, shape), Grid.of(shape, **grid))})
+    return Case(f"c{seed}", {"image": Image(smooth(seed, shape), Grid.from_shape(shape, **grid))})
 
 
 def said_by_both(run, folder, cases):
     """Give pairs of answers: by the run in float32, and by what was exported."""
     trained, artefact = open_run(run, device="cpu"), open_artefact(folder)
     ask, *_ = select_backend(artefact)
-    exact = predictor_of(replace(trained, models=as_float32(trained), place=FLOAT32))
+    exact = predictor_of(replace(trained, networks=float32_networks(trained), compute=FLOAT32))
     return [(exact.answer(one), answer(artefact, ask, one)) for one in cases]
 
 
 RUNS = {
     "windows": ({"kind": "segmentation", "dims": 3, "patch": 12}, (20, 9, 17)),
-    "mirrored folds": ({"kind": "segmentation", "folds": 2, "answering": {"flips": [0, 1]}}, (30, 21)),
+    "mirrored folds": ({"kind": "segmentation", "folds": 2, "inference": {"tta_flips": [0, 1]}}, (30, 21)),
     "one of several": ({"kind": "classification", "task": {"temperature": 1.7, "shift": [0.4, -0.3]}}, (22, 19)),
     "each for itself": (
-        {"kind": "classification", "task": {"exclusive": False}, "answering": {"flips": [1]}, "folds": 2},
+        {"kind": "classification", "task": {"exclusive": False}, "inference": {"tta_flips": [1]}, "folds": 2},
         (18, 16),
     ),
-    "yolo": ({"kind": "detection", "task": {"slopes": [0.8], "shifts": [0.2], "least": 0.3}, "patch": 24}, (52, 30)),
-    "retina": (
+    "yolo": (
+        {"kind": "detection", "task": {"platt_a": [0.8], "platt_b": [0.2], "min_score": 0.3}, "patch": 24},
+        (52, 30),
+    ),
+    "retinanet": (
         {
             "kind": "detection",
-            "task": {"labels": ["a", "b"], "least": 0.3},
+            "task": {"labels": ["a", "b"], "min_score": 0.3},
             "patch": 24,
-            "model": {"name": "retina", "channels": [4, 8, 8], "first": 1, "width": 8},
+            "model": {"name": "retinanet", "channels": [4, 8, 8], "first": 1, "width": 8},
         },
         (30, 28),
     ),
@@ -83,9 +86,9 @@ def test_the_artefact_answers_as_the_run(kind, target, tmp_path):
     skip_without(target)
     settings, shape = RUNS[kind]
     run = make_run(tmp_path / "run", **settings)
-    done = export(run, to=target)
+    done = export(run, target_name=target)
     assert done.folder == run / "exported" / target
-    assert done.on == "made-up windows"
+    assert done.evaluated_on == "made-up windows"
     pairs = said_by_both(run, done.folder, [case(seed, shape, spacing=[0.5] * len(shape)) for seed in range(2)])
     assert agreement(pairs).off <= (0.01 if settings["kind"] == "detection" else 0.001)
     for ours, theirs in pairs:
@@ -113,14 +116,14 @@ def test_the_preparation_goes_with_the_artefact(tmp_path):
 @pytest.mark.slow
 def test_a_program_of_torch_answers_as_the_run(tmp_path):
     run = make_run(tmp_path / "run", patch=8)
-    done = export(run, to="torch-export")
+    done = export(run, target_name="torch-export")
     assert agreement(said_by_both(run, done.folder, [case(3, (11, 9))])).off == 0
 
 
 def make_set(folder, cases=6, size=16):
     for number in range(cases):
         image = smooth(number, (size, size, size))
-        grid = Grid.of(image.shape)
+        grid = Grid.from_shape(image.shape)
         write(folder / "images" / f"c{number}.nii.gz", Image(image, grid, "mr"))
         write(folder / "labels" / f"c{number}.nii.gz", Image((image > 1).astype(np.uint8), grid))
     return folder
@@ -146,35 +149,35 @@ def test_eight_bits_are_measured_on_training_patients_and_judged_on_others(targe
         pytest.importorskip("nncf", reason="the openvino extra is not installed")
     told = []
     progress = find_progress(told)
-    done = export(known, to=target, int8=True, tolerance=0.2, progress=progress)
+    done = export(known, target_name=target, as_int8=True, tolerance=0.2, progress=progress)
     assert "Measuring ranges on 4 windows of 4 training patients." in told
-    assert done.on == "validation cases"
+    assert done.evaluated_on == "validation cases"
     assert done.agreement.cases == 2
     assert 0 < done.agreement.off < 0.2
     about = json.loads((done.folder / "artefact.json").read_text())
     assert (about["precision"], about["tolerance"]) == ("int8", 0.2)
     with pytest.raises(MedgradError, match=r"too little on 2 validation cases: equal 0\.\d+"):
-        export(known, known / "strict", to=target, int8=True, tolerance=done.agreement.off / 2)
+        export(known, known / "strict", target_name=target, as_int8=True, tolerance=done.agreement.off / 2)
     assert sorted(p.name for p in known.iterdir() if p.suffix == ".part" or p.name == "strict") == []
 
 
 def test_onnx_in_eight_bits_is_read_by_openvino_as_by_onnx_runtime(known):
     skip_without("onnx")
     skip_without("openvino")
-    done = export(known, to="onnx", int8=True, tolerance=0.2)
+    done = export(known, target_name="onnx", as_int8=True, tolerance=0.2)
     artefact = open_artefact(done.folder)
     said = {}
     for name in ("onnxruntime", "openvino"):
-        ask = find("inference.artefact.backends", name).open(artefact.network, threads=1, way="float32")
+        ask = find("inference.artefact.backends", name).open(artefact.network_file, n_threads=1, precision="float32")
         said[name] = np.concatenate([ask(shown)[0] for shown in artefact.example[0]])
     far = np.abs(said["openvino"] - said["onnxruntime"]).mean()
     assert far < 0.02 * np.abs(said["onnxruntime"]).mean()
 
 
 def find_progress(told):
-    from medgrad.engine.progress import Silent
+    from medgrad.engine.progress import SilentProgress
 
-    class Told(Silent):
+    class Told(SilentProgress):
         def say(self, text):
             told.append(text)
 
@@ -190,9 +193,9 @@ def test_a_network_that_answers_otherwise_is_not_written(known, monkeypatch):
         made.module.networks[0].heads[0].bias.data += torch.tensor([0.2, 0.0])
         return made
 
-    finish = _export.finish
-    monkeypatch.setattr(_export, "finish", wrong)
-    monkeypatch.setattr(_export, "as_float32", lambda _: as_float32(open_run(known, device="cpu")))
+    finish = _export.build_export_module
+    monkeypatch.setattr(_export, "build_export_module", wrong)
+    monkeypatch.setattr(_export, "float32_networks", lambda _: float32_networks(open_run(known, device="cpu")))
     with pytest.raises(MedgradError, match="agree too little"):
         export(known)
     assert not (known / "exported" / "onnx").exists()
@@ -201,13 +204,13 @@ def test_a_network_that_answers_otherwise_is_not_written(known, monkeypatch):
 @pytest.mark.slow
 def test_monai_answers_with_a_bundle_as_the_run_does(known):
     skip_without("monai_bundle")
-    done = export(known, to="monai-bundle")
+    done = export(known, target_name="monai-bundle")
     about = json.loads((done.folder / "artefact.json").read_text())
     assert about["agreement"]["monai-bundle"]["cases"] == 2
     assert about["agreement"]["monai-bundle"]["equal"] >= 0.999
     assert {"configs/inference.json", "configs/metadata.json", "models/model.ts"} <= set(about["files"])
     with pytest.raises(SettingError, match="no counterpart in MONAI"):
-        export(make_run(known / "other", dims=3, prepare=[{"name": "crop"}]), to="monai-bundle")
+        export(make_run(known / "other", dims=3, prepare=[{"name": "crop"}]), target_name="monai-bundle")
 
 
 def test_an_older_artefact_gives_way_and_a_stranger_does_not(tmp_path):
@@ -229,14 +232,14 @@ def test_what_cannot_be_exported_says_so(tmp_path):
     with pytest.raises(SettingError, match="fold-0"):
         export(two)
     with pytest.raises(SettingError, match="--int8"):
-        export(two, to="torch-export", int8=True)
+        export(two, target_name="torch-export", as_int8=True)
     moves = make_run(tmp_path / "moves", patch=8)
     text = (moves / "recipe.toml").read_text().replace('kind = "segmentation"', 'kind = "registration"')
     (moves / "recipe.toml").write_text(text)
     with pytest.raises(MedgradError, match="medgrad register"):
         export(moves)
     with pytest.raises(SettingError, match="--calibrate"):
-        export(make_run(tmp_path / "alone", patch=8), int8=True)
+        export(make_run(tmp_path / "alone", patch=8), as_int8=True)
 
 
 def test_what_stands_in_an_artefact_is_no_patient(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from medgrad.answers import agreement
 from medgrad.data import Boxes, Grid, LabelMap, Scores
 
-LINE = Grid.of((1, 10))
+LINE = Grid.from_shape((1, 10))
 
 
 def labels(*values):

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from medgrad.errors import FormatError, MedgradError, Missing, SettingError
-from medgrad.inference.artefact import fastest as choosing
-from medgrad.inference.artefact.artefact import hash_of, is_artefact, open_artefact
-from medgrad.inference.artefact.fastest import select_backend, usable
+from medgrad.errors import FormatError, MedgradError, PackageNotInstalled, SettingError
+from medgrad.inference.artefact import select_backend as choosing
+from medgrad.inference.artefact.artefact import hash_file, is_artefact, open_artefact
+from medgrad.inference.artefact.select_backend import list_usable_backends, select_backend
 from medgrad.registry import find, names
 
 ENGINES = names("inference.artefact.backends")
@@ -24,11 +24,24 @@ def make(folder, **changes):
         folder / "example.npz", **{"count": 1, "inputs-0": inputs, "labels-0": (inputs[0, 0] > 0).astype(np.uint8)}
     )
     about = {
-        "artefact": 2, "medgrad": "0", "target": "onnx", "precision": "float32", "network": "network.onnx",
-        "output": "dense", "answer": "label_map", "classes": 2, "task": TASK, "prepare": [],
-        "patch": [10, 10], "overlap": 0.5, "flips": [], "planes": 1,
-        "files": {n: hash_of(folder / n) for n in ("network.onnx", "example.npz")}, "agreement": {}, "tolerance": 0.001,
-    }  # fmt: skip
+        "artefact": 2,
+        "medgrad": "0",
+        "target": "onnx",
+        "precision": "float32",
+        "network": "network.onnx",
+        "output": "dense",
+        "answer": "label_map",
+        "classes": 2,
+        "task": TASK,
+        "prepare": [],
+        "patch": [10, 10],
+        "overlap": 0.5,
+        "tta_flips": [],
+        "channels": 1,
+        "files": {n: hash_file(folder / n) for n in ("network.onnx", "example.npz")},
+        "agreement": {},
+        "tolerance": 0.001,
+    }
     (folder / "artefact.json").write_text(json.dumps({k: v for k, v in (about | changes).items() if v is not ...}))
     return folder
 
@@ -37,7 +50,7 @@ def test_what_was_written_is_opened(tmp_path):
     artefact = open_artefact(make(tmp_path / "a"))
     assert is_artefact(tmp_path / "a")
     assert not is_artefact(tmp_path)
-    assert (artefact.kind, artefact.patch, artefact.answer.name) == ("segmentation", (10, 10), "label_map")
+    assert (artefact.task_name, artefact.patch, artefact.answer.name) == ("segmentation", (10, 10), "label_map")
     (inputs,), _ = artefact.example
     assert inputs.dtype == np.float32
 
@@ -86,7 +99,7 @@ def test_registration_is_refused_with_what_to_do():
 class Pretended:
     """An engine that takes so long, and is wrong on a share of the elements in each precision."""
 
-    reads, extra = (".onnx",), "none"
+    suffixes, extra = (".onnx",), "none"
 
     def __init__(self, seconds, installed=True, **wrong):
         self.seconds, self.installed, self.wrong = seconds, installed, wrong
@@ -94,14 +107,14 @@ class Pretended:
     def is_installed(self):
         return self.installed
 
-    def ways(self):
+    def precisions(self):
         return tuple(self.wrong)
 
-    def open(self, *_, way, **__):
+    def open(self, *_, precision, **__):
         def ask(inputs):
-            choosing.time.now += self.seconds / (2 if way == "bfloat16" else 1)
+            choosing.time.now += self.seconds / (2 if precision == "bfloat16" else 1)
             logits = np.concatenate([-inputs, inputs], axis=1)
-            logits[0, :, 0, : round(100 * self.wrong[way])] *= -1
+            logits[0, :, 0, : round(100 * self.wrong[precision])] *= -1
             return [logits]
 
         return ask
@@ -118,7 +131,7 @@ class Clock:
 def engines(monkeypatch):
     def these(**known):
         monkeypatch.setattr(choosing, "time", Clock())
-        listed = {choosing.ROOM: sorted(known)}
+        listed = {choosing.BACKENDS_PACKAGE: sorted(known)}
         monkeypatch.setattr(choosing.registry, "names", lambda room: listed.get(room) or names(room))
         monkeypatch.setattr(
             choosing.registry, "find", lambda room, name: known[name] if room in listed else find(room, name)
@@ -131,20 +144,20 @@ def test_the_quickest_engine_that_agrees_answers(tmp_path, engines):
     engines(slow=Pretended(3, float32=0), quick=Pretended(1, float32=0), wrong=Pretended(0.1, float32=0.01))
     ask, chosen, tried = select_backend(open_artefact(make(tmp_path / "a")))
     assert chosen.name == "quick, float32"
-    assert {t.engine: round(t.agreement.off, 6) for t in tried} == {"slow": 0, "quick": 0, "wrong": 0.01}
+    assert {t.backend: round(t.agreement.off, 6) for t in tried} == {"slow": 0, "quick": 0, "wrong": 0.01}
     assert ask(np.zeros((1, 1, 10, 10), np.float32))[0].shape == (1, 2, 10, 10)
-    assert select_backend(open_artefact(tmp_path / "a"), engine="slow")[1].engine == "slow"
+    assert select_backend(open_artefact(tmp_path / "a"), backend_name="slow")[1].backend == "slow"
 
 
 def test_what_agreed_on_patients_need_only_be_sound_on_made_up_windows(tmp_path, engines):
     engines(one=Pretended(1, bfloat16=0.02, float32=0))
-    assert select_backend(open_artefact(make(tmp_path / "a")))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "a")))[1].precision == "float32"
     agreed = {"one, bfloat16": {"off": 0.0005}}
-    assert select_backend(open_artefact(make(tmp_path / "b", ways=agreed)))[1].way == "bfloat16"
+    assert select_backend(open_artefact(make(tmp_path / "b", ways=agreed)))[1].precision == "bfloat16"
     differed = {"one, bfloat16": {"off": 0.002}}
-    assert select_backend(open_artefact(make(tmp_path / "c", ways=differed)))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "c", ways=differed)))[1].precision == "float32"
     engines(one=Pretended(1, bfloat16=0.08, float32=0))
-    assert select_backend(open_artefact(make(tmp_path / "d", ways=agreed)))[1].way == "float32"
+    assert select_backend(open_artefact(make(tmp_path / "d", ways=agreed)))[1].precision == "float32"
 
 
 def test_engines_that_say_something_else_do_not_answer(tmp_path, engines):
@@ -155,16 +168,16 @@ def test_engines_that_say_something_else_do_not_answer(tmp_path, engines):
 
 def test_an_engine_that_is_missing_is_told_with_what_installs_it(tmp_path, engines):
     engines(one=Pretended(1, installed=False, float32=0))
-    with pytest.raises(Missing, match=r"medgrad\[none\]"):
-        usable(open_artefact(make(tmp_path / "a")))
+    with pytest.raises(PackageNotInstalled, match=r"medgrad\[none\]"):
+        list_usable_backends(open_artefact(make(tmp_path / "a")))
 
 
 def test_an_engine_that_cannot_read_a_network_is_told(tmp_path):
     artefact = open_artefact(make(tmp_path / "a"))
     with pytest.raises(SettingError, match="does not read"):
-        usable(artefact, "torch_export")
+        list_usable_backends(artefact, "torch_export")
     with pytest.raises(SettingError, match="--engine"):
-        usable(artefact, "tensorflow")
+        list_usable_backends(artefact, "tensorflow")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "torch_export")) for n in ENGINES])
@@ -172,9 +185,9 @@ def test_an_engine_refuses_what_is_no_network_in_one_sentence(name, tmp_path):
     engine = find("inference.artefact.backends", name)
     if not engine.is_installed():
         pytest.skip(f"the {engine.extra} extra is not installed")
-    assert engine.ways()
-    assert "float32" in engine.ways()
-    for ending in engine.reads:
+    assert engine.precisions()
+    assert "float32" in engine.precisions()
+    for ending in engine.suffixes:
         path = tmp_path / f"network{ending}"
         path.write_bytes(b"nonsense")
         with pytest.raises(FormatError, match=path.name):

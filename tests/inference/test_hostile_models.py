@@ -14,7 +14,7 @@ from untrained import make_run
 
 from medgrad.engine.runs.pretrained import load_pretrained
 from medgrad.errors import FormatError
-from medgrad.inference.artefact.artefact import hash_of
+from medgrad.inference.artefact.artefact import hash_file
 
 pytest.importorskip("onnxruntime")
 
@@ -73,7 +73,7 @@ def test_as_the_network_of_an_artefact_that_vouches_for_it(place, tmp_path, host
     (folder / network).write_bytes(hostile[name])
     inputs = np.zeros((1, 1, 10, 10), np.float16)
     np.savez(folder / "example.npz", **{"count": 1, "inputs-0": inputs, "labels-0": np.zeros((10, 10), np.uint8)})
-    files = {n: hash_of(folder / n) for n in (network, "example.npz")}
+    files = {n: hash_file(folder / n) for n in (network, "example.npz")}
     (folder / "artefact.json").write_text(about(network, files))
     one_line(medgrad("predict", folder, place / "a.png", "-o", tmp_path / "out"), network)
 
@@ -84,6 +84,6 @@ def test_as_the_example_of_an_artefact(place, tmp_path, hostile, name):
     folder.mkdir()
     (folder / "network.onnx").write_bytes(b"a network")
     (folder / "example.npz").write_bytes(hostile[name])
-    files = {n: hash_of(folder / n) for n in ("network.onnx", "example.npz")}
+    files = {n: hash_file(folder / n) for n in ("network.onnx", "example.npz")}
     (folder / "artefact.json").write_text(about("network.onnx", files))
     one_line(medgrad("predict", folder, place / "a.png", "-o", tmp_path / "out"))

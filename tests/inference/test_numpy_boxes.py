@@ -22,7 +22,7 @@ def test_the_same_boxes_are_left_in_the_same_order(seed, dims):
     corners, scores = scattered(seed, 300, dims)
     labels = np.random.default_rng(seed).integers(0, 3, 300)
     ours = nms(corners, scores, overlap=0.3, labels=labels)
-    theirs = suppress.nms(*map(torch.from_numpy, (corners, scores)), overlap=0.3, labels=torch.from_numpy(labels))
+    theirs = suppress.nms(*map(torch.from_numpy, (corners, scores)), iou_threshold=0.3, labels=torch.from_numpy(labels))
     assert ours.tolist() == theirs.tolist()
     assert len(nms(corners, scores, overlap=0.3)) < len(ours) < 300
 

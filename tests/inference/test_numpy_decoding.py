@@ -13,13 +13,13 @@ from medgrad.answers.label_map import argmax
 from medgrad.data import Grid
 from medgrad.engine.compute.torch_ops import TORCH
 from medgrad.inference import sliding_window as windows
-from medgrad.inference.artefact.artefact import frozen
+from medgrad.inference.artefact.artefact import lists_to_tuples
 
-GRID = Grid.of((24, 20), spacing=(0.5, 2.0), origin=(3, -4))
+GRID = Grid.from_shape((24, 20), spacing=(0.5, 2.0), origin=(3, -4))
 
 
 def settings_of(task):
-    return frozen(task.settings())
+    return lists_to_tuples(task.settings())
 
 
 def decoded(task, *outputs, grid=GRID):
@@ -38,8 +38,10 @@ def test_windows_are_blended_as_torch_blends_them(shape, patch, overlap):
         where = tuple(slice(a, a + p) for a, p in zip(start, patch, strict=True))
         return field[(slice(None), *where)] * np.float32(1 + start[0])
 
-    ours = [(first, slab.copy()) for first, slab in windows.slabs(look, shape, patch, overlap=overlap)]
-    theirs = windows.slabs(lambda start: torch.from_numpy(look(start).copy()), shape, patch, overlap=overlap, ops=TORCH)
+    ours = [(first, slab.copy()) for first, slab in windows.blend_slabs(look, shape, patch, overlap=overlap)]
+    theirs = windows.blend_slabs(
+        lambda start: torch.from_numpy(look(start).copy()), shape, patch, overlap=overlap, ops=TORCH
+    )
     for (a, one), (b, other) in zip(ours, theirs, strict=True):
         assert a == b
         np.testing.assert_allclose(one, other.numpy(), rtol=1e-5, atol=1e-6)
@@ -74,11 +76,11 @@ def candidates(seed, n=400, classes=2):
 
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_boxes_are_those_of_the_task(calibrated, monkeypatch):
-    fitted = {"slopes": (0.7, 1.4), "shifts": (0.1, -0.2)} if calibrated else {}
-    task = registry.find("tasks", "detection")(dims=2, labels=("a", "b"), kept=25, **fitted)
+    fitted = {"platt_a": (0.7, 1.4), "platt_b": (0.1, -0.2)} if calibrated else {}
+    task = registry.find("tasks", "detection")(dims=2, labels=("a", "b"), max_boxes=25, **fitted)
     corners, chances = candidates(0)
 
-    told = SimpleNamespace(boxes=lambda *_, **__: (torch.from_numpy(corners)[None], torch.from_numpy(chances)[None]))
+    told = SimpleNamespace(decode=lambda *_, **__: (torch.from_numpy(corners)[None], torch.from_numpy(chances)[None]))
     find = registry.find
     monkeypatch.setattr(
         "medgrad.tasks.detection.registry.find", lambda room, name: told if room == "models" else find(room, name)
@@ -92,7 +94,7 @@ def test_boxes_are_those_of_the_task(calibrated, monkeypatch):
 
 def test_boxes_of_windows_are_put_together_as_by_the_task():
     task = registry.find("tasks", "detection")(dims=2, labels=("a", "b"))
-    grid = Grid.of((60, 50), spacing=(0.5, 2.0))
+    grid = Grid.from_shape((60, 50), spacing=(0.5, 2.0))
     starts = product(windows.window_starts(60, 24, 0.5), windows.window_starts(50, 20, 0.5))
     parts = [grid.crop(start, (24, 20)) for start in starts]
     said = [decoded(task, *candidates(n, 30), grid=part) for n, part in enumerate(parts)]

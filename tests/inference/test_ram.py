@@ -21,10 +21,10 @@ from medgrad.data.formats import ImageSpec, extent_of, read
 from medgrad.errors import FormatError, MedgradError, SettingError
 from medgrad.inference.pipeline import memory_limit as ram
 from medgrad.inference.pipeline import pipeline as flow
-from medgrad.inference.pipeline.memory_estimate import MemoryCost, room_for_sums, stages
+from medgrad.inference.pipeline.memory_estimate import MemoryCost, bytes_for_sums, estimate_stage_bytes
 from medgrad.inference.pipeline.pipeline import predict_all
 from medgrad.inference.predictor import Predictor
-from medgrad.inference.sliding_window import blocks_within, most_blocks, size_of_sums, sliding_window
+from medgrad.inference.sliding_window import choose_block_count, count_sum_bytes, max_useful_blocks, sliding_window
 from medgrad.machine import allocator as memory
 from medgrad.prepare import Memo, Step
 from medgrad.prepare.crop import Crop
@@ -39,13 +39,13 @@ OBLIQUE = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     ("text", "amount"), [("4G", 4 << 30), ("1.5g", 3 << 29), ("700 MiB", 700 << 20), ("2KB", 2048), ("123456", 123456)]
 )
 def test_an_amount_of_memory_is_read(text, amount):
-    assert ram.parse(text) == amount
+    assert ram.parse_bytes(text) == amount
 
 
 @pytest.mark.parametrize("text", ["", "G", "-4G", "4X", "0", "four", "4G4", "1e9", "nan"])
 def test_what_is_no_amount_is_one_line(text):
     with pytest.raises(SettingError, match="--ram is an amount of memory") as caught:
-        ram.parse(text)
+        ram.parse_bytes(text)
     assert "\n" not in str(caught.value)
 
 
@@ -62,7 +62,7 @@ def test_what_a_task_takes_is_measured():
 
 
 def test_it_is_measured_where_the_mark_of_the_peak_cannot_be_set_back(monkeypatch, tmp_path):
-    monkeypatch.setattr(ram, "PEAK", tmp_path / "no" / "such")
+    monkeypatch.setattr(ram, "PROC_CLEAR_REFS", tmp_path / "no" / "such")
     size = 96 << 20
     assert size * 0.9 < ram.peak_memory(lambda: taking(size)) < size * 1.2
 
@@ -81,8 +81,8 @@ def saved(path, array, slope=None):
 def test_a_header_tells_what_the_image_will_be(tmp_path, kind, slope, shape):
     path = saved(tmp_path / "a.nii", np.ones(shape, kind), slope)
     told, image = extent_of(Source(path)), read(path)
-    assert (told.grid, told.channels, told.bytes) == (image.grid, image.channels, image.array.itemsize)
-    assert told.size == image.array.nbytes
+    assert (told.grid, told.channels, told.bytes_per_element) == (image.grid, image.channels, image.array.itemsize)
+    assert told.n_bytes == image.array.nbytes
 
 
 def test_of_a_picture_the_header_is_not_asked(tmp_path):
@@ -100,11 +100,11 @@ def test_headers_tell_what_a_series_will_be_without_a_pixel(tmp_path, monkeypatc
         head.RescaleSlope, head.RescaleIntercept = slope, intercept
         head.save_as(path)
     image = read(source)
-    monkeypatch.setattr("medgrad.data.dicom.image.every_pixels", None)
+    monkeypatch.setattr("medgrad.data.dicom.image.decode_all_pixels", None)
     told = extent_of(source)
     assert told.grid.is_close(image.grid)
-    assert (told.channels, told.bytes, told.beside) == (image.channels, image.array.itemsize, 2)
-    assert told.size == image.array.nbytes
+    assert (told.channels, told.bytes_per_element, told.temporary_bytes) == (image.channels, image.array.itemsize, 2)
+    assert told.n_bytes == image.array.nbytes
 
 
 def test_where_only_pixels_tell_nothing_is_told(tmp_path):
@@ -130,50 +130,57 @@ def test_of_every_file_that_is_read_the_header_had_told_the_size(real_data):
             continue
         if told is not None:
             known += 1
-            assert told.size == image.array.nbytes, path
+            assert told.n_bytes == image.array.nbytes, path
     assert known > 5
 
 
-STEPS = (Reorient("RAS"), Crop(-5000.0), Resample((2.0, 2.0, 2.0)), Normalise("fixed"))
+STEPS = (Reorient("RAS"), Crop(-5000.0), Resample((2.0, 2.0, 2.0)), Normalise("window"))
 
 
 def test_a_step_makes_what_was_told():
-    from medgrad.inference.pipeline.memory_estimate import next_of
+    from medgrad.inference.pipeline.memory_estimate import spec_after_step
 
     grid = Grid((20, 30, 40), ((0, -1.0, 0, 0), (1.5, 0, 0, 3), (0, 0, 2.5, 1), (0, 0, 0, 1)))
     case = Case("one", {"image": Image(np.zeros(grid.shape, np.int16), grid)})
     told = ImageSpec(grid, 1, 2)
     for step in STEPS:
-        case, told = step.apply(case)[0], next_of(told, step)
+        case, told = step.apply(case)[0], spec_after_step(told, step)
         made = case.images["image"]
         assert told.grid.is_close(made.grid)
-        assert told.size == made.array.nbytes
+        assert told.n_bytes == made.array.nbytes
 
 
 def test_what_does_not_fit_is_refused_with_what_it_would_take():
-    pictures, taken = [ImageSpec(Grid.of((512, 512, 1000)), 1, 2)], MemoryCost(500 << 20, (96, 96, 96), 25, 1, STEPS)
-    assert room_for_sums(pictures, taken, 8 << 30, now=400 << 20) > room_for_sums(pictures, taken, 6 << 30, now=0) > 0
+    pictures, taken = (
+        [ImageSpec(Grid.from_shape((512, 512, 1000)), 1, 2)],
+        MemoryCost(500 << 20, (96, 96, 96), 25, 1, STEPS),
+    )
+    assert (
+        bytes_for_sums(pictures, taken, 8 << 30, resident_now=400 << 20)
+        > bytes_for_sums(pictures, taken, 6 << 30, resident_now=0)
+        > 0
+    )
     with pytest.raises(MedgradError, match=r"would take \d+M of memory, but --ram is 1G") as caught:
-        room_for_sums(pictures, taken, 1 << 30, now=400 << 20)
+        bytes_for_sums(pictures, taken, 1 << 30, resident_now=400 << 20)
     assert "\n" not in str(caught.value)
     enough = str(caught.value).split("Give --ram ")[1].split(",")[0]
-    assert room_for_sums(pictures, taken, ram.parse(enough), now=400 << 20) > 0
+    assert bytes_for_sums(pictures, taken, ram.parse_bytes(enough), resident_now=400 << 20) > 0
     with pytest.raises(MedgradError):
-        room_for_sums(pictures, taken, ram.parse(enough) - (2 << 20), now=400 << 20)
+        bytes_for_sums(pictures, taken, ram.parse_bytes(enough) - (2 << 20), resident_now=400 << 20)
 
 
 def test_more_that_is_held_leaves_less_for_the_sums():
-    pictures, taken = [ImageSpec(Grid.of((100, 100, 100)), 1, 2)], MemoryCost(1 << 20, (32, 32, 32), 3)
-    rooms = [room_for_sums(pictures, taken, 1 << 30, now=now << 20) for now in (0, 100)]
+    pictures, taken = [ImageSpec(Grid.from_shape((100, 100, 100)), 1, 2)], MemoryCost(1 << 20, (32, 32, 32), 3)
+    rooms = [bytes_for_sums(pictures, taken, 1 << 30, resident_now=now << 20) for now in (0, 100)]
     assert rooms[0] - rooms[1] == pytest.approx((100 << 20) / 1.05, rel=1e-4)
-    assert max(stages(pictures, taken).values()) >= 2e6 + 2e6 + (1 << 20)
+    assert max(estimate_stage_bytes(pictures, taken).values()) >= 2e6 + 2e6 + (1 << 20)
 
 
 @pytest.mark.parametrize("most", [0, 40_000, 150_000, 400_000, 1 << 30])
 def test_sums_are_made_within_their_bound_and_say_the_same(most):
     shape, patch, made = (40, 33, 70), (16, 16, 16), []
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    case = Case("one", {"image": Image(array, Grid.of(shape))})
+    case = Case("one", {"image": Image(array, Grid.from_shape(shape))})
 
     def look(box):
         array = box.images["image"].array
@@ -183,31 +190,31 @@ def test_sums_are_made_within_their_bound_and_say_the_same(most):
         made.append(output.base.nbytes)
         return LabelMap(output.argmax(0).astype(np.uint8), grid)
 
-    blocks = blocks_within(shape, patch, 2, most)
+    blocks = choose_block_count(shape, patch, 2, most)
     whole = sliding_window(look, decode, case, patch=patch, overlap=0.5)
     made.clear()
-    parts = sliding_window(look, decode, case, patch=patch, overlap=0.5, blocks=blocks)
+    parts = sliding_window(look, decode, case, patch=patch, overlap=0.5, n_blocks=blocks)
     assert (parts.array == whole.array).all()
-    assert max(made) <= size_of_sums(shape, patch, 2, blocks) <= max(most or 1 << 30, 40_000 * 2)
-    assert blocks == 1 or size_of_sums(shape, patch, 2, blocks - 1) > most
-    assert blocks <= most_blocks(shape, patch)
+    assert max(made) <= count_sum_bytes(shape, patch, 2, blocks) <= max(most or 1 << 30, 40_000 * 2)
+    assert blocks == 1 or count_sum_bytes(shape, patch, 2, blocks - 1) > most
+    assert blocks <= max_useful_blocks(shape, patch)
 
 
 GAPS = """
 import numpy as np
-from medgrad.machine.allocator import return_memory, keep_memory
-from medgrad.inference.pipeline.memory_limit import status
+from medgrad.machine.allocator import keep_freed_memory, return_large_arrays
+from medgrad.inference.pipeline.memory_limit import read_process_status
 
 def after_arrays():
-    before, small = status("VmRSS"), []
+    before, small = read_process_status("VmRSS"), []
     for size in range(96, 128, 4):  # each a little larger than the gap that the last one left
         large = np.ones(size << 20, np.uint8)
         small.append(np.ones(1 << 16, np.uint8))  # what settles behind it
         del large
-    return status("VmRSS") - before
+    return read_process_status("VmRSS") - before
 
-keep_memory()
-with return_memory():
+keep_freed_memory()
+with return_large_arrays():
     lean = after_arrays()
 print(lean >> 20, after_arrays() >> 20)
 """
@@ -279,7 +286,10 @@ def folder_of(tmp_path):
 
 def ask_all(slow, folder, out, **settings):
     asked = predict_all(slow.predictor(), folder, out, task="segmentation", dims=3, **settings)
-    return [(Path(a.source).name, a.failed, None if a.failed else read(a.written[0]).array) for a in asked]
+    return [
+        (Path(a.source).name, a.failure_reason, None if a.failure_reason else read(a.written_files[0]).array)
+        for a in asked
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -314,8 +324,8 @@ def test_with_a_bound_one_follows_the_other_and_the_same_is_said(both):
 
 def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
     lean = []
-    memory.keep_memory()
-    monkeypatch.setattr(memory, "keep", lambda piece: bool(lean.append(piece)))
+    memory.keep_freed_memory()
+    monkeypatch.setattr(memory, "set_heap_thresholds", lambda piece: bool(lean.append(piece)))
     slow = Slow(0)
     slow.did = lambda *_: lean.append("did")
     saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
@@ -323,12 +333,12 @@ def test_with_a_bound_nothing_large_is_kept(tmp_path, monkeypatch):
     assert set(lean) == {"did"}
     lean.clear()
     ask_all(slow, tmp_path / "a.nii.gz", tmp_path / "out", memory=64 << 30)
-    assert lean == [memory.LARGE, "did", "did", "did", memory.KEPT]
+    assert lean == [memory.LARGE_ARRAY_BYTES, "did", "did", "did", memory.KEPT_BYTES]
 
 
 def test_an_input_beyond_the_bound_is_refused_before_it_is_read(tmp_path, monkeypatch):
     saved(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.int16))
-    monkeypatch.setattr(flow.Cohort, "load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(flow.Cohort, "load_case", lambda *_: pytest.fail("it was read"))
     ((_, why, _),) = ask_all(Slow(0), tmp_path / "a.nii.gz", tmp_path / "out", memory=1 << 20)
     assert "--ram is 1M" in why
 
@@ -361,8 +371,8 @@ def test_a_case_is_given_back_step_by_step():
             assert len(gone) == 2
             return case, Memo(case.grid)
 
-    box = [Case("one", {"image": Image(np.zeros((3, 3, 3)), Grid.of((3, 3, 3)))})]
-    case, memos = ram.prepare_lean(box, [Noting(), Noting(), Last()])
+    box = [Case("one", {"image": Image(np.zeros((3, 3, 3)), Grid.from_shape((3, 3, 3)))})]
+    case, memos = ram.prepare_freeing_memory(box, [Noting(), Noting(), Last()])
     assert (case.images["image"].array == 2).all()
     assert len(memos) == 3
     assert not box
@@ -371,11 +381,11 @@ def test_a_case_is_given_back_step_by_step():
 CODE = """
 import sys
 from medgrad.apps.verbs.predict import predict
-from medgrad.inference.pipeline.memory_limit import PEAK, status
+from medgrad.inference.pipeline.memory_limit import CLEAR_REFS, read_process_status
 from pathlib import Path
 run, image, out, most = sys.argv[1:]
 found = predict(run, image, out=Path(out), ram=most)
-print(len(found["answers"]), status("VmHWM"))
+print(len(found["answers"]), read_process_status("VmHWM"))
 """
 
 
@@ -402,4 +412,4 @@ def test_a_whole_process_keeps_the_bound_that_its_refusal_named(tmp_path):
     assert done.returncode == 0, done.stderr
     answers, peak = map(int, done.stdout.split())
     assert answers == 1
-    assert 0.5 * ram.parse(enough) < peak < ram.parse(enough) + (60 << 20)
+    assert 0.5 * ram.parse_bytes(enough) < peak < ram.parse_bytes(enough) + (60 << 20)

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medgrad.losses.similarity._windows import SHORT, box_sum
+from medgrad.losses.similarity._windows import MATRIX_LENGTH, box_sum
 from medgrad.losses.similarity.lncc import LNCC
 
 
 @pytest.mark.parametrize("width", [1, 3, 5, 7, 9, 11])
 def test_a_box_sum_is_a_convolution_with_ones(width):
-    x = torch.rand(2, 1, 9, SHORT + 2, 10, dtype=torch.float64)  # one axis is long
+    x = torch.rand(2, 1, 9, MATRIX_LENGTH + 2, 10, dtype=torch.float64)  # one axis is long
     want = F.conv3d(x, torch.ones(1, 1, *(width,) * 3, dtype=torch.float64), padding=width // 2)
     torch.testing.assert_close(box_sum(x, width, 3), want)
 

@@ -10,7 +10,7 @@ import pytest
 from medgrad import metrics
 from medgrad.data.box_overlap import iou
 from medgrad.data.types import Boxes
-from medgrad.metrics._boxes import hits
+from medgrad.metrics._boxes import match_at_thresholds
 
 NAMES = {0: "a", 1: "b", 2: "c"}
 
@@ -116,22 +116,22 @@ def test_average_precision_is_that_of_coco(many):
 
 def test_an_answer_may_hit_at_a_high_overlap_and_not_at_a_low_one():
     shared = np.array([[0.3, 0.45], [0.0, 0.6]])  # at 0.1 the first takes the second object, the second gets none
-    found = hits(shared, (0.1, 0.5))
+    found = match_at_thresholds(shared, (0.1, 0.5))
     assert found.tolist() == [[True, False], [False, True]]
     truth = Boxes(np.array([[0, 0, 10, 10.0]]), np.array([0]), None, {0: "a"})
     answer = Boxes(np.array([[0, 0, 10, 6.0], [0, 0, 10, 9]]), np.array([0, 0]), np.array([0.9, 0.8]), {0: "a"})
     row = metrics.judge(["ap"], truth, answer)
-    assert row["said/a"] == "0.9:0.6 0.8:0.65+0.7+0.75+0.8+0.85+0.9+"
+    assert row["prob/a"] == "0.9:0.6 0.8:0.65+0.7+0.75+0.8+0.85+0.9+"
     assert (row["ap@0.5/a"], row["ap@0.75/a"]) == (1.0, 0.5)
 
 
 def test_an_answer_where_there_is_nothing_lowers_the_set():
     truth, empty = case(0)[0], Boxes(np.zeros((0, 4)), np.zeros(0, int), None, NAMES)
     wrong = Boxes(np.array([[0, 0, 5, 5.0]]), np.array([0]), np.array([2.0]), NAMES)
-    right = metrics.judge(["ap", "froc", "counting"], truth, truth)
-    lone = metrics.judge(["ap", "froc", "counting"], empty, wrong)
+    right = metrics.judge(["ap", "froc", "box_counts"], truth, truth)
+    lone = metrics.judge(["ap", "froc", "box_counts"], empty, wrong)
     assert lone["ap@0.5/a"] is None
-    found = metrics.pool(["ap", "froc", "counting"], [right, lone])
+    found = metrics.pool(["ap", "froc", "box_counts"], [right, lone])
     assert found["ap@0.5/a"] < 1
     assert found["sensitivity@0.125fp/a"] == 0.0
     assert found["sensitivity@0.5fp/a"] == 1.0
@@ -140,7 +140,7 @@ def test_an_answer_where_there_is_nothing_lowers_the_set():
 
 def test_a_label_that_no_case_has_is_not_counted():
     truth = Boxes(np.array([[0, 0, 5, 5.0]]), np.array([1]), None, NAMES)
-    found = metrics.pool(["ap", "froc", "counting"], [metrics.judge(["ap", "froc", "counting"], truth, truth)])
+    found = metrics.pool(["ap", "froc", "box_counts"], [metrics.judge(["ap", "froc", "box_counts"], truth, truth)])
     assert (found["ap/a"], found["cpm/a"], found["box_sensitivity/a"]) == (None, None, None)
     assert (found["map"], found["cpm"]) == (1.0, 1.0)
 
@@ -158,7 +158,7 @@ def test_sensitivity_at_false_positives_by_hand():
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     answer = Boxes(np.concatenate([at - 1, at + 1], 1), np.zeros(6, int), scores, {0: "nodule"})
     row = metrics.judge(["froc"], truth, answer)
-    assert row["met/nodule"] == "0.9:1 0.8:- 0.7:0 0.6:0 0.5:1 0.4:0"
+    assert row["froc/nodule"] == "0.9:1 0.8:- 0.7:0 0.6:0 0.5:1 0.4:0"
     four = [row, *[metrics.judge(["froc"], *(Boxes(np.zeros((0, 6)), np.zeros(0, int), None, {0: "nodule"}),) * 2)] * 3]
     found = metrics.pool(["froc"], four)  # false positives a case: 0, then 1/4, 1/2 before the second hit, 3/4 after
     assert [found[f"sensitivity@{r}fp/nodule"] for r in ("0.125", "0.25", "0.5", "1")] == [0.5, 0.5, 1.0, 1.0]
@@ -176,16 +176,16 @@ def test_one_answer_between_two_objects_may_find_both():
     truth = Boxes(np.array([[0, 0, 10, 10.0], [4, 0, 14, 10]]), np.array([0, 0]), None, {0: "a"})
     answer = Boxes(np.array([[2, 0, 12, 10.0]]), np.array([0]), np.array([0.5]), {0: "a"})
     row = metrics.judge(["froc"], truth, answer)
-    assert (row["met/a"], row["cpm/a"]) == ("0.5:2", 1.0)
+    assert (row["froc/a"], row["cpm/a"]) == ("0.5:2", 1.0)
 
 
 def test_counts_are_of_what_is_said_with_confidence():
     truth = Boxes(np.array([[0, 0, 10, 10.0], [30, 30, 40, 40]]), np.array([0, 0]), None, {0: "a"})
     corners = np.array([[0, 0, 10, 9.0], [0, 1, 10, 10], [60, 60, 70, 70], [30, 30, 40, 40]])
     row = metrics.judge(
-        ["counting"], truth, Boxes(corners, np.zeros(4, int), np.array([0.9, 0.8, 0.5, 0.49]), {0: "a"})
+        ["box_counts"], truth, Boxes(corners, np.zeros(4, int), np.array([0.9, 0.8, 0.5, 0.49]), {0: "a"})
     )
-    assert (row["boxes_said/a"], row["boxes_right/a"], row["count_error/a"]) == (3.0, 1.0, 1.0)
+    assert (row["boxes_answered/a"], row["boxes_right/a"], row["count_error/a"]) == (3.0, 1.0, 1.0)
     assert (row["box_sensitivity/a"], row["box_precision/a"], row["box_false_positives/a"]) == (0.5, 1 / 3, 2.0)
 
 

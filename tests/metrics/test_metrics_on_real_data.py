@@ -7,11 +7,11 @@ from medgrad import metrics
 from medgrad.data.formats import read, read_labels
 from medgrad.data.types import LabelMap
 
-ON_LABELS = ["dice", "iou", "hd95", "assd", "nsd", "volume_error", "lesions", "pixels"]
+ON_LABELS = ["dice", "iou", "hd95", "assd", "nsd", "volume_error", "lesions", "pixel_confusion"]
 
 
 def labels_of(path, like):
-    found = read_labels(path, like=like)
+    found = read_labels(path, reference_grid=like)
     return LabelMap((found.array > 0).astype(np.uint8), found.grid, {1: "a"})
 
 
@@ -58,8 +58,8 @@ def test_vessels_are_judged_inside_the_field_of_view(real_data):
 
         dark = gaussian_filter(green, 8) - gaussian_filter(green, 1)
         answer = LabelMap((dark > np.quantile(dark[inside], 0.88)).astype(np.uint8), truth.grid, {1: "a"})
-        rows.append(metrics.judge(["pixels"], truth, answer, region=region))
+        rows.append(metrics.judge(["pixel_confusion"], truth, answer, region=region))
         assert sum(rows[-1][f"{w}/a"] for w in ("true_positives", "false_negatives")) == truth.array[inside].sum()
-    pooled = metrics.pool(["pixels"], rows)
+    pooled = metrics.pool(["pixel_confusion"], rows)
     assert 0.5 < pooled["f1/a"] < 0.75
     assert pooled["specificity/a"] > 0.9

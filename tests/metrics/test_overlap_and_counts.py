@@ -7,12 +7,12 @@ from medgrad import metrics, registry
 from medgrad.data.grid import Grid
 from medgrad.data.types import LabelMap
 
-ON_LABELS = [n for n in registry.names("metrics") if registry.find("metrics", n).on == "labels"]
+ON_LABELS = [n for n in registry.names("metrics") if registry.find("metrics", n).input_kind == "labels"]
 
 
 def flat(rows, names=None, **grid):
     array = np.array(rows, np.uint8)
-    return LabelMap(array, Grid.of(array.shape, **grid), names or {1: "a"})
+    return LabelMap(array, Grid.from_shape(array.shape, **grid), names or {1: "a"})
 
 
 def test_dice_of_half_an_overlap():
@@ -44,19 +44,19 @@ def test_a_label_that_nobody_named_is_judged_by_its_number():
 
 
 def test_a_failed_case_counts_as_nothing_found_even_where_the_truth_is_empty():
-    row = metrics.judge_failed(["dice", "hd95", "pixels"], flat([[0, 0, 0, 0]], spacing=(1, 2)))
+    row = metrics.judge_failed(["dice", "hd95", "pixel_confusion"], flat([[0, 0, 0, 0]], spacing=(1, 2)))
     assert (row["dice/a"], row["empty_agreed/a"], row["hd95/a"], row["f1/a"]) == (0.0, 0.0, 6.0, 0.0)
 
 
 def test_sizes_are_told_in_the_unit_of_the_grid():
-    cube = LabelMap(np.ones((10, 10, 10), np.uint8), Grid.of((10, 10, 10), spacing=(1, 1, 2)), {1: "a"})
+    cube = LabelMap(np.ones((10, 10, 10), np.uint8), Grid.from_shape((10, 10, 10), spacing=(1, 1, 2)), {1: "a"})
     less = LabelMap(cube.array * (np.arange(10) < 5), cube.grid, cube.names)
     assert metrics.judge(["volume_error"], cube, less) == {
         "volume_error/a": 0.5,
         "volume_error/mean": 0.5,
         "volume_bias_ml/a": pytest.approx(-1.0),
     }
-    assert "size_bias_px/a" in metrics.judge(["volume_error"], *[flat([[1]], measured=False)] * 2)
+    assert "size_bias_px/a" in metrics.judge(["volume_error"], *[flat([[1]], has_spacing=False)] * 2)
     assert metrics.judge(["volume_error"], flat([[1, 0]]), flat([[1, 1]]))["area_bias_mm2/a"] == 1.0
 
 
@@ -91,12 +91,12 @@ def test_pixels_are_pooled_over_cases_and_counted_inside_the_region():
     big, small = flat([[1, 1, 1, 1, 0, 0]]), flat([[1, 0]])
     seen = LabelMap(np.array([[1, 1, 1, 1, 1, 0]], np.uint8), big.grid)
     rows = [
-        metrics.judge(["pixels"], big, flat([[1, 1, 1, 0, 0, 1]]), region=seen),
-        metrics.judge(["pixels"], small, flat([[0, 1]])),
+        metrics.judge(["pixel_confusion"], big, flat([[1, 1, 1, 0, 0, 1]]), region=seen),
+        metrics.judge(["pixel_confusion"], small, flat([[0, 1]])),
     ]
     assert rows[0]["f1/a"] == pytest.approx(6 / 7)
     assert rows[0]["specificity/a"] == 1.0
-    pooled = metrics.pool(["pixels"], rows)
+    pooled = metrics.pool(["pixel_confusion"], rows)
     assert pooled["f1/a"] == pytest.approx(6 / 9)
     assert pooled["sensitivity/a"] == pytest.approx(3 / 5)
     assert pooled["specificity/a"] == pytest.approx(1 / 2)
@@ -108,7 +108,11 @@ def test_a_mean_over_rows_leaves_out_what_is_not_defined():
 
 
 def test_an_unknown_number_has_no_unit_and_no_bounds():
-    assert (metrics.unit("mystery"), metrics.bounds("mystery"), metrics.worst("mystery")) == ("", None, None)
+    assert (metrics.unit_of("mystery"), metrics.value_range("mystery"), metrics.worst_value("mystery")) == (
+        "",
+        None,
+        None,
+    )
 
 
 def test_resampled_sets_are_pooled_as_if_their_rows_stood_there_twice():

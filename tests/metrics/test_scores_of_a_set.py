@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from medgrad import metrics
-from medgrad.metrics import auroc, decisions, ece
+from medgrad.metrics import auroc, ece, thresholded
 
-ALL = ["decisions", "auroc", "average_precision", "brier", "ece"]
+ALL = ["thresholded", "auroc", "average_precision", "brier", "ece"]
 
 
 def drawn(n, k, seed=0, digits=2):
@@ -44,7 +44,7 @@ def test_exclusive_classes_are_judged_as_by_scikit_learn(k):
         assert row["auroc"] == pytest.approx(sk.roc_auc_score(y, p, multi_class="ovr"))
         assert row["average_precision"] == pytest.approx(sk.average_precision_score(truth, p))
         assert row["brier"] == pytest.approx(((p - truth) ** 2).sum(1).mean())
-    assert decisions.confusion(truth, p) == sk.confusion_matrix(y, said).tolist()
+    assert thresholded.confusion_matrix(truth, p) == sk.confusion_matrix(y, said).tolist()
 
 
 def test_labels_that_can_hold_together_are_judged_as_by_scikit_learn():
@@ -84,7 +84,7 @@ def test_one_class_alone_has_no_ranking():
 
 def test_a_class_that_is_never_found_has_no_precision_to_hide_behind():
     truth = np.eye(2)[[0, 0, 1]]
-    row = metrics.judge_set(["decisions"], truth, np.tile([0.9, 0.1], (3, 1)), names=("a", "b"))
+    row = metrics.judge_set(["thresholded"], truth, np.tile([0.9, 0.1], (3, 1)), names=("a", "b"))
     assert row["precision/b"] == 0.0
     assert row["f1/b"] == 0.0
 

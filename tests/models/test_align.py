@@ -98,6 +98,6 @@ def test_a_few_regions_at_a_time_are_all_regions(monkeypatch):
     features, boxes, batch = drawn(0, 3, length=2.0)
     one, two = features.clone().requires_grad_(), features.clone().requires_grad_()
     roi_align(one, boxes, batch, size=(4, 4, 4)).square().sum().backward()
-    monkeypatch.setattr("medgrad.models.boxes._window.LUMP", 1000)
+    monkeypatch.setattr("medgrad.models.boxes._window.MAX_NUMBERS", 1000)
     roi_align(two, boxes, batch, size=(4, 4, 4)).square().sum().backward()
     torch.testing.assert_close(one.grad, two.grad)

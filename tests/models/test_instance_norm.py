@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from medgrad.models import InstanceNorm
-from medgrad.models._blocks import folding, is_worth_folding
+from medgrad.models._blocks import is_folding_faster, voxels_per_fold
 
 LARGE = {2: (320, 210), 3: (40, 56, 41)}
 
@@ -43,19 +43,19 @@ def test_gives_the_numbers_of_torch(channels, dims, affine):
     expected = F.instance_norm(x, weight=ours.weight, bias=ours.bias, eps=ours.eps)
     torch.testing.assert_close(ours(x), expected, rtol=1e-10, atol=1e-10)
     with torch.inference_mode():
-        assert is_worth_folding(x)
+        assert is_folding_faster(x)
         torch.testing.assert_close(ours(x), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_few_channels_are_taken_together_only_while_answering():
     x = given(5, 3, dtype=torch.float32)
-    assert not is_worth_folding(x)
+    assert not is_folding_faster(x)
     with torch.no_grad():
-        assert is_worth_folding(x)
-        assert not is_worth_folding(x.contiguous())
-        assert not is_worth_folding(x[..., :4])
-        assert is_worth_folding(given(8, 3, dtype=torch.float32))
-        assert not is_worth_folding(given(65, 3, dtype=torch.float32))
+        assert is_folding_faster(x)
+        assert not is_folding_faster(x.contiguous())
+        assert not is_folding_faster(x[..., :4])
+        assert is_folding_faster(given(8, 3, dtype=torch.float32))
+        assert not is_folding_faster(given(65, 3, dtype=torch.float32))
 
 
 def test_bfloat16_is_normed_with_weights_in_float32():
@@ -70,25 +70,25 @@ def test_few_channels_are_taken_together_in_bfloat16_as_exactly_as_by_torch(chan
     x, ours = given(channels, 3, samples=1, dtype=torch.bfloat16), drawn(channels)
     exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)
     with torch.no_grad():
-        assert is_worth_folding(x)
-        folded, plain = ours.folded(x), ours.plain(x)
+        assert is_folding_faster(x)
+        folded, plain = ours.norm_sample_folded(x), ours.norm_sample(x)
     assert folded.dtype == torch.bfloat16
     assert (folded - exact).abs().max() <= 1.1 * (plain - exact).abs().max()
 
 
 def test_even_channels_and_smaller_volumes_stay_with_torch_in_bfloat16():
     with torch.no_grad():
-        assert not is_worth_folding(given(16, 3, dtype=torch.bfloat16))
+        assert not is_folding_faster(given(16, 3, dtype=torch.bfloat16))
         small = given(4, 3, dtype=torch.float32)[..., :8].contiguous(memory_format=torch.channels_last_3d)
-        assert is_worth_folding(small)
-        assert not is_worth_folding(small.bfloat16())
+        assert is_folding_faster(small)
+        assert not is_folding_faster(small.bfloat16())
 
 
 def test_no_digits_are_lost_that_torch_keeps():
     x, ours = given(4, 3, samples=1, dtype=torch.float32), drawn(4)
     exact = F.instance_norm(x.double(), weight=ours.weight.double(), bias=ours.bias.double(), eps=ours.eps)
     with torch.no_grad():
-        folded, plain = (ours.folded(x) - exact).abs().max(), (ours.plain(x) - exact).abs().max()
+        folded, plain = (ours.norm_sample_folded(x) - exact).abs().max(), (ours.norm_sample(x) - exact).abs().max()
     assert folded <= 2 * plain
     assert folded < 1e-4
 
@@ -100,7 +100,7 @@ def test_the_order_of_memory_stays():
 
 @pytest.mark.parametrize("voxels", [1, 7, 1024, 89_600, 89_601])
 def test_what_is_taken_together_divides_the_voxels(voxels):
-    assert voxels % folding(3, voxels) == 0
+    assert voxels % voxels_per_fold(3, voxels) == 0
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")

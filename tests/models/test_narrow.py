@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from medgrad import registry
-from medgrad.engine.runs.recipe import Recipe, from_table, to_toml
+from medgrad.engine.runs.recipe import Recipe, recipe_from_tables, recipe_to_toml
 from medgrad.engine.runs.run import build_model
 from medgrad.errors import MedgradError, SettingError
-from medgrad.models import InstanceNorm, widths, with_widths
-from medgrad.models._blocks import conv
+from medgrad.models import InstanceNorm, layer_widths, with_widths
+from medgrad.models._blocks import make_conv
 
 LAYERS = [
     (nn.Conv2d(4, 6, 3), [4, 6, 1], [2, 3, 1], {"weight": (3, 2, 3, 3), "bias": (3,)}),
@@ -30,9 +30,9 @@ LAYERS = [
 
 @pytest.mark.parametrize(("layer", "old", "new", "shapes"), LAYERS, ids=lambda v: type(v).__name__)
 def test_each_kind_of_layer_takes_another_width_and_works_with_it(layer, old, new, shapes):
-    assert widths(nn.Sequential(layer)) == {"0": old}
+    assert layer_widths(nn.Sequential(layer)) == {"0": old}
     smaller = with_widths(nn.Sequential(layer), {"0": new})
-    assert widths(smaller) == {"0": new}
+    assert layer_widths(smaller) == {"0": new}
     state = {name: tuple(t.shape) for name, t in smaller[0].state_dict().items() if t.ndim}
     assert state == shapes
     dims = (
@@ -48,13 +48,13 @@ def test_the_network_that_was_given_stays_as_it_is():
     net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     with_widths(net, {"0": [4, 1], "1": [1, 2]})
     assert net(torch.zeros(1, 4)).shape == (1, 2)
-    assert widths(net) == {"0": [4, 3], "1": [3, 2]}
+    assert layer_widths(net) == {"0": [4, 3], "1": [3, 2]}
 
 
 @pytest.mark.parametrize(
     ("layer", "old", "new"),
     [
-        (lambda into, out: conv(into, out, 2), [64, 96, 1], [16, 64, 1]),
+        (lambda into, out: make_conv(into, out, 2), [64, 96, 1], [16, 64, 1]),
         (lambda into, out: nn.ConvTranspose2d(into, out, 2, 2), [64, 96, 1], [64, 32, 1]),
         (nn.Linear, [256, 96], [64, 48]),
     ],
@@ -108,23 +108,23 @@ SMALL = {"down.0.0.0": (1, 5, 1), "down.0.0.1": (5,), "down.0.1.0": (5, 8, 1), "
 RECIPE = Recipe(
     task={"kind": "segmentation", "dims": 2, "labels": ("a",)},
     model={"name": "unet", "channels": (8, 16)},
-    widths=SMALL,
+    layer_widths=SMALL,
 )
 
 
 def test_a_recipe_remembers_the_widths_of_its_network():
-    assert '"down.0.0.0" = [1, 5, 1]' in to_toml(RECIPE)
-    assert from_table(tomllib.loads(to_toml(RECIPE))) == RECIPE
-    assert "widths" not in to_toml(Recipe())
+    assert '"down.0.0.0" = [1, 5, 1]' in recipe_to_toml(RECIPE)
+    assert recipe_from_tables(tomllib.loads(recipe_to_toml(RECIPE))) == RECIPE
+    assert "widths" not in recipe_to_toml(Recipe())
 
 
 def test_the_network_of_a_recipe_has_its_widths():
     model = build_model(RECIPE, RECIPE.build_task(), 1)
-    assert widths(model)["down.0.0.0"] == [1, 5, 1]
+    assert layer_widths(model)["down.0.0.0"] == [1, 5, 1]
     assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 2, 8, 8)
 
 
 @pytest.mark.parametrize("wrong", [{"a": 5}, {"a": [0]}, {"a": [1.5]}, {"a": [True]}])
 def test_widths_that_are_no_whole_numbers_are_told(wrong):
     with pytest.raises(MedgradError, match="whole numbers above 0"):
-        Recipe(widths=wrong)
+        Recipe(layer_widths=wrong)

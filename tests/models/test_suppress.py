@@ -63,8 +63,8 @@ def test_what_is_kept_is_what_a_plain_loop_keeps(n, dims):
         boxes, scores = random_boxes(seed, n, dims), np.round(rng.random(n), 1)  # many scores are equal
         labels, overlap = rng.integers(0, 3, n), float(rng.choice([0.0, 0.1, 0.3, 0.5]))
         given = torch.from_numpy(boxes), torch.from_numpy(scores)
-        assert nms(*given, overlap=overlap).tolist() == slow_nms(boxes, scores, overlap)
-        found = nms(*given, overlap=overlap, labels=torch.from_numpy(labels))
+        assert nms(*given, iou_threshold=overlap).tolist() == slow_nms(boxes, scores, overlap)
+        found = nms(*given, iou_threshold=overlap, labels=torch.from_numpy(labels))
         assert found.tolist() == slow_nms(boxes, scores, overlap, labels)
 
 
@@ -72,7 +72,7 @@ def test_what_is_kept_is_what_a_plain_loop_keeps(n, dims):
 def test_more_boxes_than_a_block_are_kept_alike(dims):
     boxes, scores = random_boxes(0, 1300, dims, size=60.0), np.random.default_rng(0).random(1300)
     one = torch.from_numpy(boxes), torch.from_numpy(scores)
-    kept = nms(*one, overlap=0.05).tolist()
+    kept = nms(*one, iou_threshold=0.05).tolist()
     shared = iou(one[0], one[0]) > 0.05
     plain, gone = [], set()
     for i in np.argsort(-scores, kind="stable").tolist():
@@ -86,9 +86,9 @@ def test_nothing_in_is_nothing_out():
     for dims in (2, 3):
         none = torch.zeros(0, 2 * dims)
         assert nms(none, torch.zeros(0)).shape == (0,)
-        assert [t.shape[0] for t in soft_nms(none, torch.zeros(0), overlap=0.5, sigma=0.5)] == [0, 0]
+        assert [t.shape[0] for t in soft_nms(none, torch.zeros(0), iou_threshold=0.5, sigma=0.5)] == [0, 0]
         whole = torch.zeros(0, dtype=torch.long)
-        boxes, scores, labels = weighted_box_fusion(none, torch.zeros(0), whole, whole, count=2)
+        boxes, scores, labels = weighted_box_fusion(none, torch.zeros(0), whole, whole, n_models=2)
         assert (boxes.shape, scores.shape, labels.shape) == ((0, 2 * dims), (0,), (0,))
 
 
@@ -100,7 +100,7 @@ def test_of_equal_boxes_the_first_stays():
 
 def test_boxes_that_touch_or_hold_nothing_suppress_nothing():
     boxes = torch.tensor([[0.0, 0, 2, 2], [2, 0, 4, 2], [1, 1, 1, 1], [1, 1, 1, 1]])
-    assert nms(boxes, torch.tensor([0.4, 0.3, 0.2, 0.1]), overlap=0.0).tolist() == [0, 1, 2, 3]
+    assert nms(boxes, torch.tensor([0.4, 0.3, 0.2, 0.1]), iou_threshold=0.0).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -110,7 +110,7 @@ def test_lowered_scores_are_those_of_a_plain_loop(way, dims):
         n = (1, 4, 30)[seed % 3]
         boxes, scores = random_boxes(seed, n, dims), np.random.default_rng(seed).random(n)
         kept, found = soft_nms(
-            torch.from_numpy(boxes), torch.from_numpy(scores), overlap=0.2, sigma=0.4, way=way, least=0.1
+            torch.from_numpy(boxes), torch.from_numpy(scores), iou_threshold=0.2, sigma=0.4, method=way, min_score=0.1
         )
         want = slow_soft(boxes, scores, 0.2, 0.4, way, 0.1)
         assert kept.tolist() == [i for i, _ in want]
@@ -119,13 +119,13 @@ def test_lowered_scores_are_those_of_a_plain_loop(way, dims):
 
 def test_scores_given_are_not_altered():
     scores = torch.tensor([0.9, 0.8])
-    soft_nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 4]]), scores, overlap=0.5, sigma=0.5)
+    soft_nms(torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 4]]), scores, iou_threshold=0.5, sigma=0.5)
     assert scores.tolist() == pytest.approx([0.9, 0.8])
 
 
 def test_labels_keep_scores_apart():
     boxes = torch.tensor([[0.0, 0, 4, 4]]).repeat(2, 1)
-    _, scores = soft_nms(boxes, torch.tensor([0.9, 0.8]), overlap=0.5, sigma=0.5, labels=torch.tensor([0, 1]))
+    _, scores = soft_nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5, sigma=0.5, labels=torch.tensor([0, 1]))
     assert scores.tolist() == pytest.approx([0.9, 0.8])
 
 
@@ -137,7 +137,7 @@ def test_fused_boxes_are_those_of_a_plain_loop(dims):
         boxes = np.concatenate([objects + rng.normal(0, 0.3, objects.shape) for _ in range(4)])
         scores, labels, models = rng.random(24), np.tile(rng.integers(0, 2, 6), 4), np.repeat(np.arange(4), 6)
         given = (torch.from_numpy(v) for v in (boxes, scores, labels, models))
-        found, said, kinds = weighted_box_fusion(*given, overlap=0.4, count=4)
+        found, said, kinds = weighted_box_fusion(*given, iou_threshold=0.4, n_models=4)
         want = slow_fuse(boxes, scores, labels, models, 0.4, 4)
         np.testing.assert_allclose(found.numpy(), [c["box"] for c in want], atol=1e-9)
         np.testing.assert_allclose(said.numpy(), [c["score"] for c in want], atol=1e-9)
@@ -146,5 +146,5 @@ def test_fused_boxes_are_those_of_a_plain_loop(dims):
 
 def test_what_one_of_two_models_sees_counts_half():
     box = torch.tensor([[0.0, 0, 4, 4]])
-    _, scores, _ = weighted_box_fusion(box, torch.tensor([0.8]), torch.tensor([0]), torch.tensor([1]), count=2)
+    _, scores, _ = weighted_box_fusion(box, torch.tensor([0.8]), torch.tensor([0]), torch.tensor([1]), n_models=2)
     assert scores.tolist() == pytest.approx([0.4])

@@ -10,12 +10,12 @@ from scipy import ndimage
 from medgrad import registry
 from medgrad.data import Grid, Image, LabelMap, Pair
 from medgrad.data.formats import read, read_matrix
-from medgrad.data.transform import Transform, linear, moved_image, voxels
-from medgrad.metrics import folding, log_jacobian, moved_dice, tre_mm
-from medgrad.registration.image_pyramid import coarser, grey
-from medgrad.registration.register import Settings, register
+from medgrad.data.transform import Transform, apply_affine, voxel_positions, warp_image
+from medgrad.metrics import folded_fraction, log_jacobian, tre_mm, warped_dice
+from medgrad.registration.image_pyramid import coarser_grid, to_grey_image
+from medgrad.registration.register import RegistrationOptions, register
 
-QUICK = Settings(turns=0)
+QUICK = RegistrationOptions(max_rotation=0)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def one_thread():
 def scan(shape, seed=0, spacing=None):
     """Give a smooth picture of spots inside a body."""
     rng = np.random.default_rng(seed)
-    grid = Grid.of(shape, spacing=spacing)
+    grid = Grid.from_shape(shape, spacing=spacing)
     at = (np.stack(np.meshgrid(*[np.linspace(-1, 1, s) for s in shape], indexing="ij"), -1) ** 2).sum(-1)
     spots = ndimage.gaussian_filter(rng.normal(size=shape), 2.0)
     return Image(np.where(at < 0.6, 2 + 8 * spots, 0).astype(np.float32), grid)
@@ -40,7 +40,7 @@ def matrix_about_middle(grid, degrees, shift, scale=1.0):
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     turn = np.eye(n)
     turn[:2, :2] = [[c, -s], [s, c]]
-    middle = grid.world((np.array(grid.shape) - 1) / 2)
+    middle = grid.to_world((np.array(grid.shape) - 1) / 2)
     whole = np.eye(n + 1)
     whole[:n, :n] = scale * turn
     whole[:n, n] = middle - scale * turn @ middle + shift
@@ -49,13 +49,15 @@ def matrix_about_middle(grid, degrees, shift, scale=1.0):
 
 def moved_by(image, matrix):
     """Give the moving image of which the fixed one is seen through a matrix."""
-    return moved_image(image, Transform(tuple(map(tuple, np.linalg.inv(matrix))), image.grid), order=3)
+    return warp_image(image, Transform(tuple(map(tuple, np.linalg.inv(matrix))), image.grid), order=3)
 
 
 def error(found, matrix, grid):
-    points = voxels(grid).reshape(-1, grid.dims)
+    points = voxel_positions(grid).reshape(-1, grid.dims)
     points = points[:: max(1, len(points) // 500)]
-    return np.linalg.norm(linear(np.array(found.transform.matrix), points) - linear(matrix, points), axis=1).mean()
+    return np.linalg.norm(
+        apply_affine(np.array(found.transform.matrix), points) - apply_affine(matrix, points), axis=1
+    ).mean()
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,9 @@ def test_other_contrast_is_noticed_and_registered():
     matrix = matrix_about_middle(fixed.grid, 8, (3, -2))
     moving = moved_by(fixed, matrix)
     other = Image(np.where(moving.array > 0.3, np.cos(moving.array), 0).astype(np.float32), moving.grid)
-    found = register(fixed, other, kind="rigid", settings=QUICK)
+    found = register(fixed, other, kind="rigid", options=QUICK)
     assert found.similarity == "mutual_information"
-    assert "contrast differs" in found.told[0]
+    assert "contrast differs" in found.messages[0]
     assert error(found, matrix, fixed.grid) < 0.5
 
 
@@ -96,12 +98,14 @@ def test_what_was_bent_is_bent_back_without_folds(shape):
     n = len(shape)
     bend = np.stack([np.sin(2 * np.pi * i / s) for i, s in zip(np.indices(shape), shape, strict=True)], -1)
     truth = Transform(tuple(map(tuple, np.eye(n + 1))), fixed.grid, bend.astype(np.float32))
-    shown = moved_image(fixed, truth, order=3)  # fixed seen through the bend: the pair is (shown, fixed)
-    found = register(shown, fixed, settings=Settings(turns=0, effort=2)).transform.deformation()
+    shown = warp_image(fixed, truth, order=3)  # fixed seen through the bend: the pair is (shown, fixed)
+    found = register(
+        shown, fixed, options=RegistrationOptions(max_rotation=0, step_factor=2)
+    ).transform.to_deformation()
     inside = LabelMap((shown.array > 0).astype(np.uint8), fixed.grid)
-    left = tre_mm.compute(truth.deformation(), found, region=inside)
+    left = tre_mm.compute(truth.to_deformation(), found, region=inside)
     assert left["tre_mm"] < 0.5 * left["tre_before_mm"]
-    assert folding.compute(None, found)["folding"] == 0
+    assert folded_fraction.compute(None, found)["folded_fraction"] == 0
 
 
 def swung(shape, size):
@@ -109,27 +113,27 @@ def swung(shape, size):
     lines = np.meshgrid(*[np.sin(np.pi * (np.arange(s) + 0.5) / s) for s in shape], indexing="ij")
     n = len(shape)
     bend = np.stack([size / n**0.5 * np.prod(lines, axis=0) * (-1) ** k for k in range(n)], -1)
-    return Transform(tuple(map(tuple, np.eye(n + 1))), Grid.of(shape), bend.astype(np.float32))
+    return Transform(tuple(map(tuple, np.eye(n + 1))), Grid.from_shape(shape), bend.astype(np.float32))
 
 
 def bent_pair(shape, size):
     """Give an image, what it looks like through a smooth bend, and that bend: the pair is (seen, image)."""
     image = scan(shape)
     truth = swung(shape, size)
-    return moved_image(image, truth, order=3), image, truth
+    return warp_image(image, truth, order=3), image, truth
 
 
 def left(found, truth, seen):
     inside = LabelMap((seen.array > 0).astype(np.uint8), seen.grid)
-    return tre_mm.compute(truth.deformation(), found.transform.deformation(), region=inside)["tre_mm"]
+    return tre_mm.compute(truth.to_deformation(), found.transform.to_deformation(), region=inside)["tre_mm"]
 
 
 @pytest.mark.parametrize("shape", [(60, 64), (26, 30, 28)])
 def test_both_directions_are_the_inverse_of_each_other(shape):
     seen, image, _ = bent_pair(shape, 4)
-    there, back = (register(*pair, settings=QUICK).transform for pair in ((seen, image), (image, seen)))
-    assert there.bend is not None
-    points = voxels(seen.grid)[seen.array > 0]
+    there, back = (register(*pair, options=QUICK).transform for pair in ((seen, image), (image, seen)))
+    assert there.displacement is not None
+    points = voxel_positions(seen.grid)[seen.array > 0]
     apart = np.linalg.norm(back.to_moving(there.to_moving(points)) - points, axis=-1)
     assert apart.mean() < 0.1
     assert np.quantile(apart, 0.95) < 0.5
@@ -137,9 +141,10 @@ def test_both_directions_are_the_inverse_of_each_other(shape):
 
 def test_a_stiff_bend_is_the_affine_transform():
     seen, image, truth = bent_pair((60, 64), 6)
-    affine = left(register(seen, image, kind="affine", settings=QUICK), truth, seen)
+    affine = left(register(seen, image, kind="affine", options=QUICK), truth, seen)
     errors = [
-        left(register(seen, image, settings=Settings(turns=0, smoothness=s)), truth, seen) for s in (1.0, 30.0, 1000.0)
+        left(register(seen, image, options=RegistrationOptions(max_rotation=0, smoothness=s)), truth, seen)
+        for s in (1.0, 30.0, 1000.0)
     ]
     assert errors[0] < 0.6 * affine
     assert max(errors) < 1.1 * affine
@@ -149,20 +154,20 @@ def test_a_stiff_bend_is_the_affine_transform():
 @pytest.mark.parametrize("size", [10, 20])
 def test_large_bends_are_found_from_coarse_to_fine(size):
     seen, image, truth = bent_pair((96, 100), size)
-    found = register(seen, image, settings=QUICK)
+    found = register(seen, image, options=QUICK)
     assert left(found, truth, seen) < 0.2 * size
-    assert folding.compute(None, found.transform.deformation())["folding"] == 0
+    assert folded_fraction.compute(None, found.transform.to_deformation())["folded_fraction"] == 0
 
 
 @pytest.mark.parametrize("noisy", ["one", "both"])
 def test_what_cannot_be_registered_is_told_and_not_bent(noisy):
     rng = np.random.default_rng(0)
-    noise = [Image(rng.normal(size=(60, 64)).astype(np.float32), Grid.of((60, 64))) for _ in range(2)]
+    noise = [Image(rng.normal(size=(60, 64)).astype(np.float32), Grid.from_shape((60, 64))) for _ in range(2)]
     fixed = scan((60, 64)) if noisy == "one" else noise[0]
     found = register(fixed, noise[1])
     assert found.kind == "rigid"
-    assert found.transform.bend is None
-    assert "may not show the same" in found.told[-1]
+    assert found.transform.displacement is None
+    assert "may not show the same" in found.messages[-1]
 
 
 def test_bending_that_explains_nothing_new_is_left_out():
@@ -171,15 +176,15 @@ def test_bending_that_explains_nothing_new_is_left_out():
     noisy = [
         Image(i.array + ndimage.gaussian_filter(rng.normal(size=i.array.shape), 2) * 6, i.grid) for i in (seen, image)
     ]
-    found = register(*noisy, settings=QUICK)
-    spread = log_jacobian.compute(None, found.transform.deformation())["log_jacobian"]
+    found = register(*noisy, options=QUICK)
+    spread = log_jacobian.compute(None, found.transform.to_deformation())["log_jacobian"]
     assert spread < 0.1
 
 
 def test_a_folded_contrast_is_undone_before_bending():
     seen, image, truth = bent_pair((60, 64), 5)
     folded = Image(np.abs(image.array - np.median(image.array[image.array > 0])).astype(np.float32), image.grid)
-    found = register(seen, folded, settings=QUICK)
+    found = register(seen, folded, options=QUICK)
     assert left(found, truth, seen) < 0.2 * 5
 
 
@@ -192,7 +197,7 @@ def test_only_what_lies_in_the_regions_counts():
     region[:, :32] = 1
     regions = LabelMap(region, fixed.grid), LabelMap(region, fixed.grid)
     apart = [
-        error(register(fixed, Image(at, fixed.grid), kind="rigid", settings=QUICK, regions=r), matrix, fixed.grid)
+        error(register(fixed, Image(at, fixed.grid), kind="rigid", options=QUICK, regions=r), matrix, fixed.grid)
         for r in (None, regions)
     ]
     assert apart[1] < 0.3 < apart[0]
@@ -219,31 +224,31 @@ def test_a_strided_correlation_is_nearly_the_whole_one():
 
 def test_the_same_pair_gives_the_same_transform():
     seen, image, _ = bent_pair((60, 64), 5)
-    one, other = (register(seen, image, settings=QUICK).transform for _ in range(2))
+    one, other = (register(seen, image, options=QUICK).transform for _ in range(2))
     assert one.matrix == other.matrix
-    assert one.bend is not None
-    assert (one.bend == other.bend).all()
+    assert one.displacement is not None
+    assert (one.displacement == other.displacement).all()
 
 
 def test_what_was_only_moved_is_not_bent():
     fixed = scan((48, 52))
     found = register(fixed, moved_by(fixed, matrix_about_middle(fixed.grid, 8, (3, -2))))
     assert found.kind == "affine"
-    assert "Bending was not shown to help" in found.told[-1]
+    assert "Bending was not shown to help" in found.messages[-1]
 
 
 def test_padding_is_no_picture():
     image = scan((30, 30))
     cut = image.array[8:22, 8:22]
-    assert grey(Image(np.pad(cut, 10), Grid.of((34, 34)))).array.shape == (14, 14)
-    assert not grey(Image(np.pad(cut, 10), Grid.of((34, 34)))).goes_on
-    assert grey(image).goes_on
+    assert to_grey_image(Image(np.pad(cut, 10), Grid.from_shape((34, 34)))).array.shape == (14, 14)
+    assert not to_grey_image(Image(np.pad(cut, 10), Grid.from_shape((34, 34)))).extends
+    assert to_grey_image(image).extends
 
 
 def test_a_coarser_grid_covers_the_same_place():
-    grid = Grid.of((40, 40, 10), spacing=(1, 1, 4))
-    small = coarser(grid, 2000)
-    np.testing.assert_allclose(small.world((np.array(small.shape) - 1) / 2), grid.world((19.5, 19.5, 4.5)))
+    grid = Grid.from_shape((40, 40, 10), spacing=(1, 1, 4))
+    small = coarser_grid(grid, 2000)
+    np.testing.assert_allclose(small.to_world((np.array(small.shape) - 1) / 2), grid.to_world((19.5, 19.5, 4.5)))
     assert np.prod(small.shape) <= 2000
 
 
@@ -290,7 +295,7 @@ def test_known_transforms_of_brain_slices_are_found_to_a_tenth_of_a_pixel(real_d
     assert abs(np.linalg.det(matrix[:2, :2]) ** 0.5 - scale) * radius < 0.1
     if shift is not None:
         middle = np.array([128.5, 110.5])
-        np.testing.assert_allclose(linear(matrix, middle) - middle, shift, atol=0.1)
+        np.testing.assert_allclose(apply_affine(matrix, middle) - middle, shift, atol=0.1)
 
 
 @pytest.mark.real
@@ -301,7 +306,7 @@ def test_t1_is_laid_on_pd_by_mutual_information(real_data, name, shift):
     found = register(fixed, moving, kind="rigid")
     assert found.similarity == "mutual_information"
     middle = np.array([128.5, 110.5])
-    np.testing.assert_allclose(linear(np.array(found.transform.matrix), middle) - middle, shift, atol=0.1)
+    np.testing.assert_allclose(apply_affine(np.array(found.transform.matrix), middle) - middle, shift, atol=0.1)
 
 
 def marks(path):
@@ -327,8 +332,8 @@ def test_a_patient_is_followed_between_scanners(real_data, patient, reference):
     folder = real_data("longitudinal_ms") / f"patient{patient}"
     first, second = (read_matrix(folder / f"study{k}_FLAIR_to_common_space.txt") for k in (1, 2))
     mask = read(folder / "brainmask_common.nii.gz")
-    points = linear(first, voxels(mask.grid)[mask.array > 0][::50])
-    true = linear(second @ np.linalg.inv(first), points)
+    points = apply_affine(first, voxel_positions(mask.grid)[mask.array > 0][::50])
+    true = apply_affine(second @ np.linalg.inv(first), points)
     images = [read(folder / f"study{k}_FLAIR.nii.gz") for k in (1, 2)]
     ends = register(*images, kind="rigid").transform.to_moving(points)
     assert np.linalg.norm(ends - true, axis=1).mean() < 1.2 * reference
@@ -343,16 +348,16 @@ def hippocampus(folder, name):
 @pytest.mark.real
 @pytest.mark.slow
 def test_hippocampi_of_different_people_overlap_more_than_by_syn(real_data):
-    folder, grid = real_data("seg3d_hippocampus"), Grid.of((64, 64, 64))
+    folder, grid = real_data("seg3d_hippocampus"), Grid.from_shape((64, 64, 64))
     with (real_data("registration") / "hippocampus_pairs_ants_reference.csv").open() as file:
         names = [(row["fixed"], row["moving"]) for row in csv.DictReader(file)]
     overlaps, folds = [], []
     for pair in names:
         images = [Image(hippocampus(folder / "images", n), grid) for n in pair]
-        found = register(*images, settings=QUICK).transform.deformation()
+        found = register(*images, options=QUICK).transform.to_deformation()
         truth = Pair(*[LabelMap(hippocampus(folder / "labels", n).astype(np.uint8), grid) for n in pair])
-        overlaps.append(moved_dice.compute(truth, found)["moved_dice/mean"])
-        folds.append(folding.compute(None, found)["folding"])
+        overlaps.append(warped_dice.compute(truth, found)["warped_dice/mean"])
+        folds.append(folded_fraction.compute(None, found)["folded_fraction"])
     assert np.mean(overlaps) > 0.693
     assert np.mean(folds) < 0.001
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medgrad.data import Grid
-from medgrad.data.transform import Transform, interpolate, moved_image, voxels
+from medgrad.data.transform import Transform, interpolate, voxel_positions, warp_image
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -50,14 +50,14 @@ def test_a_seed_gives_the_same_pair_again(pairs):
 def test_the_moving_image_seen_through_the_truth_is_the_fixed_one(pairs, seed):
     fixed, moving, truth, inside = pairs.pair("spots", seed)
     still = Transform(tuple(map(tuple, np.eye(4))), fixed.grid)
-    seen = moved_image(moving, Transform(still.matrix, fixed.grid, truth), order=3).array
+    seen = warp_image(moving, Transform(still.matrix, fixed.grid, truth), order=3).array
     np.testing.assert_allclose(seen[inside].clip(0, 1), fixed.array[inside], atol=1e-4)
-    assert np.abs(moved_image(moving, still).array - fixed.array)[inside].mean() > 0.01
+    assert np.abs(warp_image(moving, still).array - fixed.array)[inside].mean() > 0.01
 
 
 @pytest.mark.usefixtures("spots")
 def test_what_counts_is_body_inside_the_moving_image(pairs):
     _, moving, truth, inside = pairs.pair("spots", 6)
-    ends = voxels(moving.grid)[inside] + truth[inside]
-    assert interpolate(moving.array, moving.grid, ends, outside=-1.0).min() >= 0
+    ends = voxel_positions(moving.grid)[inside] + truth[inside]
+    assert interpolate(moving.array, moving.grid, ends, fill_value=-1.0).min() >= 0
     assert inside.mean() > 0.3

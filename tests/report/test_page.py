@@ -10,7 +10,7 @@ import pytest
 
 from medgrad.errors import FormatError
 from medgrad.report import write
-from medgrad.report.read import KNOWN, read_run
+from medgrad.report.read_run import RUN_FILE_NAMES, read_run
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SHAPES = {"path", "circle", "rect", "polyline", "polygon", "image"}
@@ -139,7 +139,7 @@ def test_leaks_are_counted_and_told_in_their_own_words(classification_run):
 
 
 def test_the_worst_classified_cases_are_those_whose_truth_was_least_expected(classification_run):
-    rows = ["case,patient,failed,truth/a,truth/b,said/a,said/b"]
+    rows = ["case,patient,failed,truth/a,truth/b,prob/a,prob/b"]
     rows += ["fine,p1,,1.0,0.0,0.9,0.1", "lost,p2,,0.0,1.0,0.98,0.02", "so so,p3,,0.0,1.0,0.5,0.5"]
     (classification_run / "cases.csv").write_text("\n".join(rows))
     page, _ = read_page(classification_run)
@@ -184,7 +184,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", RUN_FILE_NAMES)
 def test_a_run_without_one_of_its_files_still_has_a_page(name, segmentation_run):
     path = segmentation_run / name
     if path.is_dir():
@@ -197,7 +197,7 @@ def test_a_run_without_one_of_its_files_still_has_a_page(name, segmentation_run)
     assert not re.search("could not be (drawn|read \\()", page)
 
 
-@pytest.mark.parametrize("name", [n for n in KNOWN if n not in ("pictures", "steps.jsonl", "cases.csv")])
+@pytest.mark.parametrize("name", [n for n in RUN_FILE_NAMES if n not in ("pictures", "steps.jsonl", "cases.csv")])
 def test_a_damaged_file_costs_its_own_part_and_is_told(name, segmentation_run):
     (segmentation_run / name).write_bytes(b"\x00\xff{{{")
     page, _ = read_page(segmentation_run)
@@ -227,7 +227,7 @@ def test_damaged_pictures_and_rows_are_left_out(segmentation_run):
 def test_a_picture_that_would_fill_the_memory_is_not_opened(segmentation_run):
     path = segmentation_run / "pictures" / "bomb.npz"
     np.savez_compressed(path, image=np.zeros((12000, 12000), np.uint8))
-    assert any("bomb.npz" in m for m in read_run(segmentation_run).missed)
+    assert any("bomb.npz" in m for m in read_run(segmentation_run).unreadable)
 
 
 def test_a_folder_that_is_no_run_is_refused_with_its_name(tmp_path):

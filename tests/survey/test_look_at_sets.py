@@ -20,21 +20,21 @@ SHAPE = (12, 14, 10)
 def volumes(root: Path, n: int = 5, spacing: tuple[float, float, float] = (1, 1, 3)) -> Path:
     for i in range(n):
         array = np.random.default_rng(i).normal(100, 30, SHAPE).astype(np.float32)
-        write(root / "images" / f"{i}.nii.gz", Image(array, Grid.of(SHAPE, spacing=spacing)))
+        write(root / "images" / f"{i}.nii.gz", Image(array, Grid.from_shape(SHAPE, spacing=spacing)))
         labels = np.zeros(SHAPE, np.uint8)
         labels[2:4, 2:4, 2:4], labels[6:9, 6:9, 6:9], labels[0, 0, 0] = 1, 2, 1
-        write(root / "labels" / f"{i}.nii.gz", LabelMap(labels, Grid.of(SHAPE, spacing=spacing)))
+        write(root / "labels" / f"{i}.nii.gz", LabelMap(labels, Grid.from_shape(SHAPE, spacing=spacing)))
     return root
 
 
 def kinds(found) -> set[tuple[str, str]]:
-    return {(f.case, f.kind) for f in found.faults}
+    return {(f.case, f.kind) for f in found.issues}
 
 
 def test_a_sound_set_has_no_faults_and_a_true_fingerprint(tmp_path):
     found = look(recognise(volumes(tmp_path)))
-    print_ = found.fingerprint
-    assert found.faults == ()
+    print_ = found.statistics
+    assert found.issues == ()
     assert (print_["cases"], print_["patients"], print_["dims"]) == (5, 5, 3)
     assert print_["sizes"]["median"] == list(SHAPE)
     assert print_["spacings_mm"]["median"] == [1, 1, 3]
@@ -52,16 +52,16 @@ def test_everything_goes_into_json(tmp_path):
 def test_each_fault_that_was_put_in_is_found(tmp_path):
     volumes(tmp_path, 12)
     images, labels = tmp_path / "images", tmp_path / "labels"
-    grid = Grid.of(SHAPE, spacing=(1, 1, 3))
+    grid = Grid.from_shape(SHAPE, spacing=(1, 1, 3))
     array = np.random.default_rng(9).normal(size=SHAPE).astype(np.float32)
     holed = array.copy()
     holed[1, 2, 3] = np.nan
     write(images / "1.nii.gz", Image(holed, grid))
     write(images / "2.nii.gz", Image(np.ones(SHAPE, np.float32), grid))
     write(labels / "3.nii.gz", LabelMap(np.zeros(SHAPE, np.uint8), grid))
-    write(labels / "4.nii.gz", LabelMap(np.ones((3, 3, 3), np.uint8), Grid.of((3, 3, 3))))
+    write(labels / "4.nii.gz", LabelMap(np.ones((3, 3, 3), np.uint8), Grid.from_shape((3, 3, 3))))
     (images / "5.nii.gz").write_bytes(b"\x1f\x8b nothing")
-    far = Grid.of(SHAPE, spacing=(1, 1, 30))
+    far = Grid.from_shape(SHAPE, spacing=(1, 1, 30))
     write(images / "6.nii.gz", Image(array, far))
     write(labels / "6.nii.gz", LabelMap(np.ones(SHAPE, np.uint8), far))
     turned = Grid(SHAPE, ((-1, 0, 0, 0), (0, -1, 0, 0), (0, 0, 3, 0), (0, 0, 0, 1)))
@@ -82,7 +82,7 @@ def test_labels_that_the_set_does_not_name_and_labels_that_nobody_has(tmp_path):
     (tmp_path / "v" / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1, "vein": 3}}')
     found = look(recognise(tmp_path / "v"))
     assert {("0", "labels"), ("", "never seen")} <= kinds(found)
-    assert any("'vein'" in f.sentence for f in found.faults)
+    assert any("'vein'" in f.sentence for f in found.issues)
 
 
 def test_a_class_that_nobody_trains_on_is_told(tmp_path):
@@ -115,7 +115,7 @@ def test_a_split_that_leaks_is_refused_unless_it_is_allowed(tmp_path):
 def test_without_a_split_copies_are_told_as_pairs_to_keep_together(tmp_path):
     found = look(recognise(copies(tmp_path, sides=False)))
     assert found.leaks == ()
-    assert [set(p) for p in found.together] == [{"0", "4"}]
+    assert [set(p) for p in found.inseparable_pairs] == [{"0", "4"}]
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_a_modality_is_guessed_only_where_the_values_speak(tmp_path, make, modal
         array = make(np.random.default_rng(i))
         array = np.asarray(array, array.dtype if array.dtype != np.int64 else np.int16)
         array.flat[::7] = 900 if array.dtype != np.uint8 else 90
-        write(tmp_path / "images" / f"{i}.nii.gz", Image(array, Grid.of(SHAPE)))
-        write(tmp_path / "labels" / f"{i}.nii.gz", LabelMap((array > 50).astype(np.uint8), Grid.of(SHAPE)))
+        write(tmp_path / "images" / f"{i}.nii.gz", Image(array, Grid.from_shape(SHAPE)))
+        write(tmp_path / "labels" / f"{i}.nii.gz", LabelMap((array > 50).astype(np.uint8), Grid.from_shape(SHAPE)))
     found = look(recognise(tmp_path))
-    assert found.fingerprint["modality"] == modality
-    assert any("taken for" in t for t in found.told) == (modality is not None)
+    assert found.statistics["modality"] == modality
+    assert any("taken for" in t for t in found.messages) == (modality is not None)
 
 
 def test_progress_counts_every_case(tmp_path):
@@ -157,7 +157,7 @@ def shapes(root: Path) -> Path:
 
 
 def test_things_numbered_one_by_one_are_counted_one_by_one_even_where_they_touch(tmp_path):
-    found = look(recognise(shapes(tmp_path))).fingerprint["labels"]["foreground"]
+    found = look(recognise(shapes(tmp_path))).statistics["labels"]["foreground"]
     assert found["pieces_a_case"] == {"median": 13.5, "max": 21}
     assert found["piece_size"] == {"min": 4, "median": 4, "max": 6}
 
@@ -174,7 +174,7 @@ def test_what_is_drawn_outside_the_region_is_told(tmp_path):
             (tmp_path / folder).mkdir(exist_ok=True)
             Pillow.fromarray(content).save(tmp_path / folder / f"{i}.png")
     found = look(recognise(tmp_path))
-    assert [(f.case, f.sentence) for f in found.faults if f.kind == "region"] == [
+    assert [(f.case, f.sentence) for f in found.issues if f.kind == "region"] == [
         ("2", "20% of its mask lie outside the region that counts.")
     ]
 
@@ -185,6 +185,6 @@ def test_a_folder_with_nothing_readable_is_listed_case_by_case(tmp_path):
     for path in (tmp_path / "images").iterdir():
         path.write_bytes(b"")
     found = look(cohort)
-    assert [f.kind for f in found.faults] == ["unreadable"] * 3
-    assert found.fingerprint["cases"] == 3
+    assert [f.kind for f in found.issues] == ["unreadable"] * 3
+    assert found.statistics["cases"] == 3
     json.dumps(found.as_dict(), allow_nan=False)

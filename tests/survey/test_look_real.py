@@ -16,8 +16,8 @@ pytestmark = pytest.mark.real
 )
 def test_sets_of_pictures_that_look_alike_do_not_leak(real_data, name):
     found = look(recognise(real_data(name)))
-    assert found.leaks == found.twins == ()
-    assert not [f for f in found.faults if f.severity == "error"]
+    assert found.leaks == found.near_duplicate_groups == ()
+    assert not [f for f in found.issues if f.severity == "error"]
     check_leaks(found)
 
 
@@ -47,7 +47,7 @@ def test_breastmnist_holds_the_same_leaks_at_28_pixels(real_data):
 
 def test_hippocampus_takes_seconds_and_is_seen_as_it_is(real_data):
     start = time.process_time()
-    print_ = look(recognise(real_data("seg3d_hippocampus"))).fingerprint
+    print_ = look(recognise(real_data("seg3d_hippocampus"))).statistics
     assert time.process_time() - start < 30
     assert (print_["modality"], print_["orientations"], print_["spacings_mm"]["max"]) == ("mr", {"RAS": 200}, [1, 1, 1])
     assert print_["labels"]["1"]["piece_size"]["median"] == pytest.approx(1715, rel=0.05)
@@ -55,8 +55,8 @@ def test_hippocampus_takes_seconds_and_is_seen_as_it_is(real_data):
 
 def test_sarcoma_series(real_data):
     found = look(recognise(real_data("dicom_zoo/series_STS_002")))
-    assert found.fingerprint["patients"] == 1
-    assert not [f for f in found.faults if f.severity == "error"]
+    assert found.statistics["patients"] == 1
+    assert not [f for f in found.issues if f.severity == "error"]
 
 
 def test_the_scans_of_one_patient_in_one_folder_are_looked_at_without_a_crash(real_data):

@@ -15,13 +15,13 @@ from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.cohorts.layouts import recognise
 from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.formats import write
-from medgrad.engine.training.dataset_facts import gather
+from medgrad.engine.training.dataset_facts import gather_dataset_facts
 from medgrad.survey import measure as measuring
 from medgrad.survey.dataset import look
-from medgrad.survey.file_hashes import hash_of
-from medgrad.survey.record import read_survey, write_survey
+from medgrad.survey.file_hashes import hash_case
+from medgrad.survey.survey_file import read_survey, write_survey
 
-GRID = Grid.of((12, 12, 6), spacing=(1, 1, 2))
+GRID = Grid.from_shape((12, 12, 6), spacing=(1, 1, 2))
 CT = Grid((12, 12, 6), ((-1.0, 0, 0, 0), (0, -1.0, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 1)))
 
 COUNT = """
@@ -64,7 +64,7 @@ def volumes(folder: Path, count: int = 3) -> Path:
 
 
 def series(folder: Path, count: int = 2) -> Path:
-    from medgrad.data.dicom.write.seg import encoded, save
+    from medgrad.data.dicom.write.seg import make_seg, save_dataset
 
     for number in range(count):
         chance = np.random.default_rng(number)
@@ -73,7 +73,9 @@ def series(folder: Path, count: int = 2) -> Path:
         mask = np.zeros(CT.shape, np.uint8)
         mask[3:7, 3:8, 2:4] = 1
         labels = LabelMap(mask, CT, {1: "lesion"})
-        save(encoded(labels, Source(folder / f"P{number}" / "CT")), folder / f"P{number}" / "SEG" / "truth.dcm")
+        save_dataset(
+            make_seg(labels, Source(folder / f"P{number}" / "CT")), folder / f"P{number}" / "SEG" / "truth.dcm"
+        )
     return aged(folder)
 
 
@@ -100,26 +102,26 @@ def test_each_file_is_opened_once_to_look_and_once_to_learn(tmp_path, made):
 def test_a_survey_comes_back_as_it_was_written(tmp_path):
     cohort = recognise(volumes(tmp_path / "set"))
     seen = look(cohort)
-    gather(cohort, survey=seen.survey)
+    gather_dataset_facts(cohort, survey=seen.survey)
     write_survey(tmp_path / "run", seen.survey)
     back = read_survey(tmp_path / "run")
     assert back.cases.keys() == seen.survey.cases.keys()
     assert back.plans == seen.survey.plans
-    assert look(cohort, known=back).as_dict() == seen.as_dict()
+    assert look(cohort, known_survey=back).as_dict() == seen.as_dict()
 
 
 def test_facts_by_a_survey_are_those_without_it(tmp_path):
     cohort = recognise(volumes(tmp_path))
-    plain, seen = gather(cohort), look(cohort)
-    assert gather(cohort, survey=seen.survey) == plain
-    assert gather(cohort, survey=replace(seen.survey, samples={})) == plain
+    plain, seen = gather_dataset_facts(cohort), look(cohort)
+    assert gather_dataset_facts(cohort, survey=seen.survey) == plain
+    assert gather_dataset_facts(cohort, survey=replace(seen.survey, samples={})) == plain
 
 
 def test_what_was_seen_is_not_read_again(tmp_path, monkeypatch):
     cohort = recognise(volumes(tmp_path / "set"))
     write_survey(tmp_path / "run", look(cohort).survey)
-    monkeypatch.setattr(measuring, "measure", None)
-    assert len(look(cohort, known=read_survey(tmp_path / "run")).survey.cases) == 3
+    monkeypatch.setattr(measuring, "measure_case", None)
+    assert len(look(cohort, known_survey=read_survey(tmp_path / "run")).survey.cases) == 3
 
 
 def test_a_file_that_has_changed_is_read_again(tmp_path):
@@ -128,17 +130,17 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
     entry = cohort.entries[1]
     before = survey.hash_of(entry)
     write(entry.images["image"].path, Image(np.full(GRID.shape, 7, np.int16), GRID))
-    assert survey.hash_of(entry) == hash_of(entry) != before
-    again = look(cohort, known=survey)
-    assert [f.case for f in again.faults if f.kind == "constant"] == [entry.id]
+    assert survey.hash_of(entry) == hash_case(entry) != before
+    again = look(cohort, known_survey=survey)
+    assert [f.case for f in again.issues if f.kind == "constant"] == [entry.id]
 
 
 def test_a_file_with_another_time_and_the_same_bytes_is_as_it_was(tmp_path, monkeypatch):
     cohort = recognise(volumes(tmp_path))
     survey = look(cohort).survey
     os.utime(cohort.entries[0].images["image"].path, (1.1e9, 1.1e9))
-    monkeypatch.setattr(measuring, "measure", None)
-    look(cohort, known=survey)
+    monkeypatch.setattr(measuring, "measure_case", None)
+    look(cohort, known_survey=survey)
 
 
 def test_a_survey_that_is_damaged_is_none(tmp_path):
@@ -148,10 +150,10 @@ def test_a_survey_that_is_damaged_is_none(tmp_path):
 
 
 def side_by_side(cohort, monkeypatch):
-    monkeypatch.setattr(measuring, "TRIED_S", -1.0)
-    monkeypatch.setattr(measuring, "WORTH_S", -1.0)
-    monkeypatch.setattr(measuring, "processes", lambda workers: workers)
-    asked, ask, measured = threading.Event(), measuring.Worker.ask, measuring.measured
+    monkeypatch.setattr(measuring, "TRIAL_SECONDS", -1.0)
+    monkeypatch.setattr(measuring, "MIN_SECONDS_LEFT", -1.0)
+    monkeypatch.setattr(measuring, "count_processes", lambda workers: workers)
+    asked, ask, measured = threading.Event(), measuring.Worker.request, measuring.measure_entry
 
     def told(worker, *question):
         asked.set()
@@ -163,7 +165,7 @@ def side_by_side(cohort, monkeypatch):
         return measured(*given)
 
     monkeypatch.setattr(measuring.Worker, "ask", told)
-    monkeypatch.setattr(measuring, "measured", patient)
+    monkeypatch.setattr(measuring, "measure_entry", patient)
     found = look(cohort)
     assert asked.is_set()
     return found
@@ -178,7 +180,7 @@ def test_processes_find_what_one_finds(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_process_that_dies_is_a_fault_of_its_case(tmp_path, monkeypatch):
     cohort = recognise(volumes(tmp_path, 4))
-    ask, asked = measuring.Worker.ask, []
+    ask, asked = measuring.Worker.request, []
 
     def dying(worker, what, entry, *more):
         asked.append(entry.id)
@@ -188,7 +190,7 @@ def test_a_process_that_dies_is_a_fault_of_its_case(tmp_path, monkeypatch):
 
     monkeypatch.setattr(measuring.Worker, "ask", dying)
     found = side_by_side(cohort, monkeypatch)
-    (fault,) = [f for f in found.faults if f.kind == "unreadable"]
+    (fault,) = [f for f in found.issues if f.kind == "unreadable"]
     assert fault.case == asked[0]
     assert "SIGKILL" in fault.sentence
-    assert found.fingerprint["cases"] == 4
+    assert found.statistics["cases"] == 4

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from medgrad.errors import LeakError
 from medgrad.trust import leaks as room
-from medgrad.trust.leaks import Leak, Record, fingerprint_pixels, leaks, near_duplicates, record, refuse
+from medgrad.trust.leaks import ImageRecord, Leak, find_leaks, hash_pixels, make_record, near_duplicates, raise_on_leaks
 
 
 def tissue(seed: int, shape: tuple[int, ...] = (96, 96)) -> np.ndarray:
@@ -54,9 +54,9 @@ CHANGES = {
 }
 
 
-def records(images: list[np.ndarray], sides: list[str | None], patients: list[str] | None = None) -> list[Record]:
+def records(images: list[np.ndarray], sides: list[str | None], patients: list[str] | None = None) -> list[ImageRecord]:
     return [
-        record(a, id=f"c{i}", patient=patients[i] if patients else f"p{i}", split=s, dims=2)
+        make_record(a, id=f"c{i}", patient=patients[i] if patients else f"p{i}", split=s, dims=2)
         for i, (a, s) in enumerate(zip(images, sides, strict=True))
     ]
 
@@ -68,18 +68,18 @@ def records(images: list[np.ndarray], sides: list[str | None], patients: list[st
 def test_a_changed_copy_on_the_other_side_is_found_and_nothing_else(change, kind):
     train = [kind(i) for i in range(14)]
     val = [CHANGES[change](kind(3)), *[kind(i) for i in range(20, 26)]]
-    found = leaks(records([*train, *val], ["train"] * 14 + ["val"] * 7))
+    found = find_leaks(records([*train, *val], ["train"] * 14 + ["val"] * 7))
     assert [(f.first, f.second) for f in found] == [("c3", "c14")]
 
 
 def test_pictures_of_one_camera_are_not_the_same_picture():
     images = [framed(i) for i in range(30)]
-    assert leaks(records(images, ["train"] * 20 + ["val"] * 10)) == []
+    assert find_leaks(records(images, ["train"] * 20 + ["val"] * 10)) == []
 
 
 def test_pictures_of_two_cameras_are_not_the_same_picture():
     images = [framed(i) if i % 3 else tissue(i) for i in range(60)]
-    assert leaks(records(images, [("train", "val")[i % 2] for i in range(60)])) == []
+    assert find_leaks(records(images, [("train", "val")[i % 2] for i in range(60)])) == []
 
 
 def test_volumes_of_one_organ_are_not_the_same_but_a_resampled_copy_is():
@@ -87,26 +87,26 @@ def test_volumes_of_one_organ_are_not_the_same_but_a_resampled_copy_is():
     volumes = [organ + 0.7 * tissue(i, (20, 24, 18)) for i in range(12)]
     copy = ndimage.zoom(volumes[2], 1.3, order=1) * 3 + 40
     chosen = [
-        record(a, id=f"c{i}", patient=f"p{i}", split="val" if i > 8 else "train", dims=3)
+        make_record(a, id=f"c{i}", patient=f"p{i}", split="val" if i > 8 else "train", dims=3)
         for i, a in enumerate([*volumes, copy])
     ]
-    assert [(f.first, f.second) for f in leaks(chosen)] == [("c2", "c12")]
+    assert [(f.first, f.second) for f in find_leaks(chosen)] == [("c2", "c12")]
 
 
 def test_the_same_patient_on_two_sides_is_found_whatever_the_pictures():
-    found = leaks(records([tissue(i) for i in range(4)], ["train", "val", "train", "val"], ["a", "a", "b", "c"]))
+    found = find_leaks(records([tissue(i) for i in range(4)], ["train", "val", "train", "val"], ["a", "a", "b", "c"]))
     assert [(f.kind, f.first, f.second, f.what) for f in found] == [("patient", "c0", "c1", "a")]
 
 
 def test_the_same_pixels_are_found_however_they_are_stored():
     image = tissue(1)
-    found = leaks(records([image, image.astype(np.float64), tissue(2)], ["train", "test", "test"]))
+    found = find_leaks(records([image, image.astype(np.float64), tissue(2)], ["train", "test", "test"]))
     assert [(f.kind, f.first, f.second) for f in found] == [("pixels", "c0", "c1")]
 
 
 def test_copies_on_one_side_are_twins_but_no_leak():
     chosen = records([tissue(1), tissue(1), tissue(2)], ["train", "train", "val"])
-    assert leaks(chosen) == []
+    assert find_leaks(chosen) == []
     assert [(t.first, t.second) for t in near_duplicates(chosen)] == [("c0", "c1")]
 
 
@@ -119,29 +119,29 @@ def test_pictures_of_one_patient_are_no_twins():
 
 def test_blank_pictures_are_no_leak():
     blank = np.zeros((32, 32), np.uint8)
-    assert leaks(records([blank, blank, tissue(1)], ["train", "val", "val"])) == []
-    assert fingerprint_pixels(blank) == ("", "")
+    assert find_leaks(records([blank, blank, tissue(1)], ["train", "val", "val"])) == []
+    assert hash_pixels(blank) == ("", "")
 
 
 def test_nan_and_tiny_pictures_are_survived():
     holed = tissue(1).astype(float)
     holed[3, 4] = np.nan
-    assert leaks(records([holed, np.eye(2, dtype=np.uint8), np.arange(3.0)[None]], ["train", "val", "val"])) == []
+    assert find_leaks(records([holed, np.eye(2, dtype=np.uint8), np.arange(3.0)[None]], ["train", "val", "val"])) == []
 
 
 def test_the_hash_of_the_look_changes_in_few_places_only():
-    first, again = (int(fingerprint_pixels(a)[1], 16) for a in (tissue(1), jpeg(tissue(1))))
-    other = int(fingerprint_pixels(tissue(2))[1], 16)
+    first, again = (int(hash_pixels(a)[1], 16) for a in (tissue(1), jpeg(tissue(1))))
+    other = int(hash_pixels(tissue(2))[1], 16)
     assert (first ^ again).bit_count() < 20 < 80 < (first ^ other).bit_count()
 
 
 def test_a_leak_is_refused_in_one_line_that_says_how_to_go_on():
     found = [Leak("pixels", f"a{i}", f"b{i}", ("train", "val")) for i in range(5)]
     with pytest.raises(LeakError, match=r"5 pairs.*'a0' \(train\) and 'b0' \(val\).*2 more.*--allow-leak") as reason:
-        refuse(found)
+        raise_on_leaks(found)
     assert "\n" not in str(reason.value)
-    refuse(found, allow=True)
-    refuse([])
+    raise_on_leaks(found, allow=True)
+    raise_on_leaks([])
 
 
 def test_thousands_of_pictures_take_seconds():
@@ -150,8 +150,8 @@ def test_thousands_of_pictures_take_seconds():
     chosen = []
     for i, thumb in enumerate(thumbs):
         side = "train" if i % 5 else "val"
-        chosen.append(Record(f"c{i}", f"p{i}", side, f"{i}", room._hash_of_look(thumb), thumb))
-    assert leaks(chosen) == []
+        chosen.append(ImageRecord(f"c{i}", f"p{i}", side, f"{i}", room._perceptual_hash(thumb), thumb))
+    assert find_leaks(chosen) == []
 
 
 def test_pictures_with_few_ways_to_differ_are_not_the_same_picture():
@@ -159,6 +159,8 @@ def test_pictures_with_few_ways_to_differ_are_not_the_same_picture():
     ways = np.stack([ndimage.gaussian_filter(rng.normal(size=(28, 28)), s) * s for s in np.linspace(1, 6, 20)])
     images = 128 + 40 * np.tensordot(rng.normal(size=(600, 20)), ways, axes=1)
     assert (
-        leaks(records(list(np.clip(images, 0, 255).astype(np.uint8)), [("train", "val")[i % 2] for i in range(600)]))
+        find_leaks(
+            records(list(np.clip(images, 0, 255).astype(np.uint8)), [("train", "val")[i % 2] for i in range(600)])
+        )
         == []
     )

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..data import Image, LabelMap, Source
-from ..data.dicom.write.snomed import uncoded
-from ..data.formats import format_of
-from ..errors import FormatError, Missing
+from ..data.dicom.write.snomed import report_uncoded_names
+from ..data.formats import find_format
+from ..errors import FormatError, PackageNotInstalled
 from ._kind import Destination
 
 LABEL_FORMATS = ("dicomseg", "labelmap", "sr", "capture", "rtstruct")
@@ -21,37 +21,41 @@ WITHOUT_HIGHDICOM = ("capture", "rtstruct")
 
 def is_dicom(path: Path) -> bool:
     """Tell whether an image came as DICOM."""
-    return ".dcm" in format_of(path).suffixes
+    return ".dcm" in find_format(path).suffixes
 
 
 def write_labels(value: LabelMap, to: Destination, file_format: str) -> list[Path]:
     """Write labels as one of ``LABEL_FORMATS``, and give the files."""
-    from ..data.dicom.write.measurement_report import write_measurements
-    from ..data.dicom.write.rtstruct import write_structures
-    from ..data.dicom.write.secondary_capture import write_captures
+    from ..data.dicom.write.measurement_report import write_measurement_report
+    from ..data.dicom.write.rtstruct import write_rtstruct
+    from ..data.dicom.write.secondary_capture import write_secondary_captures
     from ..data.dicom.write.seg import write_seg
 
     check_series(to.source, file_format)
     path, source, algorithm = to.path(".dcm"), to.source, to.algorithm
     if file_format == "sr":
-        return write_measurements(path, value, to.load_image(), source, maker=algorithm)
+        return write_measurement_report(path, value, to.load_image(), source, made_by=algorithm)
     if file_format == "capture":
-        return write_captures(path.with_suffix(""), value, to.load_image(), source, maker=algorithm)
+        return write_secondary_captures(path.with_suffix(""), value, to.load_image(), source, made_by=algorithm)
     if file_format == "rtstruct":
-        return [write_structures(path, value, source, maker=algorithm)]
-    return [write_seg(path, value, source, kind="LABELMAP" if file_format == "labelmap" else "BINARY", maker=algorithm)]
+        return [write_rtstruct(path, value, source, made_by=algorithm)]
+    return [
+        write_seg(
+            path, value, source, segment_kind="LABELMAP" if file_format == "labelmap" else "BINARY", made_by=algorithm
+        )
+    ]
 
 
 def write_probabilities(value: Image, to: Destination) -> list[Path]:
     """Write probability maps as one of ``MAP_FORMATS``, and give the files."""
-    from ..data.dicom.write.parametric_map import write_maps
-    from ..data.dicom.write.seg import encoded_chances, save
+    from ..data.dicom.write.parametric_map import write_parametric_maps
+    from ..data.dicom.write.seg import make_probability_seg, save_dataset
 
     check_series(to.source, to.file_format)
     path = to.path(".dcm")
     if to.file_format == "map":
-        return write_maps(path, value, to.source, maker=to.algorithm)
-    return [save(encoded_chances(value, to.source, maker=to.algorithm), path)]
+        return write_parametric_maps(path, value, to.source, made_by=to.algorithm)
+    return [save_dataset(make_probability_seg(value, to.source, made_by=to.algorithm), path)]
 
 
 def check_series(source: Source, file_format: str) -> None:
@@ -67,9 +71,9 @@ def check_highdicom(file_format: str) -> None:
     """Raise if writing a format (empty: as the image came) takes highdicom, which is not installed."""
     if file_format not in WITHOUT_HIGHDICOM and find_spec("highdicom") is None:
         todo = "" if file_format else " Or give --format nifti."
-        raise Missing(f"'highdicom' is not installed. Type: pip install 'medgrad[dicom]'{todo}")
+        raise PackageNotInstalled(f"'highdicom' is not installed. Type: pip install 'medgrad[dicom]'{todo}")
 
 
 def uncoded_notes(written: Sequence[Path], names: Iterable[str]) -> tuple[str, ...]:
     """Tell which labels were written as DICOM without a code that others know."""
-    return uncoded(names) if any(p.suffix == ".dcm" for p in written) else ()
+    return report_uncoded_names(names) if any(p.suffix == ".dcm" for p in written) else ()

@@ -16,7 +16,7 @@ from ..data.box_suppression import nms
 from ..data.display import Plane, eight_bit, upright
 from ..data.formats import BoxFormat, write_boxes
 from ..data.types import map_boxes
-from ..trust import likelihood
+from ..trust import platt
 from ._kind import Agreement, AnswerKind, Destination, Settings
 
 CANDIDATES = 10
@@ -37,7 +37,7 @@ class BoxesKind(AnswerKind):
     outputs = ("corners", "probabilities")
     formats = ("csv", "json", "coco", "sr")
     tolerance = {"float32": 0.01, "int8": 0.05}
-    settings = ("labels", "least", "kept", "overlap", "slopes", "shifts")
+    settings = ("labels", "min_score", "max_boxes", "overlap", "platt_a", "platt_b")
 
     def join(self, values: Sequence[Boxes], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Boxes:
         """Put the boxes of overlapping windows together, once.
@@ -48,32 +48,32 @@ class BoxesKind(AnswerKind):
             return values[0]
         every = concatenated([drop_truncated(a, w, grid) for a, w in zip(values, windows, strict=True)])
         assert every.scores is not None
-        corners = map_boxes(every.corners, grid.index)
+        corners = map_boxes(every.corners, grid.to_index)
         kept = nms(corners, every.scores, overlap=settings["overlap"], labels=every.labels)
-        return take(every, kept[: settings["kept"]])
+        return take(every, kept[: settings["max_boxes"]])
 
     def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Boxes:
         corners, probabilities = (np.asarray(o) for o in outputs)
-        where, kinds = np.nonzero(probabilities > settings["least"])
-        best = np.argsort(-probabilities[where, kinds], kind="stable")[: CANDIDATES * settings["kept"]]
+        where, kinds = np.nonzero(probabilities > settings["min_score"])
+        best = np.argsort(-probabilities[where, kinds], kind="stable")[: CANDIDATES * settings["max_boxes"]]
         where, kinds = where[best], kinds[best].astype(np.int64)
         found, scores = corners[where], probabilities[where, kinds]
-        kept = nms(found, scores, overlap=settings["overlap"], labels=kinds)[: settings["kept"]]
-        world = map_boxes(clip(found[kept].astype(np.float64), grid.shape), grid.world)
+        kept = nms(found, scores, overlap=settings["overlap"], labels=kinds)[: settings["max_boxes"]]
+        world = map_boxes(clip(found[kept].astype(np.float64), grid.shape), grid.to_world)
         sure = calibrated(
-            scores[kept].astype(np.float64), kinds[kept], slopes=settings["slopes"], shifts=settings["shifts"]
+            scores[kept].astype(np.float64), kinds[kept], platt_a=settings["platt_a"], platt_b=settings["platt_b"]
         )
         return Boxes(world, kinds[kept], sure, dict(enumerate(settings["labels"])))
 
     def write(self, value: Boxes, to: Destination) -> list[Path]:
         if to.file_format == "sr":
-            from ..data.dicom.write.box_report import write_report
+            from ..data.dicom.write.box_report import write_box_report
 
             grid = to.load_image().grid
-            return [write_report(to.path(".dcm"), value, grid, to.source, maker=to.algorithm)]
+            return [write_box_report(to.path(".dcm"), value, grid, to.source, made_by=to.algorithm)]
         form: BoxFormat = "coco" if to.file_format == "coco" else "json" if to.file_format == "json" else "csv"
         path = to.path(".coco.json" if form == "coco" else f".{form}")
-        written = [write_boxes(path, value, to.load_image().grid, kind=form, image_name=to.source.path.name)]
+        written = [write_boxes(path, value, to.load_image().grid, file_format=form, image_name=to.source.path.name)]
         if not to.file_format and to.case is not None:
             written.append(write_overlay(to.path(".png"), next(iter(to.case.images.values())), value))
         return written
@@ -92,7 +92,7 @@ class BoxesKind(AnswerKind):
     def plane_index(self, value: Boxes, image: Image, axis: int) -> int | None:
         if not len(value.corners):
             return None
-        ends = map_boxes(value.corners, image.grid.index)[:, [axis, axis + 3]]
+        ends = map_boxes(value.corners, image.grid.to_index)[:, [axis, axis + 3]]
         middles = ends.mean(axis=1)
         return int(middles[((ends[:, :1] <= middles) & (middles <= ends[:, 1:])).sum(axis=0).argmax()].round())
 
@@ -123,14 +123,14 @@ class BoxesKind(AnswerKind):
 
 
 def calibrated(
-    scores: NDArray[np.float64], labels: NDArray[np.int64], *, slopes: Sequence[float], shifts: Sequence[float]
+    scores: NDArray[np.float64], labels: NDArray[np.int64], *, platt_a: Sequence[float], platt_b: Sequence[float]
 ) -> NDArray[np.float64]:
     """Give scores as what they were found to mean, by a slope and a shift a class; without any, as they are."""
-    if not len(slopes):
+    if not len(platt_a):
         return scores
     new = scores.copy()
-    for kind, (slope, shift) in enumerate(zip(slopes, shifts, strict=True)):
-        new[labels == kind] = likelihood.applied(scores[labels == kind], slope, shift)
+    for kind, (slope, shift) in enumerate(zip(platt_a, platt_b, strict=True)):
+        new[labels == kind] = platt.apply_platt(scores[labels == kind], slope, shift)
     return new
 
 
@@ -142,9 +142,9 @@ def clip(corners: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float
 def drop_truncated(boxes: Boxes, window: Grid, grid: Grid) -> Boxes:
     """Leave out the boxes that end at an edge of a window which is not one of the image."""
     dims = grid.dims
-    begin = grid.index(window.world(np.zeros(dims))).round()
+    begin = grid.to_index(window.to_world(np.zeros(dims))).round()
     size = np.array(window.shape)
-    at = map_boxes(boxes.corners, window.index)
+    at = map_boxes(boxes.corners, window.to_index)
     ends_low = (at[:, :dims] <= 0.5) & (begin > 0)
     ends_high = (at[:, dims:] >= size - 1.5) & (begin + size < np.array(grid.shape))
     too_large = (at[:, dims:] - at[:, :dims]) > size / 2
@@ -196,7 +196,7 @@ def write_overlay(path: Path, image: Image, boxes: Boxes) -> Path:
 
 def boxes_on_plane(boxes: Boxes, image: Image, plane: Plane) -> NDArray[np.float64]:
     """Give the boxes that a plane cuts, (n, 4): lower row and column, then upper, as the plane is shown."""
-    corners = map_boxes(boxes.corners, image.grid.index)
+    corners = map_boxes(boxes.corners, image.grid.to_index)
     dims = image.grid.dims
     axes = [a for a in range(dims) if isinstance(plane[a], slice)]
     for axis in set(range(dims)) - set(axes):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Deformation, Grid, Image, Source, join
+from ..data import Deformation, Grid, Image, Source, concatenate_answers
 from ..data.display import Plane, upright
 from ..errors import MedgradError
 from ._kind import Agreement, AnswerKind, Destination, Settings, largest_difference
@@ -27,7 +27,7 @@ class Deformations(AnswerKind):
         self, values: Sequence[Deformation], windows: Sequence[Grid], grid: Grid, settings: Settings
     ) -> Deformation:
         del windows, settings
-        whole: Deformation = join(values, grid)
+        whole: Deformation = concatenate_answers(values, grid)
         return whole
 
     def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Deformation:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Grid, Image, join
+from ..data import Grid, Image, concatenate_answers
 from ..data.display import Plane, eight_bit
-from ..data.formats import suffix_of, write
+from ..data.formats import file_suffix, write
 from ..prepare import Memo, Step
-from ..prepare.crop import cut
+from ..prepare.crop import crop_box
 from ._kind import Agreement, AnswerKind, Destination, Settings
 from .label_map import SAME_SUFFIX
 
@@ -27,12 +27,12 @@ class Images(AnswerKind):
     tolerance = {"float32": 0.001, "int8": 0.05}
 
     def crop(self, value: Image, start: Sequence[int], shape: Sequence[int]) -> Image:
-        cropped: Image = cut(value, start, shape)
+        cropped: Image = crop_box(value, start, shape)
         return cropped
 
     def join(self, values: Sequence[Image], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Image:
         del windows, settings
-        whole: Image = join(values, grid)
+        whole: Image = concatenate_answers(values, grid)
         return whole
 
     def undo(self, value: Image, step: Step, memo: Memo) -> Image:
@@ -44,7 +44,7 @@ class Images(AnswerKind):
         return Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), grid)
 
     def write(self, value: Image, to: Destination) -> list[Path]:
-        ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(suffix_of(to.source.path))
+        ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(file_suffix(to.source.path))
         path = to.path(ending or (".nii.gz" if value.grid.dims == 3 else ".png"))
         if path.suffix == ".png":
             low, high = float(value.array.min()), float(value.array.max())

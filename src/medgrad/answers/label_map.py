@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Grid, Image, LabelMap, Source, join
+from ..data import Grid, Image, LabelMap, Source, concatenate_answers
 from ..data.atomic_files import write_text
 from ..data.display import Plane, upright
-from ..data.formats import suffix_of, write
+from ..data.formats import file_suffix, write
 from ..prepare import Memo, Step
-from ..prepare.crop import cut
+from ..prepare.crop import crop_box
 from ._dicom import (
     LABEL_FORMATS,
     WITH_IMAGE,
@@ -41,12 +41,12 @@ class LabelMaps(AnswerKind):
     settings = ("labels",)
 
     def crop(self, value: LabelMap, start: Sequence[int], shape: Sequence[int]) -> LabelMap:
-        cropped: LabelMap = cut(value, start, shape)
+        cropped: LabelMap = crop_box(value, start, shape)
         return cropped
 
     def join(self, values: Sequence[LabelMap], windows: Sequence[Grid], grid: Grid, settings: Settings) -> LabelMap:
         del windows, settings
-        whole: LabelMap = join(values, grid)
+        whole: LabelMap = concatenate_answers(values, grid)
         return whole
 
     def undo(self, value: LabelMap, step: Step, memo: Memo) -> LabelMap:
@@ -64,7 +64,7 @@ class LabelMaps(AnswerKind):
         if to.file_format == "json":
             write_text(to.path(".json"), json.dumps(volumes(value), indent=1) + "\n")
             return [to.path(".json")]
-        ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(suffix_of(to.source.path))
+        ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(file_suffix(to.source.path))
         if to.file_format in LABEL_FORMATS or (ending is None and is_dicom(to.source.path)):
             return write_labels(value, to, to.file_format or "dicomseg")
         ending = ending or (".nii.gz" if value.grid.dims == 3 else ".png")
@@ -100,7 +100,7 @@ class LabelMaps(AnswerKind):
     def compare(self, pairs: Sequence[tuple[LabelMap, LabelMap]]) -> Agreement:
         """Count the elements that have one label, of all and of those that either side calls foreground.
 
-        >>> a, b = (LabelMap(np.array([values]), Grid.of((1, 4))) for values in ([0, 0, 1, 1], [0, 0, 1, 0]))
+        >>> a, b = (LabelMap(np.array([values]), Grid.from_shape((1, 4))) for values in ([0, 0, 1, 1], [0, 0, 1, 0]))
         >>> dict(THIS.compare([(a, b)]).figures)
         {'equal': 0.75, 'equal_foreground': 0.5}
         """
@@ -116,7 +116,7 @@ class LabelMaps(AnswerKind):
         return {"labels": argmax(outputs[0][0])}
 
     def read_stored(self, stored: Mapping[str, NDArray[Any]], grid: Grid, settings: Settings) -> LabelMap:
-        return LabelMap(stored["labels"], Grid.of(stored["labels"].shape))
+        return LabelMap(stored["labels"], Grid.from_shape(stored["labels"].shape))
 
 
 def label_type(classes: int) -> type[np.generic]:
@@ -148,9 +148,9 @@ def volumes(labels: LabelMap) -> dict[str, Any]:
     found = {}
     for value, name in labels.names.items():
         count = int((labels.array == value).sum())
-        unit = labels.grid.voxel_mm
+        unit = labels.grid.voxel_volume_mm
         size = {"volume_ml": count * unit / 1000} if labels.grid.dims == 3 else {"area_mm2": count * unit}
-        found[name] = {"elements": count} | (size if labels.grid.measured else {})
+        found[name] = {"elements": count} | (size if labels.grid.has_spacing else {})
     return found
 
 

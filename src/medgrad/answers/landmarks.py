@@ -28,7 +28,9 @@ class LandmarksKind(AnswerKind):
     def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Landmarks:
         maps = np.asarray(outputs[0])
         places = [np.unravel_index(int(heat.argmax()), heat.shape) for heat in maps]
-        return Landmarks(grid.world(np.array(places, float).reshape(-1, grid.dims)), tuple(settings.get("labels", ())))
+        return Landmarks(
+            grid.to_world(np.array(places, float).reshape(-1, grid.dims)), tuple(settings.get("labels", ()))
+        )
 
     def write(self, value: Landmarks, to: Destination) -> list[Path]:
         return [write_landmarks(to.path(".csv"), value, to.load_image().grid)]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Grid, LabelMap, ProbabilityMaps, Source, join
+from ..data import Grid, LabelMap, ProbabilityMaps, Source, concatenate_answers
 from ..prepare import Memo, Step
-from ..prepare.crop import cut
+from ..prepare.crop import crop_box
 from ._dicom import MAP_FORMATS, check_highdicom, check_series, uncoded_notes, write_probabilities
 from ._kind import Agreement, AnswerKind, Destination, Settings, largest_difference
 from .label_map import label_type, volumes
@@ -25,14 +25,14 @@ class Probabilities(AnswerKind):
     settings = ("labels",)
 
     def crop(self, value: ProbabilityMaps, start: Sequence[int], shape: Sequence[int]) -> ProbabilityMaps:
-        cropped: ProbabilityMaps = cut(value, start, shape)
+        cropped: ProbabilityMaps = crop_box(value, start, shape)
         return cropped
 
     def join(
         self, values: Sequence[ProbabilityMaps], windows: Sequence[Grid], grid: Grid, settings: Settings
     ) -> ProbabilityMaps:
         del windows, settings
-        whole: ProbabilityMaps = join(values, grid)
+        whole: ProbabilityMaps = concatenate_answers(values, grid)
         return whole
 
     def undo(self, value: ProbabilityMaps, step: Step, memo: Memo) -> ProbabilityMaps:
@@ -71,11 +71,11 @@ class Probabilities(AnswerKind):
 def most_likely(maps: ProbabilityMaps) -> LabelMap:
     """Give the most likely label of every element, of probabilities (*shape, labels).
 
-    >>> grid, array = Grid.of((1, 3)), np.array([[[0.2, 0.1], [0.2, 0.5], [0.4, 0.3]]])
+    >>> grid, array = Grid.from_shape((1, 3)), np.array([[[0.2, 0.1], [0.2, 0.5], [0.4, 0.3]]])
     >>> most_likely(ProbabilityMaps(array, grid, None, {"labels": "ab"})).array.tolist()
     [[0, 2, 1]]
     """
-    planes = maps.planes
+    planes = maps.channels_first
     best = planes.argmax(axis=0) + 1
     found = np.where(planes.max(axis=0) > 1 - planes.sum(axis=0), best, 0)
     return LabelMap(found.astype(label_type(len(planes) + 1)), maps.grid, dict(enumerate(maps.tags["labels"], 1)))

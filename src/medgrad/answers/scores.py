@@ -42,7 +42,7 @@ class ClassScores(AnswerKind):
 
     def summary(self, value: Scores) -> dict[str, Any]:
         values = {n: round(float(v), 6) for n, v in zip(value.names, value.values, strict=True)}
-        return {"probabilities": values} | ({"answer": value.best} if value.exclusive else {})
+        return {"probabilities": values} | ({"answer": value.top_class} if value.exclusive else {})
 
     def quality(self, value: Scores, truth: Any) -> float | None:
         if not isinstance(truth, Scores):
@@ -50,8 +50,8 @@ class ClassScores(AnswerKind):
         return float(np.where(truth.values > 0.5, value.values, 1 - value.values).mean())
 
     def caption(self, value: Scores, truth: Any) -> str:
-        known = f", truth {truth.best}" if isinstance(truth, Scores) else ""
-        return f"said {value.best} {value.values.max():.2f}{known}"
+        known = f", truth {truth.top_class}" if isinstance(truth, Scores) else ""
+        return f"said {value.top_class} {value.values.max():.2f}{known}"
 
     def compare(self, pairs: Sequence[tuple[Scores, Scores]]) -> Agreement:
         largest = largest_difference([(a.values, b.values) for a, b in pairs])

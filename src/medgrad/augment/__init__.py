@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from ._augment import Augmentation, Targets, stacked
+from ._augment import Augmentation, Targets, stack_draws
 
 __all__ = ["Augmentation", "augment"]
 
@@ -15,7 +15,7 @@ __all__ = ["Augmentation", "augment"]
 def augment(
     inputs: Tensor,
     targets: Targets,
-    moves: Mapping[str, str],
+    spatial_kinds: Mapping[str, str],
     *,
     steps: Sequence[Augmentation],
     seeds: Sequence[Sequence[int]],
@@ -26,6 +26,6 @@ def augment(
     """
     chances = [np.random.default_rng(seed) for seed in seeds]
     for step in steps:
-        drawn = stacked([step.draw(rng, inputs.shape[2:]) for rng in chances], inputs.device)
-        inputs, targets = step.apply(inputs, targets, drawn, moves)
+        drawn = stack_draws([step.draw(rng, inputs.shape[2:]) for rng in chances], inputs.device)
+        inputs, targets = step.apply(inputs, targets, drawn, spatial_kinds)
     return inputs, targets

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Drawn = dict[str, NDArray[Any] | np.generic]
+RandomDraw = dict[str, NDArray[Any] | np.generic]
 Targets = dict[str, Tensor]
-LEAST_LEFT = 3.0
+MIN_BOX_DIVISOR = 3.0
 """A box of which less than one part in so many is left in the image is left out."""
 
 
@@ -25,10 +25,10 @@ class Augmentation(Protocol):
     how.
     """
 
-    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn: ...
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> RandomDraw: ...
 
     def apply(
-        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], spatial_kinds: Mapping[str, str]
     ) -> tuple[Tensor, Targets]: ...
 
 
@@ -48,10 +48,10 @@ def clip_boxes(boxes: Tensor, shape: Sequence[int]) -> Tensor:
     low, high = boxes[..., :n], boxes[..., n:]
     cut = torch.cat([low.clamp_min(-0.5).minimum(most), high.clamp_min(-0.5).minimum(most)], dim=-1)
     left, whole = (cut[..., n:] - cut[..., :n]).prod(-1), (high - low).prod(-1)
-    return cut * (left > whole / LEAST_LEFT).unsqueeze(-1)
+    return cut * (left > whole / MIN_BOX_DIVISOR).unsqueeze(-1)
 
 
-def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
+def apply_to_rows(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
     """Apply ``change(inputs[rows], rows)`` to the selected rows of a batch; the others stay as they are."""
     chosen = rows.nonzero().flatten()
     if len(chosen) == 0:
@@ -61,6 +61,6 @@ def only(rows: Tensor, inputs: Tensor, change: Any) -> Tensor:
     return inputs.index_copy(0, chosen, change(inputs.index_select(0, chosen), chosen).to(inputs.dtype))
 
 
-def stacked(drawn: Sequence[Drawn], device: torch.device) -> dict[str, Tensor]:
+def stack_draws(drawn: Sequence[RandomDraw], device: torch.device) -> dict[str, Tensor]:
     """Stack the random parameters of the samples of a batch on a device."""
     return {k: torch.from_numpy(np.stack([d[k] for d in drawn])).to(device) for k in drawn[0]}

@@ -9,46 +9,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._augment import Drawn, Targets, only, per_sample
+from ._augment import RandomDraw, Targets, apply_to_rows, per_sample
 
 
 @dataclass(frozen=True)
 class Intensity:
-    """``share`` of the samples get each change. ``contrast`` and ``gamma`` are largest log2 factors; ``brightness`` is
+    """``p`` of the samples get each change. ``contrast`` and ``gamma`` are largest log2 factors; ``brightness`` is
     added, in the units of the normalised image."""
 
-    share: float = 0.3
+    p: float = 0.3
     brightness: float = 0.2
     contrast: float = 0.4
     gamma: float = 0.5
 
-    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> RandomDraw:
         del shape
-        on = rng.random(3) < self.share
+        is_applied = rng.random(3) < self.p
         add, factor, power = rng.uniform(-1, 1, 3)
         values = {
-            "add": add * self.brightness if on[0] else 0.0,
-            "factor": 2.0 ** (factor * self.contrast) if on[1] else 1.0,
-            "power": 2.0 ** (power * self.gamma) if on[2] else 1.0,
+            "add": add * self.brightness if is_applied[0] else 0.0,
+            "factor": 2.0 ** (factor * self.contrast) if is_applied[1] else 1.0,
+            "power": 2.0 ** (power * self.gamma) if is_applied[2] else 1.0,
         }
         return {k: np.asarray(v, np.float32) for k, v in values.items()}
 
     def apply(
-        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], spatial_kinds: Mapping[str, str]
     ) -> tuple[Tensor, Targets]:
-        del moves
+        del spatial_kinds
         changed = (drawn["factor"] != 1) | (drawn["add"] != 0)
-        inputs = only(changed, inputs, lambda x, rows: stretched(x, drawn["factor"][rows], drawn["add"][rows]))
-        inputs = only(drawn["power"] != 1, inputs, lambda x, rows: powered(x, drawn["power"][rows]))
+        inputs = apply_to_rows(
+            changed, inputs, lambda x, rows: scale_and_shift(x, drawn["factor"][rows], drawn["add"][rows])
+        )
+        inputs = apply_to_rows(drawn["power"] != 1, inputs, lambda x, rows: apply_gamma(x, drawn["power"][rows]))
         return inputs, targets
 
 
-def stretched(x: Tensor, factor: Tensor, add: Tensor) -> Tensor:
+def scale_and_shift(x: Tensor, factor: Tensor, add: Tensor) -> Tensor:
     """Multiply each sample by its factor, then add its own number."""
     return torch.addcmul(per_sample(add, x), x, per_sample(factor, x))
 
 
-def powered(x: Tensor, power: Tensor) -> Tensor:
+def apply_gamma(x: Tensor, power: Tensor) -> Tensor:
     """Apply a gamma to each channel, scaled to 0 to 1, and keep its mean and standard deviation."""
     axes = tuple(range(2, x.ndim))
     low, high = x.amin(axes, keepdim=True), x.amax(axes, keepdim=True)

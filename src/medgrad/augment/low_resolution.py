@@ -10,36 +10,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._augment import Drawn, Targets, only
+from ._augment import RandomDraw, Targets, apply_to_rows
 
 
 @dataclass(frozen=True)
 class LowResolution:
-    """``share`` of the samples are shrunk to a share of their size, from ``least`` to 1, and enlarged again."""
+    """``p`` of the samples are shrunk to a share of their size, from ``min_scale`` to 1, and enlarged again."""
 
-    share: float = 0.15
-    least: float = 0.5
+    p: float = 0.15
+    min_scale: float = 0.5
 
-    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> RandomDraw:
         del shape
-        on, size = rng.random() < self.share, rng.uniform(self.least, 1)
-        return {"size": np.float32(size if on else 1)}
+        is_applied, size = rng.random() < self.p, rng.uniform(self.min_scale, 1)
+        return {"size": np.float32(size if is_applied else 1)}
 
     def apply(
-        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], spatial_kinds: Mapping[str, str]
     ) -> tuple[Tensor, Targets]:
-        del moves
+        del spatial_kinds
 
         def coarse(x: Tensor, rows: Tensor) -> Tensor:
             sizes = drawn["size"][rows].tolist()
-            return torch.cat([shrunk_and_back(one, size) for one, size in zip(x.split(1), sizes, strict=True)])
+            return torch.cat([reduce_resolution(one, size) for one, size in zip(x.split(1), sizes, strict=True)])
 
-        return only(drawn["size"] < 1, inputs, coarse), targets
+        return apply_to_rows(drawn["size"] < 1, inputs, coarse), targets
 
 
-def shrunk_and_back(x: Tensor, size: float) -> Tensor:
+def reduce_resolution(x: Tensor, scale: float) -> Tensor:
     """Shrink by taking the nearest elements, enlarge linearly."""
-    small = [max(1, round(s * size)) for s in x.shape[2:]]
+    small = [max(1, round(s * scale)) for s in x.shape[2:]]
     mode = "trilinear" if x.ndim == 5 else "bilinear"
     return F.interpolate(F.interpolate(x, size=small, mode="nearest-exact"), size=x.shape[2:], mode=mode)
 

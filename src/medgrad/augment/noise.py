@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._augment import Drawn, Targets, only, per_sample
+from ._augment import RandomDraw, Targets, apply_to_rows, per_sample
 
 
 @dataclass(frozen=True)
 class Noise:
-    """``share`` of the samples get noise of a standard deviation up to ``most``, in units of the normalised image."""
+    """``p`` of the samples get noise of a standard deviation up to ``max_std``, in units of the normalised image."""
 
-    share: float = 0.2
-    most: float = 0.2
+    p: float = 0.2
+    max_std: float = 0.2
 
-    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Drawn:
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> RandomDraw:
         del shape
-        on, size, seed = rng.random() < self.share, rng.uniform(0, self.most), rng.integers(2**62)
-        return {"size": np.float32(size if on else 0), "seed": np.int64(seed)}
+        is_applied, size, seed = rng.random() < self.p, rng.uniform(0, self.max_std), rng.integers(2**62)
+        return {"size": np.float32(size if is_applied else 0), "seed": np.int64(seed)}
 
     def apply(
-        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], moves: Mapping[str, str]
+        self, inputs: Tensor, targets: Targets, drawn: Mapping[str, Tensor], spatial_kinds: Mapping[str, str]
     ) -> tuple[Tensor, Targets]:
-        del moves
+        del spatial_kinds
 
-        def grained(x: Tensor, rows: Tensor) -> Tensor:
+        def add_noise(x: Tensor, rows: Tensor) -> Tensor:
             grain = torch.stack(
                 [
                     torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
@@ -38,7 +38,7 @@ class Noise:
             )
             return x + grain.to(x) * per_sample(drawn["size"][rows], x)
 
-        return only(drawn["size"] > 0, inputs, grained), targets
+        return apply_to_rows(drawn["size"] > 0, inputs, add_noise), targets
 
 
 THIS = Noise

@@ -14,7 +14,7 @@ from .types import (
     Scores,
     Truth,
     UnplacedBoxes,
-    join,
+    concatenate_answers,
 )
 
 __all__ = [
@@ -31,5 +31,5 @@ __all__ = [
     "Source",
     "Truth",
     "UnplacedBoxes",
-    "join",
+    "concatenate_answers",
 ]

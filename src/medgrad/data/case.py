@@ -12,16 +12,16 @@ from .types import Image, LabelMap, Truth
 class Case:
     """The named images of one patient at one time, with the truth about them if it is known.
 
-    ``region`` is a mask of where answers count (a field of view, an organ); outside it nothing is learned or
-    judged. ``notes`` holds metadata: date, site, age, sex.
+    ``roi`` is a mask of where answers count (a field of view, an organ); outside it nothing is learned or
+    judged. ``metadata`` holds metadata: date, site, age, sex.
     """
 
     id: str
     images: Mapping[str, Image]
     truth: Truth | None = None
     patient: str = ""
-    region: LabelMap | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    roi: LabelMap | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:

@@ -11,30 +11,30 @@ from typing import Any
 
 from ..errors import LayoutError
 
-MOST_BYTES = 64_000_000
+MAX_BYTES = 64_000_000
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """Read a small text file, or raise a LayoutError that names it."""
-    if path.stat().st_size > MOST_BYTES:
-        raise LayoutError(f"{str(path)!r} is larger than {MOST_BYTES // 1_000_000} MB, too large for a list of cases.")
+    if path.stat().st_size > MAX_BYTES:
+        raise LayoutError(f"{str(path)!r} is larger than {MAX_BYTES // 1_000_000} MB, too large for a list of cases.")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise LayoutError(f"{str(path)!r} is not text in UTF-8. Save it as UTF-8.") from None
 
 
-def json_of(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """Read a JSON file, or raise a LayoutError that names it."""
     try:
-        return json.loads(text_of(path))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as reason:
         raise LayoutError(f"{str(path)!r} is not JSON: {str(reason)[:80]}. Correct the file.") from None
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV with a heading as a list of dicts, cells stripped; the delimiter is a comma, semicolon or tab."""
-    text = text_of(path)
+    text = read_text(path)
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
     try:
@@ -50,7 +50,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return [dict(zip(names, [*row, *[""] * len(names)], strict=False)) for row in table[1:]]
 
 
-def column(names: Iterable[str], words: Sequence[str]) -> str | None:
-    """Find the first column whose name is one of ``words``, ignoring case, spaces and hyphens."""
+def find_column(names: Iterable[str], accepted_names: Sequence[str]) -> str | None:
+    """Find the first column whose name is one of ``accepted_names``, ignoring case, spaces and hyphens."""
     plain = {re.sub(r"[\s\-]+", "_", n.strip().lower()): n for n in names}
-    return next((plain[w] for w in words if w in plain), None)
+    return next((plain[w] for w in accepted_names if w in plain), None)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .grid import Grid, as_rows
+from .grid import Grid, matrix_to_tuples
 from .types import Deformation, Image, LabelMap, Landmarks, Pair
 
 Points = NDArray[np.float64]
-ROUNDS = 60
+MAX_ITERATIONS = 60
 TOLERANCE_MM = 1e-4
 
 
@@ -22,92 +22,93 @@ TOLERANCE_MM = 1e-4
 class Transform:
     """A transform from the fixed to the moving image: a displacement, then an affine ``matrix`` in world mm.
 
-    ``bend`` (*grid.shape, dims) is a displacement in mm on the ``grid`` of the fixed image, or None; beyond the
+    ``displacement`` (*grid.shape, dims) is a displacement in mm on the ``grid`` of the fixed image, or None; beyond the
     grid its edge values are repeated.
 
-    >>> Transform(((1, 0, 5), (0, 1, 0), (0, 0, 1)), Grid.of((4, 4))).to_moving([[1.0, 1.0]]).tolist()
+    >>> Transform(((1, 0, 5), (0, 1, 0), (0, 0, 1)), Grid.from_shape((4, 4))).to_moving([[1.0, 1.0]]).tolist()
     [[6.0, 1.0]]
     """
 
     matrix: tuple[tuple[float, ...], ...]
     grid: Grid
-    bend: NDArray[np.float32] | None = None
+    displacement: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, deformation: Deformation) -> Transform:
+    def from_deformation(cls, deformation: Deformation) -> Transform:
         """Split a deformation into its best-fitting affine matrix and the remaining displacement."""
         grid = deformation.grid
         n = grid.dims
-        points = voxels(grid).reshape(-1, n)
+        points = voxel_positions(grid).reshape(-1, n)
         step = max(1, len(points) // 20_000)
-        ends = points + deformation.field.reshape(-1, n).astype(float)
-        known = np.column_stack([points, np.ones(len(points))])[::step]
+        moved = points + deformation.field.reshape(-1, n).astype(float)
+        homogeneous = np.column_stack([points, np.ones(len(points))])[::step]
         matrix = np.eye(n + 1)
-        matrix[:n] = np.linalg.lstsq(known, ends[::step], rcond=None)[0].T
+        matrix[:n] = np.linalg.lstsq(homogeneous, moved[::step], rcond=None)[0].T
         if abs(np.linalg.det(matrix[:n, :n])) < 1e-3:
             matrix = np.eye(n + 1)
-        bend = (linear(np.linalg.inv(matrix).astype(float), ends) - points).reshape(*grid.shape, n)
-        return cls(as_rows(matrix), grid, bend.astype(np.float32))
+        bend = (apply_affine(np.linalg.inv(matrix).astype(float), moved) - points).reshape(*grid.shape, n)
+        return cls(matrix_to_tuples(matrix), grid, bend.astype(np.float32))
 
     def to_moving(self, points: ArrayLike) -> Points:
         """Map (..., dims) world points of the fixed image to the moving one."""
         points = np.asarray(points, float)
-        return linear(np.array(self.matrix), points + self.bent(points))
+        return apply_affine(np.array(self.matrix), points + self.displacement_at(points))
 
     def to_fixed(self, points: ArrayLike) -> Points:
         """Map (..., dims) world points of the moving image to the fixed one.
 
         The displacement is inverted by iteration.
         """
-        aim = linear(np.linalg.inv(np.array(self.matrix)), np.asarray(points, float))
-        at = aim
-        if self.bend is None:
-            return at
-        for _ in range(ROUNDS):
-            before, at = at, aim - self.bent(at)
-            if np.abs(at - before).max(initial=0.0) < TOLERANCE_MM:
+        without_matrix = apply_affine(np.linalg.inv(np.array(self.matrix)), np.asarray(points, float))
+        estimate = without_matrix
+        if self.displacement is None:
+            return estimate
+        for _ in range(MAX_ITERATIONS):
+            before, estimate = estimate, without_matrix - self.displacement_at(estimate)
+            if np.abs(estimate - before).max(initial=0.0) < TOLERANCE_MM:
                 break
-        return at
+        return estimate
 
-    def bent(self, points: Points) -> Points:
+    def displacement_at(self, points: Points) -> Points:
         """Interpolate the displacement at world points."""
-        if self.bend is None:
+        if self.displacement is None:
             return np.zeros_like(points)
-        return np.stack([interpolate(b, self.grid, points) for b in np.moveaxis(self.bend, -1, 0)], axis=-1)
+        return np.stack([interpolate(b, self.grid, points) for b in np.moveaxis(self.displacement, -1, 0)], axis=-1)
 
-    def deformation(self) -> Deformation:
+    def to_deformation(self) -> Deformation:
         """Give the total displacement of every grid point, matrix included."""
-        points = voxels(self.grid)
-        ends = linear(np.array(self.matrix), points if self.bend is None else points + self.bend)
+        points = voxel_positions(self.grid)
+        ends = apply_affine(np.array(self.matrix), points if self.displacement is None else points + self.displacement)
         return Deformation((ends - points).astype(np.float32), self.grid)
 
 
-def linear(matrix: NDArray[np.float64], points: Points) -> Points:
+def apply_affine(matrix: NDArray[np.float64], points: Points) -> Points:
     """Apply an affine matrix to (..., dims) points."""
     n = len(matrix) - 1
     return points @ matrix[:n, :n].T + matrix[:n, n]
 
 
-def voxels(grid: Grid) -> Points:
+def voxel_positions(grid: Grid) -> Points:
     """Give the world position of every element: (*shape, dims)."""
-    return grid.world(np.stack(np.meshgrid(*[np.arange(s) for s in grid.shape], indexing="ij"), axis=-1))
+    return grid.to_world(np.stack(np.meshgrid(*[np.arange(s) for s in grid.shape], indexing="ij"), axis=-1))
 
 
 def interpolate(
-    array: NDArray[Any], grid: Grid, points: Points, *, order: int = 1, outside: float | None = None
+    array: NDArray[Any], grid: Grid, points: Points, *, order: int = 1, fill_value: float | None = None
 ) -> NDArray[Any]:
-    """Interpolate an array at (..., dims) world points; outside it, its edge values or ``outside``."""
-    where = np.moveaxis(grid.index(points), -1, 0)
-    if outside is None:
+    """Interpolate an array at (..., dims) world points; outside it, its edge values or ``fill_value``."""
+    where = np.moveaxis(grid.to_index(points), -1, 0)
+    if fill_value is None:
         return ndimage.map_coordinates(array, where, order=order, mode="nearest")
-    return ndimage.map_coordinates(array, where, order=order, mode="constant", cval=outside)
+    return ndimage.map_coordinates(array, where, order=order, mode="constant", cval=fill_value)
 
 
-def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
+def warp_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
     """Warp a moving image onto the grid of the fixed one; outside it, the value is its minimum."""
-    points = transform.to_moving(voxels(transform.grid))
+    points = transform.to_moving(voxel_positions(transform.grid))
     planes = [
-        interpolate(p.astype(np.float32), image.grid, points, order=order, outside=float(p.min())) for p in image.planes
+        interpolate(p.astype(np.float32), image.grid, points, order=order, fill_value=float(p.min()))
+        for p in image.channels_first
     ]
     array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
     if image.array.dtype.kind in "ui":
@@ -116,19 +117,19 @@ def moved_image(image: Image, transform: Transform, *, order: int = 1) -> Image:
     return replace(image, array=array, grid=transform.grid)
 
 
-def moved_labels(labels: LabelMap, transform: Transform) -> LabelMap:
+def warp_labels(labels: LabelMap, transform: Transform) -> LabelMap:
     """Warp a moving label map onto the grid of the fixed image, by nearest neighbour."""
-    points = transform.to_moving(voxels(transform.grid))
-    array = interpolate(labels.array, labels.grid, points, order=0, outside=0)
+    points = transform.to_moving(voxel_positions(transform.grid))
+    array = interpolate(labels.array, labels.grid, points, order=0, fill_value=0)
     return replace(labels, array=array, grid=transform.grid)
 
 
-def moved_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
+def warp_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
     """Map landmarks of the moving image to the fixed one."""
     return Landmarks(transform.to_fixed(landmarks.points), landmarks.names)
 
 
-def jacobian(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+def jacobian_determinant(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     """Give the Jacobian determinant of a displacement (*shape, dims) in mm: the local volume change.
 
     Below 0 the deformation folds.
@@ -142,12 +143,12 @@ def jacobian(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=8)
-def identity(grid: Grid) -> Deformation:
+def identity_deformation(grid: Grid) -> Deformation:
     """Give the identity deformation of a grid."""
     return Deformation(np.zeros((*grid.shape, grid.dims), np.float32), grid)
 
 
-def grid_of_truth(truth: Pair | Deformation) -> Grid:
+def truth_grid(truth: Pair | Deformation) -> Grid:
     """Give the grid of a truth, or one around its landmarks."""
     if isinstance(truth, Deformation):
         return truth.grid
@@ -157,4 +158,4 @@ def grid_of_truth(truth: Pair | Deformation) -> Grid:
     low = points.min(axis=0)
     size = np.maximum(np.ceil(points.max(axis=0) - low).astype(int) + 1, 2)
     spacing = np.maximum(size / 64, 1.0)
-    return Grid.of([int(s) for s in np.ceil(size / spacing)], spacing=tuple(spacing), origin=tuple(low))
+    return Grid.from_shape([int(s) for s in np.ceil(size / spacing)], spacing=tuple(spacing), origin=tuple(low))

@@ -17,7 +17,7 @@ from .grid import Grid
 class Image:
     """Intensities on a grid: ``array`` is (*grid.shape) or, with several channels, (*grid.shape, channels).
 
-    ``modality`` is one of ``MODALITIES``, or None where it is unknown. ``told`` holds messages of the reader for
+    ``modality`` is one of ``MODALITIES``, or None where it is unknown. ``messages`` holds messages of the reader for
     the user.
     """
 
@@ -25,7 +25,7 @@ class Image:
     grid: Grid
     modality: str | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = self.grid.dims
@@ -37,7 +37,7 @@ class Image:
         return self.array.shape[-1] if self.array.ndim > self.grid.dims else 1
 
     @property
-    def planes(self) -> NDArray[Any]:
+    def channels_first(self) -> NDArray[Any]:
         """The array with its channels first: (channels, *grid.shape), also for one channel."""
         return np.moveaxis(self.array, -1, 0) if self.array.ndim > self.grid.dims else self.array[None]
 
@@ -53,14 +53,14 @@ MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "o
 class LabelMap:
     """A label for every element: 0 is the background, ``names`` gives the names of the others.
 
-    >>> LabelMap(np.array([[0, 1]]), Grid.of((1, 2)), {1: "lesion"}).names[1]
+    >>> LabelMap(np.array([[0, 1]]), Grid.from_shape((1, 2)), {1: "lesion"}).names[1]
     'lesion'
     """
 
     array: NDArray[Any]
     grid: Grid
     names: Mapping[int, str] = field(default_factory=dict)
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape:
@@ -96,10 +96,10 @@ class UnplacedBoxes:
     space: Literal["elements", "shares", "world"] = "elements"
     names: Mapping[int, str] = field(default_factory=dict)
 
-    def on(self, grid: Grid) -> Boxes:
+    def to_world(self, grid: Grid) -> Boxes:
         """Convert the boxes to world mm on a grid. Empty boxes are left out: ``look`` reports them as faults.
 
-        >>> UnplacedBoxes(np.array([[0, 0, 2, 2.0]]), np.array([0])).on(Grid.of((4, 4))).corners.tolist()
+        >>> UnplacedBoxes(np.array([[0, 0, 2, 2.0]]), np.array([0])).to_world(Grid.from_shape((4, 4))).corners.tolist()
         [[-0.5, -0.5, 1.5, 1.5]]
         """
         corners = np.asarray(self.corners, float).reshape(-1, 2 * grid.dims)
@@ -107,16 +107,16 @@ class UnplacedBoxes:
         corners, labels = corners[whole], np.asarray(self.labels, np.int64)[whole]
         if self.space != "world":
             size = np.tile(grid.shape, 2) if self.space == "shares" else 1.0
-            corners = map_boxes(corners * size - 0.5, grid.world)
+            corners = map_boxes(corners * size - 0.5, grid.to_world)
         return Boxes(corners, labels, None, self.names)
 
 
-def map_boxes(corners: NDArray[np.float64], move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
+def map_boxes(corners: NDArray[np.float64], transform: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Any:
     """Transform all corners of (n, 2 * dims) boxes, and give the bounding boxes of the results."""
     dims = corners.shape[1] // 2
     ends = corners.reshape(-1, 2, dims)
     which = np.array(list(product((0, 1), repeat=dims)))
-    moved = move(ends[:, which, np.arange(dims)])  # (n, 2 ** dims, dims)
+    moved = transform(ends[:, which, np.arange(dims)])  # (n, 2 ** dims, dims)
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).reshape(-1, 2 * dims)
 
 
@@ -126,7 +126,7 @@ class Scores:
 
     ``exclusive`` is true where exactly one class holds; else the classes are independent.
 
-    >>> Scores(np.array([0.2, 0.8]), ("benign", "malignant")).best
+    >>> Scores(np.array([0.2, 0.8]), ("benign", "malignant")).top_class
     'malignant'
     """
 
@@ -139,7 +139,7 @@ class Scores:
             raise ValueError(f"{len(self.names)} names need as many values, but got {self.values.shape}.")
 
     @property
-    def best(self) -> str:
+    def top_class(self) -> str:
         return self.names[int(np.argmax(self.values))]
 
 
@@ -173,10 +173,10 @@ class Pair:
 Truth = Image | LabelMap | Boxes | Scores | Deformation | Landmarks | Pair
 
 
-def join(pieces: Sequence[Any], grid: Grid, *, axis: int = 0) -> Any:
+def concatenate_answers(parts: Sequence[Any], grid: Grid, *, axis: int = 0) -> Any:
     """Concatenate dense answers that lie side by side along an axis, on the grid of the whole."""
-    first = pieces[0]
+    first = parts[0]
     name = "field" if isinstance(first, Deformation) else "array"
-    whole = np.concatenate([getattr(p, name) for p in pieces], axis=axis)
+    whole = np.concatenate([getattr(p, name) for p in parts], axis=axis)
     rest = {k: getattr(first, k) for k in first.__dataclass_fields__ if k not in (name, "grid")}
     return type(first)(**{name: whole, "grid": grid}, **rest)

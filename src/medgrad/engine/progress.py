@@ -19,10 +19,10 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None: ...
 
-    def bar(self, what: str) -> AbstractContextManager[Bar]: ...
+    def bar(self, description: str) -> AbstractContextManager[Bar]: ...
 
 
-class Silent:
+class SilentProgress:
     """A progress reporter that shows nothing."""
 
     def say(self, text: str) -> None:
@@ -33,7 +33,7 @@ class Silent:
         """Yield a progress bar that is not shown."""
         del what
 
-        def shown(done: int, total: int, note: str = "", /) -> None:
+        def ignore(done: int, total: int, note: str = "", /) -> None:
             del done, total, note
 
-        yield shown
+        yield ignore

@@ -13,64 +13,66 @@ from numpy.typing import NDArray
 from ..data import Case
 from ..data.cohorts import Cohort, Entry
 from ..data.cohorts.layouts import recognise
-from ..engine.loading.sampling import grid_patches
-from ..engine.runs.provenance import hash_of
-from ..engine.runs.training_data import home_if_there, recorded
+from ..engine.loading.sampling import grid_patch_starts
+from ..engine.runs.training_data import find_training_cohort, read_recorded_cohort
 from ..errors import SettingError
 from ..inference.artefact.artefact import Artefact
-from ..inference.encode import stacked
-from ..inference.sliding_window import part, without_truth
+from ..inference.encode import stack_channels
+from ..inference.sliding_window import crop_case, without_truth
 from ..prepare import prepare
+from ..survey.file_hashes import hash_case
 
 PATIENTS, JUDGES, WINDOWS = 16, 6, 4
 """So many patients measure ranges, so many judge, and so many windows are shown of each who measures."""
 
 
 @dataclass(frozen=True)
-class Sides:
+class ExportCases:
     """Entries for calibration of ranges and for evaluation, and a text on where the latter come from."""
 
-    measure: tuple[tuple[Cohort, Entry], ...] = ()
-    judge: tuple[tuple[Cohort, Entry], ...] = ()
-    judged_on: str = "made-up windows"
+    calibration: tuple[tuple[Cohort, Entry], ...] = ()
+    evaluation: tuple[tuple[Cohort, Entry], ...] = ()
+    evaluated_on: str = "made-up windows"
 
 
-def choose_cases(run: Path, *, folder: Path | None = None, measures: bool = False) -> Sides:
+def choose_cases(run: Path, *, folder: Path | None = None, needs_calibration: bool = False) -> ExportCases:
     """Choose cases by patient: ranges are calibrated on training cases only, agreement is checked on validation cases.
 
     Without validation cases, training patients that were not used for calibration are. ``folder`` holds cases for
     calibration where the run's own are missing; validation and test cases of the run are not taken from it.
     """
-    known = recorded(run)
-    home = home_if_there(run)
-    given = allowed(recognise(folder), known) if folder is not None else None
-    train = patients(given if given is not None else home, ("train", None))
-    val = patients(home, ("val",))
-    if measures and not train:
+    known = read_recorded_cohort(run)
+    own_cohort = find_training_cohort(run)
+    given_cohort = exclude_held_out(recognise(folder), known) if folder is not None else None
+    train = pick_case_per_patient(given_cohort if given_cohort is not None else own_cohort, ("train", None))
+    val = pick_case_per_patient(own_cohort, ("val",))
+    if needs_calibration and not train:
         raise SettingError(
             "There are no training cases at hand to measure ranges on. Give a folder with some: --calibrate FOLDER."
         )
     spare = max(1, len(train) // 5) if not val and len(train) > 1 else 0
-    measure = train[: min(PATIENTS, len(train) - spare)] if measures else []
-    others = train[len(measure) :] if measures else train
-    judge, on = (val, "validation cases") if val else (others, "training patients who measured no range")
-    if measures and not judge:
+    measure = train[: min(PATIENTS, len(train) - spare)] if needs_calibration else []
+    others = train[len(measure) :] if needs_calibration else train
+    judge, evaluated_on = (val, "validation cases") if val else (others, "training patients who measured no range")
+    if needs_calibration and not judge:
         raise SettingError("One patient cannot measure and judge. Give a folder with more: --calibrate FOLDER.")
     if not judge:
-        return Sides()
-    return Sides(tuple(measure), tuple(judge[:JUDGES]), on if measures or val else "training cases")
+        return ExportCases()
+    return ExportCases(
+        tuple(measure), tuple(judge[:JUDGES]), evaluated_on if needs_calibration or val else "training cases"
+    )
 
 
-def allowed(cohort: Cohort, known: dict[str, Any]) -> Cohort:
+def exclude_held_out(cohort: Cohort, recorded_cohort: dict[str, Any]) -> Cohort:
     """Exclude from a cohort whatever the run was validated or tested on: by name, by patient or by content."""
-    held = [row for row in known.get("cases", ()) if row["split"] in ("val", "test")]
+    held = [row for row in recorded_cohort.get("cases", ()) if row["split"] in ("val", "test")]
     names = {row["id"] for row in held} | {row["patient"] for row in held}
     hashes = {row["hash"] for row in held}
-    kept = [e for e in cohort.entries if not {e.id, e.patient or e.id} & names and hash_of(e) not in hashes]
+    kept = [e for e in cohort.entries if not {e.id, e.patient or e.id} & names and hash_case(e) not in hashes]
     return replace(cohort, entries=tuple(e for e in kept if e.split in ("train", None)))
 
 
-def patients(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[Cohort, Entry]]:
+def pick_case_per_patient(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[Cohort, Entry]]:
     """Pick one case of each patient in some splits, in random order with a fixed seed."""
     if cohort is None:
         return []
@@ -83,19 +85,19 @@ def patients(cohort: Cohort | None, splits: Sequence[str | None]) -> list[tuple[
     return [(cohort, entries[i]) for i in order]
 
 
-def feed(artefact: Artefact, chosen: Sequence[tuple[Cohort, Entry]]) -> list[NDArray[np.float32]]:
+def load_network_inputs(artefact: Artefact, entries: Sequence[tuple[Cohort, Entry]]) -> list[NDArray[np.float32]]:
     """Load cases as network inputs: the whole image, or a few windows of each."""
     shown = []
-    for cohort, entry in chosen:
-        case, _ = prepare(without_truth(cohort.load(entry)), artefact.steps)
-        shown += [stacked(box, artefact.channels)[None] for box in cut(artefact, case)]
+    for cohort, entry in entries:
+        case, _ = prepare(without_truth(cohort.load_case(entry)), artefact.prepare_steps)
+        shown += [stack_channels(box, artefact.channels)[None] for box in choose_windows(artefact, case)]
     return shown
 
 
-def cut(artefact: Artefact, case: Case) -> list[Case]:
+def choose_windows(artefact: Artefact, case: Case) -> list[Case]:
     """Choose windows of a prepared case, spread over it."""
     if artefact.output == "pooled":
         return [case]
-    starts = grid_patches(case.grid.shape, artefact.patch)
+    starts = grid_patch_starts(case.grid.shape, artefact.patch)
     chosen = np.random.default_rng(len(starts)).permutation(len(starts))[:WINDOWS]
-    return [part(case, starts[i], artefact.patch) for i in sorted(chosen)]
+    return [crop_case(case, starts[i], artefact.patch) for i in sorted(chosen)]

@@ -18,88 +18,104 @@ from numpy.typing import NDArray
 from .. import registry
 from ..answers import Agreement, agreement
 from ..data.atomic_files import write_bytes, write_text
-from ..engine.evaluation.infer import answer as answer_with_torch
-from ..engine.progress import Progress, Silent
-from ..engine.runs.checkpoint import read_learned
-from ..engine.runs.run import Run, Trained, open_run
+from ..engine.evaluation.infer import answer_case as answer_with_torch
+from ..engine.progress import Progress, SilentProgress
+from ..engine.runs.checkpoint import read_weights
+from ..engine.runs.run import Run, TrainedRun, open_run
 from ..errors import MedgradError, SettingError
-from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_of, is_artefact
-from ..inference.artefact.fastest import ROOM, read, stored, usable
+from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_file, is_artefact
 from ..inference.artefact.predictor import Forward, predictor_of
+from ..inference.artefact.select_backend import (
+    BACKENDS_PACKAGE,
+    decode_outputs,
+    list_usable_backends,
+    make_example_arrays,
+)
 from ..version import VERSION as MEDGRAD
-from ._cases import Sides, choose_cases, feed
-from ._finish import FLOAT32, as_float32, examples, finish
+from ._cases import ExportCases, choose_cases, load_network_inputs
+from ._module import FLOAT32, build_export_module, float32_networks, make_example_inputs
 from ._target import ExportModule, Target
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The result of an export: folder, size of the network, and agreement with its run."""
 
     folder: Path
-    bytes: int
+    n_bytes: int
     agreement: Agreement
-    on: str
-    ways: Mapping[str, Any]
+    evaluated_on: str
+    agreement_by_backend: Mapping[str, Any]
 
 
 def export(
     run: Path | str,
     out: Path | str | None = None,
     *,
-    to: str = "onnx",
-    int8: bool = False,
-    calibrate: Path | str | None = None,
+    target_name: str = "onnx",
+    as_int8: bool = False,
+    calibration_folder: Path | str | None = None,
     tolerance: float | None = None,
     progress: Progress | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write an artefact, or raise if its answers differ from the run's by more than ``tolerance``.
 
     By default that is 0.001 of the elements or of a probability, and 0.01 of the boxes; in 8 bits 0.01 of the
     elements, and 0.05 of a probability or of the boxes. The artefact is written as a whole or not at all.
     """
-    run, progress, kind = Path(run), progress or Silent(), to.replace("-", "_")
+    run, progress, kind = Path(run), progress or SilentProgress(), target_name.replace("-", "_")
     target: Target = registry.find("export", kind)
-    shrink = getattr(target, "shrink", None)
-    if int8 and shrink is None:
-        raise SettingError(f"--int8 is for --to onnx and --to openvino, not for {to}.")
-    folder = Path(out) if out is not None else run / "exported" / (f"{to}-int8" if int8 else to)
+    quantise = getattr(target, "quantise", None)
+    if as_int8 and quantise is None:
+        raise SettingError(f"--int8 is for --to onnx and --to openvino, not for {target_name}.")
+    folder = Path(out) if out is not None else run / "exported" / (f"{target_name}-int8" if as_int8 else target_name)
     check_output_folder(folder)
     trained = open_run(run, device="cpu")
     trained.task.check_export()
-    precision = "int8" if int8 else "float32"
-    limit = trained.task.answer_kind.tolerance[precision] if tolerance is None else tolerance
-    about = facts(run, trained, target=to, network=target.network, precision=precision, tolerance=limit)
-    sides = choose_cases(run, folder=None if calibrate is None else Path(calibrate), measures=int8)
-    finished = finish(trained, about["planes"], about)
+    precision = "int8" if as_int8 else "float32"
+    max_disagreement = trained.task.answer_kind.tolerance[precision] if tolerance is None else tolerance
+    manifest = make_manifest(
+        run,
+        trained,
+        target_name=target_name,
+        network=target.network_file,
+        precision=precision,
+        tolerance=max_disagreement,
+    )
+    export_cases = choose_cases(
+        run, folder=None if calibration_folder is None else Path(calibration_folder), needs_calibration=as_int8
+    )
+    export_module = build_export_module(trained, manifest["channels"], manifest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     temporary.mkdir()
     try:
-        progress.say(f"Writing the network as {to}.")
-        target.write(finished, temporary)
-        artefact = Artefact(temporary, about)
-        if int8 and shrink is not None:
-            shown = feed(artefact, sides.measure)
-            progress.say(f"Measuring ranges on {len(shown)} windows of {len(sides.measure)} training patients.")
-            shrink(finished, temporary, shown)
-        done = judged(artefact, trained, finished, target, sides, limit, progress)
-        put_in_place(temporary, folder)
+        progress.say(f"Writing the network as {target_name}.")
+        target.write(export_module, temporary)
+        artefact = Artefact(temporary, manifest)
+        if as_int8 and quantise is not None:
+            shown = load_network_inputs(artefact, export_cases.calibration)
+            progress.say(
+                f"Measuring ranges on {len(shown)} windows of {len(export_cases.calibration)} training patients."
+            )
+            quantise(export_module, temporary, shown)
+        done = check_agreement(artefact, trained, export_module, target, export_cases, max_disagreement, progress)
+        replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Exported(folder, *done)
+    return ExportResult(folder, *done)
 
 
-def facts(
-    run: Path, trained: Trained, *, target: str, network: str, precision: str, tolerance: float
+def make_manifest(
+    run: Path, trained: TrainedRun, *, target_name: str, network: str, precision: str, tolerance: float
 ) -> dict[str, Any]:
     """Return the content of ``artefact.json``, without the results of the check."""
     recipe = trained.recipe
-    weights = [each.weights for each in (Run(run).folds or [Run(run)])]
+    weights = [each.weights_file for each in (Run(run).fold_runs or [Run(run)])]
     return {
         "artefact": VERSION,
         "medgrad": MEDGRAD,
-        "target": target,
+        "target": target_name,
         "precision": precision,
         "network": network,
         "output": trained.task.outputs.shape,
@@ -108,127 +124,146 @@ def facts(
         "task": trained.task.settings(),
         "prepare": [dict(link) for link in recipe.prepare],
         "patch": list(recipe.training.patch),
-        "overlap": recipe.answering.overlap,
-        "sparing": recipe.answering.sparing,
-        "coarse": recipe.answering.coarse,
-        "flips": list(recipe.answering.flips) if trained.task.outputs.shape == "dense" else [],
-        "planes": read_learned(weights[0])[1],
-        "inputs": dict(trained.takes.known) if trained.takes else {},
-        "weights": {path.relative_to(run).as_posix(): hash_of(path) for path in weights},
+        "overlap": recipe.inference.overlap,
+        "coarse_to_fine": recipe.inference.coarse_to_fine,
+        "first_pass_stride": recipe.inference.first_pass_stride,
+        "tta_flips": list(recipe.inference.tta_flips) if trained.task.outputs.shape == "dense" else [],
+        "channels": read_weights(weights[0])[1],
+        "inputs": dict(trained.input_spec.training_images) if trained.input_spec else {},
+        "weights": {path.relative_to(run).as_posix(): hash_file(path) for path in weights},
         "tolerance": tolerance,
     }
 
 
-def judged(
+def check_agreement(
     artefact: Artefact,
-    trained: Trained,
-    finished: ExportModule,
+    trained: TrainedRun,
+    export_module: ExportModule,
     target: Target,
-    sides: Sides,
-    limit: float,
+    export_cases: ExportCases,
+    max_disagreement: float,
     progress: Progress,
 ) -> tuple[int, Agreement, str, dict[str, Any]]:
     """Check that the exported network agrees with its run, and write the result; raise if it does not."""
-    engines = usable(artefact)
-    native = target.engine if target.engine in engines else engines[0]
-    ask = registry.find(ROOM, native).open(artefact.network)
-    windows = examples(trained.task, artefact.about["planes"], artefact.patch)
-    made_up, largest = on_windows(artefact, finished, ask, windows)
-    cases, wanted = originals(trained, sides, progress)
-    found = compared(artefact, ask, cases, wanted) if cases else made_up
-    if found.off > limit:
+    engines = list_usable_backends(artefact)
+    native = target.backend if target.backend in engines else engines[0]
+    forward = registry.find(BACKENDS_PACKAGE, native).open(artefact.network_file)
+    windows = make_example_inputs(trained.task, artefact.manifest["channels"], artefact.patch)
+    made_up, largest = compare_on_windows(artefact, export_module, forward, windows)
+    cases, wanted = answer_with_run(trained, export_cases, progress)
+    found = compare_answers(artefact, forward, cases, wanted) if cases else made_up
+    if found.off > max_disagreement:
         raise MedgradError(
-            f"The exported network and the run agree too little on {found.cases} {sides.judged_on}: {found.words} "
-            f"(off by {found.off:.4g}, allowed {limit:g}). Give --tolerance to keep it, or export without --int8."
+            f"The exported network and the run agree too little on {found.cases} "
+            f"{export_cases.evaluated_on}: {found.words} "
+            f"(off by {found.off:.4g}, allowed {max_disagreement:g}). Give --tolerance to keep it, or "
+            "export without --int8."
         )
-    confirmed = verify(artefact, target, sides, cases, wanted, limit)
-    ways = others(artefact, native, engines, cases, wanted, found)
+    verification = verify(artefact, target, export_cases, cases, wanted, max_disagreement)
+    agreement_by_backend = compare_backends(artefact, native, engines, cases, wanted, found)
     out = io.BytesIO()
-    np.savez_compressed(out, allow_pickle=False, **stored(artefact, windows, ask))
+    np.savez_compressed(out, allow_pickle=False, **make_example_arrays(artefact, windows, forward))
     write_bytes(artefact.folder / EXAMPLE, out.getvalue())
     files = {
-        p.relative_to(artefact.folder).as_posix(): hash_of(p) for p in sorted(artefact.folder.rglob("*")) if p.is_file()
+        p.relative_to(artefact.folder).as_posix(): hash_file(p)
+        for p in sorted(artefact.folder.rglob("*"))
+        if p.is_file()
     }
-    told = found.as_dict() | {"on": sides.judged_on, "engine": native, "largest_output_difference": largest}
-    told |= confirmed
-    whole = {**artefact.about, "agreement": told, "ways": ways, "files": files}
+    agreement_facts = found.as_dict() | {
+        "on": export_cases.evaluated_on,
+        "engine": native,
+        "largest_output_difference": largest,
+    }
+    agreement_facts |= verification
+    whole = {**artefact.manifest, "agreement": agreement_facts, "ways": agreement_by_backend, "files": files}
     write_text(artefact.folder / FILE, json.dumps(whole, indent=1) + "\n")
-    size = sum(p.stat().st_size for p in artefact.network.parent.glob(f"{artefact.network.stem}.*"))
-    return size, found, sides.judged_on, ways
+    size = sum(p.stat().st_size for p in artefact.network_file.parent.glob(f"{artefact.network_file.stem}.*"))
+    return size, found, export_cases.evaluated_on, agreement_by_backend
 
 
-def on_windows(
-    artefact: Artefact, finished: ExportModule, ask: Forward, windows: Sequence[NDArray[np.float32]]
+def compare_on_windows(
+    artefact: Artefact, export_module: ExportModule, forward: Forward, windows: Sequence[NDArray[np.float32]]
 ) -> tuple[Agreement, float]:
     """Compare the exported network with the torch module on synthetic windows: decoded answers, and raw outputs."""
     pairs, largest = [], 0.0
     for shown in windows:
         with torch.inference_mode():
-            said = finished.module(torch.from_numpy(shown))
-        wanted = [s.numpy() for s in (said if isinstance(said, tuple) else (said,))]
-        got = ask(shown)
+            output = export_module.module(torch.from_numpy(shown))
+        wanted = [s.numpy() for s in (output if isinstance(output, tuple) else (output,))]
+        got = forward(shown)
         largest = max([largest, *(float(np.abs(w - g).max()) for w, g in zip(wanted, got, strict=True))])
-        pairs.append((read(artefact, wanted), read(artefact, got)))
+        pairs.append((decode_outputs(artefact, wanted), decode_outputs(artefact, got)))
     return agreement(pairs), largest
 
 
-def originals(trained: Trained, sides: Sides, progress: Progress) -> tuple[list[Any], list[Any]]:
+def answer_with_run(trained: TrainedRun, export_cases: ExportCases, progress: Progress) -> tuple[list[Any], list[Any]]:
     """Load the cases for evaluation, and answer about each with torch in float32."""
-    run, cases, said = replace(trained, models=as_float32(trained), place=FLOAT32), [], []
+    run, cases, answers = replace(trained, networks=float32_networks(trained), compute=FLOAT32), [], []
     with progress.bar("Asking the run") as bar:
-        for number, (cohort, entry) in enumerate(sides.judge):
-            case = cohort.load(entry)
+        for number, (cohort, entry) in enumerate(export_cases.evaluation):
+            case = cohort.load_case(entry)
             cases.append(case)
-            said.append(answer_with_torch(run, case))
-            bar(number + 1, len(sides.judge), "")
-    return cases, said
+            answers.append(answer_with_torch(run, case))
+            bar(number + 1, len(export_cases.evaluation), "")
+    return cases, answers
 
 
-def compared(artefact: Artefact, ask: Forward, cases: Sequence[Any], wanted: Sequence[Any]) -> Agreement:
+def compare_answers(
+    artefact: Artefact, forward: Forward, cases: Sequence[Any], expected_answers: Sequence[Any]
+) -> Agreement:
     """Compare the answers of an artefact with those of its run."""
     try:
-        predictor = predictor_of(artefact, ask)
-        return agreement([(said, predictor.answer(case)) for case, said in zip(cases, wanted, strict=True)])
+        predictor = predictor_of(artefact, forward)
+        return agreement([(said, predictor.answer(case)) for case, said in zip(cases, expected_answers, strict=True)])
     except ValueError as reason:
         raise MedgradError(f"The exported network does not run on the cases: {reason} Try --to onnx.") from reason
 
 
-def others(
+def compare_backends(
     artefact: Artefact,
-    native: str,
-    engines: Sequence[str],
+    native_backend: str,
+    backend_names: Sequence[str],
     cases: Sequence[Any],
-    wanted: Sequence[Any],
-    found: Agreement,
+    expected_answers: Sequence[Any],
+    native_agreement: Agreement,
 ) -> dict[str, Any]:
     """Compare every installed backend, in each of its precisions, with the run; empty without cases."""
     if not cases:
         return {}
     ways = {}
-    for name in engines:
-        for way in registry.find(ROOM, name).ways():
-            is_native = name == native and way == "float32"
-            ask = None if is_native else registry.find(ROOM, name).open(artefact.network, way=way)
-            ways[f"{name}, {way}"] = (found if ask is None else compared(artefact, ask, cases, wanted)).as_dict()
+    for name in backend_names:
+        for way in registry.find(BACKENDS_PACKAGE, name).precisions():
+            is_native = name == native_backend and way == "float32"
+            ask = (
+                None if is_native else registry.find(BACKENDS_PACKAGE, name).open(artefact.network_file, precision=way)
+            )
+            ways[f"{name}, {way}"] = (
+                native_agreement if ask is None else compare_answers(artefact, ask, cases, expected_answers)
+            ).as_dict()
     return ways
 
 
 def verify(
-    artefact: Artefact, target: Target, sides: Sides, cases: Sequence[Any], wanted: Sequence[Any], limit: float
+    artefact: Artefact,
+    target: Target,
+    export_cases: ExportCases,
+    cases: Sequence[Any],
+    expected_answers: Sequence[Any],
+    max_disagreement: float,
 ) -> dict[str, Any]:
     """Compare a target's own preparation and inference with the run; raise if they differ too much."""
-    ask = getattr(target, "confirm", None)
-    if ask is None or not cases:
+    verify_target = getattr(target, "verify", None)
+    if verify_target is None or not cases:
         return {}
-    entries = [entry for _, entry in sides.judge]
-    found: Agreement | None = ask(artefact.folder, list(zip(entries, cases, strict=True)), wanted)
-    if found is not None and found.off > limit:
+    entries = [entry for _, entry in export_cases.evaluation]
+    found: Agreement | None = verify_target(artefact.folder, list(zip(entries, cases, strict=True)), expected_answers)
+    if found is not None and found.off > max_disagreement:
         raise MedgradError(
-            f"{artefact.about['target']}, with its own preparation, and the run agree too little on {found.cases} "
-            f"{sides.judged_on}: {found.words} (off by {found.off:.4g}, allowed {limit:g}). "
+            f"{artefact.manifest['target']}, with its own preparation, and the run agree too little on {found.cases} "
+            f"{export_cases.evaluated_on}: {found.words} (off by {found.off:.4g}, allowed {max_disagreement:g}). "
             "Give --tolerance to keep it."
         )
-    return {} if found is None else {artefact.about["target"]: found.as_dict()}
+    return {} if found is None else {artefact.manifest["target"]: found.as_dict()}
 
 
 def check_output_folder(folder: Path) -> None:
@@ -237,7 +272,7 @@ def check_output_folder(folder: Path) -> None:
         raise SettingError(f"{str(folder)!r} is there and is no artefact, so it is left alone. Give another place.")
 
 
-def put_in_place(temporary: Path, folder: Path) -> None:
+def replace_folder(temporary: Path, folder: Path) -> None:
     """Move a finished folder to its place, and delete an older artefact there."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():

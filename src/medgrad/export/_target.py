@@ -17,7 +17,7 @@ from ..errors import SettingError
 from ..inference.artefact.artefact import Output
 
 OPSET = 17
-Feed = Sequence[NDArray[np.float32]]
+CalibrationInputs = Sequence[NDArray[np.float32]]
 """What a network is shown while the ranges of its values are measured: inputs (1, planes, *shape) each."""
 
 
@@ -30,40 +30,43 @@ class ExportModule:
 
     module: nn.Module
     inputs: Tensor
-    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
     shape: Output
-    about: Mapping[str, Any]
+    manifest: Mapping[str, Any]
 
     @property
-    def moving(self) -> tuple[int, ...]:
+    def dynamic_axes(self) -> tuple[int, ...]:
         """The input axes of dynamic length."""
         return () if self.shape == "dense" else tuple(range(2, self.inputs.ndim))
 
 
 class Target(Protocol):
-    """An export target. ``network`` is the file name within the artefact, ``engine`` the backend that checks it."""
+    """An export target.
 
-    network: str
-    engine: str
+    ``network_file`` is the file name within the artefact, ``backend`` the backend that checks it.
+    """
 
-    def write(self, finished: ExportModule, folder: Path) -> None:
+    network_file: str
+    backend: str
+
+    def write(self, export_module: ExportModule, folder: Path) -> None:
         """Write the network in float32, with any other files of the target."""
 
 
-class Shrinking(Target, Protocol):
+class QuantisableTarget(Target, Protocol):
     """An export target that can quantise to 8 bits."""
 
-    def shrink(self, finished: ExportModule, folder: Path, feed: Feed) -> None:
+    def quantise(self, export_module: ExportModule, folder: Path, calibration_inputs: CalibrationInputs) -> None:
         """Quantise the written network to 8 bits, with ranges calibrated on the inputs."""
 
 
-def no_int8() -> SettingError:
+def make_int8_error() -> SettingError:
     """Return the error that a network with loops cannot be quantised."""
     return SettingError("This network has loops within it, which are not turned to 8 bits. Leave --int8 out.")
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def ignore_warnings() -> Iterator[None]:
     """Ignore the warnings of tracing; what may change is checked afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -15,10 +15,10 @@ from ..answers import Agreement, agreement
 from ..data import Case, LabelMap
 from ..data.cohorts import Entry
 from ..data.formats import read_labels
-from ..errors import SettingError, need
-from ._target import ExportModule, quietly
+from ..errors import SettingError, require_package
+from ._target import ExportModule, ignore_warnings
 
-FILES = (".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 class MonaiBundle:
@@ -29,42 +29,42 @@ class MonaiBundle:
     and its labels have to agree with the run's like those of any other export.
     """
 
-    network = "models/model.ts"
-    engine = "torch_export"
+    network_file = "models/model.ts"
+    backend = "torch_export"
 
     def write(self, finished: ExportModule, folder: Path) -> None:
         """Write the network as TorchScript, and the two configuration files."""
-        monai: Any = need("monai", extra="monai")
-        if finished.outputs != ("logits",) or finished.about["flips"]:
+        monai: Any = require_package("monai", extra="monai")
+        if finished.output_names != ("logits",) or finished.manifest["tta_flips"]:
             raise SettingError(
                 "A MONAI bundle is written for segmentation without mirrored answers. Export this run with --to onnx."
             )
-        inference = configuration(finished.about)
+        inference = make_inference_config(finished.manifest)
         (folder / "models").mkdir()
         (folder / "configs").mkdir()
-        with quietly(), torch.inference_mode():
-            torch.jit.trace(finished.module, finished.inputs, check_trace=False).save(str(folder / self.network))
-        told = metadata(finished, monai.__version__)
-        for name, content in (("inference", inference), ("metadata", told)):
+        with ignore_warnings(), torch.inference_mode():
+            torch.jit.trace(finished.module, finished.inputs, check_trace=False).save(str(folder / self.network_file))
+        bundle_metadata = make_metadata(finished, monai.__version__)
+        for name, content in (("inference", inference), ("metadata", bundle_metadata)):
             (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-    def confirm(
-        self, folder: Path, cases: Sequence[tuple[Entry, Case]], wanted: Sequence[LabelMap]
+    def verify(
+        self, folder: Path, cases: Sequence[tuple[Entry, Case]], expected_answers: Sequence[LabelMap]
     ) -> Agreement | None:
         """Predict the NIfTI cases with MONAI, and measure the agreement; None where there are none."""
         pairs = []
-        for (entry, _), said in zip(cases, wanted, strict=True):
+        for (entry, _), said in zip(cases, expected_answers, strict=True):
             files = [source.path for source in entry.images.values()]
-            if all(str(file).endswith(FILES) for file in files):
-                pairs.append((said, answered(folder, files)))
+            if all(str(file).endswith(NIFTI_SUFFIXES) for file in files):
+                pairs.append((said, answer_with_monai(folder, files)))
         return agreement(pairs) if pairs else None
 
 
-def answered(folder: Path, files: Sequence[Path]) -> LabelMap:
+def answer_with_monai(folder: Path, files: Sequence[Path]) -> LabelMap:
     """Predict one case with MONAI by the bundle's own configuration."""
-    bundle: Any = need("monai.bundle", extra="monai")
+    bundle: Any = require_package("monai.bundle", extra="monai")
     out = folder / "answers"
-    with quietly():
+    with ignore_warnings():
         parser = bundle.ConfigParser()
         parser.read_config(str(folder / "configs" / "inference.json"))
         parser["bundle_root"], parser["output_dir"] = str(folder), str(out)
@@ -81,9 +81,9 @@ def answered(folder: Path, files: Sequence[Path]) -> LabelMap:
     return LabelMap(said.array.astype(np.uint8), said.grid)
 
 
-def configuration(about: Mapping[str, Any]) -> dict[str, Any]:
+def make_inference_config(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``inference.json``: loading, preparation, inference, inversion and writing."""
-    channels = max(1, len(about["task"]["channels"]))
+    channels = max(1, len(manifest["task"]["channels"]))
     first = "$sorted(p for e in ('nii', 'nii.gz') for p in glob.glob(@dataset_dir + '/*{}.' + e))"
     if channels == 1:
         files = first.format("")[1:]
@@ -109,14 +109,14 @@ def configuration(about: Mapping[str, Any]) -> dict[str, Any]:
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', map_location=@device)",
         "network": "$@network_def.to(@device).eval()",
-        "preprocessing": {"_target_": "Compose", "transforms": preparation(about)},
+        "preprocessing": {"_target_": "Compose", "transforms": monai_transforms(manifest)},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "inferer": {
             "_target_": "SlidingWindowInferer",
-            "roi_size": list(about["patch"]),
+            "roi_size": list(manifest["patch"]),
             "sw_batch_size": 1,
-            "overlap": about["overlap"],
+            "overlap": manifest["overlap"],
             "mode": "gaussian",
         },
         "postprocessing": {
@@ -142,14 +142,14 @@ def configuration(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def preparation(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+def monai_transforms(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return MONAI's transforms for the preparation steps, or raise if a step has no equivalent."""
     chain: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": "image"},
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
     ]
-    for link in about["prepare"]:
-        step = counterpart(link, len(about["task"]["channels"]))
+    for link in manifest["prepare"]:
+        step = matching_transforms(link, len(manifest["task"]["channels"]))
         if step is None:
             raise SettingError(
                 f"The run's step {link['name']!r} has no counterpart in MONAI that does the same. Use --to onnx."
@@ -158,15 +158,18 @@ def preparation(about: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*chain, {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"}]
 
 
-def counterpart(link: Mapping[str, Any], channels: int) -> list[dict[str, Any]] | None:
+def matching_transforms(step: Mapping[str, Any], channels: int) -> list[dict[str, Any]] | None:
     """Return MONAI's transforms that equal a preparation step; None where there are none."""
     from .. import registry
 
-    name = link["name"]
-    given = {**registry.settings(registry.find("prepare", name)), **{k: v for k, v in link.items() if k != "name"}}
+    name = step["name"]
+    given = {
+        **registry.keyword_defaults(registry.find("prepare", name)),
+        **{k: v for k, v in step.items() if k != "name"},
+    }
     if name == "reorient":
         return [{"_target_": "Orientationd", "axcodes": given["to"], "labels": None}]
-    if name == "align" and channels < 2:
+    if name == "common_grid" and channels < 2:
         return []
     if name == "resample":
         spacing = [s or -1.0 for s in given["spacing"]]
@@ -174,27 +177,27 @@ def counterpart(link: Mapping[str, Any], channels: int) -> list[dict[str, Any]] 
         return [{"_target_": "Spacingd", "pixdim": spacing, **settings}] if spacing else []
     if name != "normalise" or given["nonzero"]:
         return None
-    if given["way"] == "each":
+    if given["method"] == "zscore":
         return [{"_target_": "NormalizeIntensityd", "channel_wise": True}]
-    if given["way"] == "none":
+    if given["method"] == "none":
         return []
-    low, high = (0.0, 255.0) if given["way"] == "range" else (given["low"], given["high"])
-    scale, mean = (127.5, 127.5) if given["way"] == "range" else (max(given["deviation"], 1e-6), given["mean"])
+    low, high = (0.0, 255.0) if given["method"] == "uint8" else (given["low"], given["high"])
+    scale, mean = (127.5, 127.5) if given["method"] == "uint8" else (max(given["deviation"], 1e-6), given["mean"])
     ends = {"a_min": low, "a_max": high, "b_min": (low - mean) / scale, "b_max": (high - mean) / scale}
-    return [{"_target_": "ScaleIntensityRanged", **ends, "clip": given["way"] == "fixed"}]
+    return [{"_target_": "ScaleIntensityRanged", **ends, "clip": given["method"] == "window"}]
 
 
-def metadata(finished: ExportModule, monai: str) -> dict[str, Any]:
+def make_metadata(export_module: ExportModule, monai_version: str) -> dict[str, Any]:
     """Return ``metadata.json``."""
-    about = finished.about
+    about = export_module.manifest
     labels = ["background", *about["task"]["labels"]]
     shape = {"spatial_shape": list(about["patch"]), "dtype": "float32", "is_patch_data": True}
-    channels = about["task"]["channels"] or [f"image {i}" for i in range(about["planes"])]
+    channels = about["task"]["channels"] or [f"image {i}" for i in range(about["channels"])]
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json",
         "version": "1.0.0",
         "changelog": {"1.0.0": f"exported by medgrad {about['medgrad']}"},
-        "monai_version": monai,
+        "monai_version": monai_version,
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {"nibabel": version("nibabel")},
@@ -208,7 +211,7 @@ def metadata(finished: ExportModule, monai: str) -> dict[str, Any]:
                 "image": {
                     "type": "image",
                     "format": "magnitude",
-                    "num_channels": about["planes"],
+                    "num_channels": about["channels"],
                     "value_range": [],
                     "channel_def": {str(i): name for i, name in enumerate(channels)},
                     **shape,

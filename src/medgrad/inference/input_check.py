@@ -9,15 +9,15 @@ from typing import Any
 
 from ..data import Case, Image, Source
 from ..data.cohorts import Entry
-from ..data.dicom.file import is_dicom, open_dicom, word
 from ..data.dicom.image import MODALITY
+from ..data.dicom.read_dataset import get_text, is_dicom, open_dicom
 from ..data.formats import ImageSpec, extent_of
 from ..errors import FormatError, MedgradError
 
 WORDS = {"ct": "CT", "mr": "MR", "pet": "PET", "us": "ultrasound", "xray": "X-ray", "photo": "photographic"}
-KINDS = {1: "rows of numbers", 2: "flat pictures", 3: "volumes"}
-ONE = {1: "a row of numbers", 2: "a flat picture", 3: "a volume"}
-GIVE = {
+INPUT_KINDS = {1: "rows of numbers", 2: "flat pictures", 3: "volumes"}
+INPUT_KIND_SINGULAR = {1: "a row of numbers", 2: "a flat picture", 3: "a volume"}
+INPUT_ADVICE = {
     1: "Give a table of numbers: a .csv with the same columns.",
     2: "Give flat pictures: PNG, TIFF, or a DICOM file of one slice.",
     3: "Give a volume: a NIfTI file or a DICOM series.",
@@ -25,46 +25,46 @@ GIVE = {
 
 
 @dataclass(frozen=True)
-class Takes:
+class InputSpec:
     """The input specification of a run: the number of axes, and the images of a case.
 
-    ``known`` lists for each image the ``channels`` and ``modalities`` that occurred in the training data. It is
-    empty for runs that did not record them, and None among the modalities stands for a file without one. With
-    ``any_channels`` the preparation converts cases to the right number of channels.
+    ``training_images`` lists for each image the ``channels`` and ``modalities`` that occurred in the training data. It
+    is empty for runs that did not record them, and None among the modalities stands for a file without one. With
+    ``accepts_any_channels`` the preparation converts cases to the right number of channels.
     """
 
     dims: int
-    names: tuple[str, ...] = ()
-    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    any_channels: bool = False
+    image_names: tuple[str, ...] = ()
+    training_images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    accepts_any_channels: bool = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of the training data, if every case has one."""
-        found = {m for about in self.known.values() for m in about.get("modalities", ())}
+        found = {m for about in self.training_images.values() for m in about.get("modalities", ())}
         return () if None in found else tuple(sorted(found))
 
     def __str__(self) -> str:
         """Describe the specification in words."""
         what = " or ".join(WORDS.get(m, m) for m in self.modalities)
         axes = f"{self.dims} {'axis' if self.dims == 1 else 'axes'}"
-        return f"{what} {KINDS[self.dims]}".strip() + f" ({axes}{self._channels()})"
+        return f"{what} {INPUT_KINDS[self.dims]}".strip() + f" ({axes}{self._describe_channels()})"
 
-    def _channels(self) -> str:
-        if len(self.names) > 1 or self.any_channels or not self.known:
-            return f", the images {', '.join(map(repr, self.names))}" if len(self.names) > 1 else ""
-        ((name, about),) = list(self.known.items())[:1]
+    def _describe_channels(self) -> str:
+        if len(self.image_names) > 1 or self.accepts_any_channels or not self.training_images:
+            return f", the images {', '.join(map(repr, self.image_names))}" if len(self.image_names) > 1 else ""
+        ((name, about),) = list(self.training_images.items())[:1]
         counts = sorted(about.get("channels", ()))
-        said = name_of_channel(name)
+        said = quote_image_name(name)
         return f", {' or '.join(map(str, counts))} channel{'' if counts == [1] else 's'}{said}" if counts else ""
 
 
-def name_of_channel(name: str) -> str:
+def quote_image_name(name: str) -> str:
     """Quote the name of an image for a sentence, unless it is a default name."""
     return "" if name in ("image", "features") else f" {name!r}"
 
 
-def learned_from(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
+def collect_image_facts(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
     """Collect the numbers of channels and the modalities of each image in some cases."""
     found: dict[str, dict[str, list[Any]]] = {}
     for case in cases:
@@ -76,12 +76,12 @@ def learned_from(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
     return found
 
 
-def joined(every: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
+def merge_image_facts(facts_by_run: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
     """Merge the image facts of several runs; empty where one has none."""
-    if not every or not all(every):
+    if not facts_by_run or not all(facts_by_run):
         return {}
     found: dict[str, dict[str, list[Any]]] = {}
-    for known in every:
+    for known in facts_by_run:
         for name, about in known.items():
             held = found.setdefault(name, {})
             for key, values in about.items():
@@ -89,22 +89,23 @@ def joined(every: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[s
     return found
 
 
-def check_header(takes: Takes, entry: Entry) -> None:
+def check_header(input_spec: InputSpec, entry: Entry) -> None:
     """Raise if a case does not match a run's input specification, as far as file names and headers tell."""
-    missing = [name for name in takes.names if name not in entry.images]
+    missing = [name for name in input_spec.image_names if name not in entry.images]
     first = next(iter(entry.images.values()))
-    if missing and len(takes.names) > 1:
+    if missing and len(input_spec.image_names) > 1:
         raise FormatError(
             f"{str(first)!r} comes without {', '.join(map(repr, missing))}, but this run takes the images "
-            f"{', '.join(map(repr, takes.names))}. Give a folder with NAME_0000, NAME_0001, ... in this order."
+            f"{', '.join(map(repr, input_spec.image_names))}. Give a folder with NAME_0000, NAME_0001, "
+            "... in this order."
         )
     for name, source in entry.images.items():
-        if is_of_dicom(source.path):
+        if is_dicom_path(source.path):
             if not source.item:  # of several series in a folder, the first file may be of another one
-                check_kind(takes, name, source, modality=modality_in(source.path))
+                check_input_kind(input_spec, name, source, modality=read_modality(source.path))
         elif (seen := extent(source)) is not None:
-            flat = takes.dims == 2 and 1 in seen.grid.shape
-            check_kind(takes, name, source, dims=2 if flat else seen.grid.dims, channels=seen.channels)
+            flat = input_spec.dims == 2 and 1 in seen.grid.shape
+            check_input_kind(input_spec, name, source, dims=2 if flat else seen.grid.dims, channels=seen.channels)
 
 
 def extent(source: Source) -> ImageSpec | None:
@@ -115,38 +116,38 @@ def extent(source: Source) -> ImageSpec | None:
         return None
 
 
-def is_of_dicom(path: Path) -> bool:
+def is_dicom_path(path: Path) -> bool:
     """Tell whether a path is a DICOM file, or a folder."""
     return path.is_dir() or is_dicom(path)
 
 
-def modality_in(path: Path) -> str | None:
+def read_modality(path: Path) -> str | None:
     """Read the modality from the header of a DICOM file, or of the first in a folder; None where it is missing."""
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     first = next((p for p in files if is_dicom(p)), None)
     if first is None:
         return None
     try:
-        return MODALITY.get(word(open_dicom(first, pixels=False, only=("Modality",)), "Modality"))
+        return MODALITY.get(get_text(open_dicom(first, with_pixels=False, keywords=("Modality",)), "Modality"))
     except (MedgradError, OSError, ValueError):
         return None
 
 
-def check_case(takes: Takes, case: Case, entry: Entry) -> None:
+def check_case(input_spec: InputSpec, case: Case, entry: Entry) -> None:
     """Raise if a loaded case does not match a run's input specification."""
     for name, image in case.images.items():
-        check_image(takes, name, entry.images[name], image)
+        check_image(input_spec, name, entry.images[name], image)
 
 
-def check_image(takes: Takes, name: str, source: Source, image: Image) -> None:
+def check_image(input_spec: InputSpec, image_name: str, source: Source, image: Image) -> None:
     """Raise if an image does not match a run's input specification."""
     modality = image.modality if image.modality != "other" else None
-    check_kind(takes, name, source, dims=image.grid.dims, channels=image.channels, modality=modality)
+    check_input_kind(input_spec, image_name, source, dims=image.grid.dims, channels=image.channels, modality=modality)
 
 
-def check_kind(
-    takes: Takes,
-    name: str,
+def check_input_kind(
+    input_spec: InputSpec,
+    image_name: str,
     source: Source,
     *,
     dims: int | None = None,
@@ -154,21 +155,21 @@ def check_kind(
     modality: str | None = None,
 ) -> None:
     """Raise if axes, channels or modality, where known, do not match a run's input specification."""
-    about = takes.known.get(name, {})
+    about = input_spec.training_images.get(image_name, {})
     counts, learned = about.get("channels", ()), about.get("modalities", ())
     is_of_modality = modality is None or not learned or None in learned or modality in learned
-    fits = takes.any_channels or channels is None or not counts or channels in counts
-    if (dims in (None, takes.dims)) and fits and is_of_modality:
+    fits = input_spec.accepts_any_channels or channels is None or not counts or channels in counts
+    if (dims in (None, input_spec.dims)) and fits and is_of_modality:
         return
-    came = ONE.get(dims or takes.dims, f"an image of {dims} axes")
+    came = INPUT_KIND_SINGULAR.get(dims or input_spec.dims, f"an image of {dims} axes")
     axes = f"{dims} {'axis' if dims == 1 else 'axes'}" if dims else ""
     planes = f"{channels} channel{'' if channels == 1 else 's'}" if channels else ""
     which = f" of {WORDS.get(modality, modality)}" if modality and not is_of_modality else ""
     brackets = f" ({', '.join(w for w in (axes, planes) if w)})" if axes or planes else ""
-    if dims not in (None, takes.dims):
-        todo = GIVE[takes.dims]
+    if dims not in (None, input_spec.dims):
+        todo = INPUT_ADVICE[input_spec.dims]
     elif not is_of_modality:
         todo = f"Give {' or '.join(WORDS.get(m, m) for m in learned)}, or learn from such images with fit."
     else:
         todo = f"Give images with {' or '.join(map(str, sorted(counts)))} channel{'' if counts == [1] else 's'}."
-    raise FormatError(f"{str(source)!r} is {came}{which}{brackets}, but this run takes {takes}. {todo}")
+    raise FormatError(f"{str(source)!r} is {came}{which}{brackets}, but this run takes {input_spec}. {todo}")

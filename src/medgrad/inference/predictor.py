@@ -18,7 +18,7 @@ from ..data import Case, Grid
 from ..prepare import Memo, Step, prepare
 from .array_ops import NUMPY, ArrayOps
 from .coarse_to_fine import sliding_window_coarse_to_fine
-from .sliding_window import blocks_within, each_window, sliding_window, without_truth
+from .sliding_window import answer_each_window, choose_block_count, sliding_window, without_truth
 
 Network = Callable[[Any], Any]
 """Gives the output about inputs (b, channels, *shape): one array, or several for boxes."""
@@ -104,7 +104,7 @@ class Predictor:
         """Answer window by window. Only one slab of the output exists at any time; each is decoded when complete."""
         window: Any = sliding_window
         if self.coarse_to_fine:
-            window = partial(sliding_window_coarse_to_fine, coarse=self.first_pass_stride)
+            window = partial(sliding_window_coarse_to_fine, first_pass_stride=self.first_pass_stride)
         return window(
             lambda box: self.average(self.encode(box)[None])[0],
             self.decode,
@@ -112,7 +112,7 @@ class Predictor:
             patch=self.patch,
             overlap=self.overlap,
             ops=self.ops,
-            blocks=blocks_within(case.grid.shape, self.patch, self.classes, sums),
+            n_blocks=choose_block_count(case.grid.shape, self.patch, self.classes, sums),
         )
 
     def by_windows(self, network: Network, case: Case) -> Any:
@@ -123,7 +123,7 @@ class Predictor:
             one = tuple(o[0] for o in output) if isinstance(output, (list, tuple)) else output[0]
             return self.decode(one, box.grid)
 
-        answers, windows = each_window(answer_about, case, patch=self.patch, overlap=self.overlap)
+        answers, windows = answer_each_window(answer_about, case, patch=self.patch, overlap=self.overlap)
         if len(answers) == 1:
             return answers[0]
         assert self.merge_windows is not None

@@ -17,7 +17,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return (labels.unsqueeze(1) == values).float()
 
 
-def counts(labels: Tensor) -> Tensor:
+def valid_mask(labels: Tensor) -> Tensor:
     """Give (b, 1, *shape): one where a label counts, zero where it is ignored."""
     return (labels != IGNORED).float().unsqueeze(1)
 
@@ -27,13 +27,13 @@ def is_labels(output: Tensor, target: Tensor) -> bool:
     return target.ndim == output.ndim - 1
 
 
-def soft_answers(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def soft_predictions(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Give probabilities and one-hot targets, (b, k, *shape) each, zero where the target is ignored.
 
     Labels are compared with a softmax without the background; a target with a value a channel with sigmoids.
     """
     output = output.float()
     if is_labels(output, target):
-        soft = output.softmax(dim=1) * counts(target)
+        soft = output.softmax(dim=1) * valid_mask(target)
         return soft[:, 1:], one_hot(target, output.shape[1])[:, 1:]
     return output.sigmoid(), target.float()

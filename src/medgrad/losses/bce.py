@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Binary:
+class BCE:
     """Mean over elements and classes; the target has one value from 0 to 1 a class. ``weights`` favour the ones."""
 
     weights: tuple[float, ...] | None = None
@@ -20,4 +20,4 @@ class Binary:
         return F.binary_cross_entropy_with_logits(output.float(), target.float(), pos_weight=weights)
 
 
-THIS = Binary
+THIS = BCE

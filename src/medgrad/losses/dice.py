@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ._loss import soft_answers
+from ._loss import soft_predictions
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Dice:
     smooth: float = 1.0
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        soft, truth = soft_answers(output, target)
+        soft, truth = soft_predictions(output, target)
         axes = (0, *range(2, soft.ndim)) if self.batch else tuple(range(2, soft.ndim))
         both = (soft * truth).sum(axes)
         each = soft.sum(axes) + truth.sum(axes)

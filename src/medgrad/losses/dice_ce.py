@@ -9,7 +9,7 @@ from .dice import Dice
 
 
 @dataclass(frozen=True)
-class DiceEntropy:
+class DiceCE:
     """The sum of both. Isensee et al., Nature Methods 2021."""
 
     batch: bool = False
@@ -21,4 +21,4 @@ class DiceEntropy:
         return entropy + Dice(batch=self.batch, smooth=self.smooth)(output, target)
 
 
-THIS = DiceEntropy
+THIS = DiceCE

@@ -17,15 +17,15 @@ class Focal:
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         output = output.float()
         if is_labels(output, target):
-            surprise = F.cross_entropy(output, target, ignore_index=IGNORED, reduction="none")
+            entropy = F.cross_entropy(output, target, ignore_index=IGNORED, reduction="none")
             counted = (target != IGNORED).float()
         else:
-            surprise = F.binary_cross_entropy_with_logits(output, target.float(), reduction="none")
-            counted = surprise.new_ones(surprise.shape)
-        doubt = 1 - (-surprise).exp()
-        weighed = (doubt.pow(self.gamma) * surprise * counted).flatten(1).sum(1) if output.ndim > 2 else None
+            entropy = F.binary_cross_entropy_with_logits(output, target.float(), reduction="none")
+            counted = entropy.new_ones(entropy.shape)
+        wrong_probability = 1 - (-entropy).exp()
+        weighed = (wrong_probability.pow(self.gamma) * entropy * counted).flatten(1).sum(1) if output.ndim > 2 else None
         if weighed is None:
-            return (doubt.pow(self.gamma) * surprise * counted).sum() / counted.sum().clamp_min(1)
+            return (wrong_probability.pow(self.gamma) * entropy * counted).sum() / counted.sum().clamp_min(1)
         return (weighed / counted.flatten(1).sum(1).clamp_min(1)).mean()
 
 

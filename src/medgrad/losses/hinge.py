@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._loss import counts, is_labels, one_hot
+from ._loss import is_labels, one_hot, valid_mask
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Hinge:
             return (1 - (2 * target.float() - 1) * output).clamp_min(0).mean()
         right = one_hot(target, output.shape[1])  # (b, k, *shape)
         best_wrong = torch.where(right > 0, -torch.inf, output).amax(1)
-        counted = counts(target).squeeze(1)
+        counted = valid_mask(target).squeeze(1)
         each = (1 + best_wrong - (output * right).sum(1)).clamp_min(0) * counted
         if target.ndim == 1:
             return each.sum() / counted.sum().clamp_min(1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._loss import is_labels, soft_answers
+from ._loss import is_labels, soft_predictions
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class MSE:
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         if is_labels(output, target):
-            soft, truth = soft_answers(output, target)
+            soft, truth = soft_predictions(output, target)
             return F.mse_loss(soft, truth)
         return F.mse_loss(output.float(), target.float())
 

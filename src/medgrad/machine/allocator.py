@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-KEPT = 1 << 30
+KEPT_BYTES = 1 << 30
 """Of what was freed, so many bytes stay with the process, in one piece or at the end."""
-LARGE = 64 << 20
+LARGE_ARRAY_BYTES = 64 << 20
 """An array of so many bytes goes back at once where memory is short. Smaller ones, which a network makes at every
 layer, stay: if what is free at the end went back as well, an answer would take a seventh longer."""
 TRIM, THRESHOLD = -1, -3
@@ -18,44 +18,44 @@ TRIM, THRESHOLD = -1, -3
 
 
 @lru_cache
-def keep_memory() -> bool:
+def keep_freed_memory() -> bool:
     """Let glibc keep freed tensors instead of returning each to the kernel; a third off a training step.
 
     Called by the command line, and wherever a network is moved to a CPU. Without glibc it does nothing.
     """
-    return keep(KEPT)
+    return set_heap_thresholds(KEPT_BYTES)
 
 
 @contextmanager
-def return_memory() -> Iterator[None]:
+def return_large_arrays() -> Iterator[None]:
     """Within the context, return large arrays to the kernel as soon as they are freed.
 
     Kept memory becomes fragmented: the next array may not fit into the gaps, so the process grows from array to
     array without a bound.
     """
-    keep(LARGE)
+    set_heap_thresholds(LARGE_ARRAY_BYTES)
     try:
         yield
     finally:
-        if keep_memory.cache_info().currsize:
-            keep(KEPT)
+        if keep_freed_memory.cache_info().currsize:
+            set_heap_thresholds(KEPT_BYTES)
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return all freed memory to the kernel."""
-    ask_glibc("malloc_trim", 0)
+    call_glibc("malloc_trim", 0)
 
 
-def keep(piece: int) -> bool:
+def set_heap_thresholds(mmap_threshold: int) -> bool:
     """Set glibc's thresholds: pieces below so many bytes, and free memory at the end of the heap, are kept."""
-    return ask_glibc("mallopt", TRIM, KEPT) and ask_glibc("mallopt", THRESHOLD, piece)
+    return call_glibc("mallopt", TRIM, KEPT_BYTES) and call_glibc("mallopt", THRESHOLD, mmap_threshold)
 
 
-def ask_glibc(name: str, *words: int) -> bool:
+def call_glibc(name: str, *arguments: int) -> bool:
     """Call a function of glibc; without glibc, do nothing."""
     if sys.platform != "linux":
         return False
     try:
-        return bool(getattr(ctypes.CDLL("libc.so.6"), name)(*words))
+        return bool(getattr(ctypes.CDLL("libc.so.6"), name)(*arguments))
     except (OSError, AttributeError):
         return False

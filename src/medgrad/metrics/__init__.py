@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from .. import registry
 from ..data.grid import Grid
 from ..data.types import Boxes, LabelMap
-from ._boxes import written
-from ._metric import Figure, Metric, Row, diagonal
-from ._places import ranked
-from ._rows import means
+from ._boxes import format_scores
+from ._metric import Figure, Metric, Row, grid_diagonal
+from ._ranks import rank_scores
+from ._rows import weighted_means
 from ._scores import none_for_nan
 
 __all__ = [
     "Figure",
     "Metric",
     "Row",
-    "about",
-    "better",
-    "bounds",
-    "by_order",
+    "better_direction",
+    "figure_of",
+    "format_scores",
     "judge",
     "judge_failed",
     "judge_set",
@@ -37,79 +36,80 @@ __all__ = [
     "none_for_nan",
     "pool",
     "pool_many",
-    "ranked",
-    "unit",
-    "worst",
-    "written",
+    "rank_only",
+    "rank_scores",
+    "unit_of",
+    "value_range",
+    "worst_value",
 ]
 
 
 @cache
-def figures() -> dict[str, Figure]:
+def figures_by_name() -> dict[str, Figure]:
     """Map the first word of every number that a metric can give to what it means."""
     return {word: f for name in registry.names("metrics") for word, f in registry.find("metrics", name).figures.items()}
 
 
-def about(name: str) -> Figure | None:
+def figure_of(name: str) -> Figure | None:
     """Give the description of a figure, or None for a name that no metric gives.
 
-    >>> about("dice/liver").better
+    >>> figure_of("dice/liver").better
     'higher'
     """
-    return figures().get(name.split("/")[0])
+    return figures_by_name().get(name.split("/")[0])
 
 
-def better(name: str) -> Literal["higher", "lower", "zero"]:
+def better_direction(name: str) -> Literal["higher", "lower", "zero"]:
     """Tell in which direction a number is better; one that no metric gives is taken to be better when higher.
 
-    >>> better("hd95/liver")
+    >>> better_direction("hd95/liver")
     'lower'
     """
-    found = about(name)
+    found = figure_of(name)
     return found.better if found else "higher"
 
 
-def unit(name: str, *, measured: bool = True) -> str:
+def unit_of(name: str, *, has_spacing: bool = True) -> str:
     """Give the unit of a number, empty for a share; lengths are in pixels where the image has no spacing.
 
-    >>> unit("hd95/liver"), unit("hd95/liver", measured=False)
+    >>> unit_of("hd95/liver"), unit_of("hd95/liver", has_spacing=False)
     ('mm', 'px')
     """
-    found = about(name)
+    found = figure_of(name)
     word = found.unit if found else ""
-    return "px" if word == "mm" and not measured else word
+    return "px" if word == "mm" and not has_spacing else word
 
 
-def bounds(name: str) -> tuple[float, float] | None:
+def value_range(name: str) -> tuple[float, float] | None:
     """Give the lowest and the highest value that a number can have, or None if it has no bounds.
 
-    >>> bounds("dice/liver")
+    >>> value_range("dice/liver")
     (0.0, 1.0)
     """
-    found = about(name)
+    found = figure_of(name)
     return found.bounds if found else None
 
 
-def by_order(name: str) -> bool:
+def rank_only(name: str) -> bool:
     """Tell whether a figure depends only on the rank of scores.
 
-    >>> by_order("auroc"), by_order("brier")
+    >>> rank_only("auroc"), rank_only("brier")
     (True, False)
     """
-    found = about(name)
-    return found is not None and found.by_order
+    found = figure_of(name)
+    return found is not None and found.rank_only
 
 
-def worst(name: str, grid: Grid | None = None) -> float | None:
+def worst_value(name: str, grid: Grid | None = None) -> float | None:
     """Give what a failed case gets, so that it counts; None where nothing is worst.
 
-    >>> worst("dice/liver"), worst("hd95/liver", Grid.of((4, 5)))
+    >>> worst_value("dice/liver"), worst_value("hd95/liver", Grid.from_shape((4, 5)))
     (0.0, 5.0)
     """
-    found = about(name)
+    found = figure_of(name)
     if found is None or found.worst != "diagonal":
         return found.worst if found else None  # type: ignore[return-value]
-    return diagonal(grid) if grid else None
+    return grid_diagonal(grid) if grid else None
 
 
 def judge(metrics: Sequence[str], truth: Any, answer: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
@@ -130,11 +130,11 @@ def judge_failed(metrics: Sequence[str], truth: Any, *, region: LabelMap | None 
     as if the answer were empty.
     """
     grid = truth.grid if isinstance(truth, LabelMap) else None
-    row = judge(metrics, truth, nothing_like(truth), region=region)
-    return {name: low if (low := worst(name, grid)) is not None else value for name, value in row.items()}
+    row = judge(metrics, truth, empty_answer(truth), region=region)
+    return {name: low if (low := worst_value(name, grid)) is not None else value for name, value in row.items()}
 
 
-def nothing_like(truth: LabelMap | Boxes) -> LabelMap | Boxes:
+def empty_answer(truth: LabelMap | Boxes) -> LabelMap | Boxes:
     """Give an empty answer of the kind of a truth."""
     if isinstance(truth, Boxes):
         return Boxes(truth.corners[:0], truth.labels[:0], np.zeros(0), truth.names)
@@ -155,7 +155,7 @@ def pool_many(
     for name in metrics:
         metric: Metric = registry.find("metrics", name)
         known = list(dict.fromkeys(n for row in rows for n in row if n.split("/")[0] in metric.figures))
-        found |= metric.pool(rows, weights) if metric.pool else means(rows, weights, known)
+        found |= metric.pool(rows, weights) if metric.pool else weighted_means(rows, weights, known)
     return found
 
 
@@ -186,6 +186,6 @@ def judge_set_many(
     """Give the figures of many resamples at once: ``weights`` (b, n) says how often each row counts in each."""
     found: dict[str, NDArray[np.float64]] = {}
     for metric in metrics:
-        many = registry.find("metrics", metric).many
+        many = registry.find("metrics", metric).compute_many
         found |= many(truth, probabilities, weights, names=names, exclusive=exclusive)
     return found

@@ -13,11 +13,11 @@ from ._metric import Figure, Row
 
 Numbers = NDArray[np.float64]
 
-OBJECTS = Figure("zero", "Objects of the truth.", worst=None, bounds=None)
+OBJECT_COUNT = Figure("zero", "Objects of the truth.", worst=None, bounds=None)
 
 
 @dataclass(frozen=True)
-class Found:
+class LabelBoxes:
     """The boxes of one label in truth and answer, those of the answer from the best score on; all (n, 2 * dims)."""
 
     label: str
@@ -26,22 +26,22 @@ class Found:
     scores: Numbers
 
 
-def found_by_label(truth: Boxes, answer: Boxes, region: LabelMap | None = None) -> Iterator[Found]:
+def boxes_by_label(truth: Boxes, answer: Boxes, region: LabelMap | None = None) -> Iterator[LabelBoxes]:
     """Yield the boxes of each label that either names, matched by name; those whose centre lies outside a region go."""
-    dims = check(truth, answer, region)
+    dims = check_boxes(truth, answer, region)
     scores = np.ones(len(answer.corners)) if answer.scores is None else np.asarray(answer.scores, float)
     order = np.argsort(-scores, kind="stable")
     first, second = truth.corners.reshape(-1, 2 * dims), answer.corners.reshape(-1, 2 * dims)[order]
-    drawn, said, scores = names_of(truth), names_of(answer)[order], scores[order]
+    drawn, said, scores = box_label_names(truth), box_label_names(answer)[order], scores[order]
     if region is not None:
-        kept, left = within(first, region), within(second, region)
+        kept, left = centre_inside(first, region), centre_inside(second, region)
         first, drawn, second, said, scores = first[kept], drawn[kept], second[left], said[left], scores[left]
     for label in dict.fromkeys([*truth.names.values(), *answer.names.values(), *drawn.tolist(), *said.tolist()]):
         mine = said == label
-        yield Found(label, first[drawn == label], second[mine], scores[mine])
+        yield LabelBoxes(label, first[drawn == label], second[mine], scores[mine])
 
 
-def check(truth: Boxes, answer: Boxes, region: LabelMap | None) -> int:
+def check_boxes(truth: Boxes, answer: Boxes, region: LabelMap | None) -> int:
     """Give the number of axes, or raise unless both have the same and scores are numbers."""
     widths = {b.corners.shape[-1] for b in (truth, answer) if b.corners.ndim == 2 and len(b.corners)}
     if region is not None:
@@ -56,21 +56,21 @@ def check(truth: Boxes, answer: Boxes, region: LabelMap | None) -> int:
     return next(iter(widths), 4) // 2
 
 
-def names_of(boxes: Boxes) -> NDArray[np.str_]:
+def box_label_names(boxes: Boxes) -> NDArray[np.str_]:
     """Give the name of each box's label."""
     return np.array([boxes.names.get(int(v), str(int(v))) for v in boxes.labels], np.str_)
 
 
-def within(corners: Numbers, region: LabelMap) -> NDArray[np.bool_]:
+def centre_inside(corners: Numbers, region: LabelMap) -> NDArray[np.bool_]:
     """Tell of each box whether its centre lies in a region."""
     dims = region.grid.dims
-    index = np.round(region.grid.index((corners[:, :dims] + corners[:, dims:]) / 2)).astype(int)
+    index = np.round(region.grid.to_index((corners[:, :dims] + corners[:, dims:]) / 2)).astype(int)
     inside = ((index >= 0) & (index < region.grid.shape)).all(axis=1)
     index[~inside] = 0
     return np.asarray(inside & (region.array[tuple(index.T)] != 0))
 
 
-def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
+def match_at_thresholds(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
     """Match answers, best first, to objects at each IoU threshold, as COCO does: (answers, thresholds).
 
     Each answer takes the free object that it overlaps most, if by at least the threshold.
@@ -89,17 +89,17 @@ def hits(shared: Numbers, thresholds: Sequence[float]) -> NDArray[np.bool_]:
     return found
 
 
-def written(scores: Numbers, words: Sequence[str]) -> str | None:
+def format_scores(scores: Numbers, words: Sequence[str]) -> str | None:
     """Format scores, each with a word, as text; None where there is none.
 
-    >>> written(np.array([0.98, 0.5]), ["0.85", "0"])
+    >>> format_scores(np.array([0.98, 0.5]), ["0.85", "0"])
     '0.98:0.85 0.5:0'
     """
     return " ".join(f"{s:.9g}:{w}" for s, w in zip(scores.tolist(), words, strict=True)) or None
 
 
 @dataclass(frozen=True)
-class Said:
+class ScoredAnswers:
     """All answers of one column of the rows, best score first: scores, rows and words.
 
     ``last`` is the index of the last answer of the same score, so that equal scores count at once.
@@ -111,13 +111,13 @@ class Said:
     last: NDArray[np.int64]
 
 
-def read_back(rows: Sequence[Row], name: str) -> Said:
+def parse_scores(rows: Sequence[Row], name: str) -> ScoredAnswers:
     """Parse the scores of one column of the rows."""
     parts = [(i, part.partition(":")) for i, row in enumerate(rows) for part in str(row.get(name) or "").split()]
     scores = np.array([float(part[0]) for _, part in parts])
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
-    return Said(
+    return ScoredAnswers(
         scores,
         np.array([i for i, _ in parts], np.int64)[order],
         np.array([part[2] for _, part in parts], np.str_)[order],

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from ..data.grid import Grid
 from ..data.types import LabelMap
-from ._surface import box_of
+from ._surface import bounding_box
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Pair:
+class MaskPair:
     """The masks of one label in truth and answer, in the box that holds every label; ``grid`` is the whole."""
 
     label: str
@@ -34,7 +34,7 @@ class Pair:
         return bool(self.truth.any()) != bool(self.answer.any())
 
 
-def check(truth: LabelMap, answer: LabelMap, region: LabelMap | None) -> None:
+def check_grids(truth: LabelMap, answer: LabelMap, region: LabelMap | None) -> None:
     """Raise unless all lie on the same grid."""
     for what, other in (("The answer", answer), ("The region", region)):
         if other is not None and other.array.shape != truth.array.shape:
@@ -59,29 +59,29 @@ def label_names(named: Mapping[int, str], *arrays: NDArray[Any]) -> dict[int, st
     return {number: named.get(number, str(number)) for number in sorted(found | set(named))}
 
 
-def pairs(truth: LabelMap, answer: LabelMap, region: LabelMap | None = None) -> Iterator[Pair]:
+def mask_pairs(truth: LabelMap, answer: LabelMap, region: LabelMap | None = None) -> Iterator[MaskPair]:
     """Yield the masks of each label; outside the region nothing is set."""
-    check(truth, answer, region)
+    check_grids(truth, answer, region)
     marked = (truth.array != 0) | (answer.array != 0)
     if region is not None:
         marked &= region.array != 0
-    box = box_of(marked)
+    box = bounding_box(marked)
     inside = marked[box]
     first, second = truth.array[box], answer.array[box]
     named = {int(k): v for k, v in {**answer.names, **truth.names}.items() if k != 0}
     for number, name in label_names(named, first, second).items():
-        yield Pair(name, (first == number) & inside, (second == number) & inside, truth.grid)
+        yield MaskPair(name, (first == number) & inside, (second == number) & inside, truth.grid)
 
 
-def each_label(
-    figure: str, judge: Callable[[Pair], float | None], truth: LabelMap, answer: LabelMap, region: LabelMap | None
+def judge_each_label(
+    figure: str, judge: Callable[[MaskPair], float | None], truth: LabelMap, answer: LabelMap, region: LabelMap | None
 ) -> dict[str, float | None]:
     """Judge each label, and give ``figure/<label>`` and ``figure/mean``, the mean of those that are defined."""
-    row = {f"{figure}/{pair.label}": judge(pair) for pair in pairs(truth, answer, region)}
-    return with_mean(figure, row)
+    row = {f"{figure}/{pair.label}": judge(pair) for pair in mask_pairs(truth, answer, region)}
+    return add_mean(figure, row)
 
 
-def with_mean(figure: str, row: dict[str, float | None]) -> dict[str, float | None]:
+def add_mean(figure: str, row: dict[str, float | None]) -> dict[str, float | None]:
     """Add ``figure/mean``, None if no label has the figure."""
     known = [v for name, v in row.items() if v is not None and name.startswith(f"{figure}/")]
     return {**row, f"{figure}/mean": float(np.mean(known)) if known else None}

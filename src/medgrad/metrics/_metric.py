@@ -21,16 +21,16 @@ class Figure:
 
     ``better`` is the direction; ``zero`` is for a signed number that is best at 0. ``unit`` is empty for a share.
     ``worst`` is what a failed case gets: a number, ``"diagonal"`` for the longest way through the image, or None where
-    nothing is worst, so that a failed case does not count. ``says`` is the definition, for the report. ``by_order``
-    tells that of the scores just their order counts.
+    nothing is worst, so that a failed case does not count. ``definition`` is the definition, for the report.
+    ``rank_only`` tells that of the scores just their order counts.
     """
 
     better: Literal["higher", "lower", "zero"]
-    says: str
+    definition: str
     worst: float | Literal["diagonal"] | None = 0.0
     unit: str = ""
     bounds: tuple[float, float] | None = (0.0, 1.0)
-    by_order: bool = False
+    rank_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Metric:
 
     Both are also made for resampling, where ``weights`` (b, n) says how often each of n rows counts in each of b
     resamples, and arrays (b,) come back that hold nan where a figure is not defined. ``pool(rows, weights)`` turns the
-    rows of a set on labels into figures of the set; None means that each figure is averaged over the rows. ``many`` is
-    ``compute`` on scores with ``weights``.
+    rows of a set on labels into figures of the set; None means that each figure is averaged over the rows.
+    ``compute_many`` is ``compute`` on scores with ``weights``.
     """
 
-    on: Literal["labels", "scores", "boxes", "field"]
+    input_kind: Literal["labels", "scores", "boxes", "field"]
     compute: Callable[..., dict[str, Any]]
     figures: Mapping[str, Figure]
     pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None
-    many: Callable[..., dict[str, NDArray[np.float64]]] | None = None
+    compute_many: Callable[..., dict[str, NDArray[np.float64]]] | None = None
 
 
-def diagonal(grid: Grid) -> float:
+def grid_diagonal(grid: Grid) -> float:
     """Give the longest distance between two elements of a grid.
 
-    >>> diagonal(Grid.of((4, 5), spacing=(1, 1)))
+    >>> grid_diagonal(Grid.from_shape((4, 5), spacing=(1, 1)))
     5.0
     """
     steps = [[(s - 1) * sign for sign in ((1,) if axis == 0 else (1, -1))] for axis, s in enumerate(grid.shape)]
-    points = grid.world(list(product(*steps))) - grid.world([0] * grid.dims)
+    points = grid.to_world(list(product(*steps))) - grid.to_world([0] * grid.dims)
     return float((points**2).sum(axis=1).max() ** 0.5)
 
 

@@ -12,7 +12,7 @@ Numbers = NDArray[np.float64]
 Many = Callable[..., dict[str, Numbers]]
 
 
-def check(truth: Numbers, probabilities: Numbers, names: Sequence[str], exclusive: bool) -> None:
+def check_probabilities(truth: Numbers, probabilities: Numbers, names: Sequence[str], exclusive: bool) -> None:
     """Raise unless both are (n, k) with a column a name, truths are 0 or 1, and probabilities lie between."""
     if truth.ndim != 2 or truth.shape != probabilities.shape or truth.shape[1] != len(names):
         raise ValueError(
@@ -27,14 +27,14 @@ def check(truth: Numbers, probabilities: Numbers, names: Sequence[str], exclusiv
         raise ValueError("Of exclusive classes just one holds for each case. Set exclusive=False where several can.")
 
 
-def once(many: Many) -> Callable[..., dict[str, float | None]]:
+def without_weights(many: Many) -> Callable[..., dict[str, float | None]]:
     """Turn a function over resampling weights into one over the set itself, with None for undefined figures."""
 
     def compute(
         truth: Numbers, probabilities: Numbers, *, names: Sequence[str], exclusive: bool = True
     ) -> dict[str, float | None]:
         truth, probabilities = np.asarray(truth, float), np.asarray(probabilities, float)
-        check(truth, probabilities, names, exclusive)
+        check_probabilities(truth, probabilities, names, exclusive)
         found = many(truth, probabilities, np.ones((1, len(truth))), names=names, exclusive=exclusive)
         return none_for_nan({name: float(values[0]) for name, values in found.items()})
 
@@ -50,23 +50,25 @@ def none_for_nan(row: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in row.items()}
 
 
-def ratio(above: Numbers, below: Numbers) -> Numbers:
+def divide_or_nan(numerator: Numbers, denominator: Numbers) -> Numbers:
     """Divide, and give nan where the divisor is 0."""
-    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
+    return np.divide(
+        numerator, denominator, out=np.full(np.broadcast(numerator, denominator).shape, np.nan), where=denominator != 0
+    )
 
 
-def mean_of_known(values: Numbers) -> Numbers:
+def mean_ignoring_nan(values: Numbers) -> Numbers:
     """Average over the last axis what is not nan; nan where nothing is known."""
     known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(float))
+    return divide_or_nan(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(float))
 
 
-def by_class(figure: str, values: Numbers, names: Sequence[str], whole: Numbers) -> dict[str, Numbers]:
+def figure_by_class(figure: str, values: Numbers, names: Sequence[str], overall: Numbers) -> dict[str, Numbers]:
     """Name the figure of the set, and that of each class, (b, k)."""
-    return {figure: whole, **{f"{figure}/{name}": values[:, i] for i, name in enumerate(names)}}
+    return {figure: overall, **{f"{figure}/{name}": values[:, i] for i, name in enumerate(names)}}
 
 
-def decided(probabilities: Numbers, exclusive: bool) -> NDArray[np.bool_]:
+def predicted_classes(probabilities: Numbers, exclusive: bool) -> NDArray[np.bool_]:
     """Give the predicted classes (n, k): the likeliest one, or all from 0.5 where several can hold."""
     if not exclusive or probabilities.shape[1] == 1:
         return probabilities >= 0.5
@@ -78,7 +80,9 @@ def is_binary(names: Sequence[str], exclusive: bool) -> bool:
     return exclusive and len(names) == 2
 
 
-def grouped(scores: Numbers, truth: Numbers, weights: Numbers, *, descending: bool = False) -> tuple[Numbers, Numbers]:
+def weights_by_score(
+    scores: Numbers, truth: Numbers, weights: Numbers, *, descending: bool = False
+) -> tuple[Numbers, Numbers]:
     """Give the weight of positives and of negatives at each distinct score, in order, both (b, scores)."""
     order = np.argsort(-scores if descending else scores, kind="stable")
     ranked = scores[order]

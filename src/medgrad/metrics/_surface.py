@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-REACHES = (4, 11, 40)  # 11 is the farthest that fits in 8 bits, where a sweep costs least
+SWEEP_REACHES = (4, 11, 40)  # 11 is the farthest that fits in 8 bits, where a sweep costs least
 TREE_COST = 10_000  # searching the tree for one element takes about as long as one step over this many
 
 
@@ -38,10 +38,10 @@ class Surface:
         return np.stack(np.unravel_index(flat, self.mask.shape), axis=1) @ self.matrix.T
 
 
-def box_of(mask: Mask) -> tuple[slice, ...]:
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
     """Give the smallest box that holds all that is set, empty if nothing is.
 
-    >>> box_of(np.array([[0, 0, 0], [0, 1, 1]], bool))
+    >>> bounding_box(np.array([[0, 0, 0], [0, 1, 1]], bool))
     (slice(1, 2, None), slice(1, 3, None))
     """
     box: list[slice] = []
@@ -52,7 +52,7 @@ def box_of(mask: Mask) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def edge(mask: Mask) -> Mask:
+def surface_mask(mask: Mask) -> Mask:
     """Give the surface of a mask: elements with a neighbour outside it, or at the edge of the array."""
     inside = mask.copy()
     for axis in range(mask.ndim):
@@ -65,30 +65,30 @@ def edge(mask: Mask) -> Mask:
 
 def surfaces(a: Mask, b: Mask, matrix: Numbers) -> tuple[Surface, Surface]:
     """Give the surfaces of two masks in the smallest box that holds both; ``matrix`` turns index steps into lengths."""
-    box = box_of(a | b)
+    box = bounding_box(a | b)
     order, matrix = sweep_order(matrix)
-    edges = [np.ascontiguousarray(edge(np.ascontiguousarray(m[box])).transpose(order)) for m in (a, b)]
+    edges = [np.ascontiguousarray(surface_mask(np.ascontiguousarray(m[box])).transpose(order)) for m in (a, b)]
     first, second = (Surface(e, np.flatnonzero(e), matrix) for e in edges)
     return first, second
 
 
-def distances(start: Surface, goal: Surface) -> Numbers:
-    """Give the distance of each element of ``start`` to its nearest one of ``goal``, in no order that matters.
+def surface_distances(source: Surface, target: Surface) -> Numbers:
+    """Give the distance of each element of ``source`` to its nearest one of ``target``, in no order that matters.
 
     Sweeps over the box find every distance up to some elements exactly, for all at once, and are quicker than a tree
     where much of the box is surface. A tree is searched for the rest, and for grids that cannot be swept.
     """
-    left, found = start.flat, []
-    for reach in REACHES if can_sweep(goal.matrix) else ():
-        if len(left) * TREE_COST < goal.mask.size * reach:
+    left, found = source.flat, []
+    for reach in SWEEP_REACHES if can_sweep(target.matrix) else ():
+        if len(left) * TREE_COST < target.mask.size * reach:
             break
-        near, known = swept(left, goal, reach)
+        near, known = sweep_distances(left, target, reach)
         found.append(known)
         left = left[~near]
     if len(left):
-        points = goal.points(goal.flat)
+        points = target.points(target.flat)
         tree = cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
-        found.append(tree.query(start.points(left))[0])
+        found.append(tree.query(source.points(left))[0])
     return np.concatenate(found)
 
 
@@ -111,8 +111,8 @@ def can_sweep(matrix: Numbers) -> bool:
     return not sheared and all(isclose(v, even[0]) for v in even[:-1])
 
 
-def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
-    """Give which elements lie within ``reach`` of ``goal``, and their distance: a separable distance transform.
+def sweep_distances(flat: Places, target: Surface, reach: int) -> tuple[Mask, Numbers]:
+    """Give which elements lie within ``reach`` of ``target``, and their distance: a separable distance transform.
 
     The squared distance is the least sum of a square along each axis, so one axis is done after another
     (Felzenszwalb and Huttenlocher 2012, eq. 6), in whole squared steps; along the last axis only at the places
@@ -120,11 +120,11 @@ def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
     """
     kind = np.uint8 if reach <= 11 else np.uint16
     far = np.iinfo(kind).max - reach * reach
-    field = np.where(goal.mask, kind(0), kind(far))
-    for axis in range(goal.mask.ndim - 1):
-        field = lowest_along(field, axis, reach)
-    step, last = (float(v) for v in np.linalg.norm(goal.matrix, axis=0)[[0, -1]])
-    width = goal.mask.shape[-1]
+    field = np.where(target.mask, kind(0), kind(far))
+    for axis in range(target.mask.ndim - 1):
+        field = axis_distance_transform(field, axis, reach)
+    step, last = (float(v) for v in np.linalg.norm(target.matrix, axis=0)[[0, -1]])
+    width = target.mask.shape[-1]
     lookup, place = field.ravel(), flat % width
     line = flat - place
     best = lookup[flat] * step**2
@@ -137,7 +137,7 @@ def swept(flat: Places, goal: Surface, reach: int) -> tuple[Mask, Numbers]:
     return near, np.sqrt(best[near])
 
 
-def lowest_along(field: NDArray[Any], axis: int, reach: int) -> NDArray[Any]:
+def axis_distance_transform(field: NDArray[Any], axis: int, reach: int) -> NDArray[Any]:
     """Give the lower envelope of the squared distance within ``reach`` along one axis."""
     least = field.copy()
     along, inner = field.swapaxes(0, axis), least.swapaxes(0, axis)

@@ -7,35 +7,45 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._metric import Figure, Metric
-from ._scores import Numbers, by_class, grouped, is_binary, mean_of_known, once, ratio
+from ._scores import (
+    Numbers,
+    divide_or_nan,
+    figure_by_class,
+    is_binary,
+    mean_ignoring_nan,
+    weights_by_score,
+    without_weights,
+)
 
 
 def auroc(scores: Numbers, truth: Numbers, weights: Numbers) -> Numbers:
     """The chance that a positive scores above a negative, ties by half, (b,); nan where either is absent."""
-    positive, negative = grouped(scores, truth, weights)
+    positive, negative = weights_by_score(scores, truth, weights)
     below = negative.cumsum(axis=1) - negative
-    return ratio((positive * (below + negative / 2)).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
+    return divide_or_nan((positive * (below + negative / 2)).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
 
 
-def many(
+def compute_many(
     truth: Numbers, probabilities: Numbers, weights: Numbers, *, names: Sequence[str], exclusive: bool = True
 ) -> dict[str, Numbers]:
     """Give ``auroc/<class>``, one class against the rest, and ``auroc``: of the positive class, or the mean."""
     each = np.stack([auroc(probabilities[:, i], truth[:, i], weights) for i in range(len(names))], axis=1)
-    return by_class("auroc", each, names, each[:, -1] if is_binary(names, exclusive) else mean_of_known(each))
+    return figure_by_class(
+        "auroc", each, names, each[:, -1] if is_binary(names, exclusive) else mean_ignoring_nan(each)
+    )
 
 
 THIS = Metric(
-    on="scores",
-    compute=once(many),
-    many=many,
+    input_kind="scores",
+    compute=without_weights(compute_many),
+    compute_many=compute_many,
     figures={
         "auroc": Figure(
             "higher",
             "The chance that a case of the class scores above one that is not, ties by half. Of the positive class "
             "where there are two, else the mean over the classes, each against the rest.",
             worst=None,
-            by_order=True,
+            rank_only=True,
         )
     },
 )

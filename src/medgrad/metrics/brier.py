@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._metric import Figure, Metric
-from ._scores import Numbers, by_class, is_binary, once, ratio
+from ._scores import Numbers, divide_or_nan, figure_by_class, is_binary, without_weights
 
 
-def many(
+def compute_many(
     truth: Numbers, probabilities: Numbers, weights: Numbers, *, names: Sequence[str], exclusive: bool = True
 ) -> dict[str, Numbers]:
     """Give ``brier/<class>`` and ``brier``: of the positive class, or the sum, or the mean if not exclusive."""
-    each = ratio(weights @ (probabilities - truth) ** 2, weights.sum(axis=1, keepdims=True))
+    each = divide_or_nan(weights @ (probabilities - truth) ** 2, weights.sum(axis=1, keepdims=True))
     if is_binary(names, exclusive):
         whole = each[:, -1]
     else:
         whole = each.sum(axis=1) if exclusive else each.mean(axis=1)
-    return by_class("brier", each, names, whole)
+    return figure_by_class("brier", each, names, whole)
 
 
 THIS = Metric(
-    on="scores",
-    compute=once(many),
-    many=many,
+    input_kind="scores",
+    compute=without_weights(compute_many),
+    compute_many=compute_many,
     figures={
         "brier": Figure(
             "lower",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..data.types import LabelMap
-from ._labels import Pair, each_label, pairs
+from ._labels import MaskPair, judge_each_label, mask_pairs
 from ._metric import Figure, Metric
 
 
-def dice(pair: Pair) -> float | None:
+def dice(pair: MaskPair) -> float | None:
     """Twice the overlap over the sum of both sizes; None if both are empty, 0 if one is."""
     total = int(pair.truth.sum()) + int(pair.answer.sum())
     return 2 * int((pair.truth & pair.answer).sum()) / total if total else None
@@ -20,15 +20,15 @@ def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None
     would be a guess (Maier-Hein and others 2024, Metrics Reloaded). Such a case counts in ``empty_agreed``: 1 where the
     label is absent from both, 0 where the answer found what is not there, None where the truth has the label.
     """
-    row = each_label("dice", dice, truth, answer, region)
-    for pair in pairs(truth, answer, region):
+    row = judge_each_label("dice", dice, truth, answer, region)
+    for pair in mask_pairs(truth, answer, region):
         absent = not pair.truth.any()
         row[f"empty_agreed/{pair.label}"] = float(not pair.answer.any()) if absent else None
     return row
 
 
 THIS = Metric(
-    on="labels",
+    input_kind="labels",
     compute=compute,
     figures={
         "dice": Figure(

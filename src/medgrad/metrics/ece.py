@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._metric import Figure, Metric
-from ._scores import Numbers, mean_of_known, once, ratio
+from ._scores import Numbers, divide_or_nan, mean_ignoring_nan, without_weights
 
 BINS = 10
 
@@ -17,10 +17,10 @@ def ece(confidence: Numbers, right: Numbers, weights: Numbers, *, bins: int = BI
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     member = (place[:, None] == np.arange(bins)).astype(float)
     gaps = np.abs(weights @ (member * (confidence - right)[:, None])).sum(axis=1)
-    return ratio(gaps, weights.sum(axis=1))
+    return divide_or_nan(gaps, weights.sum(axis=1))
 
 
-def many(
+def compute_many(
     truth: Numbers, probabilities: Numbers, weights: Numbers, *, names: Sequence[str], exclusive: bool = True
 ) -> dict[str, Numbers]:
     """Give ``ece`` of the likeliest class; where several can hold, the mean over the classes and ``ece/<class>``."""
@@ -29,13 +29,13 @@ def many(
         rows = np.arange(len(truth))
         return {"ece": ece(probabilities[rows, best], truth[rows, best], weights)}
     each = np.stack([ece(probabilities[:, i], truth[:, i], weights) for i in range(len(names))], axis=1)
-    return {"ece": mean_of_known(each), **{f"ece/{name}": each[:, i] for i, name in enumerate(names)}}
+    return {"ece": mean_ignoring_nan(each), **{f"ece/{name}": each[:, i] for i, name in enumerate(names)}}
 
 
 THIS = Metric(
-    on="scores",
-    compute=once(many),
-    many=many,
+    input_kind="scores",
+    compute=without_weights(compute_many),
+    compute_many=compute_many,
     figures={
         "ece": Figure(
             "lower",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..data.types import LabelMap
-from ._labels import Pair, each_label
+from ._labels import MaskPair, judge_each_label
 from ._metric import Figure, Metric
 
 
-def iou(pair: Pair) -> float | None:
+def iou(pair: MaskPair) -> float | None:
     """The overlap over the union; None if both are empty, 0 if one is."""
     union = int((pair.truth | pair.answer).sum())
     return int((pair.truth & pair.answer).sum()) / union if union else None
@@ -15,11 +15,11 @@ def iou(pair: Pair) -> float | None:
 
 def compute(truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None) -> dict[str, float | None]:
     """Give ``iou/<label>`` and ``iou/mean``; a label that is absent from truth and answer does not count."""
-    return each_label("iou", iou, truth, answer, region)
+    return judge_each_label("iou", iou, truth, answer, region)
 
 
 THIS = Metric(
-    on="labels",
+    input_kind="labels",
     compute=compute,
     figures={
         "iou": Figure(

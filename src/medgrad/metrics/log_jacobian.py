@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.types import Deformation, LabelMap
-from ._field import Known, growth_inside
+from ._field import RegistrationTruth, jacobian_inside
 from ._metric import Figure, Metric
 
-LEAST = 1e-3
+MIN_JACOBIAN = 1e-3
 
 
-def compute(truth: Known, answer: Deformation, *, region: LabelMap | None = None) -> dict[str, float | None]:
+def compute(
+    truth: RegistrationTruth, answer: Deformation, *, region: LabelMap | None = None
+) -> dict[str, float | None]:
     """Give ``log_jacobian``, the standard deviation; what folds counts as shrunk a thousand times."""
     del truth
-    return {"log_jacobian": float(np.log(np.maximum(growth_inside(answer, region), LEAST)).std())}
+    return {"log_jacobian": float(np.log(np.maximum(jacobian_inside(answer, region), MIN_JACOBIAN)).std())}
 
 
 THIS = Metric(
-    on="field",
+    input_kind="field",
     compute=compute,
     figures={
         "log_jacobian": Figure(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.types import LabelMap
-from ._labels import Pair, each_label
+from ._labels import MaskPair, judge_each_label
 from ._metric import Figure, Metric
-from ._surface import distances, surfaces
+from ._surface import surface_distances, surfaces
 
 TOLERANCE = 1.0
 
 
-def nsd(pair: Pair, *, tolerance: float = TOLERANCE) -> float | None:
+def nsd(pair: MaskPair, *, tolerance: float = TOLERANCE) -> float | None:
     """The share of the surface elements within ``tolerance`` of the other; None if both are empty, 0 if one is."""
     if pair.both_empty:
         return None
@@ -20,7 +20,7 @@ def nsd(pair: Pair, *, tolerance: float = TOLERANCE) -> float | None:
         return 0.0
     dims = pair.grid.dims
     a, b = surfaces(pair.truth, pair.answer, pair.grid.matrix[:dims, :dims])
-    return float(np.mean(np.concatenate([distances(a, b), distances(b, a)]) <= tolerance * (1 + 1e-9)))
+    return float(np.mean(np.concatenate([surface_distances(a, b), surface_distances(b, a)]) <= tolerance * (1 + 1e-9)))
 
 
 def compute(
@@ -30,11 +30,11 @@ def compute(
 
     Elements are counted, not weighted by area, as in MONAI's ``compute_surface_dice`` without subvoxels.
     """
-    return each_label("nsd", lambda pair: nsd(pair, tolerance=tolerance), truth, answer, region)
+    return judge_each_label("nsd", lambda pair: nsd(pair, tolerance=tolerance), truth, answer, region)
 
 
 THIS = Metric(
-    on="labels",
+    input_kind="labels",
     compute=compute,
     figures={
         "nsd": Figure(

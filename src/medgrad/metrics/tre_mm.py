@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.types import Deformation, LabelMap
-from ._field import Known, distances
+from ._field import RegistrationTruth, point_distances
 from ._metric import Figure, Metric
 
 
-def compute(truth: Known, answer: Deformation, *, region: LabelMap | None = None) -> dict[str, float | None]:
+def compute(
+    truth: RegistrationTruth, answer: Deformation, *, region: LabelMap | None = None
+) -> dict[str, float | None]:
     """Give ``tre_mm`` (the mean), ``tre_mm/median``, ``tre_mm/95`` and ``tre_mm/before``; nothing for label maps."""
-    left, before = distances(truth, answer, region)
+    left, before = point_distances(truth, answer, region)
     if not left.size:
         return {}
     return {
@@ -23,7 +25,7 @@ def compute(truth: Known, answer: Deformation, *, region: LabelMap | None = None
 
 
 THIS = Metric(
-    on="field",
+    input_kind="field",
     compute=compute,
     figures={
         "tre_mm": Figure(

@@ -1,6 +1,6 @@
 """Networks, one architecture a file: ``THIS(inputs, outputs, dims, **settings)``."""
 
 from ._blocks import InstanceNorm
-from ._narrow import CONVOLUTION, NORM, width_of, widths, with_widths
+from ._widths import CONVOLUTION, NORM, layer_width, layer_widths, with_widths
 
-__all__ = ["CONVOLUTION", "NORM", "InstanceNorm", "width_of", "widths", "with_widths"]
+__all__ = ["CONVOLUTION", "NORM", "InstanceNorm", "layer_width", "layer_widths", "with_widths"]

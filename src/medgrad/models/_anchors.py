@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._pyramid import Candidates, mean_over_samples, of_owner, present, shift_to
+from ._pyramid import Candidates, encode_boxes, gather_assigned, mean_over_samples, valid_boxes
 from .boxes.overlap import iou
 
 NEAR, FAR = 0.5, 0.4
@@ -18,10 +18,10 @@ RATIOS: dict[int, tuple[float, ...]] = {2: (1.0, 1.8), 3: (1.0,)}
 ALPHA, GAMMA = 0.25, 2.0
 
 
-def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
+def anchor_sizes(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
     """Give the anchor sizes of one location (a, dims), in strides: each scale, stretched along each axis by each ratio.
 
-    >>> forms(2, (4,), (1, 2)).round().tolist()
+    >>> anchor_sizes(2, (4,), (1, 2)).round().tolist()
     [[4.0, 4.0], [6.0, 3.0], [3.0, 6.0]]
     """
     found = []
@@ -34,23 +34,23 @@ def forms(dims: int, scales: Sequence[float], ratios: Sequence[float]) -> Tensor
 
 
 def assign(
-    said: Candidates, target: dict[str, Tensor], *, near: float = NEAR, far: float = FAR
+    candidates: Candidates, target: dict[str, Tensor], *, match_iou: float = NEAR, background_iou: float = FAR
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Assign each candidate (b, n) to the object that it overlaps most; also give whether it is positive and negative.
 
     The best candidate of an object is positive, however little they overlap.
     """
-    truth, there = target["boxes"], present(target)
-    anchors = torch.cat([said.centre - said.size / 2, said.centre + said.size / 2], dim=-1)
+    truth, there = target["boxes"], valid_boxes(target)
+    anchors = torch.cat([candidates.centre - candidates.size / 2, candidates.centre + candidates.size / 2], dim=-1)
     overlap = iou(truth, anchors) * there.unsqueeze(2)
     best, owner = overlap.max(1)
     top = overlap.amax(2, keepdim=True)
     forced = (overlap >= top - 1e-6) & (top > 1e-3)
     owner = torch.where(forced.any(1), forced.float().argmax(1), owner)
-    return owner, (best >= near) | forced.any(1), (best < far) & ~forced.any(1)
+    return owner, (best >= match_iou) | forced.any(1), (best < background_iou) & ~forced.any(1)
 
 
-def focal(logits: Tensor, wanted: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Give the focal loss of binary classes. Lin et al., ICCV 2017."""
     chance = logits.sigmoid()
     plain = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
@@ -58,19 +58,19 @@ def focal(logits: Tensor, wanted: Tensor) -> Tensor:
     return (ALPHA * wanted + (1 - ALPHA) * (1 - wanted)) * (1 - right) ** GAMMA * plain
 
 
-def anchor_cost(said: Candidates, target: dict[str, Tensor], kinds: Tensor) -> tuple[Tensor, Tensor]:
+def anchor_loss(candidates: Candidates, target: dict[str, Tensor], classes: Tensor) -> tuple[Tensor, Tensor]:
     """Give the focal loss of the classes and the smooth L1 loss of the box shifts."""
-    owner, mine, nobodys = assign(said, target)
-    ones = mine.unsqueeze(2).to(said.logits.dtype)
-    wanted = torch.zeros_like(said.logits).scatter(2, kinds.gather(1, owner).unsqueeze(2), ones)
+    owner, mine, nobodys = assign(candidates, target)
+    ones = mine.unsqueeze(2).to(candidates.logits.dtype)
+    wanted = torch.zeros_like(candidates.logits).scatter(2, classes.gather(1, owner).unsqueeze(2), ones)
     counted = (mine | nobodys).unsqueeze(2)
-    naming = (focal(said.logits, wanted) * counted).sum((1, 2))
-    return mean_over_samples(naming, mine.sum(1)), shift_cost(said, target, owner, mine)
+    naming = (focal_loss(candidates.logits, wanted) * counted).sum((1, 2))
+    return mean_over_samples(naming, mine.sum(1)), shift_loss(candidates, target, owner, mine)
 
 
-def shift_cost(said: Candidates, target: dict[str, Tensor], owner: Tensor, mine: Tensor) -> Tensor:
+def shift_loss(candidates: Candidates, target: dict[str, Tensor], assigned: Tensor, is_positive: Tensor) -> Tensor:
     """Give the smooth L1 loss of the box shifts of positive candidates."""
-    aim = of_owner(target["boxes"], owner)
-    right = torch.where(mine.unsqueeze(2), shift_to(said.centre, said.size, aim), 0.0)
-    off = F.smooth_l1_loss(said.shift, right, beta=0.1, reduction="none").sum(-1)
-    return mean_over_samples((off * mine).sum(1), mine.sum(1))
+    aim = gather_assigned(target["boxes"], assigned)
+    right = torch.where(is_positive.unsqueeze(2), encode_boxes(candidates.centre, candidates.size, aim), 0.0)
+    off = F.smooth_l1_loss(candidates.shift, right, beta=0.1, reduction="none").sum(-1)
+    return mean_over_samples((off * is_positive).sum(1), is_positive.sum(1))

@@ -18,13 +18,13 @@ BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 Size = int | Sequence[int]
 
-WIDE = 128
+CACHE_CHANNELS = 128
 """Fewer channels than half of these are slow in torch's batch norm, and are taken together with their neighbours'."""
-EVEN = 16
+EVEN_CHANNELS = 16
 """With a multiple of so many channels threads do not write into one line of the cache, and less is gained."""
-MANY = {True: 2**19, False: 2**16}
+MIN_ELEMENTS = {True: 2**19, False: 2**16}
 """From so many elements on this pays, of channels that are even so and of others."""
-MANY_HALVES = 2**18
+MIN_BFLOAT16_ELEMENTS = 2**18
 """The same in bfloat16, of others: all is done in float32, for the means would be rounded."""
 
 
@@ -48,20 +48,20 @@ class InstanceNorm(nn.Module):
         samples, _, *size = x.shape
         if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or prod(size) == 1:
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps) if prod(size) > 1 else x
-        normed = self.folded if is_worth_folding(x) else self.plain
+        normed = self.norm_sample_folded if is_folding_faster(x) else self.norm_sample
         return normed(x) if samples == 1 else torch.cat([normed(one) for one in x.split(1)])
 
-    def plain(self, x: Tensor) -> Tensor:
+    def norm_sample(self, x: Tensor) -> Tensor:
         """Norm one sample with torch's batch norm."""
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
-    def folded(self, x: Tensor) -> Tensor:
+    def norm_sample_folded(self, x: Tensor) -> Tensor:
         """Normalise one sample in channels-last order, with neighbouring voxels folded into the channel axis.
 
         Their means and variances are computed apart and then pooled, which also loses fewer digits.
         """
         channels, voxels = x.shape[1], prod(x.shape[2:])
-        times = folding(channels, voxels)
+        times = voxels_per_fold(channels, voxels)
         wide = x.movedim(1, -1).view(voxels // times, times * channels)
         wide = wide.float() if x.dtype == torch.bfloat16 else wide
         means, variances = (s.view(times, channels) for s in torch.batch_norm_update_stats(wide, None, None, 0.0))
@@ -74,34 +74,34 @@ class InstanceNorm(nn.Module):
         return out.view(*x.shape[:1], *x.shape[2:], channels).movedim(-1, 1)
 
 
-def folding(channels: int, voxels: int) -> int:
+def voxels_per_fold(channels: int, voxels: int) -> int:
     """Choose how many neighbouring voxels to fold into the channel axis, to fill a processor's vector width.
 
-    >>> folding(5, 40 * 56 * 40)
+    >>> voxels_per_fold(5, 40 * 56 * 40)
     16
     """
     times = 1
-    while 2 * times * channels <= WIDE and voxels % (2 * times) == 0:
+    while 2 * times * channels <= CACHE_CHANNELS and voxels % (2 * times) == 0:
         times *= 2
     return times
 
 
-def is_worth_folding(x: Tensor) -> bool:
+def is_folding_faster(x: Tensor) -> bool:
     """Tell whether torch's batch norm is slow for this input: few channels, many voxels, channels last, on a CPU.
 
     Only in inference: the statistics have no backward pass.
     """
     channels, voxels = x.shape[1], prod(x.shape[2:])
-    if 2 * channels > WIDE or channels * voxels < MANY[bool(channels % EVEN == 0)]:
+    if 2 * channels > CACHE_CHANNELS or channels * voxels < MIN_ELEMENTS[bool(channels % EVEN_CHANNELS == 0)]:
         return False
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return False
-    if x.dtype == torch.bfloat16 and (channels >= EVEN or channels * voxels < MANY_HALVES):
+    if x.dtype == torch.bfloat16 and (channels >= EVEN_CHANNELS or channels * voxels < MIN_BFLOAT16_ELEMENTS):
         return False
     return x.movedim(1, -1).is_contiguous()
 
 
-def with_quick_norms(network: nn.Module) -> nn.Module:
+def replace_instance_norms(network: nn.Module) -> nn.Module:
     """Replace the instance norms of a network by the faster one, in place; names and weights stay as they are."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -112,7 +112,7 @@ def with_quick_norms(network: nn.Module) -> nn.Module:
     return network
 
 
-def norm(kind: str, channels: int, dims: int) -> nn.Module:
+def make_norm(kind: str, channels: int, dims: int) -> nn.Module:
     """Make a normalisation by its name: ``instance``, ``batch``, ``group`` or ``none``."""
     if kind == "instance":
         return InstanceNorm(channels)
@@ -125,7 +125,9 @@ def norm(kind: str, channels: int, dims: int) -> nn.Module:
     raise ValueError(f"A norm is 'instance', 'batch', 'group' or 'none', not {kind!r}.")
 
 
-def conv(inputs: int, outputs: int, dims: int, *, kernel: Size = 3, stride: Size = 1, bias: bool = False) -> nn.Module:
+def make_conv(
+    inputs: int, outputs: int, dims: int, *, kernel: Size = 3, stride: Size = 1, bias: bool = False
+) -> nn.Module:
     """Make a convolution that keeps the size, but for the stride."""
     sizes = (kernel,) * dims if isinstance(kernel, int) else tuple(kernel)
     strides = (stride,) * dims if isinstance(stride, int) else tuple(stride)
@@ -134,7 +136,7 @@ def conv(inputs: int, outputs: int, dims: int, *, kernel: Size = 3, stride: Size
     return layer
 
 
-class Layer(nn.Sequential):
+class ConvBlock(nn.Sequential):
     """Convolution, norm, leaky rectifier."""
 
     def __init__(
@@ -149,33 +151,33 @@ class Layer(nn.Sequential):
         active: bool = True,
     ) -> None:
         super().__init__(
-            conv(inputs, outputs, dims, kernel=kernel, stride=stride, bias=normalise == "none"),
-            norm(normalise, outputs, dims),
+            make_conv(inputs, outputs, dims, kernel=kernel, stride=stride, bias=normalise == "none"),
+            make_norm(normalise, outputs, dims),
             nn.LeakyReLU(0.01, inplace=True) if active else nn.Identity(),
         )
 
 
-class Skip(nn.Sequential):
+class SkipBlock(nn.Sequential):
     """Layers with a residual connection around them."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """A residual block: two layers and a skip connection."""
 
     def __init__(
         self, inputs: int, outputs: int, dims: int, *, kernel: Size = 3, stride: Size = 1, normalise: str = "instance"
     ) -> None:
         super().__init__()
-        self.first = Layer(inputs, outputs, dims, kernel=kernel, stride=stride, normalise=normalise)
-        self.second = Layer(outputs, outputs, dims, kernel=kernel, normalise=normalise, active=False)
+        self.first = ConvBlock(inputs, outputs, dims, kernel=kernel, stride=stride, normalise=normalise)
+        self.second = ConvBlock(outputs, outputs, dims, kernel=kernel, normalise=normalise, active=False)
         same = inputs == outputs and (stride == 1 or (not isinstance(stride, int) and set(stride) == {1}))
         self.around = (
             nn.Identity()
             if same
-            else Layer(inputs, outputs, dims, kernel=1, stride=stride, normalise=normalise, active=False)
+            else ConvBlock(inputs, outputs, dims, kernel=1, stride=stride, normalise=normalise, active=False)
         )
         self.active = nn.LeakyReLU(0.01, inplace=True)
 
@@ -183,7 +185,7 @@ class Residual(nn.Module):
         return self.active(self.second(self.first(x)) + self.around(x))
 
 
-class Head(nn.Sequential):
+class ClassifierHead(nn.Sequential):
     """Global average pooling and a linear layer that starts at zero."""
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, dropout: float = 0.0) -> None:

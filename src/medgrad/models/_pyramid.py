@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._blocks import CONV, Layer, Residual, conv
+from ._blocks import CONV, ConvBlock, ResidualBlock, make_conv
 
-RARE = {2: 0.01, 3: 0.001}
+PRIOR_PROBABILITY = {2: 0.01, 3: 0.001}
 """How likely a network holds any place to be an object before it has learned, by the axes: volumes have many places."""
 
 
@@ -35,7 +35,7 @@ def unpack(output: Tensor, *, dims: int, classes: int) -> Candidates:
     return Candidates(*output.split([dims, dims, numbers, classes], dim=-1))
 
 
-class Pyramid(nn.Module):
+class FeaturePyramid(nn.Module):
     """A feature pyramid network. Lin et al., CVPR 2017.
 
     ``channels`` has one width a level of the encoder, the first at full resolution. The output has the levels
@@ -60,17 +60,17 @@ class Pyramid(nn.Module):
         if encoder not in ("plain", "residual"):
             raise ValueError(f"An encoder is 'plain' or 'residual', not {encoder!r}.")
         kind = normalise or ("batch" if dims == 2 else "instance")
-        make = Layer if encoder == "plain" else Residual
+        make = ConvBlock if encoder == "plain" else ResidualBlock
         self.dims, self.first = dims, first
         self.strides = [2**level for level in range(first, len(channels))]
         self.down = nn.ModuleList()
         for level, wide in enumerate(channels):
             before = channels[level - 1] if level else inputs
-            layers: list[nn.Module] = [Layer(before, wide, dims, stride=2 if level else 1, normalise=kind)]
+            layers: list[nn.Module] = [ConvBlock(before, wide, dims, stride=2 if level else 1, normalise=kind)]
             layers += [make(wide, wide, dims, normalise=kind) for _ in range(blocks - 1 if level else 0)]
             self.down.append(nn.Sequential(*layers))
-        self.side = nn.ModuleList(conv(wide, width, dims, kernel=1, bias=True) for wide in channels[first:])
-        self.smooth = nn.ModuleList(Layer(width, width, dims, normalise=kind) for _ in channels[first:])
+        self.side = nn.ModuleList(make_conv(wide, width, dims, kernel=1, bias=True) for wide in channels[first:])
+        self.smooth = nn.ModuleList(ConvBlock(width, width, dims, normalise=kind) for _ in channels[first:])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         kept = []
@@ -86,7 +86,7 @@ class Pyramid(nn.Module):
         return [smooth(level) for smooth, level in zip(self.smooth, reversed(levels), strict=True)]
 
 
-class Tower(nn.Module):
+class HeadTower(nn.Module):
     """A detection head: a few layers and a last convolution, shared by all pyramid levels."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Tower(nn.Module):
     ) -> None:
         super().__init__()
         normalise = normalise or "group"  # of each image alone, since the levels differ in their statistics
-        self.body = nn.Sequential(*(Layer(width, width, dims, normalise=normalise) for _ in range(depth)))
+        self.body = nn.Sequential(*(ConvBlock(width, width, dims, normalise=normalise) for _ in range(depth)))
         self.last = CONV[dims](width, outputs, 1)
         nn.init.normal_(self.last.weight, std=0.01)
         nn.init.constant_(self.last.bias, bias)
@@ -103,28 +103,28 @@ class Tower(nn.Module):
         return self.last(self.body(x))
 
 
-def unsure(dims: int) -> float:
+def prior_bias(dims: int) -> float:
     """Give the logit bias of the prior probability of an object."""
-    return log(RARE[dims] / (1 - RARE[dims]))
+    return log(PRIOR_PROBABILITY[dims] / (1 - PRIOR_PROBABILITY[dims]))
 
 
-def rows(level: Tensor, columns: int) -> Tensor:
+def flatten_level(level: Tensor, n_columns: int) -> Tensor:
     """Turn (b, several * columns, *shape) into (b, places * several, columns)."""
     flat = level.flatten(2).movedim(1, 2)
-    return flat.reshape(len(level), -1, columns)
+    return flat.reshape(len(level), -1, n_columns)
 
 
-def over(levels: Sequence[Tensor], head: nn.Module, columns: int) -> Tensor:
+def apply_head(levels: Sequence[Tensor], head: nn.Module, n_columns: int) -> Tensor:
     """Apply a head to every level and concatenate the rows."""
-    return torch.cat([rows(head(level), columns) for level in levels], dim=1)
+    return torch.cat([flatten_level(head(level), n_columns) for level in levels], dim=1)
 
 
-def of_owner(truth: Tensor, owner: Tensor) -> Tensor:
+def gather_assigned(truth: Tensor, assigned: Tensor) -> Tensor:
     """Gather for each candidate the box of the object (b, n) that it is assigned to, from (b, m, columns)."""
-    return truth.gather(1, owner.unsqueeze(2).expand(-1, -1, truth.shape[-1]))
+    return truth.gather(1, assigned.unsqueeze(2).expand(-1, -1, truth.shape[-1]))
 
 
-def places(level: Tensor, stride: int) -> Tensor:
+def element_centres(level: Tensor, stride: int) -> Tensor:
     """Give the centre of each element of a level, (places, dims), in elements of the input."""
     lines = [
         torch.arange(s, device=level.device, dtype=torch.float32) * stride + (stride - 1) / 2 for s in level.shape[2:]
@@ -132,14 +132,14 @@ def places(level: Tensor, stride: int) -> Tensor:
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
 
 
-def pack(where: Tensor, size: Tensor, said: Sequence[Tensor]) -> Tensor:
+def pack(centres: Tensor, sizes: Tensor, predictions: Sequence[Tensor]) -> Tensor:
     """Put centres and sizes (n, dims) before the predictions (b, n, ...): the output of a detector."""
-    b = len(said[0])
-    fixed = torch.cat([where, size], dim=-1).to(torch.float32)
-    return torch.cat([fixed.expand(b, *fixed.shape), *(s.float() for s in said)], dim=-1)
+    b = len(predictions[0])
+    fixed = torch.cat([centres, sizes], dim=-1).to(torch.float32)
+    return torch.cat([fixed.expand(b, *fixed.shape), *(s.float() for s in predictions)], dim=-1)
 
 
-def shifted(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
+def decode_boxes(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
     """Decode box shifts to corners: centres move by shares of the size, sizes scale by the exponential."""
     dims = centre.shape[-1]
     middle = centre + shift[..., :dims] * size
@@ -147,14 +147,14 @@ def shifted(centre: Tensor, size: Tensor, shift: Tensor) -> Tensor:
     return torch.cat([middle - half, middle + half], dim=-1)
 
 
-def shift_to(centre: Tensor, size: Tensor, corners: Tensor) -> Tensor:
-    """Encode boxes as shifts from anchors: the inverse of ``shifted``."""
+def encode_boxes(centre: Tensor, size: Tensor, corners: Tensor) -> Tensor:
+    """Encode boxes as shifts from anchors: the inverse of ``decode_boxes``."""
     low, high = corners.chunk(2, dim=-1)
     extent = (high - low).clamp_min(1e-3)
     return torch.cat([((low + high) / 2 - centre) / size, (extent / size).log()], dim=-1)
 
 
-def present(target: dict[str, Tensor]) -> Tensor:
+def valid_boxes(target: dict[str, Tensor]) -> Tensor:
     """Tell which of the boxes (b, m, 2 * dims) of a target are real: those that have a class and a size."""
     low, high = target["boxes"].chunk(2, dim=-1)
     return (high > low).all(-1) & (target["classes"] >= 0)

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ._blocks import Head, Layer
+from ._blocks import ClassifierHead, ConvBlock
 
 
 class CNN(nn.Module):
     """A small convolutional classifier: one logit a class for a whole image."""
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(
         self,
@@ -27,10 +27,10 @@ class CNN(nn.Module):
         widths = [inputs, *channels]
         layers: list[nn.Module] = []
         for level, (a, b) in enumerate(pairwise(widths)):
-            layers += [Layer(a, b, dims, normalise=normalise)]
-            layers += [Layer(b, b, dims, stride=2 if level < len(channels) - 1 else 1, normalise=normalise)]
+            layers += [ConvBlock(a, b, dims, normalise=normalise)]
+            layers += [ConvBlock(b, b, dims, stride=2 if level < len(channels) - 1 else 1, normalise=normalise)]
         self.body = nn.Sequential(*layers)
-        self.head = Head(channels[-1], outputs, dims, dropout=dropout)
+        self.head = ClassifierHead(channels[-1], outputs, dims, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))

@@ -12,7 +12,7 @@ class Logistic(nn.Module):
     ``shape`` is the size of the images that it takes.
     """
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, shape: Sequence[int] = ()) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ._blocks import Skip
+from ._blocks import SkipBlock
 
 
 class MLP(nn.Module):
@@ -16,7 +16,7 @@ class MLP(nn.Module):
     train.
     """
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class MLP(nn.Module):
         widths: Sequence[int] = (256, 64),
         dropout: float = 0.2,
         normalise: str = "layer",
-        around: bool = False,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != dims:
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         for a, b in pairwise(sizes):
             layer = [nn.Linear(a, b), *([nn.LayerNorm(b)] if normalise == "layer" else []), nn.GELU()]
             layer.append(nn.Dropout(dropout))
-            layers += [Skip(*layer)] if around and a == b else layer
+            layers += [SkipBlock(*layer)] if skip and a == b else layer
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], outputs)
         nn.init.zeros_(self.head.weight)

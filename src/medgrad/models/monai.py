@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import SettingError, nearest, need
-from ._blocks import with_quick_norms
+from ..errors import SettingError, require_package, suggest_name
+from ._blocks import replace_instance_norms
 
-NAMES = {
+ARGUMENT_NAMES = {
     "inputs": ("in_channels", "in_channel", "n_input_channels"),
     "outputs": ("out_channels", "num_classes", "out_channel"),
     "dims": ("spatial_dims", "dimensions"),
@@ -25,23 +25,23 @@ class Monai(nn.Module):
     they can be loaded into MONAI's own network.
     """
 
-    gives = ("dense", "pooled")
+    output_kinds = ("dense", "pooled")
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, network: str = "BasicUNet", **settings: Any) -> None:
         super().__init__()
-        nets = need("monai.networks.nets", extra="monai")
+        nets = require_package("monai.networks.nets", extra="monai")
         make = getattr(nets, network, None)
         if not (isinstance(make, type) and issubclass(make, nn.Module)):
             known = [n for n in dir(nets) if isinstance(getattr(nets, n), type)]
-            raise SettingError(f"MONAI has no network {network!r}.{nearest(network, known)}")
+            raise SettingError(f"MONAI has no network {network!r}.{suggest_name(network, known)}")
         taken = signature(make).parameters
         given = {"inputs": inputs, "outputs": outputs, "dims": dims}
-        for ours, theirs in NAMES.items():
+        for ours, theirs in ARGUMENT_NAMES.items():
             name = next((t for t in theirs if t in taken), None)
             if name is not None and name not in settings:
                 settings[name] = given[ours]
         try:
-            self.network = with_quick_norms(make(**settings))
+            self.network = replace_instance_norms(make(**settings))
         except TypeError as reason:
             raise SettingError(f"MONAI's {network!r} could not be made: {reason}. Give it under [model].") from reason
         self.padding: list[Any] = [module for module in self.network.modules() if getattr(module, "is_pad", False)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import MAX, Head, Layer, Residual
+from ._blocks import MAX, ClassifierHead, ConvBlock, ResidualBlock
 
 
 class ResNet(nn.Module):
@@ -14,7 +14,7 @@ class ResNet(nn.Module):
     pooling for images of 224 and more.
     """
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(
         self,
@@ -33,7 +33,9 @@ class ResNet(nn.Module):
             raise ValueError(f"{len(channels)} widths need as many counts of blocks, but got {len(blocks)}.")
         if stem not in (1, 2, 4):
             raise ValueError(f"A stem shrinks by 1, 2 or 4, not {stem}.")
-        first = Layer(inputs, channels[0], dims, kernel=3 if stem == 1 else 7, stride=min(stem, 2), normalise=normalise)
+        first = ConvBlock(
+            inputs, channels[0], dims, kernel=3 if stem == 1 else 7, stride=min(stem, 2), normalise=normalise
+        )
         body: list[nn.Module] = [first]
         if stem == 4:
             body.append(MAX[dims](3, 2, 1))
@@ -41,10 +43,10 @@ class ResNet(nn.Module):
         for level, (wide, count) in enumerate(zip(channels, blocks, strict=True)):
             for i in range(count):
                 stride = 2 if level and not i else 1
-                body.append(Residual(width, wide, dims, stride=stride, normalise=normalise))
+                body.append(ResidualBlock(width, wide, dims, stride=stride, normalise=normalise))
                 width = wide
         self.body = nn.Sequential(*body)
-        self.head = Head(width, outputs, dims, dropout=dropout)
+        self.head = ClassifierHead(width, outputs, dims, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))

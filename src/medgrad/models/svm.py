@@ -17,7 +17,7 @@ class SVM(nn.Module):
     the margin; until then they are drawn at random, and only their coefficients learn.
     """
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class SVM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(1)
-        return self.linear(rows if self.kernel == "linear" else self.likeness(rows))
+        return self.linear(rows if self.kernel == "linear" else self.kernel_values(rows))
 
-    def likeness(self, rows: Tensor) -> Tensor:
+    def kernel_values(self, rows: Tensor) -> Tensor:
         """Give the kernel of rows (b, size) with the stored supports, in full precision: (b, supports)."""
         with torch.autocast(rows.device.type, enabled=False):
             rows = (rows.float() - self.get_buffer("shift")) * self.get_buffer("scale")

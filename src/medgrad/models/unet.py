@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._blocks import CONV, UP, Layer, Residual
+from ._blocks import CONV, UP, ConvBlock, ResidualBlock
 
 
 class UNet(nn.Module):
@@ -15,13 +15,13 @@ class UNet(nn.Module):
 
     ``channels`` has one width a level. ``strides`` (one less) says how each level shrinks along each axis, so that
     thick slices can be spared. ``encoder`` is ``plain`` or ``residual``; ``blocks`` is how many layers (or residual
-    blocks) a level of the encoder has. With ``deep`` the coarser levels answer too
+    blocks) a level of the encoder has. With ``deep_supervision`` the coarser levels answer too
     while training: a tuple, the finest first.
 
     Ronneberger et al., MICCAI 2015; the plain blocks and deep supervision follow Isensee et al., Nature Methods 2021.
     """
 
-    gives = ("dense",)
+    output_kinds = ("dense",)
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class UNet(nn.Module):
         encoder: str = "plain",
         blocks: int = 2,
         decoder_blocks: int = 2,
-        deep: bool = False,
+        deep_supervision: bool = False,
         normalise: str = "instance",
     ) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class UNet(nn.Module):
         if len(steps) != len(channels) - 1:
             raise ValueError(f"{len(channels)} levels need {len(channels) - 1} strides, but got {len(steps)}.")
         sizes = [tuple(k) for k in kernels or [(3,) * dims] * len(channels)]
-        self.deep = deep
+        self.deep_supervision = deep_supervision
         self.down = nn.ModuleList()
         for level, width in enumerate(channels):
             before = channels[level - 1] if level else inputs
             stride = steps[level - 1] if level else (1,) * dims
-            self.down.append(self._level(before, width, dims, encoder, blocks, sizes[level], stride, normalise))
+            self.down.append(self._make_level(before, width, dims, encoder, blocks, sizes[level], stride, normalise))
         self.up = nn.ModuleList()
         self.join = nn.ModuleList()
         self.heads = nn.ModuleList()
@@ -58,13 +58,13 @@ class UNet(nn.Module):
             width, step = channels[level], steps[level]
             self.up.append(UP[dims](channels[level + 1], width, step, step, bias=False))
             self.join.append(
-                self._level(2 * width, width, dims, "plain", decoder_blocks, sizes[level], (1,) * dims, normalise)
+                self._make_level(2 * width, width, dims, "plain", decoder_blocks, sizes[level], (1,) * dims, normalise)
             )
-            if level == 0 or (deep and level < len(channels) - 2):
+            if level == 0 or (deep_supervision and level < len(channels) - 2):
                 self.heads.append(CONV[dims](width, outputs, 1))
 
     @staticmethod
-    def _level(
+    def _make_level(
         inputs: int,
         outputs: int,
         dims: int,
@@ -74,7 +74,7 @@ class UNet(nn.Module):
         stride: Sequence[int],
         normalise: str,
     ) -> nn.Sequential:
-        make = Layer if kind == "plain" else Residual
+        make = ConvBlock if kind == "plain" else ResidualBlock
         return nn.Sequential(
             *(
                 make(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._blocks import MAX, Head, Layer, Skip
+from ._blocks import MAX, ClassifierHead, ConvBlock, SkipBlock
 
 
 class VGG(nn.Module):
@@ -14,7 +14,7 @@ class VGG(nn.Module):
     With ``around`` a convolution that keeps its width adds what it was given, without which dozens hardly learn.
     """
 
-    gives = ("pooled",)
+    output_kinds = ("pooled",)
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class VGG(nn.Module):
         layers: Sequence[int] = (1, 1, 2, 2),
         dropout: float = 0.2,
         normalise: str = "batch",
-        around: bool = False,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) != len(layers):
@@ -37,11 +37,11 @@ class VGG(nn.Module):
             if level:
                 stacks.append(MAX[dims](2, ceil_mode=True))
             for _ in range(count):
-                layer = Layer(width, wide, dims, normalise=normalise)
-                stacks.append(Skip(layer) if around and width == wide else layer)
+                layer = ConvBlock(width, wide, dims, normalise=normalise)
+                stacks.append(SkipBlock(layer) if skip and width == wide else layer)
                 width = wide
         self.body = nn.Sequential(*stacks)
-        self.head = Head(width, outputs, dims, dropout=dropout)
+        self.head = ClassifierHead(width, outputs, dims, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x))

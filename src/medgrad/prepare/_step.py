@@ -62,10 +62,12 @@ def prepare(case: Case, steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
     return case, memos
 
 
-def changed(case: Case, image: Callable[[Image], Image], labels: Callable[[LabelMap], LabelMap] | None = None) -> Case:
+def map_images(
+    case: Case, image: Callable[[Image], Image], labels: Callable[[LabelMap], LabelMap] | None = None
+) -> Case:
     """Give the case with each image changed, and, where ``labels`` is given, what lies on its grid."""
-    truth, region = case.truth, case.region
+    truth, region = case.truth, case.roi
     if labels is not None:
         truth = labels(truth) if isinstance(truth, LabelMap) else image(truth) if isinstance(truth, Image) else truth
         region = labels(region) if region is not None else None
-    return replace(case, images={k: image(v) for k, v in case.images.items()}, truth=truth, region=region)
+    return replace(case, images={k: image(v) for k, v in case.images.items()}, truth=truth, roi=region)

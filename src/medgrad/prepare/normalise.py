@@ -16,22 +16,22 @@ from ._step import Memo, Step
 Scale = tuple[float, float]
 """A mean and a deviation."""
 
-WAYS = ("each", "fixed", "range", "none")
-AT_ONCE = 1 << 20
+METHODS = ("zscore", "window", "uint8", "none")
+CHUNK_ELEMENTS = 1 << 20
 """So many elements are scaled at a time."""
 
 
 @dataclass(frozen=True)
 class Normalise(Step):
-    """``each``: every channel of every image to mean 0 and deviation 1, for MR, ultrasound and whatever has no unit.
-    ``fixed``: the same cut (``low``, ``high``), ``mean`` and ``deviation`` for all, for CT and SUV, whose numbers mean
-    something. ``range``: 0 to 255 becomes -1 to 1, for photographs.
+    """``zscore``: every channel of every image to mean 0 and deviation 1, for MR, ultrasound and whatever has no unit.
+    ``window``: the same cut (``low``, ``high``), ``mean`` and ``deviation`` for all, for CT and SUV, whose numbers mean
+    something. ``uint8``: 0 to 255 becomes -1 to 1, for photographs.
 
-    With ``nonzero``, ``each`` measures where the image is not 0 (a head cut out of its background).
+    With ``nonzero``, ``zscore`` measures where the image is not 0 (a head cut out of its background).
     Values that are not finite become the lowest that is.
     """
 
-    way: str = "each"
+    method: str = "zscore"
     low: float = -1000.0
     high: float = 1000.0
     mean: float = 0.0
@@ -39,8 +39,8 @@ class Normalise(Step):
     nonzero: bool = False
 
     def __post_init__(self) -> None:
-        if self.way not in WAYS:
-            raise ValueError(f"A way to normalise is one of {', '.join(WAYS)}, not {self.way!r}.")
+        if self.method not in METHODS:
+            raise ValueError(f"A way to normalise is one of {', '.join(METHODS)}, not {self.method!r}.")
 
     def apply(self, case: Case) -> tuple[Case, Memo]:
         found = {name: self.normalised(image) for name, image in case.images.items()}
@@ -52,7 +52,8 @@ class Normalise(Step):
     def undo_values(self, image: Image, memo: Memo) -> Image:
         scales = memo.values["scales"]
         planes = [
-            plane * deviation + mean for plane, (mean, deviation) in zip(image.planes, cycle(scales), strict=False)
+            plane * deviation + mean
+            for plane, (mean, deviation) in zip(image.channels_first, cycle(scales), strict=False)
         ]
         array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
         return replace(image, array=array.astype(image.array.dtype))
@@ -69,11 +70,11 @@ class Normalise(Step):
 
     def scale_of(self, array: NDArray[np.float32]) -> Scale:
         """Give the mean and the deviation that one channel is brought to 0 and 1 by."""
-        if self.way == "fixed":
+        if self.method == "window":
             return self.mean, max(self.deviation, 1e-6)
-        if self.way == "range":
+        if self.method == "uint8":
             return 127.5, 127.5
-        if self.way == "none":
+        if self.method == "none":
             return 0.0, 1.0
         counted = array[array != 0] if self.nonzero and (array != 0).any() else array
         return float(counted.mean(dtype=np.float64)), max(float(counted.std(dtype=np.float64)), 1e-6)
@@ -81,15 +82,15 @@ class Normalise(Step):
     def scaled(self, array: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
         """Scale one channel in its own memory."""
         mean, deviation = scale
-        if self.way == "fixed":
+        if self.method == "window":
             np.clip(array, self.low, self.high, out=array)
             array -= mean
             array /= deviation
-        elif self.way == "range":
+        elif self.method == "uint8":
             array /= deviation
             array -= 1
-        elif self.way == "each":
-            planes = max(1, AT_ONCE // max(1, array[:1].size))
+        elif self.method == "zscore":
+            planes = max(1, CHUNK_ELEMENTS // max(1, array[:1].size))
             for first in range(0, len(array), planes):  # in float64, a few at a time
                 part = array[first : first + planes]
                 part[...] = (part - np.float64(mean)) / np.float64(deviation)

@@ -15,46 +15,46 @@ from ..engine.training.loop import constant, train
 from ..tasks import Batch, Task
 from ..tasks.registration import Registration
 
-ITERATIONS = 5
+ITERATIONS_PER_STEP = 5
 """Of L-BFGS in a step: after each step it is asked whether the loss still falls."""
 
 
 Penalty = Callable[[], torch.Tensor]
 
 
-def get_near(
+def run_adam(
     model: nn.Module, task: Registration, batch: Batch, *, steps: int, rate: float, penalty: Penalty | None = None
 ) -> None:
     """Take so many steps of Adam with a falling rate."""
     optimiser = registry.find("descent.optimisers", "adam")(list(model.named_parameters()), rate=rate)
-    gradients = penalised(penalty)
+    gradients = with_penalty(penalty)
     schedule = lambda done: 1 - 0.95 * done  # noqa: E731
-    for _ in taken(model, task, batch, optimiser, steps=steps, gradients=gradients, schedule=schedule):
+    for _ in train_on_batch(model, task, batch, optimiser, steps=steps, gradients=gradients, schedule=schedule):
         pass
 
 
-def converge(
+def run_lbfgs(
     model: nn.Module,
     task: Registration,
     batch: Batch,
     *,
-    share: float,
-    most: int,
+    min_decrease: float,
+    max_steps: int,
     penalty: Penalty | None = None,
 ) -> None:
-    """Run L-BFGS until a step of five iterations lowers the loss by less than a ``share``, or for ``most`` steps."""
-    if most < 1:
+    """Run L-BFGS until five iterations lower the loss by less than ``min_decrease``, at most ``max_steps``."""
+    if max_steps < 1:
         return
-    settings = {"iterations": ITERATIONS, "calls": 2 * ITERATIONS, "history": 8}
+    settings = {"iterations": ITERATIONS_PER_STEP, "calls": 2 * ITERATIONS_PER_STEP, "history": 8}
     optimiser = registry.find("descent.optimisers", "lbfgs")(list(model.named_parameters()), rate=1.0, **settings)
-    rule = build_rules([{"name": "relative_decrease", "share": share, "window": 1}])[0]
-    gradients = penalised(penalty)
-    for step in taken(model, task, batch, optimiser, steps=most, gradients=gradients):
-        if rule({"step": step.number, "loss": step.told}):
+    rule = build_rules([{"name": "relative_decrease", "share": min_decrease, "window": 1}])[0]
+    gradients = with_penalty(penalty)
+    for step in train_on_batch(model, task, batch, optimiser, steps=max_steps, gradients=gradients):
+        if rule({"step": step.number, "loss": step.terms}):
             return
 
 
-def taken(
+def train_on_batch(
     model: nn.Module,
     task: Registration,
     batch: Batch,
@@ -66,11 +66,11 @@ def taken(
 ) -> Any:
     """Run the training loop on one batch."""
     batches = (batch for _ in range(steps))
-    found: Any = train(model, task, batches, optimiser=optimiser, gradients=gradients, schedule=schedule, steps=steps)
+    found: Any = train(model, task, batches, optimiser=optimiser, gradients=gradients, schedule=schedule, n_steps=steps)
     return found
 
 
-def penalised(penalty: Penalty | None) -> Gradients:
+def with_penalty(penalty: Penalty | None) -> Gradients:
     """Make gradients of the task's loss plus a penalty on the model."""
     if penalty is None:
         return build_gradients(())

@@ -9,39 +9,43 @@ import torch
 from numpy.typing import NDArray
 
 from .. import registry
-from .image_pyramid import GreyImage, coarser, scene
+from .image_pyramid import GreyImage, coarser_grid, make_pair_batch
 
-ELEMENTS = {2: 4_000, 3: 4_000}
+MAX_ELEMENTS = {2: 4_000, 3: 4_000}
 SHIFTS = (-0.25, 0.0, 0.25)
 """In shares of the image's length along each axis."""
-MEASURE = "mind"
-MOST = 0.95
+SIMILARITY = "mind"
+MAX_RATIO = 0.95
 """The images as they were laid are at most so much as unlike as the best of the shifted ones."""
 
 
-def share_of_shifted(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> float:
+def shifted_error_ratio(fixed: GreyImage, moving: GreyImage, matrix: NDArray[np.float64]) -> float:
     """Give the dissimilarity as registered over the lowest dissimilarity of shifted images."""
-    measure = registry.find("losses.similarity", MEASURE)()
-    grid = coarser(fixed.grid, ELEMENTS[fixed.grid.dims])
-    target = scene(fixed, moving, grid, [matrix]).target
-    still, seen, weight = measure.describe(target["fixed"]), measure.describe(target["moving"]), target["weight"]
-    laid, least = unlike(still, seen, weight), float("inf")
+    measure = registry.find("losses.similarity", SIMILARITY)()
+    grid = coarser_grid(fixed.grid, MAX_ELEMENTS[fixed.grid.dims])
+    target = make_pair_batch(fixed, moving, grid, [matrix]).target
+    still, seen, weight = (
+        measure.compute_descriptor(target["fixed"]),
+        measure.compute_descriptor(target["moving"]),
+        target["weight"],
+    )
+    laid, least = masked_mse(still, seen, weight), float("inf")
     for shares in product(SHIFTS, repeat=grid.dims):
         by = [round(s * n) for s, n in zip(shares, grid.shape, strict=True)]
         if any(by):
-            here, there = window(by, grid.shape), window([-b for b in by], grid.shape)
-            least = min(least, unlike(still[here], seen[there], weight[here] * weight[there]))
+            here, there = overlap_slices(by, grid.shape), overlap_slices([-b for b in by], grid.shape)
+            least = min(least, masked_mse(still[here], seen[there], weight[here] * weight[there]))
     return laid / max(least, 1e-12) if laid < float("inf") else 1.0
 
 
-def unlike(still: torch.Tensor, seen: torch.Tensor, weight: torch.Tensor) -> float:
+def masked_mse(fixed: torch.Tensor, moving: torch.Tensor, weight: torch.Tensor) -> float:
     """Give the mean squared difference where both are known; infinite where that is less than a tenth."""
     whole = float(weight.sum())
     if whole < 0.1 * weight.numel():
         return float("inf")
-    return float(((still - seen).square().mean(1, keepdim=True) * weight).sum() / whole)
+    return float(((fixed - moving).square().mean(1, keepdim=True) * weight).sum() / whole)
 
 
-def window(by: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
+def overlap_slices(shift: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Give the slices of an image that still overlap another after a shift."""
-    return (slice(None), slice(None), *[slice(max(b, 0), s + min(b, 0)) for b, s in zip(by, shape, strict=True)])
+    return (slice(None), slice(None), *[slice(max(b, 0), s + min(b, 0)) for b, s in zip(shift, shape, strict=True)])

@@ -13,56 +13,62 @@ from numpy.typing import NDArray
 
 from ..data import Grid, Image
 from ..data.formats import read_field, write, write_field, write_matrix
-from ..data.grid import as_rows
-from ..data.transform import Transform, jacobian, linear, moved_image, voxels
+from ..data.grid import matrix_to_tuples
+from ..data.transform import Transform, apply_affine, jacobian_determinant, voxel_positions, warp_image
 from ..errors import FormatError
-from .register import Registered
+from .register import RegistrationResult
 
 FILE = "registration.json"
 FIELD = "displacement.nii.gz"
-SQUARES = 8
+CHECKERBOARD_SQUARES = 8
 
 
-def save(
-    folder: Path, found: Registered, fixed: Image, moving: Image, *, asked: str, figures: Mapping[str, Any]
+def write_result(
+    folder: Path,
+    result: RegistrationResult,
+    fixed: Image,
+    moving: Image,
+    *,
+    requested_kind: str,
+    metrics: Mapping[str, Any],
 ) -> dict[str, str]:
     """Write the moved image, the transform for ITK, pictures and figures; return the paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    whole = found.transform.deformation()
-    moved = moved_image(moving, found.transform)
+    whole = result.transform.to_deformation()
+    moved = warp_image(moving, result.transform)
     ending = ".png" if fixed.grid.dims == 2 and moved.array.dtype in (np.uint8, np.uint16) else ".nii.gz"
-    swelling = Image(jacobian(whole.field, whole.grid).astype(np.float32), whole.grid)
+    jacobian_image = Image(jacobian_determinant(whole.field, whole.grid).astype(np.float32), whole.grid)
     files = {
         "moved": write(folder / f"moved{ending}", moved),
-        "transform": write_matrix(folder / "transform.txt", found.transform.matrix),
+        "transform": write_matrix(folder / "transform.txt", result.transform.matrix),
         "displacement": write_field(folder / FIELD, whole),
-        "jacobian": write(folder / "jacobian.nii.gz", swelling),
+        "jacobian": write(folder / "jacobian.nii.gz", jacobian_image),
     }
-    for name, picture in pictures(fixed, moved).items():
-        flat = Image(picture, Grid.of(picture.shape, measured=False))
+    for name, picture in draw_comparison(fixed, moved).items():
+        flat = Image(picture, Grid.from_shape(picture.shape, has_spacing=False))
         files[name] = write(folder / f"{name}.png", flat)
-    told = {
-        "kind": found.kind,
-        "asked": asked,
-        "similarity": found.similarity,
-        "smoothness": found.smoothness,
-        "told": list(found.told),
-        "matrix": found.transform.matrix,
-        "fixed": grid_table(fixed.grid),
-        "moving": grid_table(moving.grid),
-        "metrics": dict(figures),
+    table = {
+        "kind": result.kind,
+        "asked": requested_kind,
+        "similarity": result.similarity,
+        "smoothness": result.smoothness,
+        "told": list(result.messages),
+        "matrix": result.transform.matrix,
+        "fixed": grid_to_dict(fixed.grid),
+        "moving": grid_to_dict(moving.grid),
+        "metrics": dict(metrics),
         "threads": torch.get_num_threads(),
     }
-    (folder / FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    (folder / FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return {name: str(path) for name, path in files.items()}
 
 
-def grid_table(grid: Grid) -> dict[str, Any]:
+def grid_to_dict(grid: Grid) -> dict[str, Any]:
     """Give a grid as plain values."""
-    return {"shape": grid.shape, "affine": grid.affine, "measured": grid.measured}
+    return {"shape": grid.shape, "affine": grid.affine, "measured": grid.has_spacing}
 
 
-def load(folder: Path) -> tuple[Transform, Grid]:
+def read_transform(folder: Path) -> tuple[Transform, Grid]:
     """Read the transform of a result folder, and the grid of the moving image."""
     path = folder / FILE
     if not path.is_file():
@@ -70,10 +76,12 @@ def load(folder: Path) -> tuple[Transform, Grid]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         fixed, moving = (
-            Grid(tuple(told[k]["shape"]), as_rows(np.array(told[k]["affine"], float)), bool(told[k]["measured"]))
+            Grid(
+                tuple(told[k]["shape"]), matrix_to_tuples(np.array(told[k]["affine"], float)), bool(told[k]["measured"])
+            )
             for k in ("fixed", "moving")
         )
-        matrix = as_rows(np.array(told["matrix"], float))
+        matrix = matrix_to_tuples(np.array(told["matrix"], float))
         kind = str(told["kind"])
     except (ValueError, KeyError, TypeError) as reason:
         raise FormatError(f"{str(path)!r} is damaged: {reason}. Register again.") from reason
@@ -81,37 +89,39 @@ def load(folder: Path) -> tuple[Transform, Grid]:
         raise FormatError(f"{str(path)!r} holds a matrix that is none for its grid. Register again.")
     if kind != "deformable":
         return Transform(matrix, fixed), moving
-    return Transform(matrix, fixed, bend_of(folder / FIELD, matrix, fixed)), moving
+    return Transform(matrix, fixed, read_deformation(folder / FIELD, matrix, fixed)), moving
 
 
-def bend_of(path: Path, matrix: tuple[tuple[float, ...], ...], grid: Grid) -> NDArray[np.float32]:
+def read_deformation(path: Path, matrix: tuple[tuple[float, ...], ...], grid: Grid) -> NDArray[np.float32]:
     """Read the displacement that a field adds to a matrix."""
     found = read_field(path)
     if found.grid.shape != grid.shape:
         raise FormatError(f"{str(path)!r} has the shape {found.grid.shape}, but the fixed image has {grid.shape}.")
-    points = voxels(grid)
-    back = linear(np.linalg.inv(np.array(matrix)), points + found.field) - points
+    points = voxel_positions(grid)
+    back = apply_affine(np.linalg.inv(np.array(matrix)), points + found.field) - points
     return back.astype(np.float32)
 
 
-def pictures(fixed: Image, moved: Image) -> dict[str, NDArray[np.uint8]]:
+def draw_comparison(fixed: Image, moved: Image) -> dict[str, NDArray[np.uint8]]:
     """Draw both images as a checkerboard and as their difference, through the middle along every axis."""
-    one, other = (stretched(i.planes.astype(np.float32).mean(axis=0)) for i in (fixed, moved))
-    board = np.indices(one.shape) // np.maximum(np.array(one.shape) // SQUARES, 1).reshape(-1, *[1] * one.ndim)
+    one, other = (rescale_intensities(i.channels_first.astype(np.float32).mean(axis=0)) for i in (fixed, moved))
+    board = np.indices(one.shape) // np.maximum(np.array(one.shape) // CHECKERBOARD_SQUARES, 1).reshape(
+        -1, *[1] * one.ndim
+    )
     mixed = np.where(board.sum(axis=0) % 2 == 0, one, other)
     return {
-        "checkerboard": side_by_side(np.round(255 * mixed).astype(np.uint8)),
-        "difference": side_by_side(np.round(127.5 * (1 + one - other)).astype(np.uint8)),
+        "checkerboard": join_middle_planes(np.round(255 * mixed).astype(np.uint8)),
+        "difference": join_middle_planes(np.round(127.5 * (1 + one - other)).astype(np.uint8)),
     }
 
 
-def stretched(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def rescale_intensities(array: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale to 0 up to 1, from the 0.5th to the 99.5th percentile."""
     low, high = np.percentile(array, [0.5, 99.5])
     return np.clip((array - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
 
 
-def side_by_side(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def join_middle_planes(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Join the middle planes of a volume in one picture, upright for a standing patient; a picture stays as it is."""
     if array.ndim == 2:
         return array

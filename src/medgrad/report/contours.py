@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from .html import svg, text
-from .read import Picture
+from .html import escape_text, svg_image
+from .read_run import Picture
 
 # For each pattern of set corners (1 upper left, 2 upper right, 4 lower right, 8 lower left): the edges of the square
 # that the outline enters and leaves by, with what is set on its right. Two touching corners stay apart.
@@ -33,10 +33,10 @@ SEGMENTS: dict[int, tuple[tuple[tuple[int, int], tuple[int, int]], ...]] = {
 }
 
 
-def outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
+def trace_outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
     """Trace the closed outlines of a mask by marching squares, as (x, y) in pixels.
 
-    >>> outlines(np.array([[True]]))
+    >>> trace_outlines(np.array([[True]]))
     [[(0.5, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 0.5)]]
     """
     p = np.pad(mask, 1).astype(np.uint8)
@@ -52,11 +52,11 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
         while place != start:
             path.append(place)
             place = after.pop(place)
-        found.append(straightened([(col / 2 - 0.5, row / 2 - 0.5) for row, col in path]))
+        found.append(drop_collinear_points([(col / 2 - 0.5, row / 2 - 0.5) for row, col in path]))
     return found[::-1]
 
 
-def straightened(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def drop_collinear_points(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Drop the collinear points of a closed path, and start at the topmost."""
     n = len(path)
     kept = [
@@ -69,20 +69,20 @@ def straightened(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept[first:] + kept[:first]
 
 
-def path_of(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
+def labels_to_svg_path(labels: NDArray[np.uint8], scale: tuple[float, float]) -> str:
     """Return the outlines of every label as one SVG path; ``scale`` is (x, y)."""
     pieces = []
     for label in np.unique(labels[labels > 0]).tolist():
-        for line in outlines(labels == label):
+        for line in trace_outlines(labels == label):
             points = [f"{x * scale[0]:.2f} {y * scale[1]:.2f}" for x, y in line]
             pieces.append(f"M{'L'.join(points)}Z")
     return "".join(pieces)
 
 
-def path_of_boxes(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str:
+def boxes_to_svg_path(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str:
     """Return the outlines of boxes as one SVG path.
 
-    >>> path_of_boxes(np.array([[-0.5, 0.5, 1.5, 2.5]]), (1.0, 2.0))
+    >>> boxes_to_svg_path(np.array([[-0.5, 0.5, 1.5, 2.5]]), (1.0, 2.0))
     'M1.00 0.00H3.00V4.00H1.00Z'
     """
     pieces = []
@@ -91,28 +91,28 @@ def path_of_boxes(boxes: NDArray[np.float64], scale: tuple[float, float]) -> str
     return "".join(pieces)
 
 
-def data_uri(image: NDArray[np.uint8]) -> str:
+def image_to_data_uri(image: NDArray[np.uint8]) -> str:
     """Encode an image as a PNG data URI."""
     out = io.BytesIO()
     Pillow.fromarray(image).save(out, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def drawing(picture: Picture) -> str:
+def draw_picture(picture: Picture) -> str:
     """Draw an image in its true proportions, with the outlines of truth and answer over it."""
     rows, columns = picture.image.shape[:2]
     unit = 320 / (columns * picture.spacing[1])
     x, y = picture.spacing[1] * unit, picture.spacing[0] * unit
     width, height = columns * x, rows * y
     place = f'width="{width:.1f}" height="{height:.1f}" preserveAspectRatio="none"'
-    inside = [f'<image {place} href="{data_uri(picture.image)}"/>']
+    inside = [f'<image {place} href="{image_to_data_uri(picture.image)}"/>']
     paths = {
-        kind: path_of(labels, (x, y))
+        kind: labels_to_svg_path(labels, (x, y))
         for kind, labels in (("truth", picture.truth_labels), ("answer", picture.answer_labels))
         if labels is not None and labels.any()
     }
     paths |= {
-        kind: path_of_boxes(boxes, (x, y))
+        kind: boxes_to_svg_path(boxes, (x, y))
         for kind, boxes in (("truth", picture.truth_boxes), ("answer", picture.answer_boxes))
         if boxes is not None and len(boxes)
     }
@@ -122,7 +122,7 @@ def drawing(picture: Picture) -> str:
         dash = ' stroke-dasharray="5 4"' if kind == "answer" else ""
         inside.append(f'<path class="{kind}" stroke-width="1.7"{dash} d="{path}"/>')
     outlined = " with the outlines of truth and answer" if has_truth(picture) else ""
-    return svg(width, height, "".join(inside), says=f"{picture.title}: the image{outlined}")
+    return svg_image(width, height, "".join(inside), description=f"{picture.title}: the image{outlined}")
 
 
 def images_beside(picture: Picture) -> list[Picture]:
@@ -138,29 +138,29 @@ def has_truth(picture: Picture) -> bool:
     return picture.truth_labels is not None or picture.truth_boxes is not None
 
 
-def pictures(found: tuple[Picture, ...]) -> str:
+def pictures_html(pictures_to_show: tuple[Picture, ...]) -> str:
     """Return all pictures in columns (best, median, worst), with a legend."""
     ranks: dict[str, list[str]] = {}
-    for picture in found:
+    for picture in pictures_to_show:
         rank, _, rest = picture.title.partition(": ")
-        drawn = drawing(picture) + "".join(drawing(other) for other in images_beside(picture))
-        figure = f'<figure class="picture">{drawn}<figcaption>{text(rest or rank)}</figcaption></figure>'
+        drawn = draw_picture(picture) + "".join(draw_picture(other) for other in images_beside(picture))
+        figure = f'<figure class="picture">{drawn}<figcaption>{escape_text(rest or rank)}</figcaption></figure>'
         ranks.setdefault(rank if rest else "", []).append(figure)
     columns = [
-        f'<div class="rank">{f"<h3>{text(rank)}</h3>" if rank else ""}{"".join(figures)}</div>'
+        f'<div class="rank">{f"<h3>{escape_text(rank)}</h3>" if rank else ""}{"".join(figures)}</div>'
         for rank, figures in ranks.items()
     ]
-    return f'{key(found)}<div class="pictures">{"".join(columns)}</div>'
+    return f'{picture_legend(pictures_to_show)}<div class="pictures">{"".join(columns)}</div>'
 
 
-def key(found: tuple[Picture, ...]) -> str:
+def picture_legend(pictures_to_show: tuple[Picture, ...]) -> str:
     """Return the legend of the outlines: line styles and label names."""
-    if not any(has_truth(p) for p in found):
+    if not any(has_truth(p) for p in pictures_to_show):
         return ""
     lines = "".join(
         f'<li><svg width="34" height="8" aria-hidden="true"><path class="{kind}"{dash} d="M1 4H33"/></svg>{kind}</li>'
         for kind, dash in (("truth", ""), ("answer", ' stroke-dasharray="5 4"'))
     )
-    labels = list(dict.fromkeys(name for p in found for name in p.labels))
-    about = f"<li>labels: {text(', '.join(labels))}</li>" if labels else ""
+    labels = list(dict.fromkeys(name for p in pictures_to_show for name in p.labels))
+    about = f"<li>labels: {escape_text(', '.join(labels))}</li>" if labels else ""
     return f'<ul class="key">{lines}{about}</ul>'

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from .html import column, number, svg, table, text, ticks
+from .html import escape_text, format_number, header_cell, html_table, round_ticks, svg_image
 
 WIDTH, HEIGHT = 384.0, 22.0
-EDGE = 8.0
-COUNTS = {
+BAR_MARGIN = 8.0
+COUNT_METRICS = {
     "true_positives",
     "false_positives",
     "false_negatives",
@@ -19,7 +19,7 @@ COUNTS = {
     "lesion_found",
     "lesion_answers",
 }
-NAMES = {
+METRIC_TITLES = {
     "dice": "Dice",
     "iou": "Intersection over union",
     "hd95": "Hausdorff distance (95\u00a0%)",
@@ -42,144 +42,162 @@ NAMES = {
 }
 
 
-def title(word: str) -> str:
+def metric_title(metric_name: str) -> str:
     """Return the readable name of a metric.
 
-    >>> title("nsd"), title("balanced_accuracy"), title("map@0.5"), title("sensitivity@1fp")
+    >>> metric_title("nsd"), metric_title("balanced_accuracy"), metric_title("map@0.5"), metric_title("sensitivity@1fp")
     ('Surface Dice', 'Balanced accuracy', 'Mean AP at 0.5', 'Sensitivity at 1 false a case')
     """
-    word, _, at = word.partition("@")
+    metric_name, _, at = metric_name.partition("@")
     at = f"{at.removesuffix('fp')} false a case" if at.endswith("fp") else at
-    return (NAMES.get(word) or word.replace("_", " ").capitalize()) + (f" at {at}" if at else "")
+    return (METRIC_TITLES.get(metric_name) or metric_name.replace("_", " ").capitalize()) + (f" at {at}" if at else "")
 
 
-def named(of: str) -> str:
+def label_title(label: str) -> str:
     """Return the name of a label for display.
 
-    >>> named("liver"), named("2")
+    >>> label_title("liver"), label_title("2")
     ('liver', 'label 2')
     """
-    return f"label {of}" if of.isdigit() else of
+    return f"label {label}" if label.isdigit() else label
 
 
-def digits(name: str) -> int:
+def decimals(name: str) -> int:
     """Return the decimals of a metric: three for a proportion, two for a length or a volume."""
-    return 2 if metrics.unit(name) else 3
+    return 2 if metrics.unit_of(name) else 3
 
 
-def known(figure: Any) -> dict[str, float | None]:
+def interval_numbers(metric: Any) -> dict[str, float | None]:
     """Return value, low, high and n of a metric as numbers or None."""
-    row = figure if isinstance(figure, Mapping) else {"value": figure}
+    row = metric if isinstance(metric, Mapping) else {"value": metric}
     return {k: v if isinstance(v := row.get(k), int | float) else None for k in ("value", "low", "high", "n")}
 
 
-def grouped(figures: Mapping[str, Any]) -> dict[str, list[str]]:
+def group_metrics(metric_values: Mapping[str, Any]) -> dict[str, list[str]]:
     """Group the metric names by their first word: proportions first, counts left out.
 
     In a group the mean comes first. Where all are equal (the mean over a single label, the AUROC of either of two
     classes), one is kept.
     """
     groups: dict[str, list[str]] = {}
-    for name in sorted(figures, key=lambda n: not is_share(n)):
-        if name.split("/")[0] not in COUNTS and not is_void(known(figures[name])):
+    for name in sorted(metric_values, key=lambda n: not is_bounded_by_one(n)):
+        if name.split("/")[0] not in COUNT_METRICS and not is_undefined(interval_numbers(metric_values[name])):
             groups.setdefault(name.split("/")[0], []).append(name)
     for word, members in groups.items():
         groups[word] = sorted(members, key=lambda n: n not in (word, f"{word}/mean"))
-        rows = [[round(v, 9) if v is not None else None for v in known(figures[n]).values()] for n in groups[word]]
+        rows = [
+            [round(v, 9) if v is not None else None for v in interval_numbers(metric_values[n]).values()]
+            for n in groups[word]
+        ]
         if len(rows) > 1 and all(row == rows[0] for row in rows):
             groups[word] = [n for n in groups[word] if n == word or n != f"{word}/mean"][:1]
     return groups
 
 
-def is_void(row: Mapping[str, float | None]) -> bool:
+def is_undefined(row: Mapping[str, float | None]) -> bool:
     """Tell whether a metric is undefined for every patient, so that there is nothing to show."""
     return row["value"] is None and not row["n"]
 
 
-def is_share(name: str) -> bool:
+def is_bounded_by_one(name: str) -> bool:
     """Tell whether a metric lies between 0 and 1, and is drawn on the common axis of proportions."""
-    return metrics.bounds(name) == (0.0, 1.0)
+    return metrics.value_range(name) == (0.0, 1.0)
 
 
-def span(names: Sequence[str], figures: Mapping[str, Any]) -> tuple[float, float]:
+def axis_range(names: Sequence[str], metric_values: Mapping[str, Any]) -> tuple[float, float]:
     """Return the axis range of a group of metrics: 0 to 1 for proportions, else from 0 or less to the highest."""
-    rows = [known(figures[n]) for n in names]
+    rows = [interval_numbers(metric_values[n]) for n in names]
     values = [v for row in rows for v in (row["value"], row["low"], row["high"]) if v is not None]
-    if metrics.bounds(names[0]) == (0.0, 1.0) or not values:
+    if metrics.value_range(names[0]) == (0.0, 1.0) or not values:
         return 0.0, 1.0
     low, high = min(0.0, *values), max(0.0, *values)
     return low, high if high > low else low + 1.0
 
 
-def bar(row: Mapping[str, float | None], ends: tuple[float, float], *, says: str, bold: bool) -> str:
+def draw_interval(
+    row: Mapping[str, float | None], axis_ends: tuple[float, float], *, description: str, is_bold: bool
+) -> str:
     """Draw a value and its interval on the axis of its group."""
-    low, high = ends
+    low, high = axis_ends
 
     def x(value: float) -> float:
-        return EDGE + (WIDTH - 2 * EDGE) * min(max((value - low) / (high - low), 0.0), 1.0)
+        return BAR_MARGIN + (WIDTH - 2 * BAR_MARGIN) * min(max((value - low) / (high - low), 0.0), 1.0)
 
-    marks = "".join(f'<path class="grid" d="M{x(t):.1f} 4V18"/>' for t in ticks(low, high, about=4))
-    out = f'<path class="track" d="M{EDGE:g} 11H{WIDTH - EDGE:g}"/>{marks}'
+    marks = "".join(f'<path class="grid" d="M{x(t):.1f} 4V18"/>' for t in round_ticks(low, high, n_ticks=4))
+    out = f'<path class="track" d="M{BAR_MARGIN:g} 11H{WIDTH - BAR_MARGIN:g}"/>{marks}'
     if row["low"] is not None and row["high"] is not None:
-        width = "bar" if bold else "bar thin"
+        width = "bar" if is_bold else "bar thin"
         out += f'<path class="{width}" d="M{x(row["low"]):.1f} 11H{x(row["high"]):.1f}"/>'
     if row["value"] is not None:
-        out += f'<circle class="dot" cx="{x(row["value"]):.1f}" cy="11" r="{5 if bold else 4}"/>'
-    return svg(WIDTH, HEIGHT, out, says=says)
+        out += f'<circle class="dot" cx="{x(row["value"]):.1f}" cy="11" r="{5 if is_bold else 4}"/>'
+    return svg_image(WIDTH, HEIGHT, out, description=description)
 
 
-def scale(ends: tuple[float, float], unit: str) -> str:
+def draw_axis_numbers(axis_ends: tuple[float, float], unit: str) -> str:
     """Draw the tick labels of a group's axis."""
-    low, high = ends
+    low, high = axis_ends
     out = ""
-    for value in ticks(low, high, about=4):
-        x = EDGE + (WIDTH - 2 * EDGE) * (value - low) / (high - low)
+    for value in round_ticks(low, high, n_ticks=4):
+        x = BAR_MARGIN + (WIDTH - 2 * BAR_MARGIN) * (value - low) / (high - low)
         anchor = "start" if x < 16 else "end" if x > WIDTH - 16 else "middle"
         place = 0 if anchor == "start" else WIDTH if anchor == "end" else x
         out += f'<text x="{place:.1f}" y="14" text-anchor="{anchor}">{value:g}</text>'
-    return svg(WIDTH, 18, out, says=f"axis from {low:g} to {high:g} {unit}")
+    return svg_image(WIDTH, 18, out, description=f"axis from {low:g} to {high:g} {unit}")
 
 
-def forest(figures: Mapping[str, Any], *, measured: bool = True) -> str:
+def metrics_table(metric_values: Mapping[str, Any], *, has_spacing: bool = True) -> str:
     """Return the table of all metrics with value, interval, patients and a bar (a forest plot), in groups."""
     rows = []
-    for word, names in grouped(figures).items():
-        ends, unit = span(names, figures), metrics.unit(word, measured=measured)
-        if len(names) == 1 and is_share(word):
-            rows.append(one_row(names[0], known(figures[names[0]]), ends, alone=True))
+    for word, names in group_metrics(metric_values).items():
+        ends, unit = axis_range(names, metric_values), metrics.unit_of(word, has_spacing=has_spacing)
+        if len(names) == 1 and is_bounded_by_one(word):
+            rows.append(metric_row(names[0], interval_numbers(metric_values[names[0]]), ends, is_ungrouped=True))
             continue
-        way = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0"}[metrics.better(word)]
-        note = ", ".join(p for p in (unit, way) if p)
-        axis = "" if is_share(word) else scale(ends, unit)
+        direction = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0"}[
+            metrics.better_direction(word)
+        ]
+        note = ", ".join(p for p in (unit, direction) if p)
+        axis = "" if is_bounded_by_one(word) else draw_axis_numbers(ends, unit)
         rows.append(
-            f'<tr class="group"><th scope="rowgroup" colspan="4">{text(title(word))} '
-            f'<span class="soft small">{text(note)}</span></th><td class="plot">{axis}</td></tr>'
+            f'<tr class="group"><th scope="rowgroup" colspan="4">{escape_text(metric_title(word))} '
+            f'<span class="soft small">{escape_text(note)}</span></th><td class="plot">{axis}</td></tr>'
         )
-        rows += [one_row(name, known(figures[name]), ends) for name in names]
+        rows += [metric_row(name, interval_numbers(metric_values[name]), ends) for name in names]
     head = [
-        column("Figure"),
-        column("Value", number=True),
-        column("95 % interval", number=True),
-        column("Patients", number=True),
-        column(scale((0.0, 1.0), "") if any(is_share(n) for n in figures) else "", kind="plot"),
+        header_cell("Figure"),
+        header_cell("Value", is_number=True),
+        header_cell("95 % interval", is_number=True),
+        header_cell("Patients", is_number=True),
+        header_cell(
+            draw_axis_numbers((0.0, 1.0), "") if any(is_bounded_by_one(n) for n in metric_values) else "",
+            css_class="plot",
+        ),
     ]
-    return table(head, rows, kind="forest") if rows else ""
+    return html_table(head, rows, css_class="forest") if rows else ""
 
 
-def one_row(name: str, row: Mapping[str, float | None], ends: tuple[float, float], *, alone: bool = False) -> str:
-    """Return the table row of one metric; ``alone`` is one without a group heading."""
+def metric_row(
+    name: str, row: Mapping[str, float | None], axis_ends: tuple[float, float], *, is_ungrouped: bool = False
+) -> str:
+    """Return the table row of one metric; ``is_ungrouped`` is one without a group heading."""
     word, _, of = name.partition("/")
-    label = {"": "all", "mean": "mean over labels"}.get(of) or named(of)
-    d = digits(name)
-    value, low, high = (number(row[k], digits=d) for k in ("value", "low", "high"))
+    label = {"": "all", "mean": "mean over labels"}.get(of) or label_title(of)
+    d = decimals(name)
+    value, low, high = (format_number(row[k], decimals=d) for k in ("value", "low", "high"))
     interval = f"{low} to {high}" if row["low"] is not None else "–"
-    says = f"{title(word)}, {label}: {value}, interval {interval}"
-    drawn = bar(row, ends, says=says, bold=of in ("", "mean"))
+    says = f"{metric_title(word)}, {label}: {value}, interval {interval}"
+    drawn = draw_interval(row, axis_ends, description=says, is_bold=of in ("", "mean"))
     n = "–" if row["n"] is None else f"{int(row['n'])}"
-    way = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0"}[metrics.better(word)]
-    first = f"{text(title(word))}{f', {text(named(of))}' if of else ''}" if alone else text(label)
-    first += f' <span class="soft small nowrap">{way}</span>' if alone else ""
+    direction = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0"}[
+        metrics.better_direction(word)
+    ]
+    first = (
+        f"{escape_text(metric_title(word))}{f', {escape_text(label_title(of))}' if of else ''}"
+        if is_ungrouped
+        else escape_text(label)
+    )
+    first += f' <span class="soft small nowrap">{direction}</span>' if is_ungrouped else ""
     return (
-        f'<tr class="{"alone" if alone else "sub"}"><th scope="row">{first}</th><td class="number">{value}</td>'
+        f'<tr class="{"alone" if is_ungrouped else "sub"}"><th scope="row">{first}</th><td class="number">{value}</td>'
         f'<td class="number">{interval}</td><td class="number">{n}</td><td class="plot">{drawn}</td></tr>'
     )

@@ -11,49 +11,61 @@ from .. import metrics
 from ..version import VERSION
 from . import answers
 from . import provenance as sources
-from .contours import pictures
-from .curves import curves
-from .diagnostics import health
-from .figures import digits, forest, known, title
-from .html import duration, number, plural, text
-from .pruning import pruned
-from .read import RunFiles, read_run
+from .contours import pictures_html
+from .curves import curves_html
+from .diagnostics import diagnostics_html
+from .figures import decimals, interval_numbers, metric_title, metrics_table
+from .html import escape_text, format_count, format_duration, format_number
+from .pruning import pruning_section
+from .read_run import RunFiles, read_run
 
-HEADLINES = ("dice/mean", "auroc", "map@0.5", "tre_mm", "balanced_accuracy", "accuracy", "f1", "hd95/mean", "nsd/mean")
-SHOWN = {
+HEADLINE_METRICS = (
+    "dice/mean",
+    "auroc",
+    "map@0.5",
+    "tre_mm",
+    "balanced_accuracy",
+    "accuracy",
+    "f1",
+    "hd95/mean",
+    "nsd/mean",
+)
+METRICS_BY_TASK = {
     "segmentation": ("dice/mean", "hd95/mean", "nsd/mean"),
     "classification": ("auroc", "balanced_accuracy", "ece"),
     "detection": ("map@0.5", "map", "sensitivity@1fp"),
 }
 FEW_PATIENTS = 10
-BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+DAMAGED_FILE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 def write(run: Path | str) -> Path:
     """Write ``report.html`` into a run's folder, and return its path."""
     path = Path(run) / "report.html"
-    path.write_text(page(read_run(run)), encoding="utf-8")
+    path.write_text(run_page(read_run(run)), encoding="utf-8")
     return path
 
 
-def page(found: RunFiles) -> str:
+def run_page(run_files: RunFiles) -> str:
     """Build the report page of a run."""
-    parts = sections(found)
-    links = "".join(f'<li><a href="#{name}">{text(heading)}</a></li>' for name, heading, _ in parts)
+    parts = page_sections(run_files)
+    links = "".join(f'<li><a href="#{name}">{escape_text(heading)}</a></li>' for name, heading, _ in parts)
     body = "".join(
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{text(heading)}</h2>{inside}</section>'
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape_text(heading)}</h2>{inside}</section>'
         for name, heading, inside in parts
     )
-    heading = headline(found)
+    heading = page_title(run_files)
     top = (
-        f'{leak_banner(found)}<header><p class="kicker">{kicker(found)}</p><h1>{text(heading)}</h1>'
-        f'<p class="verdict">{verdict(found)}</p>{cards(found)}{cautions(found)}</header>'
+        f'{leak_banner(run_files)}<header><p class="kicker">{page_subtitle(run_files)}</p><h1>'
+        f"{escape_text(heading)}</h1>"
+        f'<p class="verdict">{verdict_sentence(run_files)}</p>'
+        f"{metric_cards(run_files)}{warnings_banner(run_files)}</header>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
     )
-    return document(heading, top + body)
+    return html_document(heading, top + body)
 
 
-def document(heading: str, body: str) -> str:
+def html_document(heading: str, body: str) -> str:
     """Build a self-contained HTML document: no script, no font, no network."""
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     return (
@@ -61,143 +73,178 @@ def document(heading: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
         'img-src data:">'
-        f"<title>{text(heading)}</title><style>\n{style}</style></head><body><main>{body}<footer>Made by medgrad "
-        f"{text(VERSION)}. A model that was measured on one set of patients must be measured again before it is used "
+        f"<title>{escape_text(heading)}</title><style>\n{style}</style></head><body><main>{body}<footer>"
+        "Made by medgrad "
+        f"{escape_text(VERSION)}. A model that was measured on one set of patients must be measured again "
+        "before it is used "
         "on others; this page is no approval for clinical use.</footer></main></body></html>\n"
     )
 
 
-def sections(found: RunFiles) -> list[tuple[str, str, str]]:
+def page_sections(run_files: RunFiles) -> list[tuple[str, str, str]]:
     """Return anchor, heading and content of every section that is not empty."""
-    evaluation = found.evaluation
-    figures = figures_of(found)
+    evaluation = run_files.evaluation
+    figures = evaluation_metrics(run_files)
     makers: list[tuple[str, str, Callable[[], str]]] = [
-        ("pruned", "What pruning did", lambda: pruned(found.pruned)),
-        ("figures", "Figures", lambda: forest(figures, measured=is_measured(found))),
-        ("cases", "Cases", lambda: cases_part(found)),
-        ("pictures", "Best, middling and worst answers", lambda: pictures(found.pictures) if found.pictures else ""),
-        ("confusion", "Confusion", lambda: answers.confusion(part) if (part := evaluation.get("confusion")) else ""),
-        ("calibration", "Calibration", lambda: calibration_part(found)),
-        ("failures", "Failures", lambda: answers.failures(found.cases) if found.cases else ""),
-        ("data", "Data", lambda: sources.data(found.cohort) if found.cohort else ""),
-        ("split", "Who was in which split", lambda: sources.split(found.cohort)),
-        ("training", "Training", lambda: training(found)),
-        ("health", "Health of the network", lambda: health(found.steps, found.run.get("healed", ()))),
-        ("recipe", "Recipe", lambda: f"<pre>{text(found.recipe.strip())}</pre>" if found.recipe.strip() else ""),
-        ("machine", "Versions and machine", lambda: sources.provenance(found.run)),
-        ("terms", "How each number is defined", lambda: terms(found)),
-        ("missing", "What could not be read", lambda: missing(found)),
+        ("pruned", "What pruning did", lambda: pruning_section(run_files.pruning)),
+        ("figures", "Figures", lambda: metrics_table(figures, has_spacing=has_spacing(run_files))),
+        ("cases", "Cases", lambda: cases_section(run_files)),
+        (
+            "pictures",
+            "Best, middling and worst answers",
+            lambda: pictures_html(run_files.pictures) if run_files.pictures else "",
+        ),
+        (
+            "confusion",
+            "Confusion",
+            lambda: answers.confusion_table(part) if (part := evaluation.get("confusion")) else "",
+        ),
+        ("calibration", "Calibration", lambda: calibration_section(run_files)),
+        ("failures", "Failures", lambda: answers.failures_table(run_files.cases) if run_files.cases else ""),
+        ("data", "Data", lambda: sources.data_section(run_files.cohort) if run_files.cohort else ""),
+        ("split", "Who was in which split", lambda: sources.split_section(run_files.cohort)),
+        ("training", "Training", lambda: training_section(run_files)),
+        (
+            "health",
+            "Health of the network",
+            lambda: diagnostics_html(run_files.steps, run_files.run_facts.get("healed", ())),
+        ),
+        (
+            "recipe",
+            "Recipe",
+            lambda: f"<pre>{escape_text(run_files.recipe.strip())}</pre>" if run_files.recipe.strip() else "",
+        ),
+        ("machine", "Versions and machine", lambda: sources.provenance_table(run_files.run_facts)),
+        ("terms", "How each number is defined", lambda: definitions_section(run_files)),
+        ("missing", "What could not be read", lambda: unreadable_files_list(run_files)),
     ]
-    return [(name, heading, inside) for name, heading, make in makers if (inside := or_sentence(heading, make))]
+    return [(name, heading, inside) for name, heading, make in makers if (inside := section_or_error(heading, make))]
 
 
-def or_sentence(heading: str, make: Callable[[], str]) -> str:
+def section_or_error(heading: str, make_section: Callable[[], str]) -> str:
     """Build a section, or one sentence where the run's files are not as expected."""
     try:
-        return make()
-    except BROKEN:
+        return make_section()
+    except DAMAGED_FILE_ERRORS:
         why = "could not be drawn: a file of the run does not hold what a run writes."
-        return f'<p class="soft">{text(heading)} {why}</p>'
+        return f'<p class="soft">{escape_text(heading)} {why}</p>'
 
 
-def figures_of(found: RunFiles) -> Mapping[str, Any]:
+def evaluation_metrics(run_files: RunFiles) -> Mapping[str, Any]:
     """Return the metrics of the evaluation by name."""
-    figures = found.evaluation.get("metrics")
+    figures = run_files.evaluation.get("metrics")
     return figures if isinstance(figures, Mapping) else {}
 
 
-def is_measured(found: RunFiles) -> bool:
+def has_spacing(run_files: RunFiles) -> bool:
     """Tell whether the images had a spacing."""
-    return not any(name.startswith("size_bias_px") for name in figures_of(found))
+    return not any(name.startswith("size_bias_px") for name in evaluation_metrics(run_files))
 
 
-def main_figures(found: RunFiles) -> list[str]:
+def choose_main_metrics(run_files: RunFiles) -> list[str]:
     """Choose the metrics for the top of the page: those of the task, else the first available."""
-    figures = figures_of(found)
-    wanted = [*SHOWN.get(task_of(found), ()), *HEADLINES]
-    chosen = [n for n in dict.fromkeys(wanted) if n in figures and known(figures[n])["value"] is not None]
-    return (chosen or [n for n in figures if known(figures[n])["value"] is not None])[:3]
+    figures = evaluation_metrics(run_files)
+    wanted = [*METRICS_BY_TASK.get(task_name(run_files), ()), *HEADLINE_METRICS]
+    chosen = [n for n in dict.fromkeys(wanted) if n in figures and interval_numbers(figures[n])["value"] is not None]
+    return (chosen or [n for n in figures if interval_numbers(figures[n])["value"] is not None])[:3]
 
 
-def task_of(found: RunFiles) -> str:
+def task_name(run_files: RunFiles) -> str:
     """Return the name of the run's task."""
-    return str(found.evaluation.get("task") or found.cohort.get("task") or "")
+    return str(run_files.evaluation.get("task") or run_files.cohort.get("task") or "")
 
 
-def headline(found: RunFiles) -> str:
+def page_title(run_files: RunFiles) -> str:
     """Return the page title: the task and its labels."""
-    task, labels = task_of(found).capitalize() or "Run", found.cohort.get("labels")
+    task, labels = task_name(run_files).capitalize() or "Run", run_files.cohort.get("labels")
     if not isinstance(labels, list) or not labels:
         return task
     if all(str(v).isdigit() for v in labels):
-        return f"{task} of {plural(len(labels), 'class' if task == 'Classification' else 'label')}"
+        return f"{task} of {format_count(len(labels), 'class' if task == 'Classification' else 'label')}"
     return f"{task}: {', '.join(str(v) for v in labels[:6])}{', …' if len(labels) > 6 else ''}"
 
 
-def kicker(found: RunFiles) -> str:
+def page_subtitle(run_files: RunFiles) -> str:
     """Return the line above the title: the run and its date."""
-    when = str(found.run.get("finished") or found.run.get("started") or "")[:16].replace("T", " ")
-    return " · ".join(text(p) for p in (f"Run {found.folder.resolve().name}", when) if p)
+    when = str(run_files.run_facts.get("finished") or run_files.run_facts.get("started") or "")[:16].replace("T", " ")
+    return " · ".join(escape_text(p) for p in (f"Run {run_files.folder.resolve().name}", when) if p)
 
 
-def verdict(found: RunFiles) -> str:
+def verdict_sentence(run_files: RunFiles) -> str:
     """Return one sentence with the main result."""
-    chosen = main_figures(found)
+    chosen = choose_main_metrics(run_files)
     if not chosen:
         return "This run has not been evaluated yet, so there are no figures."
-    row = known(figures_of(found)[chosen[0]])
-    value, low, high = (number(row[k], digits=digits(chosen[0])) for k in ("value", "low", "high"))
+    row = interval_numbers(evaluation_metrics(run_files)[chosen[0]])
+    value, low, high = (format_number(row[k], decimals=decimals(chosen[0])) for k in ("value", "low", "high"))
     interval = f" (95 % interval {low} to {high})" if row["low"] is not None else ""
-    evaluation = found.evaluation
-    side = sources.SIDES.get(str(evaluation.get("split") or ""), str(evaluation.get("split") or ""))
+    evaluation = run_files.evaluation
+    side = sources.SPLIT_NAMES.get(str(evaluation.get("split") or ""), str(evaluation.get("split") or ""))
     patients, failed = evaluation.get("patients"), evaluation.get("failed")
     side = "" if side in ("no side", "all") else side
     of = f" on {patients} {side} patients".replace("  ", " ") if isinstance(patients, int) else ""
-    name = f"{title(chosen[0].split('/')[0])}{' averaged over labels' if chosen[0].endswith('/mean') else ''}"
-    unit = metrics.unit(chosen[0], measured=is_measured(found))
-    ends = f" {plural(failed, 'case')} failed and counts as the worst." if failed and isinstance(failed, int) else ""
+    name = f"{metric_title(chosen[0].split('/')[0])}{' averaged over labels' if chosen[0].endswith('/mean') else ''}"
+    unit = metrics.unit_of(chosen[0], has_spacing=has_spacing(run_files))
+    ends = (
+        f" {format_count(failed, 'case')} failed and counts as the worst." if failed and isinstance(failed, int) else ""
+    )
     ends = ends.replace("failed and counts", "failed and count") if isinstance(failed, int) and failed > 1 else ends
-    return f"{text(name)} is <strong>{value}{f' {text(unit)}' if unit else ''}</strong>{interval}{text(of)}.{ends}"
+    return (
+        f"{escape_text(name)} is <strong>{value}{f' {escape_text(unit)}' if unit else ''}</strong>"
+        f"{interval}{escape_text(of)}.{ends}"
+    )
 
 
-def card(name: str, value: str, note: str, *, unit: str = "", kind: str = "") -> str:
+def metric_card(name: str, value: str, note: str, *, unit: str = "", kind: str = "") -> str:
     """Build a card with one key figure."""
-    word = f' <span class="unit">{text(unit)}</span>' if unit else ""
-    inside = f"<dt>{text(name)}</dt><dd>{value}{word}</dd><dd>{text(note)}</dd>"
+    word = f' <span class="unit">{escape_text(unit)}</span>' if unit else ""
+    inside = f"<dt>{escape_text(name)}</dt><dd>{value}{word}</dd><dd>{escape_text(note)}</dd>"
     return f'<div class="card {kind}">{inside}</div>'
 
 
-def cards(found: RunFiles) -> str:
+def metric_cards(run_files: RunFiles) -> str:
     """Build the cards: main metrics, patients, failures, training time."""
     out = []
-    figures = figures_of(found)
-    for name in main_figures(found):
-        row, d = known(figures[name]), digits(name)
+    figures = evaluation_metrics(run_files)
+    for name in choose_main_metrics(run_files):
+        row, d = interval_numbers(figures[name]), decimals(name)
         has = row["low"] is not None
-        note = f"{number(row['low'], digits=d)} to {number(row['high'], digits=d)}" if has else "no interval"
-        unit = metrics.unit(name, measured=is_measured(found))
-        out.append(card(answers.label(name), number(row["value"], digits=d), note, unit=unit))
-    evaluation = found.evaluation
+        note = (
+            f"{format_number(row['low'], decimals=d)} to {format_number(row['high'], decimals=d)}"
+            if has
+            else "no interval"
+        )
+        unit = metrics.unit_of(name, has_spacing=has_spacing(run_files))
+        out.append(metric_card(answers.metric_label(name), format_number(row["value"], decimals=d), note, unit=unit))
+    evaluation = run_files.evaluation
     if isinstance(evaluation.get("patients"), int):
         cases, failed = evaluation.get("cases"), evaluation.get("failed")
-        note = plural(cases, "case") if isinstance(cases, int) else ""
+        note = format_count(cases, "case") if isinstance(cases, int) else ""
         lost = f", {failed} failed" if failed else ", none failed" if failed == 0 else ""
-        out.append(card("Patients measured", str(evaluation["patients"]), note + lost, kind="bad" if failed else ""))
-    if found.run.get("seconds"):
-        steps = found.run.get("steps")
+        out.append(
+            metric_card("Patients measured", str(evaluation["patients"]), note + lost, kind="bad" if failed else "")
+        )
+    if run_files.run_facts.get("seconds"):
+        steps = run_files.run_facts.get("steps")
         note = f"{steps:,} steps" if isinstance(steps, int) else ""
-        out.append(card("Training time", text(duration(found.run["seconds"], rough=True)), note))
+        out.append(
+            metric_card(
+                "Training time", escape_text(format_duration(run_files.run_facts["seconds"], in_minutes=True)), note
+            )
+        )
     return f'<dl class="cards">{"".join(out)}</dl>' if out else ""
 
 
-def leak_banner(found: RunFiles) -> str:
+def leak_banner(run_files: RunFiles) -> str:
     """Return a red banner if a leak was allowed, or nothing."""
-    if not found.cohort.get("allow_leak"):
+    if not run_files.cohort.get("allow_leak"):
         return ""
-    look = found.cohort.get("look")
+    look = run_files.cohort.get("look")
     look = look if isinstance(look, Mapping) else {}
     count = look.get("n_leaks") or len(sources.as_list(look.get("leaks")))
-    what = f" {plural(count, 'leak was', 'leaks were')} found; see Data." if isinstance(count, int) and count else ""
+    what = (
+        f" {format_count(count, 'leak was', 'leaks were')} found; see Data." if isinstance(count, int) and count else ""
+    )
     return (
         '<div class="banner bad" role="alert"><p><strong>A leak between the sides of the split was allowed.</strong> '
         "The same patient or the same image may have been trained on and measured, so the figures below are likely "
@@ -205,9 +252,9 @@ def leak_banner(found: RunFiles) -> str:
     )
 
 
-def cautions(found: RunFiles) -> str:
+def warnings_banner(run_files: RunFiles) -> str:
     """Return a banner of caveats about the figures."""
-    evaluation, out = found.evaluation, []
+    evaluation, out = run_files.evaluation, []
     told = evaluation.get("told")
     if evaluation.get("split") == "val" and not told:
         out.append("Measured on validation cases, which also chose the model. Expect less on new patients.")
@@ -215,50 +262,58 @@ def cautions(found: RunFiles) -> str:
         out.append("Measured on the cases that were trained on. This says nothing about new patients.")
     patients = evaluation.get("patients")
     if isinstance(patients, int) and 0 < patients < FEW_PATIENTS:
-        out.append(f"Only {plural(patients, 'patient')} stand behind the figures: the intervals are rough.")
+        out.append(f"Only {format_count(patients, 'patient')} stand behind the figures: the intervals are rough.")
     out += [str(t) for t in told] if isinstance(told, list) else []
-    lines = "".join(f"<p>{text(t)}</p>" for t in out)
+    lines = "".join(f"<p>{escape_text(t)}</p>" for t in out)
     return (
         f'<div class="banner care"><p><strong>Before you believe the figures</strong></p>{lines}</div>' if out else ""
     )
 
 
-def cases_part(found: RunFiles) -> str:
+def cases_section(run_files: RunFiles) -> str:
     """Return the section of single cases: a plot of all and a table of the worst."""
-    columns = {n for row in found.cases[:200] for n in row}
+    columns = {n for row in run_files.cases[:200] for n in row}
     if any(n.startswith("truth/") for n in columns):
-        rows = answers.with_probability(found.cases)
-        return answers.spread(rows, answers.TRUE) + answers.worst_cases(rows, [answers.TRUE], words=["truth"])
-    names = [n for n in (*SHOWN.get(task_of(found), ()), *HEADLINES) if n in columns]
+        rows = answers.add_truth_probability(run_files.cases)
+        return answers.draw_sorted_cases(rows, answers.TRUTH_PROBABILITY) + answers.worst_cases_table(
+            rows, [answers.TRUTH_PROBABILITY], text_columns=["truth"]
+        )
+    names = [n for n in (*METRICS_BY_TASK.get(task_name(run_files), ()), *HEADLINE_METRICS) if n in columns]
     names = list(dict.fromkeys(names))[:3]
-    return answers.spread(found.cases, names[0]) + answers.worst_cases(found.cases, names) if names else ""
+    return (
+        answers.draw_sorted_cases(run_files.cases, names[0]) + answers.worst_cases_table(run_files.cases, names)
+        if names
+        else ""
+    )
 
 
-def calibration_part(found: RunFiles) -> str:
+def calibration_section(run_files: RunFiles) -> str:
     """Return the calibration section, where the task has one."""
-    part, fitted = found.evaluation.get("calibration"), found.run.get("calibration")
+    part, fitted = run_files.evaluation.get("calibration"), run_files.run_facts.get("calibration")
     if not isinstance(part, Mapping):
         return ""
-    return answers.calibration({**(fitted if isinstance(fitted, Mapping) else {}), **part})
+    return answers.calibration_html({**(fitted if isinstance(fitted, Mapping) else {}), **part})
 
 
-def training(found: RunFiles) -> str:
+def training_section(run_files: RunFiles) -> str:
     """Return the training curves, with a note where there was no validation."""
-    drawn = curves(found.steps)
-    if drawn and not any("valid" in row for row in found.steps):
+    drawn = curves_html(run_files.steps)
+    if drawn and not any("valid" in row for row in run_files.steps):
         drawn += '<p class="soft">No validation cases were set aside, so there is no curve on them.</p>'
     return drawn
 
 
-def terms(found: RunFiles) -> str:
+def definitions_section(run_files: RunFiles) -> str:
     """Return the definitions of the metrics on the page."""
-    figures = figures_of(found)
-    return sources.definitions(list(figures), split=str(found.evaluation.get("split") or "")) if figures else ""
+    figures = evaluation_metrics(run_files)
+    return (
+        sources.metric_definitions(list(figures), split=str(run_files.evaluation.get("split") or "")) if figures else ""
+    )
 
 
-def missing(found: RunFiles) -> str:
+def unreadable_files_list(run_files: RunFiles) -> str:
     """List the files that could not be read."""
-    from .html import bullets
+    from .html import bullet_list
 
-    notes: Sequence[str] = found.missed
-    return bullets(list(notes))
+    notes: Sequence[str] = run_files.unreadable
+    return bullet_list(list(notes))

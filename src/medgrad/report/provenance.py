@@ -6,35 +6,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
-from .figures import COUNTS, title
-from .html import Markup, bullets, column, duration, facts, number, plural, table, text
+from .figures import COUNT_METRICS, metric_title
+from .html import (
+    Markup,
+    bullet_list,
+    escape_text,
+    facts_table,
+    format_count,
+    format_duration,
+    format_number,
+    header_cell,
+    html_table,
+)
 
-SIDES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
-MOST_CASES = 1000
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
+MAX_LISTED_CASES = 1000
 
 
-def patients_by_side(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+def cases_by_split(cases: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Group the cases by split: training, validation, test, then others."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for side in (*SIDES, *(str(c.get("split") or "") for c in cases)):
+    for side in (*SPLIT_NAMES, *(str(c.get("split") or "") for c in cases)):
         found.setdefault(side, [])
     for case in cases:
         found[str(case.get("split") or "")].append(case)
     return {side: rows for side, rows in found.items() if rows}
 
 
-def people(cases: Sequence[Mapping[str, Any]]) -> set[str]:
+def patient_names(cases: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return the patients of some cases."""
     return {str(c.get("patient") or c.get("id")) for c in cases}
 
 
-def data(cohort: Mapping[str, Any]) -> str:
+def data_section(cohort: Mapping[str, Any]) -> str:
     """Return the section on the data and the findings of its survey."""
     look = cohort.get("look") if isinstance(cohort.get("look"), Mapping) else {}
     assert isinstance(look, Mapping)
     labels = cohort.get("labels")
     pairs: list[tuple[str, object]] = [
-        ("Folder", Markup(f"<code>{text(cohort['root'])}</code>") if cohort.get("root") else None),
+        ("Folder", Markup(f"<code>{escape_text(cohort['root'])}</code>") if cohort.get("root") else None),
         ("Layout", cohort.get("layout")),
         ("Task", cohort.get("task")),
         ("Labels", ", ".join(str(v) for v in labels) if isinstance(labels, list) else labels),
@@ -42,21 +52,23 @@ def data(cohort: Mapping[str, Any]) -> str:
     ]
     fingerprint = look.get("fingerprint")
     if isinstance(fingerprint, Mapping):
-        pairs += [(readable(k), plainly(v)) for k, v in fingerprint.items() if v and k not in ("splits", "labels")]
+        pairs += [
+            (key_to_words(k), value_to_text(v)) for k, v in fingerprint.items() if v and k not in ("splits", "labels")
+        ]
     pairs += [("Pairs of cases that look alike", look.get("n_twins") or None)]
-    told = list(dict.fromkeys(plainly(t) for t in [*as_list(cohort.get("told")), *as_list(look.get("told"))]))
-    out = facts(pairs) + (f"<h3>What was decided when reading</h3>{bullets(told)}" if told else "")
+    told = list(dict.fromkeys(value_to_text(t) for t in [*as_list(cohort.get("told")), *as_list(look.get("told"))]))
+    out = facts_table(pairs) + (f"<h3>What was decided when reading</h3>{bullet_list(told)}" if told else "")
     for key, heading in (("faults", "Faults of quality"), ("leaks", "Leaks between the sides of the split")):
         if key in look:
-            items = [plainly(i) for i in as_list(look[key])]
-            out += f"<h3>{heading}</h3>" + (bullets(items, most=12) if items else "<p>None was found.</p>")
+            items = [value_to_text(i) for i in as_list(look[key])]
+            out += f"<h3>{heading}</h3>" + (bullet_list(items, max_items=12) if items else "<p>None was found.</p>")
     return out
 
 
-def readable(key: object) -> str:
+def key_to_words(key: object) -> str:
     """Convert a JSON key to words.
 
-    >>> readable("spacings_mm")
+    >>> key_to_words("spacings_mm")
     'Spacings (mm)'
     """
     word = str(key)
@@ -71,103 +83,106 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def plainly(value: Any) -> str:
+def value_to_text(value: Any) -> str:
     """Convert a JSON value to plain text; a mapping with a ``sentence`` becomes that sentence.
 
-    >>> plainly({"shape": [2, 3], "mean": 0.12345})
+    >>> value_to_text({"shape": [2, 3], "mean": 0.12345})
     'shape 2 × 3, mean 0.123'
     """
     if isinstance(value, Mapping) and value.get("sentence"):
         return str(value["sentence"])
     if isinstance(value, Mapping):
-        known = {str(k).replace("_", " "): plainly(v) for k, v in value.items() if v is not None}
+        known = {str(k).replace("_", " "): value_to_text(v) for k, v in value.items() if v is not None}
         return ", ".join(f"{k} {v}" for k, v in known.items())
     if isinstance(value, list):
         numeric = len(value) <= 4 and value and all(isinstance(v, int | float) for v in value)
-        return (" × " if numeric else ", ").join(plainly(v) for v in value)
+        return (" × " if numeric else ", ").join(value_to_text(v) for v in value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def split(cohort: Mapping[str, Any]) -> str:
+def split_section(cohort: Mapping[str, Any]) -> str:
     """Return the section on the split: cases and patients of each side, and overlaps between them."""
     cases = [c for c in as_list(cohort.get("cases") or []) if isinstance(c, Mapping)]
     if not cases:
         return ""
-    sides = patients_by_side(cases)
+    sides = cases_by_split(cases)
     bars = "".join(f'<span style="flex: {len(rows)}"></span>' for rows in sides.values())
     rows = [
-        f'<tr><th scope="row"><span class="chip"></span>{text(SIDES.get(side, side))}</th>'
-        f'<td class="number">{len(group)}</td><td class="number">{len(people(group))}</td></tr>'
+        f'<tr><th scope="row"><span class="chip"></span>{escape_text(SPLIT_NAMES.get(side, side))}</th>'
+        f'<td class="number">{len(group)}</td><td class="number">{len(patient_names(group))}</td></tr>'
         for side, group in sides.items()
     ]
-    head = [column("Side"), column("Cases", number=True), column("Patients", number=True)]
+    head = [header_cell("Side"), header_cell("Cases", is_number=True), header_cell("Patients", is_number=True)]
     drawn = f'<div class="share" aria-hidden="true">{bars}</div>'
-    together = f'<div class="together">{drawn}{table(head, rows, kind="plain")}</div>'
-    return together + shared(sides) + who(cases)
+    together = f'<div class="together">{drawn}{html_table(head, rows, css_class="plain")}</div>'
+    return together + shared_patients_note(sides) + case_list(cases)
 
 
-def shared(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def shared_patients_note(cases_of_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return a note on whether any patient is in two splits."""
-    names = list(sides)
+    names = list(cases_of_split)
     both = [
         (a, b, common)
         for i, a in enumerate(names)
         for b in names[i + 1 :]
-        if (common := people(sides[a]) & people(sides[b]))
+        if (common := patient_names(cases_of_split[a]) & patient_names(cases_of_split[b]))
     ]
     if not both:
         return "<p>No patient stands on two sides.</p>" if len(names) > 1 else ""
     told = "; ".join(
-        f"{plural(len(common), 'patient')} on {SIDES.get(a, a)} and {SIDES.get(b, b)}" for a, b, common in both
+        f"{format_count(len(common), 'patient')} on {SPLIT_NAMES.get(a, a)} and {SPLIT_NAMES.get(b, b)}"
+        for a, b, common in both
     )
-    return f'<div class="banner bad"><p><strong>Patients on two sides:</strong> {text(told)}.</p></div>'
+    return f'<div class="banner bad"><p><strong>Patients on two sides:</strong> {escape_text(told)}.</p></div>'
 
 
-def who(cases: Sequence[Mapping[str, Any]]) -> str:
+def case_list(cases: Sequence[Mapping[str, Any]]) -> str:
     """List every case with its patient, split and file hash, folded away."""
-    head = [column("Case"), column("Patient"), column("Side"), column("Hash")]
+    head = [header_cell("Case"), header_cell("Patient"), header_cell("Side"), header_cell("Hash")]
     rows = [
-        f'<tr><th scope="row">{text(c.get("id", ""))}</th><td>{text(c.get("patient", ""))}</td>'
-        f"<td>{text(SIDES.get(str(c.get('split') or ''), c.get('split')))}</td>"
-        f"<td><code>{text(c.get('hash') or '')}</code></td></tr>"
-        for c in cases[:MOST_CASES]
+        f'<tr><th scope="row">{escape_text(c.get("id", ""))}</th><td>{escape_text(c.get("patient", ""))}</td>'
+        f"<td>{escape_text(SPLIT_NAMES.get(str(c.get('split') or ''), c.get('split')))}</td>"
+        f"<td><code>{escape_text(c.get('hash') or '')}</code></td></tr>"
+        for c in cases[:MAX_LISTED_CASES]
     ]
-    more = f"<p>The other {len(cases) - MOST_CASES} are in cohort.json.</p>" if len(cases) > MOST_CASES else ""
-    return f"<details><summary>Every case, its patient and its hash</summary>{table(head, rows)}{more}</details>"
+    more = (
+        f"<p>The other {len(cases) - MAX_LISTED_CASES} are in cohort.json.</p>" if len(cases) > MAX_LISTED_CASES else ""
+    )
+    return f"<details><summary>Every case, its patient and its hash</summary>{html_table(head, rows)}{more}</details>"
 
 
-def provenance(run: Mapping[str, Any]) -> str:
+def provenance_table(run_facts: Mapping[str, Any]) -> str:
     """Return a table of versions, machine, times and the command."""
-    parameters = run.get("parameters")
-    command = run.get("command")
+    parameters = run_facts.get("parameters")
+    command = run_facts.get("command")
     words = " ".join(str(v) for v in command) if isinstance(command, list) else command
-    return facts(
+    return facts_table(
         [
-            ("medgrad", run.get("medgrad")),
-            ("PyTorch", run.get("torch")),
-            ("Python", run.get("python")),
-            ("Machine", run.get("machine")),
-            ("Started", run.get("started")),
-            ("Finished", run.get("finished")),
-            ("Time", duration(run.get("seconds"))),
-            ("Ended by", run.get("ended_by")),
-            ("Steps", f"{run['steps']:,}" if isinstance(run.get("steps"), int) else run.get("steps")),
+            ("medgrad", run_facts.get("medgrad")),
+            ("PyTorch", run_facts.get("torch")),
+            ("Python", run_facts.get("python")),
+            ("Machine", run_facts.get("machine")),
+            ("Started", run_facts.get("started")),
+            ("Finished", run_facts.get("finished")),
+            ("Time", format_duration(run_facts.get("seconds"))),
+            ("Ended by", run_facts.get("ended_by")),
+            ("Steps", f"{run_facts['steps']:,}" if isinstance(run_facts.get("steps"), int) else run_facts.get("steps")),
             ("Parameters", f"{parameters:,}" if isinstance(parameters, int) else parameters),
-            ("Seed", run.get("seed")),
-            ("Command", Markup(f"<code>{text(words)}</code>") if words else None),
+            ("Seed", run_facts.get("seed")),
+            ("Command", Markup(f"<code>{escape_text(words)}</code>") if words else None),
         ]
     )
 
 
-def definitions(names: Sequence[str], *, split: str) -> str:
+def metric_definitions(metric_names: Sequence[str], *, split: str) -> str:
     """Define each of the metrics on the page, and the method of the intervals."""
-    words = [w for w in dict.fromkeys(n.split("/")[0] for n in names) if w not in COUNTS]
+    words = [w for w in dict.fromkeys(n.split("/")[0] for n in metric_names) if w not in COUNT_METRICS]
     terms = "".join(
-        f"<div><dt>{text(title(w))}</dt><dd>{text(known.says)}{worst(w)}</dd></div>"
+        f"<div><dt>{escape_text(metric_title(w))}</dt><dd>{escape_text(known.definition)}{worst_value_note(w)}</dd></div>"
         for w in words
-        if (known := metrics.about(w)) is not None
+        if (known := metrics.figure_of(w)) is not None
     )
-    side = f" of the {text(SIDES.get(split, split))} cases" if split else ""
+    side = f" of the {escape_text(SPLIT_NAMES.get(split, split))} cases" if split else ""
     return (
         "<p>Intervals are 95 % bootstrap intervals (bias-corrected and accelerated, 2,000 resamples). Whole "
         f"patients are resampled, each with all cases{side}, because cases of one patient are alike. A case that "
@@ -176,10 +191,10 @@ def definitions(names: Sequence[str], *, split: str) -> str:
     )
 
 
-def worst(word: str) -> str:
+def worst_value_note(metric_name: str) -> str:
     """Return a sentence on the value of a failed case."""
-    value = metrics.about(word)
+    value = metrics.figure_of(metric_name)
     if value is None or value.worst is None:
         return ""
-    low = "the diagonal of the image" if value.worst == "diagonal" else number(float(value.worst), digits=0)
+    low = "the diagonal of the image" if value.worst == "diagonal" else format_number(float(value.worst), decimals=0)
     return f" A failed case counts as {low}."

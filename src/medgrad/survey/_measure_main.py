@@ -7,14 +7,14 @@ import signal
 import sys
 
 from .. import registry
-from ..machine.allocator import keep_memory
-from .measure import serve
+from ..machine.allocator import keep_freed_memory
+from .measure import serve_requests
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    keep_memory()
+    keep_freed_memory()
     for name in registry.names("data.formats"):
         registry.find("data.formats", name)  # while nothing has been asked yet
-    serve(sys.stdin.buffer, answers)
+    serve_requests(sys.stdin.buffer, answers)

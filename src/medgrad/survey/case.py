@@ -15,13 +15,13 @@ from ..data.grid import Grid
 from ..data.source import Source
 from ..data.types import Boxes, Image, LabelMap, Scores, UnplacedBoxes
 from ..errors import MedgradError
-from ..trust.leaks import Record, record
+from ..trust.leaks import ImageRecord, make_record
 
 Severity = Literal["note", "warning", "error"]
 
-SAMPLE = 50_000
+MAX_SAMPLE = 50_000
 PERCENTILES = (0.5, 50.0, 99.5)
-MOST_PIECES = 2_000
+MAX_PIECES = 2_000
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class LabelFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What was measured on one case; ``record`` is None if its first image could not be read."""
+class CaseFacts:
+    """What was measured on one case; ``make_record`` is None if its first image could not be read."""
 
     id: str
     patient: str
@@ -71,55 +71,58 @@ class Facts:
     has_labels: bool = False
     told: tuple[str, ...] = ()
     faults: tuple[Issue, ...] = ()
-    record: Record | None = None
+    record: ImageRecord | None = None
 
 
-def measure(cohort: Cohort, entry: Entry) -> Facts:
+def measure_case(cohort: Cohort, entry: Entry) -> CaseFacts:
     """Read one case and measure it; what cannot be read becomes an issue."""
-    facts = Facts(entry.id, entry.patient or entry.id, entry.split)
+    facts = CaseFacts(entry.id, entry.patient or entry.id, entry.split)
     images: dict[str, Image] = {}
     faults: list[Issue] = []
     for name, source in entry.images.items():
         try:
             images[name] = cohort.read_image(name, source)
         except (MedgradError, OSError, ValueError, MemoryError) as reason:
-            faults.append(Issue(entry.id, "unreadable", _line(reason), "error"))
+            faults.append(Issue(entry.id, "unreadable", _one_line(reason), "error"))
     if not images:
         return replace(facts, faults=tuple(faults))
     grid = next(iter(images.values())).grid
-    faults += [f for name, image in images.items() for f in _faults_of(entry.id, name, image, grid)]
-    labels, more = _labels_of(cohort, entry, grid)
+    faults += [f for name, image in images.items() for f in _check_image(entry.id, name, image, grid)]
+    labels, more = _read_labels(cohort, entry, grid)
     first = next(iter(images.values()))
-    inside = labels.array > cohort.above if labels is not None else None
+    inside = labels.array > cohort.threshold if labels is not None else None
     facts = replace(
         facts,
         grid=grid,
         channels={n: i.channels for n, i in images.items()},
         modalities={n: i.modality for n, i in images.items()},
         kinds={n: i.array.dtype.name for n, i in images.items()},
-        whole={n: w for n, i in images.items() if (w := intensity(i.planes[0]))},
+        whole={n: w for n, i in images.items() if (w := summarise_intensity(i.channels_first[0]))},
         inside={
-            n: w for n, i in images.items()
-            if inside is not None and i.grid.shape == inside.shape and (w := intensity(i.planes[0][inside]))
+            n: w
+            for n, i in images.items()
+            if inside is not None
+            and i.grid.shape == inside.shape
+            and (w := summarise_intensity(i.channels_first[0][inside]))
         },
-        told=tuple(t for i in images.values() for t in i.told),
-        record=record(first.array, id=entry.id, patient=facts.patient, split=entry.split, dims=grid.dims),
-    )  # fmt: skip
+        told=tuple(t for i in images.values() for t in i.messages),
+        record=make_record(first.array, id=entry.id, patient=facts.patient, split=entry.split, dims=grid.dims),
+    )
     if isinstance(entry.truth, Scores):
         held = [n for n, v in zip(entry.truth.names, entry.truth.values.tolist(), strict=True) if v > 0.5]
         facts = replace(facts, classes=tuple(held))
     if labels is not None:
-        facts = replace(facts, labels=label_facts(labels, cohort), has_labels=True)
+        facts = replace(facts, labels=measure_labels(labels, cohort), has_labels=True)
     if isinstance(entry.truth, UnplacedBoxes) and entry.truth.corners.shape[1] == 2 * grid.dims:
-        facts = replace(facts, labels=box_facts(entry.truth.on(grid), grid), has_labels=True)
+        facts = replace(facts, labels=measure_boxes(entry.truth.to_world(grid), grid), has_labels=True)
     return replace(facts, faults=(*faults, *more))
 
 
-def _line(reason: BaseException) -> str:
+def _one_line(reason: BaseException) -> str:
     return " ".join(str(reason).split())[:400] or type(reason).__name__
 
 
-def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
+def _check_image(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
     """Check the values of an image, and its grid against that of the first."""
     found = []
     array = image.array
@@ -130,13 +133,13 @@ def _faults_of(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
             found.append(Issue(case, "non-finite", f"{bad} elements of {which} are NaN or infinite.", "error"))
     if array.size == 0 or (grid.dims > 1 and (array == array.flat[0]).all()):
         found.append(Issue(case, "constant", f"All elements of {which} are equal: it shows nothing.", "error"))
-    if not image.grid.is_close(grid, tolerance_mm=0.5) and image.grid.measured:
+    if not image.grid.is_close(grid, tolerance_mm=0.5) and image.grid.has_spacing:
         sizes = f"{image.grid.shape} and {grid.shape}"
         found.append(Issue(case, "images apart", f"{which} does not lie on the grid of the first ({sizes}).", "note"))
     return found
 
 
-def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Issue]]:
+def _read_labels(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Issue]]:
     """Read the truth as the file numbers it, with what is wrong with it."""
     if cohort.task == "registration" and (entry.truth is None or len(entry.images) == 2):
         return None, []
@@ -146,36 +149,38 @@ def _labels_of(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | Non
         return None, []
     try:
         labels = cohort.read_mask(entry.truth, grid)
-        labels = cohort.renumber(labels, where=str(entry.truth)) if cohort.aliases else labels
-        region = cohort.read_mask(entry.region, grid) if entry.region else None
+        labels = cohort.renumber(labels, source_name=str(entry.truth)) if cohort.label_aliases else labels
+        region = cohort.read_mask(entry.roi, grid) if entry.roi else None
     except (MedgradError, OSError, ValueError, MemoryError) as reason:
         kind = "grid" if "its image" in str(reason) else "labels" if "this set has" in str(reason) else "unreadable"
-        return None, [Issue(entry.id, kind, _line(reason), "error")]
+        return None, [Issue(entry.id, kind, _one_line(reason), "error")]
     found = []
     held = set(np.unique(labels.array).tolist()) - {0}
-    unknown = sorted(held - set(cohort.values)) if cohort.values else []
+    unknown = sorted(held - set(cohort.label_values)) if cohort.label_values else []
     if unknown:
         found.append(
-            Issue(entry.id, "labels", f"Its mask holds {unknown}, but the set has {list(cohort.values)}.", "error")
+            Issue(
+                entry.id, "labels", f"Its mask holds {unknown}, but the set has {list(cohort.label_values)}.", "error"
+            )
         )
-    if not (labels.array > cohort.above).any():
+    if not (labels.array > cohort.threshold).any():
         found.append(Issue(entry.id, "empty", "Its mask is empty.", "note"))
     elif region is not None:
-        drawn = labels.array > cohort.above
+        drawn = labels.array > cohort.threshold
         outside = float((drawn & (region.array == 0)).sum() / drawn.sum())
         if outside > 0.02:
             found.append(Issue(entry.id, "region", f"{outside:.0%} of its mask lie outside the region that counts."))
     return labels, found
 
 
-def intensity(values: NDArray[Any]) -> Intensity | None:
+def summarise_intensity(values: NDArray[Any]) -> Intensity | None:
     """Summarise values by an even sample of them; None if there is none that is finite.
 
-    >>> intensity(np.arange(101)).middle
+    >>> summarise_intensity(np.arange(101)).middle
     50.0
     """
     flat = values.ravel()
-    flat = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
+    flat = flat[:: max(1, flat.size // MAX_SAMPLE)].astype(np.float64)
     flat = flat[np.isfinite(flat)]
     if not flat.size:
         return None
@@ -183,36 +188,36 @@ def intensity(values: NDArray[Any]) -> Intensity | None:
     return Intensity(low, middle, high, float(flat.mean()), float(flat.std()))
 
 
-def label_facts(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
+def measure_labels(labels: LabelMap, cohort: Cohort) -> dict[str, LabelFacts]:
     """Measure each label that occurs; things that are numbered one by one are the pieces of their label."""
-    array, voxel = labels.array, labels.grid.voxel_mm
-    values = tuple(range(1, len(cohort.labels) + 1)) if cohort.aliases else cohort.values
+    array, voxel = labels.array, labels.grid.voxel_volume_mm
+    values = tuple(range(1, len(cohort.labels) + 1)) if cohort.label_aliases else cohort.label_values
     if not values:
-        inside = array > cohort.above
+        inside = array > cohort.threshold
         if not inside.any():
             return {}
-        sizes = np.bincount(array.ravel())[1:] if cohort.above == 0 and int(array.max()) > 1 else None
+        sizes = np.bincount(array.ravel())[1:] if cohort.threshold == 0 and int(array.max()) > 1 else None
         pieces = [float(s) * voxel for s in sizes if s] if sizes is not None and len(sizes) < 2**17 else None
-        return {cohort.labels[0]: LabelFacts(float(inside.mean()), tuple(pieces or pieces_of(inside, voxel)))}
+        return {cohort.labels[0]: LabelFacts(float(inside.mean()), tuple(pieces or component_sizes(inside, voxel)))}
     found = {}
     boxes = ndimage.find_objects(array.astype(np.int32, copy=False), max_label=max(values))
     for name, value in zip(cohort.labels, values, strict=True):
         if boxes[value - 1] is not None:
             part = array[boxes[value - 1]] == value
-            found[name] = LabelFacts(float(part.sum() / array.size), tuple(pieces_of(part, voxel)))
+            found[name] = LabelFacts(float(part.sum() / array.size), tuple(component_sizes(part, voxel)))
     return found
 
 
-def box_facts(boxes: Boxes, grid: Grid) -> dict[str, LabelFacts]:
+def measure_boxes(boxes: Boxes, grid: Grid) -> dict[str, LabelFacts]:
     """Measure the boxes of each label that occurs; what several hold counts several times."""
-    whole = grid.voxel_mm * float(np.prod(grid.shape))
+    whole = grid.voxel_volume_mm * float(np.prod(grid.shape))
     sizes = (boxes.corners[:, grid.dims :] - boxes.corners[:, : grid.dims]).prod(axis=1)
     held = {boxes.names[int(v)]: sizes[boxes.labels == v] for v in np.unique(boxes.labels)}
     return {n: LabelFacts(float(v.sum() / whole), tuple(sorted(v.tolist(), reverse=True))) for n, v in held.items()}
 
 
-def pieces_of(mask: NDArray[np.bool_], voxel: float) -> Sequence[float]:
+def component_sizes(mask: NDArray[np.bool_], voxel: float) -> Sequence[float]:
     """Give the sizes of the connected components of a mask, corners counted, the largest first."""
     numbered, n = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.sort(np.bincount(numbered.ravel(), minlength=n + 1)[1:])[::-1]
-    return [float(s) * voxel for s in sizes[:MOST_PIECES]]
+    return [float(s) * voxel for s in sizes[:MAX_PIECES]]

@@ -15,61 +15,61 @@ from ..prepare.reorient import Reorient
 
 
 @dataclass(frozen=True)
-class Sample:
+class CaseSample:
     """One case as a plan sees it.
 
     ``values`` are some elements of the first image, of what is labelled where something is. ``row`` is a row of a
-    table, with the names of its columns. ``failed`` says why nothing could be read.
+    table, with the names of its columns. ``failure`` says why nothing could be read.
     """
 
-    failed: str = ""
+    failure: str = ""
     channels: tuple[str, ...] = ()
-    planes: int = 0
+    n_channels: int = 0
     modalities: tuple[str, ...] = ()
-    measured: bool = False
+    has_spacing: bool = False
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
     values: NDArray[Any] | None = None
-    share: float = 0.0
+    labelled_share: float = 0.0
     is_8_bit: bool = False
     row: tuple[tuple[str, ...], NDArray[Any]] | None = None
-    across: bool = False
+    between_patients: bool = False
     boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
 
-def sample_of(cohort: Cohort, entry: Entry) -> Sample:
+def sample_case(cohort: Cohort, entry: Entry) -> CaseSample:
     """Read a case and give what a plan must know of it, its axes turned to those of the body."""
     try:
-        case = cohort.load(entry)
+        case = cohort.load_case(entry)
     except MedgradError as reason:
-        return Sample(failed=str(reason) or "nothing")
+        return CaseSample(failure=str(reason) or "nothing")
     case = Reorient().apply(case)[0] if case.grid.dims == 3 else case
     first = next(iter(case.images.values()))
-    return Sample(
+    return CaseSample(
         channels=tuple(case.images),
-        planes=sum(i.channels for i in case.images.values()),
+        n_channels=sum(i.channels for i in case.images.values()),
         modalities=tuple(i.modality for i in case.images.values() if i.modality),
-        measured=case.grid.measured,
+        has_spacing=case.grid.has_spacing,
         shape=case.grid.shape,
         spacing=case.grid.spacing,
-        values=values_of(case),
-        share=share(case),
+        values=sample_values(case),
+        labelled_share=compute_labelled_share(case),
         is_8_bit=all(i.array.dtype == np.uint8 for i in case.images.values()),
         row=(tuple(first.tags["columns"]), first.array) if case.grid.dims == 1 else None,
-        across=bool(case.notes.get("across")),
+        between_patients=bool(case.metadata.get("across")),
         boxes=(case.truth.corners, case.truth.labels) if isinstance(case.truth, Boxes) else None,
     )
 
 
-def values_of(case: Case) -> NDArray[Any]:
+def sample_values(case: Case) -> NDArray[Any]:
     """Give some of the labelled elements of the first image, or of all elements."""
-    plane = next(iter(case.images.values())).planes[0]
+    plane = next(iter(case.images.values())).channels_first[0]
     inside = plane
     if isinstance(case.truth, LabelMap) and case.truth.array.shape == plane.shape and case.truth.array.any():
         inside = plane[case.truth.array > 0]
     return inside.ravel()[:: max(1, inside.size // 20_000)].copy()
 
 
-def share(case: Case) -> float:
+def compute_labelled_share(case: Case) -> float:
     """The share of a case that is labelled."""
     return float((case.truth.array > 0).mean()) if isinstance(case.truth, LabelMap) else 0.0

@@ -12,16 +12,16 @@ import numpy as np
 
 from ..data.cohorts.cohort import SPLITS, Cohort
 from ..data.grid import Grid
-from ..trust.leaks import Leak, leaks, near_duplicates, refuse
-from .boxes import faults_of_boxes
-from .case import Facts, Intensity, Issue
+from ..trust.leaks import Leak, find_leaks, near_duplicates, raise_on_leaks
+from .boxes import check_boxes
+from .case import CaseFacts, Intensity, Issue
 from .measure import measure_all
-from .record import Seen, Survey, about
+from .survey_file import CaseRecord, Survey, question_hash
 
 OnProgress = Callable[[int, int], None]
 
-ODD_SPACING = 2.0
-MOST_SAMPLED = 256
+MAX_SPACING_RATIO = 2.0
+MAX_SAMPLED_CASES = 256
 """Of larger sets, what a plan must know is read from the few cases that it asks for."""
 
 
@@ -36,17 +36,17 @@ class Look:
     root: str
     task: str
     patients_from: str
-    told: tuple[str, ...]
-    fingerprint: Mapping[str, Any]
-    faults: tuple[Issue, ...]
+    messages: tuple[str, ...]
+    statistics: Mapping[str, Any]
+    issues: tuple[Issue, ...]
     leaks: tuple[Leak, ...]
-    twins: tuple[Leak, ...]
+    near_duplicate_groups: tuple[Leak, ...]
     survey: Survey | None = field(default=None, repr=False, compare=False)
 
     @property
-    def together(self) -> tuple[tuple[str, str], ...]:
+    def inseparable_pairs(self) -> tuple[tuple[str, str], ...]:
         """The pairs of cases that a split must keep together."""
-        return tuple((t.first, t.second) for t in self.twins)
+        return tuple((t.first, t.second) for t in self.near_duplicate_groups)
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain values, ready for JSON; long lists of pairs are cut after 100, with their counts."""
@@ -55,18 +55,18 @@ class Look:
             "root": self.root,
             "task": self.task,
             "patients_from": self.patients_from,
-            "told": list(self.told),
-            "fingerprint": dict(self.fingerprint),
-            "faults": [asdict(f) for f in self.faults],
-            "leaks": _pairs(self.leaks),
+            "told": list(self.messages),
+            "fingerprint": dict(self.statistics),
+            "faults": [asdict(f) for f in self.issues],
+            "leaks": _leaks_to_json(self.leaks),
             "n_leaks": len(self.leaks),
-            "twins": _pairs(self.twins),
-            "n_twins": len(self.twins),
+            "twins": _leaks_to_json(self.near_duplicate_groups),
+            "n_twins": len(self.near_duplicate_groups),
         }
 
 
-def _pairs(found: Sequence[Leak], most: int = 100) -> list[dict[str, Any]]:
-    return [{**asdict(f), "similarity": round(f.similarity, 4), "sentence": str(f)} for f in found[:most]]
+def _leaks_to_json(found: Sequence[Leak], limit: int = 100) -> list[dict[str, Any]]:
+    return [{**asdict(f), "similarity": round(f.similarity, 4), "sentence": str(f)} for f in found[:limit]]
 
 
 def look(
@@ -74,60 +74,60 @@ def look(
     *,
     on_progress: OnProgress | None = None,
     workers: int = 2,
-    known: Survey | None = None,
-    planned: Cohort | None = None,
+    known_survey: Survey | None = None,
+    planned_cohort: Cohort | None = None,
 ) -> Look:
     """Read every case of a cohort once and say what the set is and what is wrong with it.
 
-    A case that cannot be read is listed, not fatal. Large sets are read in ``workers`` processes. What ``known`` was
-    found about files that are as they were is not read again. ``planned`` is the set as it will be learned from, where
-    it differs: what a plan must know of its cases is kept in the survey.
+    A case that cannot be read is listed, not fatal. Large sets are read in ``workers`` processes. What ``known_survey``
+    was found about files that are as they were is not read again. ``planned_cohort`` is the set as it will be learned
+    from, where it differs: what a plan must know of its cases is kept in the survey.
     """
-    survey = known or Survey()
-    facts = surveyed(cohort, planned or cohort, survey, workers, on_progress)
+    survey = known_survey or Survey()
+    facts = measure_new_cases(cohort, planned_cohort or cohort, survey, workers, on_progress)
     records = [f.record for f in facts if f.record is not None]
-    modality, how = modality_of(cohort, facts)
-    told = [*cohort.told, *([how] if how else [])]
+    modality, how = detect_modality(cohort, facts)
+    told = [*cohort.messages, *([how] if how else [])]
     return Look(
         layout=cohort.layout,
         root=str(cohort.root),
         task=cohort.task,
-        patients_from=cohort.patients_from,
-        told=tuple(told),
-        fingerprint=fingerprint(cohort, facts, modality),
-        faults=(*(f for one in facts for f in one.faults), *faults_of_set(cohort, facts)),
-        leaks=tuple(leaks(records)),
-        twins=tuple(near_duplicates(records)),
+        patients_from=cohort.patients_source,
+        messages=tuple(told),
+        statistics=summarise_dataset(cohort, facts, modality),
+        issues=(*(f for one in facts for f in one.faults), *check_dataset(cohort, facts)),
+        leaks=tuple(find_leaks(records)),
+        near_duplicate_groups=tuple(near_duplicates(records)),
         survey=survey,
     )
 
 
-def surveyed(
-    cohort: Cohort, planned: Cohort, survey: Survey, workers: int, on_progress: OnProgress | None
-) -> list[Facts]:
+def measure_new_cases(
+    cohort: Cohort, planned_cohort: Cohort, survey: Survey, workers: int, on_progress: OnProgress | None
+) -> list[CaseFacts]:
     """Measure the cases that the survey does not know, add them to it, and give the facts of all."""
     every = {e.id: survey.facts_of(cohort, e) for e in cohort.entries}
     new = [e for e in cohort.entries if every[e.id] is None]
-    asked = planned if len(cohort.entries) <= MOST_SAMPLED and cohort.dims > 1 else None
+    asked = planned_cohort if len(cohort.entries) <= MAX_SAMPLED_CASES and cohort.dims > 1 else None
     for done, (entry, seen) in enumerate(
-        zip(new, measure_all(cohort, new, planned=asked, workers=workers), strict=True), 1
+        zip(new, measure_all(cohort, new, planned_cohort=asked, workers=workers), strict=True), 1
     ):
         every[entry.id] = seen.facts
         if seen.hash:
-            survey.cases[entry.id] = Seen(seen.stamps, seen.hash, about(cohort, entry), seen.facts)
+            survey.cases[entry.id] = CaseRecord(seen.stamps, seen.hash, question_hash(cohort, entry), seen.facts)
         if seen.sample is not None:
-            survey.samples[entry.id] = (about(planned, entry), seen.sample)
+            survey.samples[entry.id] = (question_hash(planned_cohort, entry), seen.sample)
         if on_progress:
             on_progress(len(cohort.entries) - len(new) + done, len(cohort.entries))
     return [f for f in every.values() if f is not None]
 
 
-def check_leaks(found: Look, allow: bool = False) -> None:
+def check_leaks(dataset_look: Look, allow: bool = False) -> None:
     """Raise a LeakError of one line if the split of a set leaks, unless that is allowed."""
-    refuse(found.leaks, allow=allow)
+    raise_on_leaks(dataset_look.leaks, allow=allow)
 
 
-def fingerprint(cohort: Cohort, facts: Sequence[Facts], modality: str | None) -> dict[str, Any]:
+def summarise_dataset(cohort: Cohort, facts: Sequence[CaseFacts], modality: str | None) -> dict[str, Any]:
     """Summarise the cases in dataset statistics."""
     grids = [f.grid for f in facts if f.grid is not None]
     whose = {s: {f.patient for f in facts if f.split == s} for s in SPLITS}
@@ -139,30 +139,34 @@ def fingerprint(cohort: Cohort, facts: Sequence[Facts], modality: str | None) ->
         },
         "dims": cohort.dims,
         "images": list(cohort.entries[0].images) if cohort.entries else [],
-        "channels": {n: _most(f.channels.get(n) for f in facts) for n in (cohort.entries[0].images if facts else ())},
+        "channels": {
+            n: _most_common(f.channels.get(n) for f in facts) for n in (cohort.entries[0].images if facts else ())
+        },
         "modality": modality,
         "values": dict(Counter(k for f in facts for k in f.kinds.values())),
-        "sizes": _spread([g.shape for g in grids if g.dims == cohort.dims]),
-        "spacings_mm": _spread([g.spacing for g in grids if g.dims == cohort.dims and g.measured]),
-        "measured": sum(g.measured for g in grids),
+        "sizes": _min_median_max([g.shape for g in grids if g.dims == cohort.dims]),
+        "spacings_mm": _min_median_max([g.spacing for g in grids if g.dims == cohort.dims and g.has_spacing]),
+        "measured": sum(g.has_spacing for g in grids),
         "orientations": dict(Counter(g.orientation for g in grids if g.orientation)),
-        "intensity": {n: _pooled([f.whole[n] for f in facts if n in f.whole]) for n in _names(facts)},
-        "intensity_inside": {n: _pooled([f.inside[n] for f in facts if n in f.inside]) for n in _names(facts)},
+        "intensity": {n: _pool_intensities([f.whole[n] for f in facts if n in f.whole]) for n in _image_names(facts)},
+        "intensity_inside": {
+            n: _pool_intensities([f.inside[n] for f in facts if n in f.inside]) for n in _image_names(facts)
+        },
         "classes": {n: sum(n in f.classes for f in facts) for n in cohort.labels} if _has_classes(facts) else {},
-        "labels": {n: _label(facts, n) for n in cohort.labels} if any(f.has_labels for f in facts) else {},
-        "foreground": _share(facts),
+        "labels": {n: _summarise_label(facts, n) for n in cohort.labels} if any(f.has_labels for f in facts) else {},
+        "foreground": _foreground_share(facts),
     }
 
 
-def _names(facts: Sequence[Facts]) -> list[str]:
+def _image_names(facts: Sequence[CaseFacts]) -> list[str]:
     return list(dict.fromkeys(n for f in facts for n in f.whole))
 
 
-def _has_classes(facts: Sequence[Facts]) -> bool:
+def _has_classes(facts: Sequence[CaseFacts]) -> bool:
     return any(f.classes for f in facts)
 
 
-def _most(values: Any) -> Any:
+def _most_common(values: Any) -> Any:
     counts = Counter(v for v in values if v is not None)
     return counts.most_common(1)[0][0] if counts else None
 
@@ -171,7 +175,7 @@ def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+def _min_median_max(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
     if not rows:
         return {}
     table = np.array(rows, float)
@@ -182,7 +186,7 @@ def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
     }
 
 
-def _pooled(rows: Sequence[Intensity]) -> dict[str, float]:
+def _pool_intensities(rows: Sequence[Intensity]) -> dict[str, float]:
     """Give the middle of each figure over the cases, and the extremes of the outer percentiles."""
     if not rows:
         return {}
@@ -197,7 +201,7 @@ def _pooled(rows: Sequence[Intensity]) -> dict[str, float]:
     }
 
 
-def _label(facts: Sequence[Facts], name: str) -> dict[str, Any]:
+def _summarise_label(facts: Sequence[CaseFacts], name: str) -> dict[str, Any]:
     held = [f.labels[name] for f in facts if name in f.labels]
     if not held:
         return {"cases": 0}
@@ -215,12 +219,12 @@ def _label(facts: Sequence[Facts], name: str) -> dict[str, Any]:
     }
 
 
-def _share(facts: Sequence[Facts]) -> float | None:
+def _foreground_share(facts: Sequence[CaseFacts]) -> float | None:
     shares = [sum(h.share for h in f.labels.values()) for f in facts if f.has_labels]
     return _round(float(np.mean(shares))) if shares else None
 
 
-def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str]:
+def detect_modality(cohort: Cohort, facts: Sequence[CaseFacts]) -> tuple[str | None, str]:
     """Give the modality: the named one, or one that the values suggest; also say how it was found.
 
     Nothing is guessed from grey pictures of 8 bits: they may be anything.
@@ -243,47 +247,51 @@ def modality_of(cohort: Cohort, facts: Sequence[Facts]) -> tuple[str | None, str
     return None, ""
 
 
-def faults_of_set(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
+def check_dataset(cohort: Cohort, facts: Sequence[CaseFacts]) -> list[Issue]:
     """Find what is wrong only in the light of the other cases: odd spacings, mixed directions, labels never seen."""
     return [
         *_odd_spacings(facts),
-        *_mixed(facts),
-        *_never_seen(cohort, facts),
-        *faults_of_boxes(cohort, facts),
-        *_told(facts),
+        *_mixed_properties(facts),
+        *_missing_labels(cohort, facts),
+        *check_boxes(cohort, facts),
+        *_reader_messages(facts),
     ]
 
 
-def _odd_spacings(facts: Sequence[Facts]) -> list[Issue]:
+def _odd_spacings(facts: Sequence[CaseFacts]) -> list[Issue]:
     kinds: dict[str | None, list[tuple[str, Grid]]] = {}
     for f in facts:
-        if f.grid is not None and f.grid.measured:
+        if f.grid is not None and f.grid.has_spacing:
             kinds.setdefault(next(iter(f.modalities.values())), []).append((f.id, f.grid))
-    return [fault for held in kinds.values() for fault in _odd_among(held)]
+    return [fault for held in kinds.values() for fault in _odd_spacings_in_group(held)]
 
 
-def _odd_among(held: list[tuple[str, Grid]]) -> list[Issue]:
+def _odd_spacings_in_group(grids: list[tuple[str, Grid]]) -> list[Issue]:
     """Find spacings that are far from the usual one, among images of one modality."""
-    if len(held) < 3:
+    if len(grids) < 3:
         return []
-    dims = _most(g.dims for _, g in held)
-    held = [(i, g) for i, g in held if g.dims == dims]
+    dims = _most_common(g.dims for _, g in grids)
+    grids = [(i, g) for i, g in grids if g.dims == dims]
     # sorted, so that a turned volume is not odd
-    table = np.sort(np.array([g.spacing for _, g in held]), axis=1)
+    table = np.sort(np.array([g.spacing for _, g in grids]), axis=1)
     middle = np.median(table, axis=0)
     ratio = np.maximum(table / middle, middle / table).max(axis=1)
     return [
-        Issue(i, "spacing", f"Its spacing {_mm(g.spacing)} is far from the usual {_mm(middle.tolist())}.")
-        for (i, g), r in zip(held, ratio.tolist(), strict=True)
-        if r > ODD_SPACING
+        Issue(
+            i,
+            "spacing",
+            f"Its spacing {_format_spacing(g.spacing)} is far from the usual {_format_spacing(middle.tolist())}.",
+        )
+        for (i, g), r in zip(grids, ratio.tolist(), strict=True)
+        if r > MAX_SPACING_RATIO
     ]
 
 
-def _mm(spacing: Sequence[float]) -> str:
+def _format_spacing(spacing: Sequence[float]) -> str:
     return " x ".join(f"{v:.3g}" for v in spacing) + " mm"
 
 
-def _mixed(facts: Sequence[Facts]) -> list[Issue]:
+def _mixed_properties(facts: Sequence[CaseFacts]) -> list[Issue]:
     found = []
     for kind, values in (
         ("orientation", {f.id: f.grid.orientation for f in facts if f.grid is not None and f.grid.orientation}),
@@ -302,7 +310,7 @@ def _mixed(facts: Sequence[Facts]) -> list[Issue]:
     return found
 
 
-def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
+def _missing_labels(cohort: Cohort, facts: Sequence[CaseFacts]) -> list[Issue]:
     if cohort.task in ("segmentation", "detection") and any(f.has_labels for f in facts):
         held = Counter(n for f in facts for n in f.labels)
         what = "No mask holds the label" if cohort.task == "segmentation" else "No object is of the label"
@@ -322,7 +330,7 @@ def _never_seen(cohort: Cohort, facts: Sequence[Facts]) -> list[Issue]:
     return found
 
 
-def _told(facts: Sequence[Facts]) -> list[Issue]:
+def _reader_messages(facts: Sequence[CaseFacts]) -> list[Issue]:
     """Turn the messages of the readers into issues; what nearly all files have is listed once."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for one in facts:

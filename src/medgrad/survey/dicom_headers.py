@@ -7,25 +7,25 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..data.dicom.header import HEADS, Head, head_of
-from ..data.file_cache import Collected, collecting, collector
-from ..data.file_memo import Stamp, key_of
-from .workers import IDLE, Worker
+from ..data.dicom.header import HEADER_CACHE, DicomHeader, load_header
+from ..data.file_cache import SetFileCache, cache_set_files, current_set_cache
+from ..data.file_result_cache import Stamp, absolute_name
+from .workers import IDLE_WORKERS, Worker
 
-AT_ONCE = 64
-FEWEST = 500
+FILES_PER_REQUEST = 64
+MIN_FILES = 500
 """Of fewer files the headers are read before the other process is ready."""
 
-Said = list[tuple[str, Stamp, Head, bytes | None]]
+HeaderRecords = list[tuple[str, Stamp, DicomHeader, bytes | None]]
 
 
 def read_ahead(files: Sequence[Path]) -> None:
     """Prefetch the headers of files into the cache; those that cannot be kept are read when they are needed."""
-    if len(files) < FEWEST or not IDLE:
+    if len(files) < MIN_FILES or not IDLE_WORKERS:
         return
-    left: deque[tuple[Path, ...]] = deque(pieces(files))
-    found: deque[Said] = deque()
-    helper = threading.Thread(target=asked_of, args=(IDLE[0], left.pop, found.append))
+    left: deque[tuple[Path, ...]] = deque(split_files(files))
+    found: deque[HeaderRecords] = deque()
+    helper = threading.Thread(target=request_headers, args=(IDLE_WORKERS[0], left.pop, found.append))
     helper.start()
     try:
         while True:
@@ -34,51 +34,53 @@ def read_ahead(files: Sequence[Path]) -> None:
             except IndexError:
                 break
             for path in some:
-                head_of(path)
+                load_header(path)
     finally:
         left.clear()
         helper.join()
     for said in found:
-        learned(said)
+        remember_headers(said)
 
 
-def pieces(files: Sequence[Path]) -> list[tuple[Path, ...]]:
+def split_files(files: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Split files into requests."""
-    return [tuple(files[i : i + AT_ONCE]) for i in range(0, len(files), AT_ONCE)]
+    return [tuple(files[i : i + FILES_PER_REQUEST]) for i in range(0, len(files), FILES_PER_REQUEST)]
 
 
-def asked_of(worker: Worker, take: Callable[[], tuple[Path, ...]], give: Callable[[Said], None]) -> None:
+def request_headers(
+    worker: Worker, take_files: Callable[[], tuple[Path, ...]], store_result: Callable[[HeaderRecords], None]
+) -> None:
     """Request headers from a worker until none are left; a worker that dies is dropped."""
     try:
         while True:
-            give(worker.ask("heads", take()))
+            store_result(worker.request("heads", take_files()))
     except IndexError:
         return
     except Exception:  # whoever asks for these headers reads them, and says what is wrong
-        IDLE.remove(worker)
+        IDLE_WORKERS.remove(worker)
         worker.kill()
         worker.close()
 
 
-def said_of(files: Sequence[Path]) -> Said:
+def read_headers(files: Sequence[Path]) -> HeaderRecords:
     """Read the headers of files in a worker, with the bytes of the files that may be kept."""
-    with collecting() as kept:
+    with cache_set_files() as kept:
         for path in files:
-            head_of(path)
-        return known_of(files, kept)
+            load_header(path)
+        return list_known_headers(files, kept)
 
 
-def learned(said: Said) -> None:
+def remember_headers(records: HeaderRecords) -> None:
     """Store the headers that a worker has read."""
-    room = collector()
-    for name, stamp, head, raw in said:
-        HEADS.found[name] = stamp, head
+    room = current_set_cache()
+    for name, stamp, head, raw in records:
+        HEADER_CACHE.entries[name] = stamp, head
         if room is not None and raw is not None:
-            room.keep(name, stamp, raw)
+            room.add(name, stamp, raw)
 
 
-def known_of(files: Sequence[Path], kept: Collected | None) -> Said:
+def list_known_headers(files: Sequence[Path], collected: SetFileCache | None) -> HeaderRecords:
     """List the known headers of files for a worker, with the bytes of those that were kept."""
-    raw = kept.files if kept is not None else {}
-    names = map(key_of, files)
-    return [(n, *HEADS.found[n], raw[n][1] if n in raw else None) for n in names if n in HEADS.found]
+    raw = collected.files if collected is not None else {}
+    names = map(absolute_name, files)
+    return [(n, *HEADER_CACHE.entries[n], raw[n][1] if n in raw else None) for n in names if n in HEADER_CACHE.entries]

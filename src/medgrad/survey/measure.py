@@ -13,100 +13,104 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from ..data.cohorts import Cohort, Entry
-from ..data.file_cache import collecting, collector
-from ..data.formats import holding
-from ..machine.cores import count
-from .case import Facts, Issue, measure
-from .case_sample import Sample, sample_of
-from .dicom_headers import Said, known_of, learned, said_of
-from .file_hashes import hash_of, own_files
-from .record import Stamps, settled, stamps_of
-from .workers import IDLE, Worker, idle_or_new, receive, send
+from ..data.file_cache import cache_set_files, current_set_cache
+from ..data.formats import cache_case_files
+from ..machine.cores import count_cores
+from .case import CaseFacts, Issue, measure_case
+from .case_sample import CaseSample, sample_case
+from .dicom_headers import HeaderRecords, list_known_headers, read_headers, remember_headers
+from .file_hashes import hash_case, unshared_files
+from .survey_file import Stamps, distrust_recent_stamps, file_stamps
+from .workers import IDLE_WORKERS, Worker, get_worker, receive_pickled, send_pickled
 
-TRIED_S = 0.5
-WORTH_S = 2.0
+TRIAL_SECONDS = 0.5
+MIN_SECONDS_LEFT = 2.0
 """So many seconds of work left, by the first cases, are worth a process that has not been started yet."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class CaseMeasurement:
     """What was seen of one case; ``sample`` is what a plan must know, if that was asked for."""
 
-    facts: Facts
+    facts: CaseFacts
     hash: str
     stamps: Stamps
-    sample: Sample | None = None
+    sample: CaseSample | None = None
 
 
-def measured(cohort: Cohort, planned: Cohort | None, entry: Entry) -> Measured:
+def measure_entry(cohort: Cohort, planned_cohort: Cohort | None, entry: Entry) -> CaseMeasurement:
     """Read each file of a case once, and give all that is asked of it.
 
-    ``planned`` is the set as it will be learned from, where a plan is to be made.
+    ``planned_cohort`` is the set as it will be learned from, where a plan is to be made.
     """
-    with holding(own_files(entry)):
-        stamps = settled(stamps_of(entry), time.time_ns())
+    with cache_case_files(unshared_files(entry)):
+        stamps = distrust_recent_stamps(file_stamps(entry), time.time_ns())
         try:
-            hashed = hash_of(entry)
+            hashed = hash_case(entry)
         except OSError:
             hashed = ""
-        facts = measure(cohort, entry)
-        return Measured(facts, hashed, stamps, sample_of(planned, entry) if planned is not None else None)
+        facts = measure_case(cohort, entry)
+        return CaseMeasurement(
+            facts, hashed, stamps, sample_case(planned_cohort, entry) if planned_cohort is not None else None
+        )
 
 
 def measure_all(
-    cohort: Cohort, entries: Sequence[Entry], *, planned: Cohort | None = None, workers: int = 2
-) -> Iterator[Measured]:
+    cohort: Cohort, entries: Sequence[Entry], *, planned_cohort: Cohort | None = None, workers: int = 2
+) -> Iterator[CaseMeasurement]:
     """Measure cases, and yield what was seen of each in their order."""
     began, done = time.perf_counter(), 0
     while done < len(entries):
         spent = time.perf_counter() - began
-        is_worth_one = done and spent > TRIED_S and spent / done * (len(entries) - done) > WORTH_S
-        if (IDLE or is_worth_one) and processes(workers) > 1:
+        is_worth_one = done and spent > TRIAL_SECONDS and spent / done * (len(entries) - done) > MIN_SECONDS_LEFT
+        if (IDLE_WORKERS or is_worth_one) and count_processes(workers) > 1:
             break
-        yield measured(cohort, planned, entries[done])
+        yield measure_entry(cohort, planned_cohort, entries[done])
         done += 1
     if done < len(entries):
-        yield from side_by_side(cohort, planned, entries[done:], processes(workers) - 1)
+        yield from measure_in_parallel(cohort, planned_cohort, entries[done:], count_processes(workers) - 1)
 
 
-def processes(workers: int) -> int:
+def count_processes(workers: int) -> int:
     """Give how many processes can work side by side."""
-    return max(1, min(workers, count()))
+    return max(1, min(workers, count_cores()))
 
 
-def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry], helpers: int) -> Iterator[Measured]:
+def measure_in_parallel(
+    cohort: Cohort, planned_cohort: Cohort | None, entries: Sequence[Entry], n_helpers: int
+) -> Iterator[CaseMeasurement]:
     """Measure cases here and in worker processes; a worker that dies is an issue of the case that it was reading."""
     left: deque[int] = deque(range(len(entries)))
     found: list[SimpleQueue[Any]] = [SimpleQueue() for _ in entries]
     running: set[Worker] = set()
-    kept = collector()
+    kept = current_set_cache()
 
-    def help_along() -> None:
+    def measure_remaining() -> None:
         worker: Worker | None = None
         with suppress(IndexError):
             while True:
                 number = left.popleft()
                 try:
-                    worker = worker or introduced(cohort, planned, running)
-                    known = known_of(own_files(entries[number]), kept)
-                    found[number].put(worker.ask("case", entries[number], known))
+                    worker = worker or start_worker(cohort, planned_cohort, running)
+                    known = list_known_headers(unshared_files(entries[number]), kept)
+                    found[number].put(worker.request("case", entries[number], known))
                 except (OSError, EOFError, pickle.UnpicklingError):
-                    found[number].put(lost(entries[number], worker))
+                    found[number].put(failed_measurement(entries[number], worker))
                     worker = None
                 except BaseException as reason:
                     found[number].put(reason)
                     break
 
-    pool = ThreadPoolExecutor(helpers)
+    pool = ThreadPoolExecutor(n_helpers)
     try:
-        for _ in range(helpers):
-            pool.submit(help_along)
+        for _ in range(n_helpers):
+            pool.submit(measure_remaining)
         given = 0
         while given < len(entries):
             if left and found[given].empty():
                 with suppress(IndexError):  # the last may have been taken meanwhile
                     number = left.popleft()
-                    found[number].put(measured(cohort, planned, entries[number]))
+                    found[number].put(measure_entry(cohort, planned_cohort, entries[number]))
                 continue
             answer = found[given].get()
             if isinstance(answer, BaseException):
@@ -122,43 +126,45 @@ def side_by_side(cohort: Cohort, planned: Cohort | None, entries: Sequence[Entry
             worker.close()
 
 
-def introduced(cohort: Cohort, planned: Cohort | None, running: set[Worker]) -> Worker:
+def start_worker(cohort: Cohort, planned_cohort: Cohort | None, running: set[Worker]) -> Worker:
     """Start or reuse a worker and send it the cohort."""
-    worker = idle_or_new()
+    worker = get_worker()
     running.add(worker)
-    worker.tell("set", *(c and Cohort(**{**vars(c), "entries": ()}) for c in (cohort, planned)))
+    worker.post("set", *(c and Cohort(**{**vars(c), "entries": ()}) for c in (cohort, planned_cohort)))
     return worker
 
 
-def lost(entry: Entry, worker: Worker | None) -> Measured:
+def failed_measurement(entry: Entry, worker: Worker | None) -> CaseMeasurement:
     """Give the measurement of a case whose reading ended the worker."""
-    why = f" ({worker.ended()})" if worker is not None else ""
+    why = f" ({worker.exit_reason()})" if worker is not None else ""
     sentence = f"Reading {entry.id!r} ended the process that read it{why}. Is there enough memory, and is it undamaged?"
     fault = Issue(entry.id, "unreadable", sentence, "error")
-    return Measured(Facts(entry.id, entry.patient or entry.id, entry.split, faults=(fault,)), "", {})
+    return CaseMeasurement(CaseFacts(entry.id, entry.patient or entry.id, entry.split, faults=(fault,)), "", {})
 
 
-def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+def serve_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests for headers and measurements until the input ends."""
     cohort, planned = None, None
     while True:
         try:
-            what, *given = receive(questions)
+            what, *given = receive_pickled(requests)
         except EOFError:
             return
         try:
             if what == "set":
                 cohort, planned = given
                 continue
-            answer: Any = said_of(*given) if what == "heads" else measured_of(cohort, planned, *given)
+            answer: Any = read_headers(*given) if what == "heads" else measure_with_headers(cohort, planned, *given)
         except Exception as reason:
             answer = reason
-        send(answers, answer)
+        send_pickled(answers, answer)
 
 
-def measured_of(cohort: Cohort | None, planned: Cohort | None, entry: Entry, known: Said) -> Measured:
+def measure_with_headers(
+    cohort: Cohort | None, planned_cohort: Cohort | None, entry: Entry, headers: HeaderRecords
+) -> CaseMeasurement:
     """Measure a case with headers that are known already."""
     assert cohort is not None
-    with collecting():
-        learned(known)
-        return measured(cohort, planned, entry)
+    with cache_set_files():
+        remember_headers(headers)
+        return measure_entry(cohort, planned_cohort, entry)

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ..machine.cores import count
+from ..machine.cores import count_cores
 
-WORTH_FILES = 1_000
+MIN_FILES = 1_000
 """So many files are worth a process from the start: it takes a second of the processor to start."""
-LENGTH = struct.Struct("<Q")
+LENGTH_PREFIX = struct.Struct("<Q")
 
 
 class Worker:
@@ -32,21 +32,21 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
         )
 
-    def tell(self, *thing: Any) -> None:
+    def post(self, *message: Any) -> None:
         """Send something that is not answered."""
         assert self.process.stdin is not None
-        send(self.process.stdin, thing)
+        send_pickled(self.process.stdin, message)
 
-    def ask(self, *question: Any) -> Any:
+    def request(self, *question: Any) -> Any:
         """Ask something and wait for the answer; raise what the process raises."""
         assert self.process.stdout is not None
-        self.tell(*question)
-        answer = receive(self.process.stdout)
+        self.post(*question)
+        answer = receive_pickled(self.process.stdout)
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def ended(self) -> str:
+    def exit_reason(self) -> str:
         """Say how the process ended."""
         self.kill()
         code = self.process.wait()
@@ -67,19 +67,19 @@ class Worker:
         self.process.wait()
 
 
-IDLE: deque[Worker] = deque()
+IDLE_WORKERS: deque[Worker] = deque()
 """Processes that have been started and wait for questions."""
 
 
-def start_early(folder: Path) -> None:
+def start_worker_early(folder: Path) -> None:
     """Start a worker early if there is a core for it and a folder holds many files."""
-    if not IDLE and count() > 1 and holds_many(folder):
-        IDLE.append(Worker())
+    if not IDLE_WORKERS and count_cores() > 1 and has_many_files(folder):
+        IDLE_WORKERS.append(Worker())
 
 
-def holds_many(folder: Path) -> bool:
+def has_many_files(folder: Path) -> bool:
     """Tell whether a folder and those below it hold so many files that they are worth a process."""
-    left = WORTH_FILES
+    left = MIN_FILES
     for _, _, files in os.walk(folder):
         left -= len(files)
         if left <= 0:
@@ -88,35 +88,35 @@ def holds_many(folder: Path) -> bool:
 
 
 @contextmanager
-def ended_after() -> Iterator[None]:
+def stopping_idle_workers() -> Iterator[None]:
     """Stop the idle workers after the block."""
     try:
         yield
     finally:
-        while IDLE:
-            worker = IDLE.pop()
+        while IDLE_WORKERS:
+            worker = IDLE_WORKERS.pop()
             worker.kill()
             worker.close()
 
 
-def idle_or_new() -> Worker:
+def get_worker() -> Worker:
     """Give an idle worker, or start one."""
-    return IDLE.pop() if IDLE else Worker()
+    return IDLE_WORKERS.pop() if IDLE_WORKERS else Worker()
 
 
-def send(to: IO[bytes], thing: Any) -> None:
+def send_pickled(stream: IO[bytes], message: Any) -> None:
     """Send something to another process of ours."""
-    raw = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
-    to.write(LENGTH.pack(len(raw)) + raw)
-    to.flush()
+    raw = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    stream.write(LENGTH_PREFIX.pack(len(raw)) + raw)
+    stream.flush()
 
 
-def receive(file: IO[bytes]) -> Any:
+def receive_pickled(stream: IO[bytes]) -> Any:
     """Receive what another process of ours has sent."""
-    head = file.read(LENGTH.size)
-    if len(head) < LENGTH.size:
+    head = stream.read(LENGTH_PREFIX.size)
+    if len(head) < LENGTH_PREFIX.size:
         raise EOFError
-    raw = file.read(LENGTH.unpack(head)[0])
-    if len(raw) < LENGTH.unpack(head)[0]:
+    raw = stream.read(LENGTH_PREFIX.unpack(head)[0])
+    if len(raw) < LENGTH_PREFIX.unpack(head)[0]:
         raise EOFError
     return pickle.loads(raw)  # from a process that this one has started

@@ -13,13 +13,13 @@ from torch import Tensor
 from .. import registry
 from ..answers import AnswerKind, kind_named
 from ..data import Case, Grid, LabelMap
-from ..inference.encode import stacked
+from ..inference.encode import stack_channels
 
 Output = Tensor | tuple[Tensor, ...]
-Moves = Literal["values", "labels", "points", "vectors", "boxes"]
+SpatialKind = Literal["values", "labels", "points", "vectors", "boxes"]
 
 
-class Outputs(NamedTuple):
+class OutputSpec(NamedTuple):
     """What the network must give, its shape and its number of channels, and the kind of answer in which that ends."""
 
     shape: Literal["dense", "pooled", "pyramid"]
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
         return Batch(inputs, {k: v.to(device, non_blocking=True) for k, v in self.target.items()}, self.grids)
 
 
-def stack(samples: Sequence[Sample]) -> Batch:
+def stack_samples(samples: Sequence[Sample]) -> Batch:
     """Put samples side by side."""
     target = {k: torch.stack([s.target[k] for s in samples]) for k in samples[0].target}
     return Batch(torch.stack([s.inputs for s in samples]), target, [s.grid for s in samples])
@@ -69,11 +69,11 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def outputs(self) -> Outputs:
+    def outputs(self) -> OutputSpec:
         """The output shape and the number of output channels of the network."""
 
     @property
-    def spatial_kinds(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         """How each target follows a spatial transform of the image; one that is not named stays as it is."""
         return {}
 
@@ -142,10 +142,10 @@ class Task(ABC):
         del rows, weights
         return None
 
-    def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
+    def distillation_loss(self, output: Tensor, teacher_output: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of an output from a teacher's: the mean square by default."""
         del temperature
-        return (output.float() - taught.float()).square().mean()
+        return (output.float() - teacher_output.float()).square().mean()
 
     @property
     @abstractmethod
@@ -153,7 +153,7 @@ class Task(ABC):
         """The figure by which models are selected; larger is better."""
 
     @abstractmethod
-    def score(self, output: Tensor, about: int) -> Tensor:
+    def score(self, output: Tensor, index: int) -> Tensor:
         """Give one number a sample, for gradient-based explanations."""
 
     @property
@@ -166,24 +166,24 @@ class Task(ABC):
         return {"kind": self.kind, **asdict(self)}
 
 
-def metrics_on(what: str) -> list[str]:
+def metrics_for(input_kind: str) -> list[str]:
     """List the metrics for one kind of input, such as labels or scores."""
-    return [name for name in registry.names("metrics") if registry.find("metrics", name).on == what]
+    return [name for name in registry.names("metrics") if registry.find("metrics", name).input_kind == input_kind]
 
 
-def tensor_of(case: Case, channels: Sequence[str]) -> Tensor:
+def images_to_tensor(case: Case, channels: Sequence[str]) -> Tensor:
     """Stack the images of a case into (channels, *shape) float32."""
-    return torch.from_numpy(stacked(case, channels))
+    return torch.from_numpy(stack_channels(case, channels))
 
 
-def divergence(output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
+def softened_divergence(output: Tensor, teacher_output: Tensor, *, temperature: float = 1.0) -> Tensor:
     """Give the distillation loss of class logits: the KL divergence, both softened by ``temperature``.
 
     The square of ``temperature`` keeps the gradient as large as that of the truth.
     """
-    said = (output.float() / temperature).log_softmax(1)
-    known = (taught.float() / temperature).log_softmax(1)
-    return (known.exp() * (known - said)).sum(1).mean() * temperature**2
+    log_student = (output.float() / temperature).log_softmax(1)
+    log_teacher = (teacher_output.float() / temperature).log_softmax(1)
+    return (log_teacher.exp() * (log_teacher - log_student)).sum(1).mean() * temperature**2
 
 
 def full_resolution(output: Output) -> Tensor:

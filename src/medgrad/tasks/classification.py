@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..answers.scores import class_probabilities
 from ..data import Case, Grid, Image, LabelMap, Scores
-from ._task import Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
+from ._task import Output, OutputSpec, Sample, Task, full_resolution, images_to_tensor, metrics_for, softened_divergence
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Classification(Task):
     loss_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def outputs(self) -> Outputs:
-        return Outputs("pooled", len(self.labels), "scores")
+    def outputs(self) -> OutputSpec:
+        return OutputSpec("pooled", len(self.labels), "scores")
 
     def example(self, seed: int = 0) -> Case:
         rng = np.random.default_rng(seed)
-        grid = Grid.of((16,) * self.dims)
+        grid = Grid.from_shape((16,) * self.dims)
         kind = seed % len(self.labels)
         image = rng.normal(0, 0.3, grid.shape)
         corner = rng.integers(0, 10, self.dims)
@@ -53,7 +53,7 @@ class Classification(Task):
         if isinstance(case.truth, Scores):
             values = torch.from_numpy(case.truth.values.astype(np.float32))
             target["class"] = values.argmax() if self.exclusive else values
-        return Sample(tensor_of(case, self.channels), target, case.grid)
+        return Sample(images_to_tensor(case, self.channels), target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         name = self.loss_name or ("cross_entropy" if self.exclusive else "bce")
@@ -71,7 +71,7 @@ class Classification(Task):
     ) -> dict[str, Any]:
         del region, quick  # an opinion on the whole; the figures are those of a set, so a row is only what was said
         row: dict[str, Any] = {f"truth/{n}": float(v) for n, v in zip(self.labels, truth.values, strict=True)}
-        return row | {f"said/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
+        return row | {f"prob/{n}": float(v) for n, v in zip(self.labels, answer.values, strict=True)}
 
     def failed_row(self, truth: Scores, *, region: LabelMap | None = None) -> dict[str, Any]:
         del region
@@ -79,25 +79,29 @@ class Classification(Task):
         return self.judge(truth, Scores(wrong / wrong.sum() if self.exclusive else wrong, self.labels, self.exclusive))
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        truth, said = self.columns(rows)
-        return metrics.judge_set(metrics_on("scores"), truth, said, names=self.labels, exclusive=self.exclusive)
-
-    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-        truth, said = self.columns(rows)
-        return metrics.judge_set_many(
-            metrics_on("scores"), truth, said, weights, names=self.labels, exclusive=self.exclusive
+        truth, probabilities = self.truths_and_probabilities(rows)
+        return metrics.judge_set(
+            metrics_for("scores"), truth, probabilities, names=self.labels, exclusive=self.exclusive
         )
 
-    def columns(self, rows: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
+        truth, probabilities = self.truths_and_probabilities(rows)
+        return metrics.judge_set_many(
+            metrics_for("scores"), truth, probabilities, weights, names=self.labels, exclusive=self.exclusive
+        )
+
+    def truths_and_probabilities(
+        self, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Gather (n, k) truths and probabilities from rows."""
         truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows], float)
-        return truth, np.array([[r[f"said/{n}"] for n in self.labels] for r in rows], float)
+        return truth, np.array([[r[f"prob/{n}"] for n in self.labels] for r in rows], float)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         if self.exclusive:
-            return divergence(output, taught, temperature=temperature)
+            return softened_divergence(output, taught, temperature=temperature)
         both = [torch.stack([v, torch.zeros_like(v)], dim=1) for v in (output, taught)]
-        return divergence(*both, temperature=temperature)
+        return softened_divergence(*both, temperature=temperature)
 
     @property
     def primary_metric(self) -> str:

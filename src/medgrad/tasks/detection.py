@@ -17,35 +17,35 @@ from ..answers.boxes import clip, concatenated
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import map_boxes
 from ..models.boxes.suppress import weighted_box_fusion
-from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
+from ._task import Output, OutputSpec, Sample, SpatialKind, Task, full_resolution, images_to_tensor, metrics_for
 
-ABSENT = -1
+NO_OBJECT = -1
 
 
 @dataclass(frozen=True)
 class Detection(Task):
     """Boxes of the classes ``labels``. ``detector`` is the network, which knows how to decode its output.
 
-    A sample holds at most ``most`` objects. An answer keeps boxes that score above ``least``, at most ``kept`` of
-    them; NMS removes those of one class that overlap by more than ``overlap``. ``slopes`` and ``shifts``, one a
-    class, are the Platt scaling that is fitted on validation cases after training.
+    A sample holds at most ``max_objects`` objects. An answer keeps boxes that score above ``min_score``, at most
+    ``max_boxes`` of them; NMS removes those of one class that overlap by more than ``overlap``. ``platt_a`` and
+    ``platt_b``, one a class, are the Platt scaling that is fitted on validation cases after training.
     """
 
     labels: tuple[str, ...] = ("object",)
     detector: str = "yolo"
-    most: int = 32
-    least: float = 0.02
-    kept: int = 200
+    max_objects: int = 32
+    min_score: float = 0.02
+    max_boxes: int = 200
     overlap: float = 0.5
-    slopes: tuple[float, ...] = ()
-    shifts: tuple[float, ...] = ()
+    platt_a: tuple[float, ...] = ()
+    platt_b: tuple[float, ...] = ()
 
     @property
-    def outputs(self) -> Outputs:
-        return Outputs("pyramid", len(self.labels), "boxes")
+    def outputs(self) -> OutputSpec:
+        return OutputSpec("pyramid", len(self.labels), "boxes")
 
     @property
-    def spatial_kinds(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         return {"boxes": "boxes"}
 
     def for_model(self, model: str) -> Detection:
@@ -62,7 +62,7 @@ class Detection(Task):
 
     def example(self, seed: int = 0) -> Case:
         rng = np.random.default_rng(seed)
-        grid = Grid.of((24,) * self.dims)
+        grid = Grid.from_shape((24,) * self.dims)
         image, ends, kinds = rng.normal(0, 0.1, grid.shape), [], []
         for number in range(2):
             corner = rng.integers(1, 5, self.dims) + 11 * number
@@ -77,21 +77,23 @@ class Detection(Task):
     def encode(self, case: Case) -> Sample:
         target = {}
         if isinstance(case.truth, Boxes):
-            corners, kinds = inside(map_boxes(case.truth.corners, case.grid.index), case.truth.labels, case.grid.shape)
-            boxes = torch.zeros(self.most, 2 * self.dims)
-            classes = torch.full((self.most,), ABSENT)
-            count = min(self.most, len(corners))
+            corners, kinds = clip_to_image(
+                map_boxes(case.truth.corners, case.grid.to_index), case.truth.labels, case.grid.shape
+            )
+            boxes = torch.zeros(self.max_objects, 2 * self.dims)
+            classes = torch.full((self.max_objects,), NO_OBJECT)
+            count = min(self.max_objects, len(corners))
             boxes[:count] = torch.from_numpy(corners[:count]).float()
             classes[:count] = torch.from_numpy(kinds[:count])
             target = {"boxes": boxes, "classes": classes}
-        return Sample(tensor_of(case, self.channels), target, case.grid)
+        return Sample(images_to_tensor(case, self.channels), target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        return registry.find("models", self.detector).cost(output, trimmed(target), classes=len(self.labels))
+        return registry.find("models", self.detector).loss(output, trim_targets(target), classes=len(self.labels))
 
     def decode(self, output: Tensor, grid: Grid) -> Boxes:
         candidates = full_resolution(output).detach()[None].float()
-        read = registry.find("models", self.detector).boxes
+        read = registry.find("models", self.detector).decode
         found = read(candidates, dims=self.dims, classes=len(self.labels))
         boxes: Boxes = self.answer_kind.decode([one[0].cpu().numpy() for one in found], grid, self.settings())
         return boxes
@@ -108,24 +110,24 @@ class Detection(Task):
             torch.from_numpy(every.scores),
             torch.from_numpy(every.labels),
             torch.from_numpy(models),
-            count=len(answers),
+            n_models=len(answers),
         )
-        order = scores.argsort(descending=True, stable=True)[: self.kept]
+        order = scores.argsort(descending=True, stable=True)[: self.max_boxes]
         return Boxes(corners[order].numpy(), labels[order].numpy(), scores[order].numpy(), self.names)
 
     def judge(
         self, truth: Boxes, answer: Boxes, *, region: LabelMap | None = None, quick: bool = False
     ) -> dict[str, Any]:
-        return metrics.judge(["ap"] if quick else metrics_on("boxes"), truth, answer, region=region)
+        return metrics.judge(["ap"] if quick else metrics_for("boxes"), truth, answer, region=region)
 
     def failed_row(self, truth: Boxes, *, region: LabelMap | None = None) -> dict[str, Any]:
-        return metrics.judge_failed(metrics_on("boxes"), truth, region=region)
+        return metrics.judge_failed(metrics_for("boxes"), truth, region=region)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        return metrics.pool(metrics_on("boxes"), rows)
+        return metrics.pool(metrics_for("boxes"), rows)
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-        return metrics.pool_many(metrics_on("boxes"), rows, weights)
+        return metrics.pool_many(metrics_for("boxes"), rows, weights)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of the candidates: the divergence of class probabilities, and the smooth L1 of corners.
@@ -139,7 +141,7 @@ class Detection(Task):
                 "The teacher's candidates are others than this network's, so it cannot teach it. A detector in two "
                 "stages chooses its own; of the others, both need the same levels and anchors."
             )
-        read = registry.find("models", self.detector).boxes
+        read = registry.find("models", self.detector).decode
         (corners, chances), (known, sure) = (
             read(o.float(), dims=self.dims, classes=len(self.labels)) for o in (output, taught)
         )
@@ -156,13 +158,13 @@ class Detection(Task):
         return "map@0.5"
 
     def score(self, output: Tensor, about: int) -> Tensor:
-        _, chances = registry.find("models", self.detector).boxes(
+        _, chances = registry.find("models", self.detector).decode(
             full_resolution(output), dims=self.dims, classes=len(self.labels)
         )
         return (chances[..., about] * chances[..., about].detach()).sum(1)
 
 
-def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
+def trim_targets(target: dict[str, Tensor]) -> dict[str, Tensor]:
     """Trim the padding after the last object of a batch, which would be compared with every candidate.
 
     Under vmap the number of objects is unknown, and all padding stays.
@@ -174,15 +176,15 @@ def trimmed(target: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"boxes": target["boxes"][:, :count], "classes": target["classes"][:, :count]}
 
 
-def inside(
-    corners: NDArray[np.float64], kinds: NDArray[np.int64], shape: Sequence[int]
+def clip_to_image(
+    corners: NDArray[np.float64], labels: NDArray[np.int64], shape: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Clip boxes to an image, and drop those of which less than a third lies in it."""
     dims = len(shape)
     left = clip(corners, shape)
     part = (left[:, dims:] - left[:, :dims]).prod(1)
     kept = part > (corners[:, dims:] - corners[:, :dims]).prod(1) / 3
-    return left[kept], kinds[kept]
+    return left[kept], labels[kept]
 
 
 THIS = Detection

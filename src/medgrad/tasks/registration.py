@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
-from ..data.transform import grid_of_truth, identity
+from ..data.transform import identity_deformation, truth_grid
 from ..errors import SettingError
 from ..models.transforms import exponentiate, warp
-from ._task import Moves, Output, Outputs, Sample, Task, full_resolution, metrics_on, tensor_of
+from ._task import Output, OutputSpec, Sample, SpatialKind, Task, full_resolution, images_to_tensor, metrics_for
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Registration(Task):
     by: a deformation, or a pair of label maps or landmarks. Outside a case's region nothing is compared.
 
     ``diffeomorphic`` takes the network's output for a velocity that stands still, along which is flowed: a way that can
-    be undone. ``centred`` remembers that it has learned from images laid centre on centre.
+    be undone. ``centre_aligned`` remembers that it has learned from images laid centre on centre.
     """
 
     similarity: str = "lncc"
@@ -35,19 +35,19 @@ class Registration(Task):
     regularity: str = "diffusion"
     smoothness: float = 1.0
     diffeomorphic: bool = False
-    centred: bool = False
+    centre_aligned: bool = False
 
     @property
-    def outputs(self) -> Outputs:
-        return Outputs("dense", self.dims, "deformation")
+    def outputs(self) -> OutputSpec:
+        return OutputSpec("dense", self.dims, "deformation")
 
     @property
-    def spatial_kinds(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         return {"fixed": "values", "moving": "values", "weight": "values"}
 
     def example(self, seed: int = 0) -> Case:
         rng = np.random.default_rng(seed)
-        grid = Grid.of((16,) * self.dims)
+        grid = Grid.from_shape((16,) * self.dims)
         index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
         fixed, moving = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
         shift = 1.5 + rng.uniform(-0.5, 0.5, self.dims)
@@ -66,34 +66,34 @@ class Registration(Task):
                 f"Case {case.id!r} has the images {list(case.images)}, but registration needs two: the fixed one, "
                 "then the moving one. Name them as channels."
             )
-        inputs = tensor_of(case, self.channels)
+        inputs = images_to_tensor(case, self.channels)
         if len(inputs) != 2:
             raise ValueError(f"Case {case.id!r} has images in colour. Make them grey first.")
         target = {"fixed": inputs[:1], "moving": inputs[1:]}
         target["weight"] = (
             torch.ones_like(inputs[:1])
-            if case.region is None
-            else torch.from_numpy((case.region.array != 0).astype(np.float32))[None]
+            if case.roi is None
+            else torch.from_numpy((case.roi.array != 0).astype(np.float32))[None]
         )
         return Sample(inputs, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        displacement = self.way(full_resolution(output))
+        displacement = self.displacement_of(full_resolution(output))
         alike = registry.find("losses.similarity", self.similarity)(**self.similarity_settings)
         moved = warp(target["moving"], displacement)
         terms = {self.similarity: alike(moved, target["fixed"], target.get("weight"))}
         if self.smoothness > 0:
-            terms[self.regularity] = self.smoothness * registry.find("losses.regularity", self.regularity)()(
+            terms[self.regularity] = self.smoothness * registry.find("losses.regularisers", self.regularity)()(
                 displacement
             )
         return terms
 
-    def way(self, output: Tensor) -> Tensor:
+    def displacement_of(self, output: Tensor) -> Tensor:
         """Give the displacement (b, dims, *shape) of an output, in elements."""
         return exponentiate(output.float()) if self.diffeomorphic else output
 
     def decode(self, output: Tensor, grid: Grid) -> Deformation:
-        displacement = self.way(full_resolution(output)[None])[0].detach().float().cpu().numpy()
+        displacement = self.displacement_of(full_resolution(output)[None])[0].detach().float().cpu().numpy()
         found: Deformation = self.answer_kind.decode([displacement], grid, self.settings())
         return found
 
@@ -111,26 +111,29 @@ class Registration(Task):
         region: LabelMap | None = None,
         quick: bool = False,
     ) -> dict[str, Any]:
-        return metrics.judge(["aligned"] if quick else metrics_on("field"), truth, answer, region=region)
+        return metrics.judge(["registration_score"] if quick else metrics_for("field"), truth, answer, region=region)
 
     def failed_row(self, truth: Deformation | Pair, *, region: LabelMap | None = None) -> dict[str, Any]:
-        grid = grid_of_truth(truth)
-        return {name: metrics.worst(name, grid) for name in self.judge(truth, identity(grid), region=region)}
+        grid = truth_grid(truth)
+        return {
+            name: metrics.worst_value(name, grid)
+            for name in self.judge(truth, identity_deformation(grid), region=region)
+        }
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        return metrics.pool(metrics_on("field"), rows)
+        return metrics.pool(metrics_for("field"), rows)
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-        return metrics.pool_many(metrics_on("field"), rows, weights)
+        return metrics.pool_many(metrics_for("field"), rows, weights)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the mean squared distance of the displacements, in elements."""
         del temperature
-        return (self.way(output).float() - self.way(taught).float()).square().mean()
+        return (self.displacement_of(output).float() - self.displacement_of(taught).float()).square().mean()
 
     @property
     def primary_metric(self) -> str:
-        return "aligned"
+        return "registration_score"
 
     def score(self, output: Tensor, about: int) -> Tensor:
         """Give the mean squared displacement along one axis, in elements."""

@@ -13,9 +13,19 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
-from ._task import Moves, Output, Outputs, Sample, Task, divergence, full_resolution, metrics_on, tensor_of
+from ._task import (
+    Output,
+    OutputSpec,
+    Sample,
+    SpatialKind,
+    Task,
+    full_resolution,
+    images_to_tensor,
+    metrics_for,
+    softened_divergence,
+)
 
-IGNORED = -1
+IGNORED_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,11 @@ class Segmentation(Task):
     loss_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def outputs(self) -> Outputs:
-        return Outputs("dense", 1 + len(self.labels), "label_map")
+    def outputs(self) -> OutputSpec:
+        return OutputSpec("dense", 1 + len(self.labels), "label_map")
 
     @property
-    def spatial_kinds(self) -> Mapping[str, Moves]:
+    def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         return {"labels": "labels"}
 
     @property
@@ -49,7 +59,7 @@ class Segmentation(Task):
 
     def example(self, seed: int = 0) -> Case:
         rng = np.random.default_rng(seed)
-        grid = Grid.of((16,) * self.dims)
+        grid = Grid.from_shape((16,) * self.dims)
         truth = np.zeros(grid.shape, np.uint8)
         for value in range(1, 1 + len(self.labels)):
             corner = rng.integers(1, 10, self.dims)
@@ -63,10 +73,10 @@ class Segmentation(Task):
         target = {}
         if isinstance(case.truth, LabelMap):
             labels = torch.from_numpy(case.truth.array.astype(np.int64))
-            if case.region is not None:
-                labels[torch.from_numpy(case.region.array == 0)] = IGNORED
+            if case.roi is not None:
+                labels[torch.from_numpy(case.roi.array == 0)] = IGNORED_LABEL
             target["labels"] = labels
-        return Sample(tensor_of(case, self.channels), target, case.grid)
+        return Sample(images_to_tensor(case, self.channels), target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         cost = registry.find("losses", self.loss_name)(**self.loss_settings)
@@ -75,26 +85,27 @@ class Segmentation(Task):
             return {self.loss_name: cost(output, labels)}
         weights = [0.5**i for i in range(len(output))]
         total = sum(
-            w / sum(weights) * cost(o, shrunk(labels, o.shape[2:])) for w, o in zip(weights, output, strict=True)
+            w / sum(weights) * cost(o, downsample_labels(labels, o.shape[2:]))
+            for w, o in zip(weights, output, strict=True)
         )
         return {self.loss_name: torch.as_tensor(total)}
 
     def judge(
         self, truth: LabelMap, answer: LabelMap, *, region: LabelMap | None = None, quick: bool = False
     ) -> dict[str, Any]:
-        return metrics.judge(["dice"] if quick else metrics_on("labels"), truth, answer, region=region)
+        return metrics.judge(["dice"] if quick else metrics_for("labels"), truth, answer, region=region)
 
     def failed_row(self, truth: LabelMap, *, region: LabelMap | None = None) -> dict[str, Any]:
-        return metrics.judge_failed(metrics_on("labels"), truth, region=region)
+        return metrics.judge_failed(metrics_for("labels"), truth, region=region)
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        return metrics.pool(judged_by(rows), rows)
+        return metrics.pool(metrics_in_rows(rows), rows)
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
-        return metrics.pool_many(judged_by(rows), rows, weights)
+        return metrics.pool_many(metrics_in_rows(rows), rows, weights)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-        return divergence(output, taught, temperature=temperature)
+        return softened_divergence(output, taught, temperature=temperature)
 
     @property
     def primary_metric(self) -> str:
@@ -105,17 +116,17 @@ class Segmentation(Task):
         return (said[:, about] * said.softmax(dim=1)[:, about].detach()).flatten(1).sum(1)
 
 
-def shrunk(labels: Tensor, shape: Sequence[int]) -> Tensor:
+def downsample_labels(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """Downsample labels (b, *shape) by the nearest neighbour."""
     if tuple(labels.shape[1:]) == tuple(shape):
         return labels
     return F.interpolate(labels.unsqueeze(1).float(), size=tuple(shape), mode="nearest-exact").squeeze(1).long()
 
 
-def judged_by(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def metrics_in_rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the metrics whose figures the rows hold."""
     first = {name.split("/")[0] for row in rows for name in row}
-    return [m for m in metrics_on("labels") if first & set(registry.find("metrics", m).figures)]
+    return [m for m in metrics_for("labels") if first & set(registry.find("metrics", m).figures)]
 
 
 THIS = Segmentation

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-SIDE = {1: 256, 2: 64, 3: 24}
-BITS_SIDE = {1: 256, 2: 16, 3: 8}
+THUMBNAIL_SIDE = {1: 256, 2: 64, 3: 24}
+HASH_SIDE = {1: 256, 2: 16, 3: 8}
 
 
 @lru_cache(maxsize=256)
-def _weights(old: int, new: int) -> NDArray[np.float32]:
+def _resize_matrix(old: int, new: int) -> NDArray[np.float32]:
     """Give the (new, old) matrix that shrinks by areas or grows by straight lines."""
     if old >= new:
         edges = np.linspace(0, old, new + 1)
@@ -29,12 +29,12 @@ def _weights(old: int, new: int) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
-def resized(array: NDArray[np.generic], side: int) -> NDArray[np.float32]:
+def resize_array(array: NDArray[np.generic], side: int) -> NDArray[np.float32]:
     """Bring every axis to ``side`` elements, by areas where it shrinks."""
-    return _weighed(array, [_weights(old, side) for old in array.shape])
+    return _multiply_axes(array, [_resize_matrix(old, side) for old in array.shape])
 
 
-def _weighed(array: NDArray[np.generic], matrices: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _multiply_axes(array: NDArray[np.generic], matrices: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Multiply each axis by its (new, old) matrix."""
     found = np.asarray(array, np.float32)
     for place, matrix in enumerate(matrices):
@@ -43,7 +43,7 @@ def _weighed(array: NDArray[np.generic], matrices: Sequence[NDArray[np.float32]]
     return found
 
 
-def grey(array: NDArray[np.generic], dims: int) -> NDArray[np.generic]:
+def to_grey(array: NDArray[np.generic], dims: int) -> NDArray[np.generic]:
     """Give one value an element: the channel if all are equal, else their mean; NaN and infinity become 0."""
     if array.ndim > dims:
         first = array[..., 0]
@@ -54,9 +54,9 @@ def grey(array: NDArray[np.generic], dims: int) -> NDArray[np.generic]:
     return array if array.dtype.kind != "f" or np.isfinite(array).all() else np.nan_to_num(array, posinf=0, neginf=0)
 
 
-def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+def make_thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Shrink to 64 x 64 (or 24 x 24 x 24) in 256 steps from the 0.5 to the 99.5 percentile; 0 if it is constant."""
-    small = resized(array, SIDE[array.ndim])
+    small = resize_array(array, THUMBNAIL_SIDE[array.ndim])
     low, high = np.percentile(small, (0.5, 99.5))
     if high <= low:
         low, high = float(small.min()), float(small.max())
@@ -65,7 +65,7 @@ def thumbnail(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.round(np.clip((small - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def shapes_only(thumb: NDArray[np.generic], *, grain: float = 0.05) -> NDArray[np.float32]:
+def normalise_local_contrast(thumb: NDArray[np.generic], *, grain: float = 0.05) -> NDArray[np.float32]:
     """Normalise local contrast: remove slow shading, fine grain and contrast; mean 0.
 
     ``grain`` is the size of the structures that are kept, as a share of the side. Contrast is made even from
@@ -74,24 +74,24 @@ def shapes_only(thumb: NDArray[np.generic], *, grain: float = 0.05) -> NDArray[n
     """
     image = thumb.astype(np.float32)
     size = image.shape[0] * grain
-    band = _blurred(image, size / 4) - _blurred(image, size)
-    strength = np.sqrt(_blurred(band * band, 1.5 * size))
+    band = _blur_image(image, size / 4) - _blur_image(image, size)
+    strength = np.sqrt(_blur_image(band * band, 1.5 * size))
     band = band / (strength + 0.1 * band.std() + 1e-6)
     return (band - band.mean()).astype(np.float32)
 
 
-def _blurred(image: NDArray[np.float32], size: float) -> NDArray[np.float32]:
-    return _weighed(image, [_blur(side, size) for side in image.shape])
+def _blur_image(image: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+    return _multiply_axes(image, [_blur_matrix(side, size) for side in image.shape])
 
 
 @lru_cache(maxsize=256)
-def _blur(side: int, size: float) -> NDArray[np.float32]:
+def _blur_matrix(side: int, size: float) -> NDArray[np.float32]:
     """Give the (side, side) matrix that blurs an axis: on pictures so small it is ten times as fast as a filter."""
     matrix = ndimage.gaussian_filter1d(np.eye(side), size, axis=0, mode="nearest")
     return np.asarray(matrix, np.float32)
 
 
-def bits(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def perceptual_bits(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Give 256 (or 512) yes-or-no values: where the picture is brighter than around."""
-    band = resized(shapes_only(thumb, grain=0.1), BITS_SIDE[thumb.ndim]).ravel()
+    band = resize_array(normalise_local_contrast(thumb, grain=0.1), HASH_SIDE[thumb.ndim]).ravel()
     return band > np.median(band)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .intervals import draw, interval, numbered, one_of_each
-from .paired import PoolMany, both_known, check, differences, figures_of, sides
+from .intervals import bca_interval, compute_single, draw_resamples, patient_codes
+from .paired import PoolMany, check_paired_rows, keep_shared_figures, paired_differences, side_weights, weighted_figures
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class NonInferiority:
         )
 
 
-def noninferior(
+def check_noninferiority(
     old: Sequence[Mapping[str, Any]],
     new: Sequence[Mapping[str, Any]],
     *,
     name: str,
     margin: float,
     patients: Sequence[str],
-    better: Literal["higher", "lower"] = "higher",
+    better_direction: Literal["higher", "lower"] = "higher",
     pool_many: PoolMany | None = None,
-    times: int = 2000,
+    n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> NonInferiority:
@@ -52,23 +52,23 @@ def noninferior(
     The margin must be chosen before looking. Rows stand in the same order of cases; patients are resampled in pairs.
 
     >>> old = [{"dice": v} for v in (0.8, 0.9, 0.7, 0.85)]
-    >>> noninferior(old, old, name="dice", margin=0.01, patients=list("abcd")).holds
+    >>> check_noninferiority(old, old, name="dice", margin=0.01, patients=list("abcd")).holds
     True
     """
     if not margin > 0:
         raise ValueError(f"The margin is how much may be lost, a number above 0, but {margin} came.")
-    check(old, new, patients)
+    check_paired_rows(old, new, patients)
     if pool_many is None:
-        old, new = both_known(old, new)
-    many = figures_of(old, new, pool_many)
-    codes, n = numbered(patients)
-    before, after = (one_of_each(many, w) for w in sides(np.ones((1, len(old)))))
+        old, new = keep_shared_figures(old, new)
+    many = weighted_figures(old, new, pool_many)
+    codes, n = patient_codes(patients)
+    before, after = (compute_single(many, w) for w in side_weights(np.ones((1, len(old)))))
     if name not in before or np.isnan(before[name]) or np.isnan(after[name]):
         raise ValueError(f"{name!r} is not known for both; there is {', '.join(before)}.")
-    sign = -1.0 if better == "higher" else 1.0
-    resampled = sign * differences(many, draw(n, times, seed)[:, codes])[name]
-    left_out = sign * differences(many, (1.0 - np.eye(n))[:, codes])[name]
+    sign = -1.0 if better_direction == "higher" else 1.0
+    resampled = sign * paired_differences(many, draw_resamples(n, n_resamples, seed)[:, codes])[name]
+    left_out = sign * paired_differences(many, (1.0 - np.eye(n))[:, codes])[name]
     loss = sign * (after[name] - before[name]) + 0.0  # no minus before a 0
-    _, bound = interval(resampled, loss, left_out, level=2 * level - 1, patients=n)
+    _, bound = bca_interval(resampled, loss, left_out, level=2 * level - 1, patients=n)
     most = float("inf") if bound is None else bound + 0.0
     return NonInferiority(name, loss, most, margin, most < margin, n)

@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .holm import holm
-from .intervals import Many, column_means, draw, gathered, interval, none_if_nan, numbered, one_of_each
+from .holm import adjust_p_values
+from .intervals import (
+    WeightedFigures,
+    bca_interval,
+    compute_in_chunks,
+    compute_single,
+    draw_resamples,
+    none_if_nan,
+    patient_codes,
+    weighted_column_means,
+)
 
 Numbers = NDArray[np.float64]
 Row = Mapping[str, Any]
 PoolMany = Callable[[Sequence[Row], Numbers], Mapping[str, Numbers]]
-FEW = 12  # so many patients can be exchanged in 4,096 ways, and all are tried
+MAX_EXACT_PATIENTS = 12  # so many patients can be exchanged in 4,096 ways, and all are tried
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Comparison:
     """One number of two runs over the same patients: ``difference`` is b minus a, with its interval.
 
     ``p`` is the chance of so large a difference if it did not matter whose answer is whose; ``p_holm`` is corrected for
-    all the numbers that were compared. ``verdict`` puts it in words.
+    all the numbers that were compared. ``describe_verdict`` puts it in words.
     """
 
     name: str
@@ -39,7 +48,7 @@ class Comparison:
     verdict: str = ""
 
 
-def never(name: str) -> bool:
+def never_rank_only(name: str) -> bool:
     """Give False for every figure: none depends on ranks alone."""
     del name
     return False
@@ -58,10 +67,10 @@ def compare(
     patients: Sequence[str],
     names: Sequence[str] | None = None,
     pool_many: PoolMany | None = None,
-    better: Callable[[str], str] = always_higher,
-    placed: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
-    by_order: Callable[[str], bool] = never,
-    times: int = 2000,
+    better_direction: Callable[[str], str] = always_higher,
+    rank_scores: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
+    rank_only: Callable[[str], bool] = never_rank_only,
+    n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Comparison]:
@@ -78,34 +87,34 @@ def compare(
     >>> compare(rows, better, patients=list("abcdef"))[0].p
     0.03125
     """
-    check(rows_a, rows_b, patients)
+    check_paired_rows(rows_a, rows_b, patients)
     if pool_many is None:
-        rows_a, rows_b = both_known(rows_a, rows_b)
-    many = figures_of(rows_a, rows_b, pool_many)
-    codes, n = numbered(patients)
+        rows_a, rows_b = keep_shared_figures(rows_a, rows_b)
+    many = weighted_figures(rows_a, rows_b, pool_many)
+    codes, n = patient_codes(patients)
     single = np.ones((1, len(rows_a)))
-    a, b = (one_of_each(many, w) for w in sides(single))
-    shown = [name for name in (names if names is not None else a) if better(name) != "zero"]
-    resampled = differences(many, draw(n, times, seed)[:, codes])
-    left_out = differences(many, (1.0 - np.eye(n))[:, codes])
-    ways, swapped = exchanges(n, times, seed)[:, codes], dict[str, Numbers]()
-    ordered = [name for name in shown if placed and pool_many and by_order(name)]
+    a, b = (compute_single(many, w) for w in side_weights(single))
+    shown = [name for name in (names if names is not None else a) if better_direction(name) != "zero"]
+    resampled = paired_differences(many, draw_resamples(n, n_resamples, seed)[:, codes])
+    left_out = paired_differences(many, (1.0 - np.eye(n))[:, codes])
+    ways, swapped = draw_exchange_masks(n, n_resamples, seed)[:, codes], dict[str, Numbers]()
+    ordered = [name for name in shown if rank_scores and pool_many and rank_only(name)]
     if len(ordered) < len(shown):
-        swapped |= exchanged(rows_a, rows_b, pool_many, ways)
-    if placed and ordered:
-        by_place = exchanged(placed(rows_a), placed(rows_b), pool_many, ways)
+        swapped |= exchanged_differences(rows_a, rows_b, pool_many, ways)
+    if rank_scores and ordered:
+        by_place = exchanged_differences(rank_scores(rows_a), rank_scores(rows_b), pool_many, ways)
         swapped |= {name: by_place[name] for name in ordered}
     found = []
     for name in shown:
         gap = b[name] - a[name]
-        low, high = interval(resampled[name], gap, left_out[name], level=level, patients=n)
-        p = share_as_large(swapped[name], gap)
+        low, high = bca_interval(resampled[name], gap, left_out[name], level=level, patients=n)
+        p = permutation_p_value(swapped[name], gap)
         first, second, seen = none_if_nan(a[name]), none_if_nan(b[name]), none_if_nan(gap)
         found.append(Comparison(name, first, second, seen, low, high, p, None, n))
-    return judged(found, better, level)
+    return add_verdicts(found, better_direction, level)
 
 
-def check(rows_a: Sequence[Row], rows_b: Sequence[Row], patients: Sequence[str]) -> None:
+def check_paired_rows(rows_a: Sequence[Row], rows_b: Sequence[Row], patients: Sequence[str]) -> None:
     """Raise unless there is a row of each run for each case."""
     if not len(rows_a) == len(rows_b) == len(patients) or not patients:
         raise ValueError(
@@ -114,7 +123,7 @@ def check(rows_a: Sequence[Row], rows_b: Sequence[Row], patients: Sequence[str])
         )
 
 
-def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+def keep_shared_figures(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Keep only figures that both rows of a pair have; others become None."""
     pairs = list(zip(rows_a, rows_b, strict=True))
     names = dict.fromkeys(n for a, b in pairs for n in a if n in b)
@@ -126,13 +135,13 @@ def both_known(rows_a: Sequence[Row], rows_b: Sequence[Row]) -> tuple[list[Row],
     return both[0], both[1]
 
 
-def figures_of(rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None) -> Many:
+def weighted_figures(rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None) -> WeightedFigures:
     """Make a function from weights to figures, over the rows of a and then of b."""
     rows = [*rows_a, *rows_b]
-    return column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
+    return weighted_column_means(rows) if pool_many is None else lambda weights: pool_many(rows, weights)
 
 
-def sides(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, Numbers]:
+def side_weights(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, Numbers]:
     """Give the weights of both sides over the rows of a and then of b; ``exchange`` (0 or 1) swaps pairs."""
     swap = np.zeros_like(weights) if exchange is None else exchange
     return (
@@ -141,52 +150,59 @@ def sides(weights: Numbers, exchange: Numbers | None = None) -> tuple[Numbers, N
     )
 
 
-def differences(
-    many: Callable[[Numbers], Mapping[str, Numbers]], weights: Numbers, *, exchange: Numbers | None = None
+def paired_differences(
+    compute_many: Callable[[Numbers], Mapping[str, Numbers]], weights: Numbers, *, exchange: Numbers | None = None
 ) -> dict[str, Numbers]:
     """Give b minus a of each number for each row of weights, or of exchanges."""
     if exchange is not None:
         weights = np.broadcast_to(weights, exchange.shape)
-    first, second = (gathered(many, side) for side in sides(weights, exchange))
+    first, second = (compute_in_chunks(compute_many, side) for side in side_weights(weights, exchange))
     return {name: second[name] - first[name] for name in first}
 
 
-def exchanged(
-    rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None, ways: Numbers
+def exchanged_differences(
+    rows_a: Sequence[Row], rows_b: Sequence[Row], pool_many: PoolMany | None, exchange_masks: Numbers
 ) -> dict[str, Numbers]:
     """Give the differences b minus a under each exchange of patients."""
-    many = figures_of(rows_a, rows_b, pool_many)
-    return differences(many, np.ones((1, len(rows_a))), exchange=ways)
+    many = weighted_figures(rows_a, rows_b, pool_many)
+    return paired_differences(many, np.ones((1, len(rows_a))), exchange=exchange_masks)
 
 
-def exchanges(n: int, times: int, seed: int) -> Numbers:
+def draw_exchange_masks(n_patients: int, n_masks: int, seed: int) -> Numbers:
     """Draw the exchanges of the permutation test: all of them for few patients, else at random with the identity."""
-    if n <= FEW:
-        return np.array(list(product((0.0, 1.0), repeat=n)))
-    drawn = np.random.default_rng(seed + 1).integers(0, 2, (times, n)).astype(float)
+    if n_patients <= MAX_EXACT_PATIENTS:
+        return np.array(list(product((0.0, 1.0), repeat=n_patients)))
+    drawn = np.random.default_rng(seed + 1).integers(0, 2, (n_masks, n_patients)).astype(float)
     drawn[0] = 0.0
     return drawn
 
 
-def share_as_large(exchanged: Numbers, gap: float) -> float | None:
+def permutation_p_value(null_differences: Numbers, difference: float) -> float | None:
     """Give the two-sided p value of the permutation test."""
-    known = exchanged[~np.isnan(exchanged)]
-    if np.isnan(gap) or not len(known):
+    known = null_differences[~np.isnan(null_differences)]
+    if np.isnan(difference) or not len(known):
         return None
-    return float((np.abs(known) >= abs(gap) - 1e-9 * max(1.0, abs(gap))).mean())
+    return float((np.abs(known) >= abs(difference) - 1e-9 * max(1.0, abs(difference))).mean())
 
 
-def judged(found: Sequence[Comparison], better: Callable[[str], str], level: float) -> list[Comparison]:
+def add_verdicts(
+    comparisons: Sequence[Comparison], better_direction: Callable[[str], str], level: float
+) -> list[Comparison]:
     """Correct the p values for their number, and say what each comparison shows."""
-    tested = [c for c in found if c.p is not None]
-    adjusted = dict(zip([c.name for c in tested], holm([c.p for c in tested if c.p is not None]), strict=True))
-    return [replace(c, p_holm=(p := adjusted.get(c.name)), verdict=verdict(c, p, better(c.name), level)) for c in found]
+    tested = [c for c in comparisons if c.p is not None]
+    adjusted = dict(
+        zip([c.name for c in tested], adjust_p_values([c.p for c in tested if c.p is not None]), strict=True)
+    )
+    return [
+        replace(c, p_holm=(p := adjusted.get(c.name)), verdict=describe_verdict(c, p, better_direction(c.name), level))
+        for c in comparisons
+    ]
 
 
-def verdict(found: Comparison, p: float | None, better: str, level: float) -> str:
+def describe_verdict(comparison: Comparison, p: float | None, better_direction: str, level: float) -> str:
     """Say in words which side is better, if it is shown at all."""
-    if p is None or found.difference is None:
+    if p is None or comparison.difference is None:
         return "not comparable"
     if p >= 1 - level:
         return "no difference shown"
-    return "b is better" if (found.difference > 0) == (better == "higher") else "a is better"
+    return "b is better" if (comparison.difference > 0) == (better_direction == "higher") else "a is better"

@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 
-def signed_rank(differences: ArrayLike) -> float:
+def signed_rank_p_value(differences: ArrayLike) -> float:
     """Give the one-sided p of the differences being no more than 0, by the normal approximation for ten and more.
 
     Differences of 0 count nothing, equal ones share their rank. Wilcoxon, Biometrics Bulletin 1945, 1(6).
 
-    >>> round(signed_rank([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -0.5, 8.0, 9.0, 10.0]), 4)
+    >>> round(signed_rank_p_value([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -0.5, 8.0, 9.0, 10.0]), 4)
     0.0035
     """
     found = np.asarray(differences, dtype=np.float64)

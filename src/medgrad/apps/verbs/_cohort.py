@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...data.cohorts import Cohort
-from ...data.cohorts.cohort import narrowed, with_split
+from ...data.cohorts.cohort import with_labels, with_split
 from ...data.cohorts.layouts import Hints, recognise
 from ...data.cohorts.split import apply_split, read_split
 from ...data.cohorts.split import split as make_split
-from ...data.formats import collecting, reading_ahead
+from ...data.formats import cache_set_files, reading_ahead
 from ...engine.progress import Progress
 from ...errors import LayoutError, SettingError
 from ...survey.dataset import Look, check_leaks, look
 from ...survey.dicom_headers import read_ahead
-from ...survey.record import read_survey
-from ...survey.workers import ended_after, start_early
+from ...survey.survey_file import read_survey
+from ...survey.workers import start_worker_early, stopping_idle_workers
 
 
 def find_cohort(
@@ -42,45 +42,50 @@ def find_cohort(
     before all of it is read. With ``needs_split`` false, a cohort that cannot be split is no error. Files that
     the survey of ``run`` knows and that are unchanged are not read again.
     """
-    known = read_survey(run)
-    if not known.cases:
-        start_early(folder)
-    with ended_after(), collecting(), reading_ahead(read_ahead):
+    survey = read_survey(run)
+    if not survey.cases:
+        start_worker_early(folder)
+    with stopping_idle_workers(), cache_set_files(), reading_ahead(read_ahead):
         cohort = recognise(folder, Hints(truth, roi, task))
         for sentence in (
             f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients",
-            *cohort.told,
+            *cohort.messages,
         ):
             progress.say(sentence)
         if split is not None:
-            cohort = apply_split(cohort, read_split(split), where=str(split))
+            cohort = apply_split(cohort, read_split(split), source_name=str(split))
         if val:
-            cohort = chosen(cohort, [v.strip() for v in val.split(",") if v.strip()])
+            cohort = choose_validation_cases(cohort, [v.strip() for v in val.split(",") if v.strip()])
         wanted = [name.strip() for name in (labels or "").split(",") if name.strip()]
-        narrowed(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
+        with_labels(cohort, wanted or cohort.labels)  # a label that is not there is told before anything is read
         if check is not None:
             check(cohort)
         with progress.bar("Looking") as bar:
-            seen = look(cohort, on_progress=bar, known=known, planned=narrowed(cohort, wanted) if wanted else None)
-    check_leaks(seen, allow=allow_leak)
+            found = look(
+                cohort,
+                on_progress=bar,
+                known_survey=survey,
+                planned_cohort=with_labels(cohort, wanted) if wanted else None,
+            )
+    check_leaks(found, allow=allow_leak)
     if wanted:
-        cohort = narrowed(cohort, wanted)
+        cohort = with_labels(cohort, wanted)
         progress.say(f"Looking for {', '.join(cohort.labels)} only.")
     try:
-        cohort = make_split(cohort, seed=seed, together=seen.together)
+        cohort = make_split(cohort, seed=seed, keep_together=found.inseparable_pairs)
     except (LayoutError, SettingError) as reason:  # of one patient there is no split, but something to look at
         if needs_split:
             raise
-        return replace(cohort, told=(*cohort.told, str(reason))), seen
+        return replace(cohort, messages=(*cohort.messages, str(reason))), found
     if cohort.task == "registration":
-        from ...data.cohorts.pairs import paired
+        from ...data.cohorts.registration_pairs import make_pairs
 
-        cohort = paired(cohort, seed=seed)
-        progress.say(cohort.told[-1])
-    return cohort, seen
+        cohort = make_pairs(cohort, seed=seed)
+        progress.say(cohort.messages[-1])
+    return cohort, found
 
 
-def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
+def choose_validation_cases(cohort: Cohort, patterns: list[str]) -> Cohort:
     """Assign the cases whose names match to validation and all others to training."""
     from fnmatch import fnmatchcase
 
@@ -91,9 +96,9 @@ def chosen(cohort: Cohort, patterns: list[str]) -> Cohort:
             raise SettingError(
                 f"No case is called {pattern!r}. --val takes names or patterns of cases; the first are: {known}."
             )
-    told = (*cohort.told, f"{len(matched)} cases judge, as was asked for; the others train.")
+    told = (*cohort.messages, f"{len(matched)} cases judge, as was asked for; the others train.")
     sides = {e.id: "val" if e.id in matched else "train" for e in cohort.entries if e.truth is not None}
-    return replace(with_split(cohort, sides), told=told)
+    return replace(with_split(cohort, sides), messages=told)
 
 
 def check_model(cohort: Cohort, model: str | None) -> None:
@@ -103,7 +108,7 @@ def check_model(cohort: Cohort, model: str | None) -> None:
     from ... import registry
 
     task = registry.find("tasks", cohort.task)(dims=cohort.dims)
-    gives = {name: registry.find("models", name).gives for name in registry.names("models")}
+    gives = {name: registry.find("models", name).output_kinds for name in registry.names("models")}
     if task.outputs.shape not in gives[model]:
         fitting = [name for name, shapes in gives.items() if task.outputs.shape in shapes]
         raise SettingError(
@@ -112,10 +117,10 @@ def check_model(cohort: Cohort, model: str | None) -> None:
         )
 
 
-def check_folds_of(cohort: Cohort, folds: int) -> None:
+def check_fold_count(cohort: Cohort, n_folds: int) -> None:
     """Raise if a cohort has fewer patients than folds."""
-    if folds > 1 and cohort.task == "registration":
+    if n_folds > 1 and cohort.task == "registration":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     known = {e.patient or e.id for e in cohort.entries if e.truth is not None and e.split != "test"}
-    if folds > len(known):
-        raise SettingError(f"{folds} folds need at least as many patients, but the set has fewer ({len(known)}).")
+    if n_folds > len(known):
+        raise SettingError(f"{n_folds} folds need at least as many patients, but the set has fewer ({len(known)}).")

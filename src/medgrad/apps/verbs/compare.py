@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ._arguments import Seed
-from ._options import check_judged, check_new_folder, check_number
+from ._checks import check_judged_folders, check_new_folder, check_number
 
 
 def compare(
@@ -20,12 +20,12 @@ def compare(
     seed: Seed = 0,
 ) -> dict[str, Any]:
     """Compare two runs by patient: differences with intervals, corrected for many, and whether one is good enough."""
-    check_number("--margin", margin, least=0)
-    check_number("--seed", seed, least=0)
-    check_judged(first, second)
+    check_number("--margin", margin, minimum=0)
+    check_number("--seed", seed, minimum=0)
+    check_judged_folders(first, second)
     check_new_folder(out)
 
-    from ...engine.evaluation.compare import compare as pair
+    from ...engine.evaluation.compare import compare_runs as pair
     from ...report import write_comparison
 
     found = pair(first, second, margin=margin, seed=seed)

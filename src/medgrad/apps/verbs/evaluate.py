@@ -9,7 +9,7 @@ import typer
 
 from ...engine.progress import Progress
 from ._arguments import Device, Roi, Threads, Truth
-from ._options import check_choice, check_device, check_new_folder, check_number, check_run, check_set
+from ._checks import check_choice, check_cohort_folder, check_device, check_new_folder, check_number, check_run
 
 
 def evaluate(
@@ -27,20 +27,20 @@ def evaluate(
     """Judge a run on cases that it need not have seen: figures with 95 % intervals, a row a case, and a report."""
     check_choice("--split", split, ("train", "val", "test", "all"))
     check_device(device)
-    check_number("--threads", threads, least=0)
+    check_number("--threads", threads, minimum=0)
     check_run(run, folder)
-    check_set(folder)
+    check_cohort_folder(folder)
     check_new_folder(out, folder, run)
 
     from ...data.cohorts.layouts import Hints, recognise
-    from ...engine.compute.device import use_threads
+    from ...engine.compute.device import set_threads
     from ...engine.evaluation.evaluate_run import evaluate_run
-    from ...machine.cores import fitting_threads
+    from ...machine.cores import choose_threads
     from ...report import write
 
     cohort = recognise(folder, Hints(truth, roi, None))
-    threads = use_threads(fitting_threads(threads))
-    evaluation = evaluate_run(run, cohort, out, on=split, device=device, progress=progress)
+    threads = set_threads(choose_threads(threads))
+    evaluation = evaluate_run(run, cohort, out, split=split, device=device, progress=progress)
     return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 

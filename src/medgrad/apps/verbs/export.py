@@ -9,7 +9,7 @@ import typer
 
 from ... import registry
 from ...engine.progress import Progress
-from ._options import check_choice, check_new_folder, check_number, check_run, check_set, check_unused
+from ._checks import check_choice, check_cohort_folder, check_new_folder, check_number, check_output_unused, check_run
 
 
 def export(
@@ -24,22 +24,31 @@ def export(
 ) -> dict[str, Any]:
     """Write a run as an artefact that answers without torch; it fails unless both give the same answers."""
     check_choice("--to", to, [n.replace("_", "-") for n in registry.names("export")])
-    check_number("--tolerance", tolerance, least=0)
+    check_number("--tolerance", tolerance, minimum=0)
     check_run(run)
     check_new_folder(out, run)
-    check_unused(out, "artefact.json", what="artefact")
+    check_output_unused(out, "artefact.json", description="artefact")
     if calibrate is not None:
-        check_set(calibrate)
+        check_cohort_folder(calibrate)
 
     from ...export import export as make
 
-    done = make(run, out, to=to, int8=int8, calibrate=calibrate, tolerance=tolerance, progress=progress)
+    done = make(
+        run, out, target_name=to, as_int8=int8, calibration_folder=calibrate, tolerance=tolerance, progress=progress
+    )
     text = (
-        f"{done.folder}: {done.bytes / 1e6:.3g} MB, agrees with the run on {done.agreement.cases} {done.on}: "
+        f"{done.folder}: {done.n_bytes / 1e6:.3g} MB, agrees with the run on {done.agreement.cases} "
+        f"{done.evaluated_on}: "
         f"{done.agreement.words}"
     )
-    agreed = {**done.agreement.as_dict(), "on": done.on}
-    return {"text": text, "artefact": str(done.folder), "bytes": done.bytes, "agreement": agreed, "ways": done.ways}
+    agreed = {**done.agreement.as_dict(), "on": done.evaluated_on}
+    return {
+        "text": text,
+        "artefact": str(done.folder),
+        "bytes": done.n_bytes,
+        "agreement": agreed,
+        "ways": done.agreement_by_backend,
+    }
 
 
 THIS = export

@@ -10,16 +10,16 @@ import typer
 
 from ...engine.progress import Progress
 from ._arguments import AllowLeak, Device, Labels, Recipe, Roi, Seed, Split, Task, Truth, UntilPlateau, Val
-from ._options import (
+from ._checks import (
     check_budget,
     check_folds,
-    check_learning,
+    check_init,
     check_new_folder,
     check_part,
-    check_same_run,
-    check_start,
+    check_resumable,
     check_tracker,
-    names_in,
+    check_training_options,
+    name_in_recipe,
 )
 
 if TYPE_CHECKING:
@@ -64,32 +64,32 @@ def fit(
     check_folds(folds)
     check_part("--model", model, "models")
     check_tracker(track)
-    changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
-    check_start(init)
+    changes = check_training_options(folder, task=task, split=split, recipe=recipe, device=device)
+    check_init(init)
     check_new_folder(out, folder)
-    named = names_in(changes, "task", "kind") or task, model or names_in(changes, "model", "name")
-    check_same_run(out, *named)
+    named = name_in_recipe(changes, "task", "kind") or task, model or name_in_recipe(changes, "model", "name")
+    check_resumable(out, *named)
 
-    from ...engine.compute.device import usable
-    from ...engine.progress import Silent
+    from ...engine.compute.device import ensure_usable_device
+    from ...engine.progress import SilentProgress
     from ...engine.runs.pretrained import recipe_from_run
-    from ...engine.runs.recipe import check_parts
+    from ...engine.runs.recipe import check_part_settings
     from ...engine.training.fit import fit as learn
-    from ._cohort import check_folds_of, check_model, find_cohort
+    from ._cohort import check_fold_count, check_model, find_cohort
 
     def check(cohort: Cohort) -> None:
         cohort = replace(cohort, task=named[0] or cohort.task)
-        check_folds_of(cohort, folds)
+        check_fold_count(cohort, folds)
         check_model(cohort, named[1])
-        check_same_run(out, cohort.task, None)
+        check_resumable(out, cohort.task, None)
 
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     if init:
         changes = recipe_from_run(Path(init), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
-    check_parts(changes)
-    usable(device or "cpu")
+    check_part_settings(changes)
+    ensure_usable_device(device or "cpu")
     cohort, look = find_cohort(
         folder,
         truth=truth,
@@ -109,15 +109,15 @@ def fit(
         out,
         minutes=minutes,
         steps=steps,
-        folds=folds,
+        n_folds=folds,
         changes=changes,
         seed=seed,
         device=device,
         look=look,
         allow_leak=allow_leak,
-        track=track,
+        tracker=track,
         until_plateau=until_plateau,
-        heal=auto_fix,
+        auto_fix=auto_fix,
         progress=progress,
     )
     if fitted is None:  # one of a team that does not lead

@@ -9,7 +9,7 @@ import typer
 
 from ...engine.progress import Progress
 from ._arguments import AllowLeak, Roi, Split, Truth
-from ._options import check_set, check_split
+from ._checks import check_cohort_folder, check_split
 
 
 def look(
@@ -25,16 +25,16 @@ def look(
 
     Of one image or one file of labels it tells what that is.
     """
-    check_set(folder)
+    check_cohort_folder(folder)
     check_split(split)
 
-    from ...machine.cores import multiply_on_one_thread
-    from ...survey.workers import start_early
+    from ...machine.cores import use_one_blas_thread
+    from ...survey.workers import start_worker_early
 
-    multiply_on_one_thread()
-    start_early(folder)  # it loads what it needs while this process does
+    use_one_blas_thread()
+    start_worker_early(folder)  # it loads what it needs while this process does
     from ...data.cohorts.layouts import NotRecognisedError
-    from ...engine.progress import Silent
+    from ...engine.progress import SilentProgress
     from ._cohort import find_cohort
 
     try:
@@ -46,34 +46,34 @@ def look(
             split=split,
             allow_leak=allow_leak,
             needs_split=False,
-            progress=progress or Silent(),
+            progress=progress or SilentProgress(),
         )
     except NotRecognisedError:
-        alone = look_at_one(Path(folder)) if not (truth or roi or split) else None
+        alone = look_at_single(Path(folder)) if not (truth or roi or split) else None
         if alone is None:
             raise
         return alone
     head = f"{cohort.layout}: {cohort.task}, {len(cohort.entries)} cases of {len(cohort.patients)} patients"
-    faults = [f"  {fault.case}: {fault.sentence}" for fault in seen.faults]
+    faults = [f"  {fault.case}: {fault.sentence}" for fault in seen.issues]
     found = f"{len(faults)} faults" if faults else "no faults"
-    text = "\n".join([head, *(f"  {t}" for t in cohort.told), found, *faults[:20]])
+    text = "\n".join([head, *(f"  {t}" for t in cohort.messages), found, *faults[:20]])
     return {
         "text": text,
         "layout": cohort.layout,
         "task": cohort.task,
-        "told": list(cohort.told),
+        "told": list(cohort.messages),
         "look": seen.as_dict(),
     }
 
 
-def look_at_one(path: Path) -> dict[str, Any] | None:
+def look_at_single(path: Path) -> dict[str, Any] | None:
     """Describe a single file or DICOM series, or list the series of a folder; None where it is none of these."""
-    from ...data.cohorts.layouts import images_in
+    from ...data.cohorts.layouts import list_images
     from ...data.formats import csv as rows
-    from ...data.formats import format_of
-    from ...survey.one_file import look_at_file, look_at_series, sentences
+    from ...data.formats import find_format
+    from ...survey.one_file import format_lines, look_at_file, look_at_series
 
-    files = images_in(path)
+    files = list_images(path)
     series = look_at_series(path) if path.is_dir() else []
     if len(series) > 1:
         lines = [
@@ -85,11 +85,11 @@ def look_at_one(path: Path) -> dict[str, Any] | None:
     if path.is_dir() and not series and len(files) != 1:
         return None
     one = path if path.is_file() or series else files[0]
-    if rows.claims(one):
+    if rows.can_read(one):
         return None
-    format_of(one)
+    find_format(one)
     found = look_at_file(one)
-    return {"text": "\n".join(sentences(found)), "file": found}
+    return {"text": "\n".join(format_lines(found)), "file": found}
 
 
 THIS = look

@@ -10,15 +10,15 @@ import typer
 from ...compress.search.target import Target
 from ...engine.progress import Progress
 from ._arguments import Device, Seed
-from ._options import (
+from ._checks import (
     check_budget,
+    check_cohort_folder,
     check_device,
     check_new_folder,
     check_number,
+    check_output_unused,
     check_part,
     check_run,
-    check_set,
-    check_unused,
 )
 
 
@@ -79,23 +79,23 @@ def prune(
     """
     check_budget(minutes, steps, seed)
     check_part("--criterion", criterion, "compress.criteria")
-    check_number("--margin", margin, least=0)
-    check_number("--min-channels", min_channels, least=1)
-    check_number("--channel-multiple", channel_multiple, least=1)
-    check_number("--layers", layers, least=0)
-    check_number("--min-share", min_share, least=0, most=1)
-    check_number("--distill", distill, least=0, most=1)
+    check_number("--margin", margin, minimum=0)
+    check_number("--min-channels", min_channels, minimum=1)
+    check_number("--channel-multiple", channel_multiple, minimum=1)
+    check_number("--layers", layers, minimum=0)
+    check_number("--min-share", min_share, minimum=0, maximum=1)
+    check_number("--distill", distill, minimum=0, maximum=1)
     check_device(device)
-    Target.of(target)
+    Target.parse(target)
     check_run(run)
     check_new_folder(out, run)
-    check_unused(out, "rungs", what="pruning that was cut off")
+    check_output_unused(out, "rungs", description="pruning that was cut off")
     if data is not None:
-        check_set(data)
+        check_cohort_folder(data)
 
-    widths: dict[str, Any] = {"multiple": channel_multiple, "floor": min_share, "layers": layers}
+    widths: dict[str, Any] = {"channel_multiple": channel_multiple, "min_share": min_share, "layers": layers}
     from ...compress.prune import prune as search
-    from ...compress.search.selection import Choice
+    from ...compress.search.selection import ChannelSelection
     from ...report import write
 
     told = search(
@@ -105,17 +105,17 @@ def prune(
         margin=margin,
         minutes=minutes,
         steps=steps,
-        choice=Choice(
+        selection=ChannelSelection(
             criterion,
             relative=criterion == "magnitude",
-            least=min_channels,
-            free=tuple(name for name, value in widths.items() if value is None),
+            min_per_layer=min_channels,
+            automatic=tuple(name for name, value in widths.items() if value is None),
             **{name: value for name, value in widths.items() if value is not None},
         ),
-        controls=baselines,
-        all_controls=all_baselines,
-        reach=force_target,
-        taught=distill,
+        baselines=baselines,
+        all_baselines=all_baselines,
+        force_target=force_target,
+        distill_weight=distill,
         data=data,
         seed=seed,
         device=device,

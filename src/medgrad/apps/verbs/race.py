@@ -9,7 +9,14 @@ import typer
 
 from ...engine.progress import Progress
 from ._arguments import AllowLeak, Device, Labels, Recipe, Roi, Seed, Split, Task, Truth, Val
-from ._options import check_budget, check_entrants, check_installed, check_learning, check_new_folder, check_number
+from ._checks import (
+    check_budget,
+    check_installed,
+    check_new_folder,
+    check_number,
+    check_optimisers,
+    check_training_options,
+)
 
 
 def race(
@@ -44,27 +51,27 @@ def race(
 
     The same command on the same folder resumes where it was.
     """
-    entrants = check_entrants(optimisers)
+    entrants = check_optimisers(optimisers)
     check_budget(minutes, seed=seed)
-    check_number("--seeds", seeds, least=1)
-    check_number("--trials", trials, least=0)
+    check_number("--seeds", seeds, minimum=1)
+    check_number("--trials", trials, minimum=0)
     if trials:
         check_installed("optuna", "tune")
     if on_ray:
         check_installed("ray", "cluster")
-    changes = check_learning(folder, task=task, split=split, recipe=recipe, device=device)
+    changes = check_training_options(folder, task=task, split=split, recipe=recipe, device=device)
     check_new_folder(out, folder)
 
-    from ...engine.compute.device import usable
-    from ...engine.progress import Silent
+    from ...engine.compute.device import ensure_usable_device
+    from ...engine.progress import SilentProgress
     from ...engine.race.race import race as run
-    from ...engine.runs.recipe import check_parts
+    from ...engine.runs.recipe import check_part_settings
     from ...report import write_race
     from ._cohort import find_cohort
 
-    progress = progress or Silent()
-    check_parts(changes)
-    usable(device or "cpu")
+    progress = progress or SilentProgress()
+    check_part_settings(changes)
+    ensure_usable_device(device or "cpu")
     cohort, look = find_cohort(
         folder,
         truth=truth,
@@ -81,23 +88,23 @@ def race(
         cohort,
         out,
         optimisers=entrants,
-        minutes=minutes,
-        seeds=seeds,
+        minutes_per_run=minutes,
+        n_seeds=seeds,
         changes=changes,
-        trials=trials,
+        n_trials=trials,
         seed=seed,
         device=device,
-        where="ray" if on_ray else "here",
+        executor="ray" if on_ray else "here",
         look=look,
         progress=progress,
     )
-    return {"text": as_text(found), **found, "report": str(write_race(out))}
+    return {"text": format_race(found), **found, "report": str(write_race(out))}
 
 
-def as_text(found: dict[str, Any]) -> str:
+def format_race(race_result: dict[str, Any]) -> str:
     """Format the table of a race as text."""
-    lines = [f"{'':20} {'rate':>9} {'steps':>7} {'s/step':>7} {found['aim']:>12}   95 %              p (Holm)"]
-    for row in found["table"]:
+    lines = [f"{'':20} {'rate':>9} {'steps':>7} {'s/step':>7} {race_result['aim']:>12}   95 %              p (Holm)"]
+    for row in race_result["table"]:
         start = f"{row['entrant']:20} {row['rate']:9.2g} {row['steps']:7d} {row['seconds_a_step']:7.3f}"
         if row["value"] is None:
             lines.append(f"{start} {'failed':>12}")

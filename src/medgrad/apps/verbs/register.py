@@ -10,23 +10,23 @@ import typer
 from ... import registry
 from ...engine.progress import Progress
 from ._arguments import Device, Threads
-from ._options import (
+from ._checks import (
     check_choice,
     check_device,
+    check_exists,
     check_new_folder,
     check_number,
-    check_registers,
     check_run,
-    check_there,
-    pair_of,
+    check_run_task,
+    parse_path_pair,
 )
 
 if TYPE_CHECKING:
     from ...data import Deformation, Grid, Image, LabelMap
     from ...data.transform import Transform
 
-KINDS = ("rigid", "similarity", "affine", "deformable")
-Two = tuple[Path, Path]
+TRANSFORM_KINDS = ("rigid", "similarity", "affine", "deformable")
+PathPair = tuple[Path, Path]
 
 
 def register(
@@ -59,61 +59,65 @@ def register(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Register two images: rigid, similarity, affine, or deformable by a diffeomorphism."""
-    check_choice("--kind", kind, KINDS)
+    check_choice("--kind", kind, TRANSFORM_KINDS)
     check_choice("--similarity", similarity, ["auto", *registry.names("losses.similarity")])
-    check_number("--max-rotation", max_rotation, least=0, most=180)
-    check_number("--effort", effort, least=0)
-    check_number("--smoothness", smoothness, least=0)
+    check_number("--max-rotation", max_rotation, minimum=0, maximum=180)
+    check_number("--effort", effort, minimum=0)
+    check_number("--smoothness", smoothness, minimum=0)
     check_device(device)
-    check_number("--threads", threads, least=0)
-    masks, tables, rois = pair_of("--labels", labels), pair_of("--landmarks", landmarks), pair_of("--roi", roi)
+    check_number("--threads", threads, minimum=0)
+    masks, tables, rois = (
+        parse_path_pair("--labels", labels),
+        parse_path_pair("--landmarks", landmarks),
+        parse_path_pair("--roi", roi),
+    )
     for path in (fixed, moving):
-        check_there(path)
+        check_exists(path)
     if run is not None:
         check_run(run)
-        check_registers(run, wanted=True)
+        check_run_task(run, is_registration=True)
     check_new_folder(out, fixed, moving)
-    check_tables_of_points(tables)
+    check_landmark_tables(tables)
 
     from ...data.formats import read
-    from ...engine.compute.device import use_threads
-    from ...engine.progress import Silent
-    from ...machine.cores import fitting_threads
-    from ...registration.register import Settings
+    from ...engine.compute.device import set_threads
+    from ...engine.progress import SilentProgress
+    from ...machine.cores import choose_threads
+    from ...registration.register import RegistrationOptions
     from ...registration.register import register as line_up
-    from ...registration.result_folder import save
+    from ...registration.result_folder import write_result
 
     still, other = read(fixed), read(moving)
-    settings = Settings(turns=max_rotation, effort=effort, smoothness=smoothness)
-    regions = within(rois, still.grid, other.grid) if rois else None
-    truths = known(masks, tables, still.grid, other.grid)
-    threads = use_threads(fitting_threads(threads))
-    begun = asked(run, still, other, device) if run else None
+    settings = RegistrationOptions(max_rotation=max_rotation, step_factor=effort, smoothness=smoothness)
+    regions = read_regions(rois, still.grid, other.grid) if rois else None
+    truths = read_truths(masks, tables, still.grid, other.grid)
+    threads = set_threads(choose_threads(threads))
+    begun = predict_transform(run, still, other, device) if run else None
     found = line_up(
         still,
         other,
         kind=kind,  # type: ignore[arg-type]
         similarity=similarity,
-        settings=settings,
-        begun=begun,
+        options=settings,
+        initial=begun,
         regions=regions,
-        progress=progress or Silent(),
+        progress=progress or SilentProgress(),
     )
-    figures = judged(truths, found.transform.deformation())
-    files = save(out, found, still, other, asked=kind, figures=figures)
+    figures = registration_metrics(truths, found.transform.to_deformation())
+    files = write_result(out, found, still, other, requested_kind=kind, metrics=figures)
     return {
         "out": str(out),
         "kind": found.kind,
         "similarity": found.similarity,
         "smoothness": found.smoothness,
-        "told": list(found.told),
+        "told": list(found.messages),
         "threads": threads,
         "metrics": {name: {"value": value} for name, value in figures.items()},
         "files": files,
     }
 
 
-def check_tables_of_points(tables: Two | None) -> None:
+def check_landmark_tables(tables: PathPair | None) -> None:
     """Raise unless tables of landmarks, where given, have columns of coordinates; no image is read."""
     from ...data.formats import check_landmarks
 
@@ -121,7 +125,7 @@ def check_tables_of_points(tables: Two | None) -> None:
         check_landmarks(path)
 
 
-def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
+def predict_transform(run: Path, fixed: Image, moving: Image, device: str | None) -> Transform:
     """Predict the transform with a registration run."""
     from ...engine.runs.run import open_run
     from ...registration.with_network import register_with_network
@@ -129,36 +133,36 @@ def asked(run: Path, fixed: Image, moving: Image, device: str | None) -> Transfo
     return register_with_network(open_run(run, device=device), fixed, moving)
 
 
-def within(rois: Two, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:
+def read_regions(rois: PathPair, fixed: Grid, moving: Grid) -> tuple[LabelMap, LabelMap]:
     """Read the region masks of both images."""
     from ...data.formats import read_labels
 
-    return read_labels(rois[0], like=fixed), read_labels(rois[1], like=moving)
+    return read_labels(rois[0], reference_grid=fixed), read_labels(rois[1], reference_grid=moving)
 
 
-def known(labels: Two | None, landmarks: Two | None, fixed: Grid, moving: Grid) -> list[Any]:
+def read_truths(labels: PathPair | None, landmarks: PathPair | None, fixed: Grid, moving: Grid) -> list[Any]:
     """Read the truth of both images (labels and landmarks), before any computation."""
     from ...data import Pair
     from ...data.formats import read_labels, read_landmarks
 
     truths = []
     if labels:
-        truths.append(Pair(read_labels(labels[0], like=fixed), read_labels(labels[1], like=moving)))
+        truths.append(Pair(read_labels(labels[0], reference_grid=fixed), read_labels(labels[1], reference_grid=moving)))
     if landmarks:
         both = Pair(read_landmarks(landmarks[0], fixed), read_landmarks(landmarks[1], moving))
-        truths.append(paired(both))
+        truths.append(match_landmarks(both))
     return truths
 
 
-def paired(both: Any) -> Any:
+def match_landmarks(landmark_pair: Any) -> Any:
     """Keep the landmarks that both images have, by name; without names they correspond in order."""
     import numpy as np
 
     from ...data import Landmarks, Pair
 
-    one, other = both.fixed, both.moving
+    one, other = landmark_pair.fixed, landmark_pair.moving
     if not one.names or not other.names:
-        return both
+        return landmark_pair
     shared = [n for n in one.names if n in other.names]
     if not shared:
         raise ValueError("The two tables of landmarks have no name in common.")
@@ -166,15 +170,15 @@ def paired(both: Any) -> Any:
     return Pair(Landmarks(pick(one), tuple(shared)), Landmarks(pick(other), tuple(shared)))
 
 
-def judged(truths: list[Any], deformation: Deformation) -> dict[str, float | None]:
+def registration_metrics(truth_pairs: list[Any], deformation: Deformation) -> dict[str, float | None]:
     """Compute every metric of a deformation for which the truth is given."""
-    from ...metrics import folding, inverse_mm, log_jacobian, moved_dice, tre_mm
+    from ...metrics import folded_fraction, inverse_consistency_mm, log_jacobian, tre_mm, warped_dice
 
     figures: dict[str, float | None] = {}
-    for truth in truths:
-        for metric in (moved_dice, tre_mm):
+    for truth in truth_pairs:
+        for metric in (warped_dice, tre_mm):
             figures |= metric.compute(truth, deformation)
-    for metric in (folding, log_jacobian, inverse_mm):
+    for metric in (folded_fraction, log_jacobian, inverse_consistency_mm):
         figures |= metric.compute(None, deformation)
     return figures
 

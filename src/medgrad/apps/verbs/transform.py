@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._options import check_new_file, check_registration, check_there
+from ._checks import check_exists, check_new_file, check_registration
 
 
 def transform(
@@ -19,23 +19,23 @@ def transform(
 ) -> dict[str, Any]:
     """Move an image, a label map or landmarks of the moving image onto the fixed one."""
     check_registration(registration)
-    check_there(thing)
+    check_exists(thing)
     check_new_file(out, thing, such_as="moved.nii.gz")
 
     from ...data.formats import read, read_labels, read_landmarks, write, write_landmarks
-    from ...data.transform import moved_image, moved_labels, moved_landmarks
-    from ...registration.result_folder import load
+    from ...data.transform import warp_image, warp_labels, warp_landmarks
+    from ...registration.result_folder import read_transform
 
-    moves, moving = load(registration)
+    moves, moving = read_transform(registration)
     if thing.suffix.lower() == ".csv":
-        marks = moved_landmarks(read_landmarks(thing, moving), moves)
+        marks = warp_landmarks(read_landmarks(thing, moving), moves)
         return {"out": str(write_landmarks(out, marks, moves.grid)), "landmarks": len(marks.points)}
-    found: Any = read_labels(thing, like=moving) if labels else read(thing)
+    found: Any = read_labels(thing, reference_grid=moving) if labels else read(thing)
     if found.grid.dims != moves.grid.dims:
         raise ValueError(
             f"{str(thing)!r} has {found.grid.dims} axes, but the registration is of images of {moves.grid.dims}."
         )
-    moved = moved_labels(found, moves) if labels else moved_image(found, moves)
+    moved = warp_labels(found, moves) if labels else warp_image(found, moves)
     return {"out": str(write(out, moved)), "shape": list(moved.grid.shape)}
 
 

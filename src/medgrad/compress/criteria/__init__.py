@@ -1,5 +1,5 @@
 """Pruning criteria, one a file: ``THIS(**settings)`` gives an importance score for each weight."""
 
-from ._criterion import Criterion, Scores, frozen_statistics, loss_of_part
+from ._criterion import Criterion, Scores, batch_loss, frozen_statistics
 
-__all__ = ["Criterion", "Scores", "frozen_statistics", "loss_of_part"]
+__all__ = ["Criterion", "Scores", "batch_loss", "frozen_statistics"]

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ...descent.gradients import Everything, prunable
+from ...descent.gradients import FullSet, prunable_weights
 from ...errors import Diverged, SettingError
 from ...tasks import Batch, Task
 
 Scores = dict[str, Tensor]
 """For each weight that may be pruned, by its name in ``model.named_parameters()``, how much each element matters."""
 
-Criterion = Callable[[nn.Module, Task, Everything], Scores]
+Criterion = Callable[[nn.Module, Task, FullSet], Scores]
 """Give the scores of a network on a set: the larger, the more an element matters; 0 if it does nothing.
 
 Scores are not negative, but for the criteria that tell which way a weight goes (``movement``, ``grasp``): below 0 the
@@ -25,12 +25,14 @@ network is better without it. ``batches`` yields the set once, always the same. 
 weights, gradients, modes and statistics. The same call gives the same scores.
 """
 
-Each = Literal["sample", "batch"]
-Norms = Literal["running", "batch"]
+Granularity = Literal["sample", "batch"]
+NormStatistics = Literal["running", "batch"]
 
 
 @contextmanager
-def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator[dict[str, nn.Parameter]]:
+def frozen_statistics(
+    model: nn.Module, *, norm_statistics: NormStatistics = "running"
+) -> Iterator[dict[str, nn.Parameter]]:
     """Freeze dropout, norm statistics and the random seed while gradients are taken, and yield the prunable weights.
 
     Composite modules stay in training mode, so that all heads take part in the loss. Layers are in evaluation
@@ -38,13 +40,13 @@ def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator
     has not been trained yet. Randomness that remains is the same each time. Everything is restored at the end.
     """
     modes = [(m, m.training) for m in model.modules()]
-    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    requires_grad = [(p, p.requires_grad) for p in model.parameters()]
     buffers = [(b, b.clone()) for b in model.buffers()]
-    weights = prunable(model)
+    weights = prunable_weights(model)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         for module, _ in modes:
-            module.training = bool(module._modules) or (norms == "batch" and isinstance(module, _NormBase))
+            module.training = bool(module._modules) or (norm_statistics == "batch" and isinstance(module, _NormBase))
         for weight in weights.values():
             weight.requires_grad_(True)
         with torch.random.fork_rng(devices), torch.enable_grad():
@@ -53,30 +55,30 @@ def frozen_statistics(model: nn.Module, *, norms: Norms = "running") -> Iterator
     finally:
         for module, mode in modes:
             module.training = mode
-        for p, was in wanted:
+        for p, was in requires_grad:
             p.requires_grad_(was)
         with torch.no_grad():
             for buffer, old in buffers:
                 buffer.copy_(old)
 
 
-def loss_of_part(model: nn.Module, task: Task, part: Batch) -> Tensor:
+def batch_loss(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     """Give the loss of a batch as a tensor."""
-    return torch.stack([term.reshape(()) for term in task.loss(model(part.inputs), part.target).values()]).sum()
+    return torch.stack([term.reshape(()) for term in task.loss(model(batch.inputs), batch.target).values()]).sum()
 
 
-def gradients(loss: Tensor, weights: Mapping[str, Tensor], *, again: bool = False) -> Scores:
+def weight_gradients(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> Scores:
     """Give the gradient of a loss at each weight, 0 where the loss does not depend on it.
 
     The gradients in ``p.grad`` are not touched.
     """
-    found = torch.autograd.grad(loss, list(weights.values()), create_graph=again, allow_unused=True)
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph, allow_unused=True)
     grads = {name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(weights.items(), found, strict=True)}
-    check(grads)
+    check_finite(grads)
     return grads
 
 
-def check(values: Mapping[str, Tensor]) -> None:
+def check_finite(values: Mapping[str, Tensor]) -> None:
     """Raise if a value is not finite."""
     for name, value in values.items():
         if not bool(value.detach().isfinite().all()):
@@ -86,41 +88,41 @@ def check(values: Mapping[str, Tensor]) -> None:
             )
 
 
-def parts(batches: Everything, each: Each) -> Iterator[Batch]:
+def iterate_batches(batches: FullSet, per: Granularity) -> Iterator[Batch]:
     """Yield the set batch by batch, or sample by sample."""
-    if each not in ("sample", "batch"):
-        raise SettingError(f"Gradients are taken of each 'sample' or each 'batch', not of each {each!r}.")
+    if per not in ("sample", "batch"):
+        raise SettingError(f"Gradients are taken of each 'sample' or each 'batch', not of each {per!r}.")
     empty = True
     for batch in batches():
-        for i in range(len(batch.inputs) if each == "sample" else 1):
+        for i in range(len(batch.inputs) if per == "sample" else 1):
             empty = False
-            at = slice(i, i + 1) if each == "sample" else slice(None)
+            at = slice(i, i + 1) if per == "sample" else slice(None)
             yield Batch(batch.inputs[at], {k: v[at] for k, v in batch.target.items()}, batch.grids[at])
     if empty:
         raise SettingError("There is no sample to take gradients of. Give batches that hold at least one.")
 
 
-def means(
+def average_gradients(
     model: nn.Module,
     task: Task,
-    batches: Everything,
+    batches: FullSet,
     weights: Mapping[str, Tensor],
     *,
-    of: Sequence[Callable[[Tensor], Tensor]],
-    each: Each,
+    functions: Sequence[Callable[[Tensor], Tensor]],
+    per: Granularity,
 ) -> list[Scores]:
     """Average functions of the gradients over the data set; a batch counts as often as it has samples."""
-    totals = [{name: torch.zeros_like(w) for name, w in weights.items()} for _ in of]
+    totals = [{name: torch.zeros_like(w) for name, w in weights.items()} for _ in functions]
     count = 0
-    for part in parts(batches, each):
+    for part in iterate_batches(batches, per):
         size = len(part.inputs)
-        for name, g in gradients(loss_of_part(model, task, part), weights).items():
-            for total, function in zip(totals, of, strict=True):
+        for name, g in weight_gradients(batch_loss(model, task, part), weights).items():
+            for total, function in zip(totals, functions, strict=True):
                 total[name].add_(function(g), alpha=size)
         count += size
     return [{name: t.div_(count).detach() for name, t in total.items()} for total in totals]
 
 
-def itself(gradient: Tensor) -> Tensor:
+def identity(gradient: Tensor) -> Tensor:
     """Return the gradient unchanged, so that its mean is the gradient of the mean loss."""
     return gradient

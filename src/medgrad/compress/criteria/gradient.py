@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ...descent.gradients import Everything
+from ...descent.gradients import FullSet
 from ...tasks import Task
-from ._criterion import Criterion, Each, Scores, frozen_statistics, means
+from ._criterion import Criterion, Granularity, Scores, average_gradients, frozen_statistics
 
 
-def gradient(*, each: Each = "sample") -> Criterion:
+def gradient(*, per: Granularity = "sample") -> Criterion:
     """Score a weight by mean |dL/dw| over the set: of the loss of each ``sample``, or of each ``batch``.
 
     With ``masks_of(scores, epsilon=...)`` this is the gradient threshold: a weight whose mean absolute gradient is
@@ -20,9 +20,9 @@ def gradient(*, each: Each = "sample") -> Criterion:
     It looks at the slope alone. How far a weight is from 0 it does not know; ``taylor`` does.
     """
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         with frozen_statistics(model) as weights:
-            return means(model, task, batches, weights, of=[absolute], each=each)[0]
+            return average_gradients(model, task, batches, weights, functions=[absolute], per=per)[0]
 
     return criterion
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...descent.gradients import Everything
+from ...descent.gradients import FullSet
 from ...tasks import Task
-from ._criterion import Criterion, Scores, frozen_statistics, itself, means
-from ._curvature import curved
+from ._criterion import Criterion, Scores, average_gradients, frozen_statistics, identity
+from ._hessian_vector import hessian_vector_product
 
 
 def grasp(*, exact: bool = True) -> Criterion:
@@ -22,11 +22,11 @@ def grasp(*, exact: bool = True) -> Criterion:
     is left out, since a task need not have any. ``exact`` false does with layers that cannot be differentiated twice.
     """
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with frozen_statistics(model, norms="batch") as weights:
-            (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
-            bent = curved(model, task, batches, weights, slope, exact=exact)
-            return {name: bent[name] * w.detach() for name, w in weights.items()}
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
+        with frozen_statistics(model, norm_statistics="batch") as weights:
+            (slope,) = average_gradients(model, task, batches, weights, functions=[identity], per="batch")
+            product = hessian_vector_product(model, task, batches, weights, slope, exact=exact)
+            return {name: product[name] * w.detach() for name, w in weights.items()}
 
     return criterion
 

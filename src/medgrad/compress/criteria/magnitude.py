@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...descent.gradients import Everything, prunable
+from ...descent.gradients import FullSet, prunable_weights
 from ...tasks import Task
 from ._criterion import Criterion, Scores
 
@@ -16,9 +16,9 @@ def magnitude() -> Criterion:
     little between layers: compare it within each.
     """
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         del task, batches
-        return {name: w.detach().abs() for name, w in prunable(model).items()}
+        return {name: w.detach().abs() for name, w in prunable_weights(model).items()}
 
     return criterion
 

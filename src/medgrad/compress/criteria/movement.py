@@ -7,11 +7,11 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from ...descent.gradients import Everything
+from ...descent.gradients import FullSet
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, frozen_statistics, gradients, loss_of_part, parts
-from ._curvature import norm
+from ._criterion import Criterion, Scores, batch_loss, frozen_statistics, iterate_batches, weight_gradients
+from ._hessian_vector import total_norm
 
 
 def movement(*, passes: int = 1, rate: float = 1e-3) -> Criterion:
@@ -27,14 +27,14 @@ def movement(*, passes: int = 1, rate: float = 1e-3) -> Criterion:
     if passes < 1 or rate <= 0:
         raise SettingError(f"At least one pass and a rate above 0 are needed, not {(passes, rate)}.")
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         copy = deepcopy(model)
         with frozen_statistics(copy) as weights:
             total = {name: torch.zeros_like(w) for name, w in weights.items()}
             for _ in range(passes):
-                for part in parts(batches, "batch"):
-                    found = gradients(loss_of_part(copy, task, part), weights)
-                    size, length = norm(weights), norm(found)
+                for part in iterate_batches(batches, "batch"):
+                    found = weight_gradients(batch_loss(copy, task, part), weights)
+                    size, length = total_norm(weights), total_norm(found)
                     if not length:
                         continue
                     step = rate * (size or 1.0) / length

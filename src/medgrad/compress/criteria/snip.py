@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...descent.gradients import Everything
+from ...descent.gradients import FullSet
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, frozen_statistics, itself, means
+from ._criterion import Criterion, Scores, average_gradients, frozen_statistics, identity
 
 
 def snip() -> Criterion:
@@ -19,9 +19,9 @@ def snip() -> Criterion:
     A network whose last layer begins at 0 feels nothing at all: let it take a few steps first.
     """
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
-        with frozen_statistics(model, norms="batch") as weights:
-            (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
+        with frozen_statistics(model, norm_statistics="batch") as weights:
+            (slope,) = average_gradients(model, task, batches, weights, functions=[identity], per="batch")
             scores = {name: (slope[name] * w.detach()).abs() for name, w in weights.items()}
         total = torch.stack([s.sum() for s in scores.values()]).sum()
         if not total > 0:

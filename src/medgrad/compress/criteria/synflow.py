@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ...descent.gradients import Everything, Kept, lowest, prunable, with_best, zero_outside
+from ...descent.gradients import FullSet, Masks, keep_best_if_empty, lowest_mask, prunable_weights, zero_pruned
 from ...errors import SettingError
 from ...models import InstanceNorm
 from ...tasks import Task
-from ._criterion import Criterion, Scores, frozen_statistics, gradients, parts
+from ._criterion import Criterion, Scores, frozen_statistics, iterate_batches, weight_gradients
 
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)
-LAST = (nn.LayerNorm, nn.RMSNorm)
+NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)
+LAST_AXIS_NORMS = (nn.LayerNorm, nn.RMSNorm)
 """The norms whose scale belongs to the last axes; that of the others belongs to the channels."""
 
 
@@ -35,37 +35,41 @@ def synflow(*, rounds: int = 20, share: float = 0.9) -> Criterion:
     if rounds < 1 or not 0 < share < 1:
         raise SettingError(f"At least one round and a share between 0 and 1 are needed, not {(rounds, share)}.")
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         del task
-        first = next(parts(batches, "batch")).inputs[:1]
-        copy = linear(model)
-        weights, ones = prunable(copy), torch.ones_like(first)
+        first = next(iterate_batches(batches, "batch")).inputs[:1]
+        copy = linear_copy(model)
+        weights, ones = prunable_weights(copy), torch.ones_like(first)
         if rounds == 1:
-            return flow(copy, weights, ones)
+            return synaptic_flow(copy, weights, ones)
         order = {name: torch.zeros_like(w) for name, w in weights.items()}
-        kept: Kept = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+        kept: Masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
         for number in range(rounds):
-            zero_outside(weights, kept)
-            scores = flow(copy, weights, ones)
+            zero_pruned(weights, kept)
+            scores = synaptic_flow(copy, weights, ones)
             largest = max(float(s.max()) for s in scores.values()) or 1.0
             for name, mask in kept.items():
                 order[name][mask] = number + 0.999 * (scores[name][mask] / largest)
             if number == 0:
                 dead = {name: s == 0 for name, s in scores.items()}
-            kept = left_of(scores, kept, 1 - (1 - share) ** ((number + 1) / rounds))
+            kept = prune_lowest(scores, kept, 1 - (1 - share) ** ((number + 1) / rounds))
         return {name: s.detach().masked_fill(dead[name], 0.0) for name, s in order.items()}
 
     return criterion
 
 
 @torch.no_grad()
-def linear(model: nn.Module) -> nn.Module:
+def linear_copy(model: nn.Module) -> nn.Module:
     """Copy a network as a linear one with positive weights."""
     copy = deepcopy(model)
     for parent in list(copy.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, NORMS):
-                setattr(parent, name, Divide(getattr(child, "weight", None), last=isinstance(child, LAST)))
+            if isinstance(child, NORM_LAYERS):
+                setattr(
+                    parent,
+                    name,
+                    LinearNorm(getattr(child, "weight", None), on_last_axis=isinstance(child, LAST_AXIS_NORMS)),
+                )
             elif is_activation(child):
                 setattr(parent, name, nn.Identity())
     for name, p in copy.named_parameters():
@@ -81,39 +85,39 @@ def is_activation(module: nn.Module) -> bool:
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
 
 
-class Divide(nn.Module):
+class LinearNorm(nn.Module):
     """A linearised norm: divide by the mean absolute input as a constant, and multiply by the absolute scale.
 
     Without the division the flow through a deep network overflows.
     """
 
-    def __init__(self, scale: Tensor | None, *, last: bool) -> None:
+    def __init__(self, scale: Tensor | None, *, on_last_axis: bool) -> None:
         super().__init__()
         self.scale = None if scale is None else nn.Parameter(scale.detach().abs().clone())
-        self.last = last
+        self.on_last_axis = on_last_axis
 
     def forward(self, x: Tensor) -> Tensor:
         x = x / x.detach().abs().mean().clamp_min(torch.finfo(x.dtype).tiny)
         if self.scale is None:
             return x
-        return x * (self.scale if self.last else self.scale.view(-1, *(1,) * (x.ndim - 2)))
+        return x * (self.scale if self.on_last_axis else self.scale.view(-1, *(1,) * (x.ndim - 2)))
 
 
-def flow(copy: nn.Module, weights: dict[str, nn.Parameter], ones: Tensor) -> Scores:
+def synaptic_flow(model: nn.Module, weights: dict[str, nn.Parameter], inputs: Tensor) -> Scores:
     """Give the SynFlow scores |w| dR/d|w| of a linearised network."""
-    with frozen_statistics(copy):
-        out = copy(ones)
+    with frozen_statistics(model):
+        out = model(inputs)
         total = torch.stack([o.sum() for o in (out if isinstance(out, tuple) else (out,))]).sum()
-        return {name: (g * weights[name].detach()).abs() for name, g in gradients(total, weights).items()}
+        return {name: (g * weights[name].detach()).abs() for name, g in weight_gradients(total, weights).items()}
 
 
-def left_of(scores: Scores, kept: Kept, share: float) -> Kept:
+def prune_lowest(scores: Scores, masks: Masks, share: float) -> Masks:
     """Prune the lowest ``share`` of all weights; pruned weights stay pruned, and each layer keeps at least one."""
-    still_here = {name: scores[name].masked_fill(~mask, -1.0) for name, mask in kept.items()}
-    flat = torch.cat([s.flatten() for s in still_here.values()])
-    gone = lowest(flat, round(share * len(flat))).split([m.numel() for m in kept.values()])
-    left = {name: kept[name] & ~g.view(kept[name].shape) for name, g in zip(kept, gone, strict=True)}
-    return {name: with_best(mask, still_here[name]) for name, mask in left.items()}
+    masked_scores = {name: scores[name].masked_fill(~mask, -1.0) for name, mask in masks.items()}
+    flat = torch.cat([s.flatten() for s in masked_scores.values()])
+    gone = lowest_mask(flat, round(share * len(flat))).split([m.numel() for m in masks.values()])
+    left = {name: masks[name] & ~g.view(masks[name].shape) for name, g in zip(masks, gone, strict=True)}
+    return {name: keep_best_if_empty(mask, masked_scores[name]) for name, mask in left.items()}
 
 
 THIS = synflow

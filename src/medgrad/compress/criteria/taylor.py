@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...descent.gradients import Everything
+from ...descent.gradients import FullSet
 from ...errors import SettingError
 from ...tasks import Task
-from ._criterion import Criterion, Scores, frozen_statistics, itself, means
-from ._curvature import curved
+from ._criterion import Criterion, Scores, average_gradients, frozen_statistics, identity
+from ._hessian_vector import hessian_vector_product
 
 
 def taylor(
@@ -34,34 +34,36 @@ def taylor(
     if order not in (1, 2) or curvature not in ("fisher", "hessian"):
         raise SettingError(f"The order is 1 or 2 and the curvature 'fisher' or 'hessian', not {(order, curvature)}.")
 
-    def criterion(model: nn.Module, task: Task, batches: Everything) -> Scores:
+    def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         with frozen_statistics(model) as weights:
             values = {name: w.detach() for name, w in weights.items()}
             if order == 1:
-                (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
+                (slope,) = average_gradients(model, task, batches, weights, functions=[identity], per="batch")
                 return {name: (slope[name] * w).abs() for name, w in values.items()}
             if curvature == "fisher":
-                slope, bend = means(model, task, batches, weights, of=[itself, torch.square], each="sample")
+                slope, bend = average_gradients(
+                    model, task, batches, weights, functions=[identity, torch.square], per="sample"
+                )
             else:
-                (slope,) = means(model, task, batches, weights, of=[itself], each="batch")
-                bend = diagonal(model, task, batches, weights)
+                (slope,) = average_gradients(model, task, batches, weights, functions=[identity], per="batch")
+                bend = hessian_diagonal(model, task, batches, weights)
             return {name: (bend[name] * w * w / 2 - slope[name] * w).abs() for name, w in values.items()}
 
-    def diagonal(model: nn.Module, task: Task, batches: Everything, weights: dict[str, nn.Parameter]) -> Scores:
+    def hessian_diagonal(model: nn.Module, task: Task, batches: FullSet, weights: dict[str, nn.Parameter]) -> Scores:
         chance = torch.Generator().manual_seed(seed)
         total = {name: torch.zeros_like(w) for name, w in weights.items()}
         for _ in range(probes):
-            signs = {name: signs_like(w, chance) for name, w in weights.items()}
-            for name, h in curved(model, task, batches, weights, signs, exact=exact).items():
+            signs = {name: random_signs(w, chance) for name, w in weights.items()}
+            for name, h in hessian_vector_product(model, task, batches, weights, signs, exact=exact).items():
                 total[name].add_(h * signs[name], alpha=1 / probes)
         return {name: t.detach() for name, t in total.items()}
 
     return criterion
 
 
-def signs_like(weight: Tensor, chance: torch.Generator) -> Tensor:
+def random_signs(weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draw -1 or 1 for each element."""
-    drawn = torch.randint(0, 2, weight.shape, generator=chance) * 2 - 1
+    drawn = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
     return drawn.to(weight.device, weight.dtype)
 
 

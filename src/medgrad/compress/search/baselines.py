@@ -11,79 +11,100 @@ from typing import Any
 
 from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run
-from ..structure.cost import cost_of
-from .fold import FoldContext, Part
-from .parents import Child, Parents
-from .selection import Choice, as_wide_as_can_be
-from .stages import Effort, learned, search
+from ..structure.cost import count_cost
+from .fold import FoldCandidate, FoldContext
+from .parents import Candidate, Parents
+from .selection import ChannelSelection, lower_minimums
+from .stages import SearchBudget, run_search, train_fold
 from .target import TIME, Target
 
-NARROW = ("narrow",)
-CONTROLS = ("narrow", "magnitude", "random")
-HALVINGS = 12
+NARROW_BASELINES = ("narrow",)
+BASELINES = ("narrow", "magnitude", "random")
+BISECTION_STEPS = 12
 
 
-def controls_of(parents: Parents) -> list[str]:
+def baseline_names(parents: Parents) -> list[str]:
     """Name the baselines that a run allows; a narrow network needs a model with a ``channels`` setting."""
-    if all(ground.recipe.model.get("channels") for ground in parents.each):
-        return list(CONTROLS)
+    if all(ground.recipe.model.get("channels") for ground in parents.folds):
+        return list(BASELINES)
     parents.progress.say("No narrow network stands beside it, for its model has no 'channels' of which to have fewer.")
-    return [name for name in CONTROLS if name not in NARROW]
+    return [name for name in BASELINES if name not in NARROW_BASELINES]
 
 
-def control(
-    name: str, parents: Parents, goal: Target, best: Child, effort: Effort, choice: Choice, folder: Path
-) -> Child:
+def train_baseline(
+    name: str,
+    parents: Parents,
+    target: Target,
+    candidate: Candidate,
+    budget: SearchBudget,
+    selection: ChannelSelection,
+    folder: Path,
+) -> Candidate:
     """Train a baseline that costs as little as the best pruned network, in the same time."""
     parents.progress.say(f"The control {name!r}.")
     if name == "narrow":
-        return parents.child(name, narrow_ones(parents, best, effort, folder), "reported")
-    other = {"magnitude": Choice("magnitude", relative=True), "random": Choice("random", {"widest": True})}[name]
-    near = goal.as_of(best, parents)
-    same = replace(choice, criterion=other.criterion, settings=other.settings, relative=other.relative, layers=0)
-    graphs = [(ground.graph(ground.network), ground.network) for ground in parents.each]
-    wanted = {what: share for what, share in near.shares.items() if what != TIME}
-    choice = as_wide_as_can_be(replace(same, free=()), graphs, wanted)
-    kept = search(parents, near, choice, replace(effort, reach=True), folder)
-    found = kept.children[kept.best(reach=True) or 0]
-    return parents.child(name, found.each, "reported")
+        return parents.judge_candidate(name, train_narrow_folds(parents, candidate, budget, folder), "reported")
+    alternative = {
+        "magnitude": ChannelSelection("magnitude", relative=True),
+        "random": ChannelSelection("random", {"widest_layers_first": True}),
+    }[name]
+    matching_target = target.matching(candidate, parents)
+    same = replace(
+        selection,
+        criterion=alternative.criterion,
+        settings=alternative.settings,
+        relative=alternative.relative,
+        layers=0,
+    )
+    graphs = [(ground.channel_graph(ground.network), ground.network) for ground in parents.folds]
+    wanted = {what: share for what, share in matching_target.shares.items() if what != TIME}
+    selection = lower_minimums(replace(same, automatic=()), graphs, wanted)
+    state = run_search(parents, matching_target, selection, replace(budget, force_target=True), folder)
+    found = state.children[state.best_index(force_target=True) or 0]
+    return parents.judge_candidate(name, found.folds, "reported")
 
 
-def narrow_ones(parents: Parents, best: Child, effort: Effort, folder: Path) -> Sequence[Part]:
+def train_narrow_folds(
+    parents: Parents, candidate: Candidate, budget: SearchBudget, folder: Path
+) -> Sequence[FoldCandidate]:
     """Train a narrow network from scratch for each fold, for as long as the search took."""
-    began, left, parts = time.perf_counter(), effort.deadline - time.perf_counter(), []
-    count = len(parents.each)
-    for n, (ground, part, place) in enumerate(zip(parents.each, best.each, parents.places(folder), strict=True)):
-        steps = max(1, effort.steps // count) if effort.steps else 0
+    began, left, parts = time.perf_counter(), budget.deadline - time.perf_counter(), []
+    count = len(parents.folds)
+    for n, (ground, part, place) in enumerate(
+        zip(parents.folds, candidate.folds, parents.fold_folders(folder), strict=True)
+    ):
+        steps = max(1, budget.steps // count) if budget.steps else 0
         until = inf if steps else began + left * (n + 1) / count
-        parts.append(narrow(ground, part, until, steps, place))
+        parts.append(train_narrow_fold(ground, part, until, steps, place))
     return parts
 
 
-def narrow(ground: FoldContext, best: Part, deadline: float, steps: int, folder: Path) -> Part:
+def train_narrow_fold(
+    fold: FoldContext, candidate: FoldCandidate, deadline: float, steps: int, folder: Path
+) -> FoldCandidate:
     """Train a narrow network from scratch on one fold."""
     run = Run(folder)
-    if not run.has_begun:
-        own = tuple(g for g in ground.recipe.gradients if g["name"] != "distilled")
-        recipe = replace(ground.recipe, task=ground.task.settings(), start={}, widths={}, gradients=own)
-        recipe = replace(recipe, model=narrowed_to(ground, recipe, best.cost.flops))
+    if not run.has_started:
+        own = tuple(g for g in fold.recipe.gradients if g["name"] != "distilled")
+        recipe = replace(fold.recipe, task=fold.task.settings(), init={}, layer_widths={}, gradients=own)
+        recipe = replace(recipe, model=narrow_model_settings(fold, recipe, candidate.cost.flops))
         run.write_recipe(recipe.with_training(steps=0, threads=0, replanned=()))
-    return learned(ground, run, deadline, steps)
+    return train_fold(fold, run, deadline, steps)
 
 
-def narrowed_to(ground: FoldContext, recipe: Recipe, flops: int) -> dict[str, Any]:
+def narrow_model_settings(fold: FoldContext, recipe: Recipe, max_flops: int) -> dict[str, Any]:
     """Find model settings that scale all widths by one factor and cost at most so many flops, by bisection."""
     wide = recipe.model["channels"]
     low, high, found = 0.0, 1.0, dict(recipe.model)
     known: dict[str, int] = {}
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         model = dict(recipe.model) | {"channels": tuple(max(2, round(c * middle)) for c in wide)}
         if "width" in model:
             model["width"] = max(8, 8 * round(recipe.model["width"] * middle / 8))
         if str(model) not in known:
-            known[str(model)] = cost_of(ground.built(replace(recipe, model=model)), ground.example).flops
-        if known[str(model)] <= flops:
+            known[str(model)] = count_cost(fold.build_network(replace(recipe, model=model)), fold.example).flops
+        if known[str(model)] <= max_flops:
             low, found = middle, model
         else:
             high = middle

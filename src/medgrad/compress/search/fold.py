@@ -16,29 +16,29 @@ from torch import Tensor, nn
 
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split
-from ...engine.compute.device import AutocastModule, Compute, in_order
-from ...engine.evaluation.calibrate import correct_priors, uncalibrated
-from ...engine.evaluation.evaluate import Judged
+from ...engine.compute.device import AutocastModule, Compute, to_channels_last
+from ...engine.evaluation.calibrate import correct_priors, without_calibration
+from ...engine.evaluation.evaluate import JudgedCase
 from ...engine.evaluation.judge import judge_all
-from ...engine.loading.cache import Failure, Prepared, load_side
+from ...engine.loading.cache import Failure, PreparedCase, load_split
 from ...engine.progress import Progress
 from ...engine.runs.recipe import Recipe
-from ...engine.runs.run import Run, build_model, network_of, open_run
+from ...engine.runs.run import Run, build_model, load_network, open_run
 from ...engine.training.trainer import Trainer
 from ...errors import SettingError
 from ...tasks import Batch
-from ..structure.cost import Cost, cost_of, in_turns, milliseconds
-from ..structure.graph import graph_of
-from ..structure.groups import Graph
+from ..structure.cost import Cost, count_cost, measure_milliseconds, time_interleaved
+from ..structure.graph import build_graph
+from ..structure.groups import ChannelGraph
 
-ROUNDS = 15
+TIMING_ROUNDS = 15
 """An answer is timed so many times."""
-DRAWN = 4
+DRAWN_BATCHES = 4
 """Drawing a batch is timed over so many."""
 
 
 @dataclass(frozen=True)
-class Part:
+class FoldCandidate:
     """A smaller network of one fold: its folder, cost, inference time, training steps and layer widths."""
 
     folder: Path
@@ -49,39 +49,39 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Side:
+class ValidationSubset:
     """A subset of the validation patients: their cases, the unreadable ones, and the rows of the parent's answers."""
 
-    cases: Sequence[Prepared]
-    lost: Sequence[Failure]
-    judged: Sequence[Judged]
+    cases: Sequence[PreparedCase]
+    failed: Sequence[Failure]
+    judged: Sequence[JudgedCase]
 
     @classmethod
-    def of(cls, patients: Collection[str], all_of_them: Side) -> Side:
+    def for_patients(cls, patients: Collection[str], subset: ValidationSubset) -> ValidationSubset:
         """Give the subset of some patients."""
         return cls(
-            [c for c in all_of_them.cases if patient_of(c) in patients],
-            [f for f in all_of_them.lost if f.patient in patients],
-            [j for j in all_of_them.judged if j.patient in patients],
+            [c for c in subset.cases if patient_of(c) in patients],
+            [f for f in subset.failed if f.patient in patients],
+            [j for j in subset.judged if j.patient in patients],
         )
 
 
-def patient_of(ready: Prepared) -> str:
+def patient_of(prepared: PreparedCase) -> str:
     """Give the patient of a case."""
-    return ready.original.patient or ready.original.id
+    return prepared.original.patient or prepared.original.id
 
 
-def halves(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
+def split_validation_patients(cohort: Cohort, seed: int) -> tuple[set[str], set[str]]:
     """Split the validation patients into those that select a network and those that are reported.
 
     The split is random and stratified. A single patient does both.
     """
-    valid = cohort.of("val")
+    valid = cohort.in_splits("val")
     valid = replace(valid, entries=tuple(replace(e, split=None) for e in valid.entries))
     if len(valid.patients) < 2:
         return set(valid.patients), set(valid.patients)
     parted = split(valid, val=0.5, seed=seed)
-    chooses, reported = set(parted.of("val").patients), set(parted.of("train").patients)
+    chooses, reported = set(parted.in_splits("val").patients), set(parted.in_splits("train").patients)
     return chooses, reported - chooses
 
 
@@ -91,90 +91,100 @@ class FoldContext:
     def __init__(self, run: Run, cohort: Cohort, device: str | None, progress: Progress) -> None:
         self.folder, self.cohort, self.device, self.progress = run.folder, cohort, device, progress
         self.trained = open_run(self.folder, device=device)
-        self.place: Compute = self.trained.place
-        self.recipe = run.recipe()
+        self.compute: Compute = self.trained.compute
+        self.recipe = run.load_recipe()
         cache = self.folder / "pruning"
-        self.train, _ = load_side(cohort, "train", self.trained.steps, cache, progress)
-        valid, lost = load_side(cohort, "val", self.trained.steps, cache, progress)
-        if not self.train or not valid:
+        self.train_cases, _ = load_split(cohort, "train", self.trained.prepare_steps, cache, progress)
+        valid, lost = load_split(cohort, "val", self.trained.prepare_steps, cache, progress)
+        if not self.train_cases or not valid:
             raise SettingError(
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."
             )
         self.task = correct_priors(
-            uncalibrated(self.recipe.build_task()), [p.case.truth for p in self.train], self.recipe.training.balance
+            without_calibration(self.recipe.build_task()),
+            [p.case.truth for p in self.train_cases],
+            self.recipe.training.class_balance,
         )
-        self.network, self.planes = network_of(run)
-        self.example = torch.zeros(1, self.planes, *self.recipe.training.patch)
-        self.cost = cost_of(self.network, self.example)
-        self.answering = self.quick(self.network)
-        self.milliseconds = milliseconds(self.answering, self.shown, rounds=ROUNDS)
+        self.network, self.input_channels = load_network(run)
+        self.example = torch.zeros(1, self.input_channels, *self.recipe.training.patch)
+        self.cost = count_cost(self.network, self.example)
+        self.inference_network = self.inference_copy(self.network)
+        self.milliseconds = measure_milliseconds(self.inference_network, self.example_on_device, rounds=TIMING_ROUNDS)
         began = time.perf_counter()
         judged = judge_all(self.trained, valid, lost, progress=progress)
         self.judging_seconds = time.perf_counter() - began
-        self.chooses = self.reported = Side(valid, lost, judged)
+        self.selection_subset = self.report_subset = ValidationSubset(valid, lost, judged)
 
-    def batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
+    def draw_batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
         """Yield the training batches of a recipe."""
-        anew = replace(recipe, start={})
-        return Trainer(Run(folder), anew, self.task, self.train, self.valid, self.place).batches(0)
+        anew = replace(recipe, init={})
+        return Trainer(
+            Run(folder), anew, self.task, self.train_cases, self.validation_cases, self.compute
+        ).make_batches(0)
 
     @cached_property
     def step_seconds(self) -> float:
         """Estimate the seconds of a training step of the parent: drawing a batch, and three forward passes a sample."""
-        batches, began = self.batches(self.recipe, self.folder / "pruning"), time.perf_counter()
-        for _ in islice(batches, DRAWN):
+        batches, began = self.draw_batches(self.recipe, self.folder / "pruning"), time.perf_counter()
+        for _ in islice(batches, DRAWN_BATCHES):
             pass
-        drawing = (time.perf_counter() - began) / DRAWN
+        drawing = (time.perf_counter() - began) / DRAWN_BATCHES
         return drawing + 3 * self.recipe.training.batch * self.milliseconds / 1000
 
-    def built(self, recipe: Recipe) -> nn.Module:
+    def build_network(self, recipe: Recipe) -> nn.Module:
         """Build the network of a recipe with random weights."""
-        return build_model(recipe, self.task, self.planes)
+        return build_model(recipe, self.task, self.input_channels)
 
     @property
-    def shown(self) -> Tensor:
+    def example_on_device(self) -> Tensor:
         """The example input on the device and in its memory format."""
-        return in_order(self.example.to(self.place.device))
+        return to_channels_last(self.example.to(self.compute.device))
 
-    def graph(self, network: nn.Module) -> Graph:
+    def channel_graph(self, network: nn.Module) -> ChannelGraph:
         """Give the channel graph of a network; that of the parent is traced once."""
-        return self.whole_graph if network is self.network else graph_of(network, self.example)
+        return self.parent_graph if network is self.network else build_graph(network, self.example)
 
     @cached_property
-    def whole_graph(self) -> Graph:
+    def parent_graph(self) -> ChannelGraph:
         """The graph of the whole network."""
-        return graph_of(self.network, self.example)
+        return build_graph(self.network, self.example)
 
-    def quick(self, network: nn.Module) -> nn.Module:
+    def inference_copy(self, network: nn.Module) -> nn.Module:
         """Copy a network for inference, with autocast and the device's memory format."""
-        return AutocastModule(self.place.model(deepcopy(network)), self.place).eval()
+        return AutocastModule(self.compute.move_model(deepcopy(network)), self.compute).eval()
 
-    def timed(self, network: nn.Module, rounds: int = 0) -> float:
+    def time_network(self, network: nn.Module, rounds: int = 0) -> float:
         """Time a forward pass in milliseconds.
 
         It is the parent's time times the median ratio to it when both run alternately.
         """
-        each = in_turns([self.answering, self.quick(network)], self.shown, rounds=rounds or ROUNDS)
+        each = time_interleaved(
+            [self.inference_network, self.inference_copy(network)],
+            self.example_on_device,
+            rounds=rounds or TIMING_ROUNDS,
+        )
         return self.milliseconds * median(one / whole for whole, one in each)
 
     @property
-    def valid(self) -> Sequence[Prepared]:
+    def validation_cases(self) -> Sequence[PreparedCase]:
         """The validation cases that select checkpoints."""
-        return self.chooses.cases
+        return self.selection_subset.cases
 
-    def part_patients(self, seed: int) -> tuple[Side, Side]:
+    def split_patients(self, seed: int) -> tuple[ValidationSubset, ValidationSubset]:
         """Split the validation patients into those that select a network and those that are reported."""
-        chooses, reported = halves(self.cohort, seed)
-        return Side.of(chooses, self.chooses), Side.of(reported, self.reported)
+        chooses, reported = split_validation_patients(self.cohort, seed)
+        return ValidationSubset.for_patients(chooses, self.selection_subset), ValidationSubset.for_patients(
+            reported, self.report_subset
+        )
 
-    def judge(self, folder: Path, side: Side) -> list[Judged]:
+    def judge(self, folder: Path, subset: ValidationSubset) -> list[JudgedCase]:
         """Judge a trained run on a subset of the validation cases."""
-        return judge_all(open_run(folder, device=self.device), side.cases, side.lost, progress=self.progress)
+        return judge_all(open_run(folder, device=self.device), subset.cases, subset.failed, progress=self.progress)
 
-    def part(self, run: Run) -> Part:
+    def measure_run(self, run: Run) -> FoldCandidate:
         """Open a trained run and measure its cost."""
-        recipe = run.recipe()
-        network, _ = network_of(run)
-        widths = {k: list(v) for k, v in recipe.widths.items()}
-        cost, taken = cost_of(network, self.example), self.timed(network)
-        return Part(run.folder, cost, taken, recipe.training.steps, widths)
+        recipe = run.load_recipe()
+        network, _ = load_network(run)
+        widths = {k: list(v) for k, v in recipe.layer_widths.items()}
+        cost, taken = count_cost(network, self.example), self.time_network(network)
+        return FoldCandidate(run.folder, cost, taken, recipe.training.steps, widths)

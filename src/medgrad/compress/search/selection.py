@@ -10,83 +10,89 @@ from typing import Any
 from torch import nn
 
 from ..structure.channels import min_channels, smallest_share
-from ..structure.groups import Graph
+from ..structure.groups import ChannelGraph
 
-FREE = ("multiple", "floor", "layers")
+AUTOMATIC = ("channel_multiple", "min_share", "layers")
 """What is chosen from the network where nobody named it."""
-BLOCKS = 16
+MAX_MULTIPLE = 16
 """Widths need be no multiples of more: a processor takes so many channels at once."""
-EVEN = 0.8
+EVEN_FRACTION = 0.8
 """Each layer keeps at least this share of the width that all would have if all were equally narrow."""
-FLOOR = 0.01
+MIN_FLOOR = 0.01
 """A smaller share of the channels is none."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How the channels that go are chosen, and that each layer keeps at least so many, a ``multiple`` of a number.
+class ChannelSelection:
+    """How channels are chosen for removal, and how many each layer keeps: a multiple of ``channel_multiple``.
 
-    It also keeps the ``floor``, a share of the channels that the parent has there, rounded down to such a number.
+    It also keeps the ``min_share``, a share of the channels that the parent has there, rounded down to such a number.
     ``relative`` holds the channels of a layer only against one another. Before any channel so many whole ``layers`` go.
-    What is named in ``free`` is yet to be chosen from the network.
+    What is named in ``automatic`` is yet to be chosen from the network.
     """
 
     criterion: str = "taylor"
     settings: Mapping[str, Any] = field(default_factory=dict)
     relative: bool = False
-    least: int = 4
-    multiple: int = 1
-    floor: float = 0.0
+    min_per_layer: int = 4
+    channel_multiple: int = 1
+    min_share: float = 0.0
     layers: int = 0
-    free: Collection[str] = ()
+    automatic: Collection[str] = ()
 
-    def leasts(self, graph: Graph, whole: nn.Module) -> dict[int, int]:
+    def min_channels_by_family(self, graph: ChannelGraph, parent: nn.Module) -> dict[int, int]:
         """Give the minimum number of channels of each family of a graph."""
-        return min_channels(graph, whole.state_dict(), self.least, self.floor, self.multiple)
+        return min_channels(graph, parent.state_dict(), self.min_per_layer, self.min_share, self.channel_multiple)
 
-    def can_reach(self, graph: Graph, whole: nn.Module, shares: Mapping[str, float]) -> bool:
+    def can_reach(self, graph: ChannelGraph, parent: nn.Module, shares: Mapping[str, float]) -> bool:
         """Tell whether a network can be cut to these shares of its costs (time excluded)."""
-        least = self.leasts(graph, whole)
+        minimums = self.min_channels_by_family(graph, parent)
         return all(
-            smallest_share(graph, cost=what, least=least, multiple=self.multiple) <= share  # type: ignore[arg-type]
+            smallest_share(graph, cost=what, min_count=minimums, multiple=self.channel_multiple) <= share  # type: ignore[arg-type]
             for what, share in shares.items()
         )
 
 
-def widths_for(choice: Choice, each: Iterable[tuple[Graph, nn.Module]], shares: Mapping[str, float]) -> Choice:
+def choose_widths(
+    selection: ChannelSelection, graphs: Iterable[tuple[ChannelGraph, nn.Module]], shares: Mapping[str, float]
+) -> ChannelSelection:
     """Choose the multiple and the floor, where they are free, so that layers stay evenly wide and the shares are met.
 
     A network whose layers all kept the same share of their channels would keep the root of its multiply-adds; the floor
     is a little less, so that layers that matter more can keep more. The multiple is a quarter of the narrowest layer.
     """
-    every = list(each)
-    if "floor" in choice.free and shares:
-        choice = replace(choice, floor=round(EVEN * sqrt(min(shares.values())), 3))
-    if "multiple" in choice.free:
-        narrowest = min((fewest(graph, whole) for graph, whole in every if graph.groups), default=1)
-        choice = replace(choice, multiple=min(BLOCKS, 2 ** int(log2(max(1, narrowest // 4)))))
+    every = list(graphs)
+    if "min_share" in selection.automatic and shares:
+        selection = replace(selection, min_share=round(EVEN_FRACTION * sqrt(min(shares.values())), 3))
+    if "channel_multiple" in selection.automatic:
+        narrowest = min((narrowest_width(graph, whole) for graph, whole in every if graph.groups), default=1)
+        selection = replace(selection, channel_multiple=min(MAX_MULTIPLE, 2 ** int(log2(max(1, narrowest // 4)))))
 
     def is_enough() -> bool:
-        return all(choice.can_reach(graph, whole, shares) for graph, whole in every)
+        return all(selection.can_reach(graph, whole, shares) for graph, whole in every)
 
-    while not is_enough() and ("floor" in choice.free and choice.floor > FLOOR):
-        choice = replace(choice, floor=choice.floor / 2)
-    while not is_enough() and ("multiple" in choice.free and choice.multiple > 1):
-        choice = replace(choice, multiple=choice.multiple // 2)
-    return replace(choice, free=tuple(name for name in choice.free if name == "layers"))
+    while not is_enough() and ("min_share" in selection.automatic and selection.min_share > MIN_FLOOR):
+        selection = replace(selection, min_share=selection.min_share / 2)
+    while not is_enough() and ("channel_multiple" in selection.automatic and selection.channel_multiple > 1):
+        selection = replace(selection, channel_multiple=selection.channel_multiple // 2)
+    return replace(selection, automatic=tuple(name for name in selection.automatic if name == "layers"))
 
 
-def fewest(graph: Graph, whole: nn.Module) -> int:
+def narrowest_width(graph: ChannelGraph, parent: nn.Module) -> int:
     """Give the width of the narrowest layer that can lose channels."""
-    weights = whole.state_dict()
-    return min(weights[name].shape[axis] for group in graph.groups for name, axis in group.touches)
+    weights = parent.state_dict()
+    return min(weights[name].shape[axis] for group in graph.groups for name, axis in group.channel_indices)
 
 
-def as_wide_as_can_be(choice: Choice, each: Iterable[tuple[Graph, nn.Module]], shares: Mapping[str, float]) -> Choice:
+def lower_minimums(
+    selection: ChannelSelection, graphs: Iterable[tuple[ChannelGraph, nn.Module]], shares: Mapping[str, float]
+) -> ChannelSelection:
     """Lower the minimum widths just as far as the shares require."""
-    every = list(each)
-    while not all(choice.can_reach(graph, whole, shares) for graph, whole in every):
-        if choice.least == 1 and choice.floor <= FLOOR:
+    every = list(graphs)
+    while not all(selection.can_reach(graph, whole, shares) for graph, whole in every):
+        if selection.min_per_layer == 1 and selection.min_share <= MIN_FLOOR:
             break
-        choice = replace(choice, least=max(1, choice.least // 2), floor=choice.floor / 2)
-    return choice
+        selection = replace(
+            selection, min_per_layer=max(1, selection.min_per_layer // 2), min_share=selection.min_share / 2
+        )
+    return selection

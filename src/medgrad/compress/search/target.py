@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from ...errors import SettingError
 
 if TYPE_CHECKING:
-    from .parents import Costly
+    from .parents import HasCost
 
 TIME: Final = "milliseconds"
 """What is measured; all else that a network costs is counted."""
-WHAT = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": TIME}
+COST_NAMES = {"flops": "flops", "parameters": "parameters", "size": "bytes", "bytes": "bytes", "latency": TIME}
 """What a target may be about, as it is typed."""
-NOISY = 1.1
+TIMING_TOLERANCE = 1.1
 """Times are noisy, so a tenth more will do."""
-QUICKER = 0.6
+TIME_POWER = 0.6
 """The power of the share of the multiply-adds by which time is wished for: 0.25 of it where they are 0.1."""
 
 
@@ -26,17 +26,17 @@ QUICKER = 0.6
 class Target:
     """How small: the shares that may be left of what the parent costs; a network is cut for all of them together.
 
-    The share of the time that is ``wished`` for is aimed at as well, as far as it costs little else.
+    The share of the time that is ``soft_time_share`` for is aimed at as well, as far as it costs little else.
 
-    >>> Target.of("flops=0.1, size=0.2")
-    Target(shares={'flops': 0.1, 'bytes': 0.2}, wished=1.0)
+    >>> Target.parse("flops=0.1, size=0.2")
+    Target(shares={'flops': 0.1, 'bytes': 0.2}, soft_time_share=1.0)
     """
 
     shares: Mapping[str, float]
-    wished: float = 1.0
+    soft_time_share: float = 1.0
 
     @classmethod
-    def of(cls, text: str) -> Target:
+    def parse(cls, text: str) -> Target:
         """Parse a target as it is typed."""
         shares = {}
         for each in text.split(","):
@@ -45,71 +45,75 @@ class Target:
                 share = float(number)
             except ValueError:
                 share = 0.0
-            if what not in WHAT or not 0 < share < 1 or WHAT[what] in shares:
+            if what not in COST_NAMES or not 0 < share < 1 or COST_NAMES[what] in shares:
                 raise SettingError(
-                    f"A target is {', '.join(WHAT)} and a share below 1, as in flops=0.1, or several of them with "
+                    f"A target is {', '.join(COST_NAMES)} and a share below 1, as in flops=0.1, or "
+                    "several of them with "
                     f"commas between, not {text!r}."
                 )
-            shares[WHAT[what]] = share
+            shares[COST_NAMES[what]] = share
         return cls(shares)
 
     @property
-    def first(self) -> str:
+    def primary_cost(self) -> str:
         """The first cost that is named."""
         return next(iter(self.shares))
 
-    def quick(self) -> Target:
+    def with_soft_time(self) -> Target:
         """Give the goal that wishes for time as well, where multiply-adds are aimed at and no time is named.
 
-        >>> round(Target.of("flops=0.1").quick().wished, 2), Target.of("size=0.1").quick().wished
-        (0.25, 1.0)
+        >>> [round(Target.parse(t).with_soft_time().soft_time_share, 2) for t in ("flops=0.1", "size=0.1")]
+        [0.25, 1.0]
         """
         if TIME in self.shares or "flops" not in self.shares:
             return self
-        return replace(self, wished=self.shares["flops"] ** QUICKER)
+        return replace(self, soft_time_share=self.shares["flops"] ** TIME_POWER)
 
-    def at(self, down: float) -> Target:
+    def at_depth(self, depth: float) -> Target:
         """Give the goal so far on the way down: 0 is the parent, 1 is this one.
 
-        >>> Target({"flops": 0.25}).at(0.5)
-        Target(shares={'flops': 0.5}, wished=1.0)
+        >>> Target({"flops": 0.25}).at_depth(0.5)
+        Target(shares={'flops': 0.5}, soft_time_share=1.0)
         """
-        return Target({what: share**down for what, share in self.shares.items()}, self.wished**down)
+        return Target({what: share**depth for what, share in self.shares.items()}, self.soft_time_share**depth)
 
-    def stages(self, stride: float) -> int:
-        """Count the stages to this goal, each of which costs at least a ``stride`` of the one before.
+    def count_stages(self, ratio: float) -> int:
+        """Count the stages to this goal, each of which costs at least a ``ratio`` of the one before.
 
-        >>> Target({"flops": 0.1}).stages(0.4)
+        >>> Target({"flops": 0.1}).count_stages(0.4)
         3
         """
-        return max(1, ceil(log(min(self.shares.values())) / log(stride)))
+        return max(1, ceil(log(min(self.shares.values())) / log(ratio)))
 
-    def rungs(self, stride: float) -> list[Target]:
-        """Give the goals on the way, each at least a ``stride`` of the one before, the last being this one.
+    def stage_targets(self, ratio: float) -> list[Target]:
+        """Give the goals on the way, each at least a ``ratio`` of the one before, the last being this one.
 
-        >>> [f"{goal.shares['flops']:.3g}" for goal in Target({"flops": 0.1}).rungs(0.4)]
+        >>> [f"{goal.shares['flops']:.3g}" for goal in Target({"flops": 0.1}).stage_targets(0.4)]
         ['0.464', '0.215', '0.1']
         """
-        count = self.stages(stride)
-        return [self.at((number + 1) / count) for number in range(count)]
+        count = self.count_stages(ratio)
+        return [self.at_depth((number + 1) / count) for number in range(count)]
 
-    def reached(self, small: Costly, whole: Costly) -> bool:
+    def is_reached(self, candidate: HasCost, parent: HasCost) -> bool:
         """Tell whether a network meets the target."""
-        return all(cost(small, w) <= (NOISY if w == TIME else 1.0) * s * cost(whole, w) for w, s in self.shares.items())
+        return all(
+            read_cost(candidate, w) <= (TIMING_TOLERANCE if w == TIME else 1.0) * s * read_cost(parent, w)
+            for w, s in self.shares.items()
+        )
 
-    def as_of(self, small: Costly, whole: Costly) -> Target:
+    def matching(self, candidate: HasCost, parent: HasCost) -> Target:
         """Give the goal to be as small as some network in what this one is about; as fast only if it is about no more.
 
         Which layers are quick is another question than which channels matter.
         """
         about = [what for what in self.shares if what != TIME] or [TIME]
-        return Target({what: min(0.999, cost(small, what) / cost(whole, what)) for what in about})
+        return Target({what: min(0.999, read_cost(candidate, what) / read_cost(parent, what)) for what in about})
 
     def __str__(self) -> str:
         """Say it in words."""
         return " and ".join(f"{share:.1%} of the {what}" for what, share in self.shares.items())
 
 
-def cost(costly: Costly, what: str) -> float:
+def read_cost(network: HasCost, cost_name: str) -> float:
     """Read one cost of a network by its name."""
-    return float(costly.milliseconds if what == TIME else getattr(costly.cost, what))
+    return float(network.milliseconds if cost_name == TIME else getattr(network.cost, cost_name))

@@ -34,30 +34,30 @@ class Cost:
     bytes: int
 
 
-def cost_of(model: nn.Module, example: Tensor) -> Cost:
+def count_cost(model: nn.Module, example: Tensor) -> Cost:
     """Count what a model costs on an example (b, channels, *shape), by tracing it: nothing is timed.
 
-    >>> cost_of(nn.Linear(3, 2), torch.zeros(1, 3))
+    >>> count_cost(nn.Linear(3, 2), torch.zeros(1, 3))
     Cost(flops=12, parameters=8, bytes=32)
     """
-    return Cost(flops_for(model, example), sum(p.numel() for p in model.parameters()), bytes_of(model))
+    return Cost(count_model_flops(model, example), sum(p.numel() for p in model.parameters()), count_bytes(model))
 
 
-def flops_for(model: nn.Module, example: Tensor) -> int:
+def count_model_flops(model: nn.Module, example: Tensor) -> int:
     """Count the flops of a forward pass from shapes alone; a network whose code needs numbers is traced instead.
 
     Tracing takes six times longer.
     """
     shapes = deepcopy(model)
     try:
-        with in_mode(shapes.to("meta")), torch.no_grad(), Counter() as counter:
+        with temporary_mode(shapes.to("meta")), torch.no_grad(), FlopCounter() as counter:
             shapes(example.to("meta"))
     except Exception:  # whatever code that looks at a number raises where there is none
-        return flops_in(traced(model, example))
+        return count_program_flops(trace_model(model, example))
     return counter.flops
 
 
-class Counter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):
     """Count the flops of everything computed while it is active."""
 
     def __init__(self) -> None:
@@ -68,23 +68,23 @@ class Counter(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.flops += flops_by(func, args, out)
+        self.flops += count_op_flops(func, args, out)
         return out
 
 
-def bytes_of(model: nn.Module) -> int:
+def count_bytes(model: nn.Module) -> int:
     """Count the bytes of a model's state dict, each tensor once."""
     kept = {id(t): t for t in model.state_dict(keep_vars=True).values()}
     return sum(t.numel() * t.element_size() for t in kept.values())
 
 
 @contextmanager
-def in_mode(model: nn.Module, *, learns: bool = False) -> Iterator[None]:
+def temporary_mode(model: nn.Module, *, training: bool = False) -> Iterator[None]:
     """Switch a model to evaluation or training mode (norms stay in evaluation mode), and back at the end."""
     modes = {module: module.training for module in model.modules()}
     try:
         for module in modes:
-            module.training = learns and not isinstance(module, NORM)
+            module.training = training and not isinstance(module, NORM)
         yield
     finally:
         for module, mode in modes.items():
@@ -102,30 +102,30 @@ def without_stack_traces() -> Iterator[None]:
         config.do_not_emit_stack_traces = before
 
 
-def traced(model: nn.Module, example: Tensor, *, learns: bool = False) -> Any:
+def trace_model(model: nn.Module, example: Tensor, *, training: bool = False) -> Any:
     """Trace a copy of a model on an example, in one of its two modes: some networks keep what they see."""
-    with in_mode(model := deepcopy(model), learns=learns), without_stack_traces():
+    with temporary_mode(model := deepcopy(model), training=training), without_stack_traces():
         try:
             return torch.export.export(model, (example,), strict=False)
         except Exception as reason:  # whatever the code of a foreign network raises
-            told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-            raise SettingError(f"This network cannot be traced on {tuple(example.shape)}: {told}") from reason
+            reason_line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+            raise SettingError(f"This network cannot be traced on {tuple(example.shape)}: {reason_line}") from reason
 
 
-def flops_in(program: Any) -> int:
+def count_program_flops(program: Any) -> int:
     """Count the flops of a traced program, submodules included."""
     parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
-    return sum(flops_of(node) for part in parts for node in part.graph.nodes)
+    return sum(count_node_flops(node) for part in parts for node in part.graph.nodes)
 
 
-def flops_of(node: Node) -> int:
+def count_node_flops(node: Node) -> int:
     """Count the flops of one traced node."""
     if node.op != "call_function":
         return 0
-    return flops_by(node.target, map_arg(node.args, lambda each: each.meta.get("val")), node.meta.get("val"))
+    return count_op_flops(node.target, map_arg(node.args, lambda each: each.meta.get("val")), node.meta.get("val"))
 
 
-def flops_by(operation: Any, args: Sequence[Any], out: Any) -> int:
+def count_op_flops(operation: Any, args: Sequence[Any], out: Any) -> int:
     """Count the flops of one operation; only matrix products and convolutions count."""
     name = str(operation).removeprefix("aten.").split(".")[0]
     if name.startswith(("conv1d", "conv2d", "conv3d")):
@@ -142,14 +142,14 @@ def flops_by(operation: Any, args: Sequence[Any], out: Any) -> int:
         depth, (columns, wide) = args[0].shape[-1], args[2].shape[-2:]
         return 2 * (args[0].numel() // depth) * columns * (depth + wide)
     if name == "einsum":
-        return einsum_flops(args[0], [each.shape for each in args[1]])
+        return count_einsum_flops(args[0], [each.shape for each in args[1]])
     return 0
 
 
-def einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+def count_einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     """Count twice the products of a sum over named axes of two tensors.
 
-    >>> einsum_flops("ij,jk->ik", [(2, 3), (3, 4)])
+    >>> count_einsum_flops("ij,jk->ik", [(2, 3), (3, 4)])
     48
     """
     words = equation.replace(" ", "").split("->")[0].split(",")
@@ -157,17 +157,17 @@ def einsum_flops(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     return 2 * prod(sizes.values()) if len(words) == 2 else 0
 
 
-def shape_of(node: Node) -> tuple[int, ...]:
+def node_shape(node: Node) -> tuple[int, ...]:
     """Give the output shape of a node."""
     return tuple(node.meta["val"].shape)
 
 
-def milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
+def measure_milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
     """Time one answer to an example on this machine: the median of so many rounds."""
-    return median(one for (one,) in in_turns([model], example, rounds=rounds))
+    return median(one for (one,) in time_interleaved([model], example, rounds=rounds))
 
 
-def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
+def time_interleaved(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
     """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike.
 
     Each answers twice in its turn, and what counts is the second: in use, too, answers of one model follow each other.
@@ -176,19 +176,19 @@ def in_turns(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -
         raise ValueError(f"Timing takes at least one round, but 'rounds' is {rounds}.")
     with ExitStack() as modes, torch.inference_mode():
         for model in models:
-            modes.enter_context(in_mode(model))
-        return [[again(model, example) for model in models] for _ in range(rounds)]
+            modes.enter_context(temporary_mode(model))
+        return [[time_second_call(model, example) for model in models] for _ in range(rounds)]
 
 
-def again(model: nn.Module, example: Tensor) -> float:
+def time_second_call(model: nn.Module, example: Tensor) -> float:
     """Time a forward pass that follows another, in milliseconds."""
-    answered(model, example)
+    run_and_synchronise(model, example)
     start = time.perf_counter()
-    answered(model, example)
+    run_and_synchronise(model, example)
     return 1000 * (time.perf_counter() - start)
 
 
-def answered(model: nn.Module, example: Tensor) -> None:
+def run_and_synchronise(model: nn.Module, example: Tensor) -> None:
     """Run a forward pass and wait for the device."""
     model(example)
     if example.device.type == "cuda":

@@ -11,27 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...engine.compute.convolutions import BLOCK
-from ...models import CONVOLUTION, width_of
-from .channel_ids import LOCKED, Known, Leaf, Marks, Numbers, Uniform
-from .cost import flops_in, in_mode, traced
+from ...engine.compute.cpu_convolutions import CHANNEL_BLOCK
+from ...models import CONVOLUTION, layer_width
+from .channel_ids import LOCKED, AxisChannels, Numbers, ParameterRef, TensorState, Uniform
+from .cost import count_program_flops, temporary_mode, trace_model
 from .cut import cut
-from .graph_walk import Walk, arguments, name_of, tensors
-from .groups import CostModel, CostTerm, Graph, Group, Place, first_names
-from .op_rules import RULES, Op, unknown
+from .graph_walk import GraphWalk, op_arguments, op_name, tensor_nodes
+from .groups import ChannelGraph, CostModel, CostTerm, Group, TensorAxis, first_names
+from .op_rules import RULES, Op, lock_inputs
 
 
-def groups(model: nn.Module, example: Tensor) -> list[Group]:
+def list_groups(model: nn.Module, example: Tensor) -> list[Group]:
     """List the groups of channels that can be removed from a model.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    >>> [dict(group.touches) for group in groups(net, torch.zeros(1, 3))][0]
+    >>> [dict(group.channel_indices) for group in list_groups(net, torch.zeros(1, 3))][0]
     {('0.weight', 0): (0,), ('0.bias', 0): (0,), ('2.weight', 1): (0,)}
     """
-    return list(graph_of(model, example).groups)
+    return list(build_graph(model, example).groups)
 
 
-def graph_of(model: nn.Module, example: Tensor) -> Graph:
+def build_graph(model: nn.Module, example: Tensor) -> ChannelGraph:
     """Trace a model on an example (b, channels, *shape), and tell its groups of channels and what each costs.
 
     Give the plain network, not one that is wrapped for a device. Channels are followed both as the model answers and as
@@ -40,38 +40,41 @@ def graph_of(model: nn.Module, example: Tensor) -> Graph:
     code does not bear stays as well. The costs are those of the example's shape.
     """
     names = first_names(model)
-    walk = Walk(movable_of(model))
-    program = traced(model, example)
-    follow(walk, program, names)
-    work, flops = walk.work, flops_in(program)
-    walk = Walk(walk.movable, walk.channels, walk.borne, walk.frozen)
-    follow(walk, traced(model, example, learns=True), names)
+    walk = GraphWalk(narrowable_tensors(model))
+    program = trace_model(model, example)
+    walk_program(walk, program, names)
+    work, flops = walk.op_costs, count_program_flops(program)
+    walk = GraphWalk(walk.narrowable, walk.channels, walk.owned, walk.frozen)
+    walk_program(walk, trace_model(model, example, training=True), names)
     lock_shared(walk, model)
-    found = verified(model, example, gathered(walk))
+    found = keep_removable(model, example, collect_groups(walk))
     number = {root: index for index, root in enumerate(found)}
 
-    def owners(ids: Numbers) -> Numbers:
+    def group_numbers(ids: Numbers) -> Numbers:
         return np.array([number.get(int(root), -1) for root in walk.channels.roots(ids)], dtype=np.int64)
 
-    terms = tuple(CostTerm(w.each, owners(w.out), None if w.into is None else owners(w.into)) for w in work)
-    held = {place: owners(ids) for place, ids in walk.borne.items()}
+    terms = tuple(
+        CostTerm(w.flops_per_pair, group_numbers(w.out), None if w.into is None else group_numbers(w.into))
+        for w in work
+    )
+    owned_groups = {place: group_numbers(ids) for place, ids in walk.owned.items()}
     parameters = {name: p.numel() for name, p in model.named_parameters()}
     stored = {id(t): (n, t) for n, t in reversed(model.state_dict(keep_vars=True).items())}
     weighed = {names[n]: t.numel() * t.element_size() for n, t in stored.values()}
     costs = {
-        "flops": CostModel(terms, fixed := flops - CostModel(terms, 0).whole),
-        "lanes": CostModel(terms, fixed, BLOCK),
-        "parameters": tally_of(parameters, held),
-        "bytes": tally_of(weighed, held),
+        "flops": CostModel(terms, fixed := flops - CostModel(terms, 0).total),
+        "lanes": CostModel(terms, fixed, CHANNEL_BLOCK),
+        "parameters": build_cost_model(parameters, owned_groups),
+        "bytes": build_cost_model(weighed, owned_groups),
     }
-    return Graph(tuple(found.values()), costs)
+    return ChannelGraph(tuple(found.values()), costs)
 
 
-def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> CostModel:
+def build_cost_model(sizes: Mapping[str, int], owned_groups: Mapping[TensorAxis, Numbers]) -> CostModel:
     """Build the cost model of tensor sizes, by the channel groups of their first two axes."""
     terms, fixed = [], 0.0
     for name, size in sizes.items():
-        axes = [held[name, axis] for axis in (0, 1) if (name, axis) in held]
+        axes = [owned_groups[name, axis] for axis in (0, 1) if (name, axis) in owned_groups]
         if axes and size:
             each = size / prod(len(owners) for owners in axes)
             terms.append(CostTerm(each, axes[0], axes[1] if len(axes) > 1 else None))
@@ -80,7 +83,7 @@ def tally_of(sizes: Mapping[str, int], held: Mapping[Place, Numbers]) -> CostMod
     return CostModel(tuple(terms), fixed)
 
 
-def movable_of(model: nn.Module) -> frozenset[str]:
+def narrowable_tensors(model: nn.Module) -> frozenset[str]:
     """Name the weights of layers that can be narrowed, except those shared by two layers."""
     found: Counter[int] = Counter()
     names: dict[int, str] = {}
@@ -90,78 +93,78 @@ def movable_of(model: nn.Module) -> frozenset[str]:
         for name, tensor in own:
             found[id(tensor)] += 1
             names.setdefault(id(tensor), name)
-            if width_of(module):
+            if layer_width(module):
                 fitting.add(id(tensor))
     return frozenset(names[key] for key in fitting if found[key] == 1)
 
 
-def follow(walk: Walk, program: Any, names: Mapping[str, str]) -> None:
+def walk_program(walk: GraphWalk, program: Any, names: Mapping[str, str]) -> None:
     """Propagate channels along the nodes of a traced program."""
     signature = program.graph_signature
     own = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in own:
-            walk.known[node] = Leaf(names.get(own[node.name], own[node.name]))
+            walk.states[node] = ParameterRef(names.get(own[node.name], own[node.name]))
         elif node.op == "output":
-            for each in tensors(list(node.args)):
+            for each in tensor_nodes(list(node.args)):
                 walk.lock(each)
-        elif node.op == "call_function" and (node.users or is_writing(node)):
-            walk.known[node] = step(walk, node)
+        elif node.op == "call_function" and (node.users or writes_in_place(node)):
+            walk.states[node] = apply_rule(walk, node)
 
 
-def step(walk: Walk, node: Any) -> Known | list[Known]:
+def apply_rule(walk: GraphWalk, node: Any) -> TensorState | list[TensorState]:
     """Apply the rule of one operation and give the state of its output."""
     if getattr(node.target, "__name__", "") == "getitem":
         source, which = node.args
-        known = walk.known.get(source)
-        return known[which] if isinstance(known, list) else walk.no_leaf(source)
-    before = walk.of(node.args[0]) if is_writing(node) else None
-    told = RULES.get(name_of(node), unknown)(Op(walk, node, arguments(node)))
-    if is_writing(node) and not is_same(before, told):
-        for known in (before, told):
+        known = walk.states.get(source)
+        return known[which] if isinstance(known, list) else walk.activation_state(source)
+    before = walk.state_of(node.args[0]) if writes_in_place(node) else None
+    result = RULES.get(op_name(node), lock_inputs)(Op(walk, node, op_arguments(node)))
+    if writes_in_place(node) and not has_same_channels(before, result):
+        for known in (before, result):
             walk.lock(known)
-        walk.is_blurred |= isinstance(before, Uniform)
-        walk.known[node.args[0]] = None
+        walk.has_written_uniform |= isinstance(before, Uniform)
+        walk.states[node.args[0]] = None
         return None
-    return told
+    return result
 
 
-def is_writing(node: Any) -> bool:
+def writes_in_place(node: Any) -> bool:
     """Tell whether an operation writes into one of its arguments."""
     schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable and not name_of(node).startswith(("batch_norm", "instance_norm"))
+    return schema is not None and schema.is_mutable and not op_name(node).startswith(("batch_norm", "instance_norm"))
 
 
-def is_same(before: Known, after: Known | list[Known]) -> bool:
+def has_same_channels(before: TensorState, after: TensorState | list[TensorState]) -> bool:
     """Tell whether a tensor that was written into has the channels that it had."""
-    if isinstance(before, Marks) and isinstance(after, Marks):
+    if isinstance(before, AxisChannels) and isinstance(after, AxisChannels):
         return before.axis == after.axis and bool((before.ids == after.ids).all())
     return before is None and after is None
 
 
-def lock_shared(walk: Walk, model: nn.Module) -> None:
+def lock_shared(walk: GraphWalk, model: nn.Module) -> None:
     """Lock the channels of weights that must stay, and of layers of which not every weight was met."""
     for path, module in model.named_modules():
         own = [n for n, _ in module.named_parameters(path, recurse=False)]
         own += [n for n, t in module.named_buffers(path, recurse=False) if t.ndim]
-        if not width_of(module) or not any((name, 0) in walk.borne for name in own):
+        if not layer_width(module) or not any((name, 0) in walk.owned for name in own):
             continue
         vectors = [n for n in own if not n.endswith("weight") or not isinstance(module, (CONVOLUTION, nn.Linear))]
-        if any((name, 0) not in walk.borne for name in vectors):
+        if any((name, 0) not in walk.owned for name in vectors):
             walk.frozen.update(own)
-    for (name, _), ids in walk.borne.items():
+    for (name, _), ids in walk.owned.items():
         if name in walk.frozen:
             walk.channels.unite(ids, np.full_like(ids, LOCKED))
 
 
-def gathered(walk: Walk) -> dict[int, Group]:
+def collect_groups(walk: GraphWalk) -> dict[int, Group]:
     """Collect the tensor indices of each channel, and form families of channels with the same axes."""
-    touched: dict[int, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for place, ids in walk.borne.items():
+    touched: dict[int, dict[TensorAxis, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, ids in walk.owned.items():
         for index, root in enumerate(walk.channels.roots(ids)):
             if root != LOCKED:
                 touched[int(root)][place].append(index)
-    families: dict[tuple[tuple[Place, int], ...], int] = {}
+    families: dict[tuple[tuple[TensorAxis, int], ...], int] = {}
     found = {}
     for root, places in sorted(touched.items()):
         kind = tuple(sorted((place, len(indices)) for place, indices in places.items()))
@@ -170,41 +173,41 @@ def gathered(walk: Walk) -> dict[int, Group]:
     return found
 
 
-def verified(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
+def keep_removable(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
     """Keep the families of which a channel can be removed without a change of the output shapes.
 
     A family of a single group keeps it, so that no layer is left without channels.
     """
     last = {group.family: group for group in found.values()}
     several = sorted(f for f, count in Counter(group.family for group in found.values()).items() if count > 1)
-    wanted = answer_shapes(model, example)
+    wanted = output_shapes(model, example)
 
-    def bears(some: Sequence[int]) -> bool:
+    def is_removable(families: Sequence[int]) -> bool:
         try:
-            return answer_shapes(cut(model, [last[f] for f in some])[0], example) == wanted
+            return output_shapes(cut(model, [last[f] for f in families])[0], example) == wanted
         except Exception:  # whatever the code of a foreign network raises
             return False
 
-    left = set(bearing(several, bears))
+    left = set(find_removable(several, is_removable))
     return {root: group for root, group in found.items() if group.family in left}
 
 
-def bearing(some: Sequence[int], bears: Callable[[Sequence[int]], bool]) -> list[int]:
+def find_removable(families: Sequence[int], is_removable: Callable[[Sequence[int]], bool]) -> list[int]:
     """Find the families that can be removed together, by bisection."""
-    if not some or bears(some):
-        return list(some)
-    if len(some) == 1:
+    if not families or is_removable(families):
+        return list(families)
+    if len(families) == 1:
         return []
-    half = len(some) // 2
-    left = bearing(some[:half], bears) + bearing(some[half:], bears)
-    return left if bears(left) else []
+    half = len(families) // 2
+    left = find_removable(families[:half], is_removable) + find_removable(families[half:], is_removable)
+    return left if is_removable(left) else []
 
 
-def answer_shapes(model: nn.Module, example: Tensor) -> list[tuple[int, ...]]:
+def output_shapes(model: nn.Module, example: Tensor) -> list[tuple[int, ...]]:
     """Give the output shapes of a model in evaluation and in training mode."""
     found: list[Tensor] = []
     for learns in (False, True):
-        with in_mode(model, learns=learns), torch.no_grad():
+        with temporary_mode(model, training=learns), torch.no_grad():
             out = model(example)
         found += out if isinstance(out, (tuple, list)) else [out]
     return [tuple(each.shape) for each in found]

@@ -9,7 +9,7 @@ from torch import nn
 
 from .channel_ids import Numbers
 
-Place = tuple[str, int]
+TensorAxis = tuple[str, int]
 """A parameter or buffer, by its name, and one of its axes."""
 
 
@@ -22,12 +22,12 @@ class Group:
     """
 
     family: int
-    touches: Mapping[Place, tuple[int, ...]]
+    channel_indices: Mapping[TensorAxis, tuple[int, ...]]
 
     @property
     def size(self) -> int:
         """The number of channels, in the layer where there are the fewest."""
-        return min(len(indices) for indices in self.touches.values())
+        return min(len(indices) for indices in self.channel_indices.values())
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CostTerm:
     ``out`` and ``into`` say for each channel which group it is of, -1 for none; without ``into`` each out counts once.
     """
 
-    each: float
+    unit_cost: float
     out: Numbers
     into: Numbers | None
 
@@ -54,15 +54,15 @@ class CostModel:
     block: int = 1
 
     @property
-    def whole(self) -> float:
+    def total(self) -> float:
         """The cost before anything is removed."""
         blocks = (self.block * -(-len(t.out) // self.block) for t in self.terms)
-        each = (t.each * (1 if t.into is None else len(t.into)) for t in self.terms)
+        each = (t.unit_cost * (1 if t.into is None else len(t.into)) for t in self.terms)
         return self.fixed + sum(a * b for a, b in zip(each, blocks, strict=True))
 
 
 @dataclass(frozen=True)
-class Graph:
+class ChannelGraph:
     """The groups of a network, and what an answer costs by their channels: ``flops``, ``parameters``, ``bytes``.
 
     ``lanes`` are the flops that a processor spends, which multiplies a ``BLOCK`` of channels that come out at once.

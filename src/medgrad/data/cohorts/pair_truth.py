@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import read_field, read_landmarks, read_matrix, suffix_of
-from ..grid import Grid, as_rows
+from ..formats import file_suffix, read_field, read_landmarks, read_matrix
+from ..grid import Grid, matrix_to_tuples
 from ..source import PairSource, Source
 from ..transform import Transform
 from ..types import Deformation, Image, LabelMap, Landmarks, Pair
 
-LabelsOf = Callable[[Source, Grid], LabelMap]
+LabelReader = Callable[[Source, Grid], LabelMap]
 """Reads the labels of an image, on its grid."""
 
 
-def known_of(
-    truth: Any, sources: Mapping[str, Source], images: Mapping[str, Image], labels_of: LabelsOf
+def read_pair_truth(
+    truth: Any, sources: Mapping[str, Source], images: Mapping[str, Image], read_labels_of: LabelReader
 ) -> Pair | Deformation | None:
     """Read the truth about a registration pair: labels or landmarks of both images, or the transform itself.
 
@@ -29,37 +29,39 @@ def known_of(
     fixed = next(iter(images.values()))
     if isinstance(truth, Source):
         path = truth.path
-        if suffix_of(path) in (".nii", ".nii.gz"):
+        if file_suffix(path) in (".nii", ".nii.gz"):
             return read_field(path)
-        return Transform(as_rows(read_matrix(path)), fixed.grid).deformation()
+        return Transform(matrix_to_tuples(read_matrix(path)), fixed.grid).to_deformation()
     if not isinstance(truth, PairSource):
         return None
     first, second = (
-        known_about(source, image, sources[name], labels_of)
+        read_image_truth(source, image, sources[name], read_labels_of)
         for source, (name, image) in zip((truth.fixed, truth.moving), images.items(), strict=True)
     )
     return Pair(first, second)
 
 
-def known_about(source: Source, image: Image, itself: Source, labels_of: LabelsOf) -> LabelMap | Landmarks | Image:
+def read_image_truth(
+    source: Source, image: Image, image_source: Source, read_labels_of: LabelReader
+) -> LabelMap | Landmarks | Image:
     """Read the truth about one image of a pair: labels or landmarks; the image itself where nothing is known."""
-    if source == itself:
+    if source == image_source:
         return image
-    if suffix_of(source.path) == ".csv":
+    if file_suffix(source.path) == ".csv":
         return read_landmarks(source.path, image.grid)
-    return labels_of(source, image.grid)
+    return read_labels_of(source, image.grid)
 
 
-def centre_aligned(thing: Any, moving: Grid, fixed: Grid) -> Any:
+def align_centres(image: Any, moving: Grid, fixed: Grid) -> Any:
     """Shift an image or a label map of the moving grid so that its centre lies at the centre of the fixed grid.
 
     Two patients share no world coordinates: the scanner positions are unrelated.
     """
-    matrix = thing.grid.matrix
-    matrix[: moving.dims, moving.dims] += centre_of(fixed) - centre_of(moving)
-    return replace(thing, grid=Grid(thing.grid.shape, as_rows(matrix), thing.grid.measured))
+    matrix = image.grid.matrix
+    matrix[: moving.dims, moving.dims] += grid_centre(fixed) - grid_centre(moving)
+    return replace(image, grid=Grid(image.grid.shape, matrix_to_tuples(matrix), image.grid.has_spacing))
 
 
-def centre_of(grid: Grid) -> Any:
+def grid_centre(grid: Grid) -> Any:
     """Give the centre of a grid, in world mm."""
-    return grid.world((np.array(grid.shape) - 1) / 2)
+    return grid.to_world((np.array(grid.shape) - 1) / 2)

@@ -11,18 +11,20 @@ import numpy as np
 from ...errors import LayoutError, SettingError
 from ..types import Scores
 from .cohort import Cohort, Entry, with_split
-from .split_files import apply_split, counted, read_split, with_split_beside
+from .split_files import apply_found_split, apply_split, describe_split_counts, read_split
 
-__all__ = ["apply_split", "folds", "read_split", "split", "with_split_beside"]
+__all__ = ["apply_found_split", "apply_split", "folds", "read_split", "split"]
 
-Pairs = Sequence[tuple[str, str]]
+CasePairs = Sequence[tuple[str, str]]
 
 
-def split(cohort: Cohort, *, val: float = 0.2, test: float = 0.0, seed: int = 0, together: Pairs = ()) -> Cohort:
+def split(
+    cohort: Cohort, *, val: float = 0.2, test: float = 0.0, seed: int = 0, keep_together: CasePairs = ()
+) -> Cohort:
     """Assign each case to ``train``, ``val`` or ``test``, with all cases of a patient in the same split.
 
     A split that came with the data is kept and only missing parts are filled: validation patients are taken from
-    train. Cases without truth are in no split. ``together`` lists pairs of cases that must share a split. A
+    train. Cases without truth are in no split. ``keep_together`` lists pairs of cases that must share a split. A
     message on what was done is added to ``told``.
     """
     for name, share in (("val", val), ("test", test)):
@@ -35,80 +37,90 @@ def split(cohort: Cohort, *, val: float = 0.2, test: float = 0.0, seed: int = 0,
         raise LayoutError(f"No case in {str(cohort.root)!r} has a truth, so nothing can be learned from it.")
     have = {e.split for e in usable} - {None}
     if not have:
-        return _anew(cohort, usable, val=val, test=test, seed=seed, together=together)
-    return _filled(cohort, usable, have, val=val, test=test, seed=seed, together=together)
+        return _split_all(cohort, usable, val=val, test=test, seed=seed, keep_together=keep_together)
+    return _fill_missing_splits(cohort, usable, have, val=val, test=test, seed=seed, keep_together=keep_together)
 
 
-def _anew(cohort: Cohort, usable: list[Entry], *, val: float, test: float, seed: int, together: Pairs) -> Cohort:
-    groups = _groups(usable, together)
-    sides = _drawn(groups, {"test": test, "val": val}, seed)
+def _split_all(
+    cohort: Cohort, usable: list[Entry], *, val: float, test: float, seed: int, keep_together: CasePairs
+) -> Cohort:
+    groups = _group_by_patient(usable, keep_together)
+    sides = _draw_splits(groups, {"test": test, "val": val}, seed)
     of_case = {e.id: side for group, side in zip(groups, sides, strict=True) for e in group}
-    told = f"Split by patient with seed {seed}: {counted(sides)} patients, {counted(of_case.values())} cases."
-    return replace(_placed(cohort, of_case), told=(*cohort.told, told))
+    message = (
+        f"Split by patient with seed {seed}: {describe_split_counts(sides)} patients, "
+        f"{describe_split_counts(of_case.values())} cases."
+    )
+    return replace(_assign_splits(cohort, of_case), messages=(*cohort.messages, message))
 
 
-def _filled(
+def _fill_missing_splits(
     cohort: Cohort,
     usable: list[Entry],
-    have: set[str | None],
+    given_splits: set[str | None],
     *,
     val: float,
     test: float,
     seed: int,
-    together: Pairs,
+    keep_together: CasePairs,
 ) -> Cohort:
     """Keep the given splits; fill train from cases without a split, and val and test from train."""
-    told: list[str] = []
+    messages: list[str] = []
     of_case = {e.id: str(e.split) for e in usable if e.split}
     loose = [e for e in usable if e.split is None]
-    if "train" not in have:
+    if "train" not in given_splits:
         patients = {e.patient or e.id for e in usable if e.split}
         of_case |= {e.id: "train" for e in loose if (e.patient or e.id) not in patients}
-        told.append(f"{counted(of_case.values())} cases: those on no side train.")
+        messages.append(f"{describe_split_counts(of_case.values())} cases: those on no side train.")
     elif loose:
-        told.append(f"{len(loose)} cases stand on no side of the set's own split and are left out.")
-    wanted = {side: share for side, share in (("test", test), ("val", val)) if share > 0 and side not in have}
+        messages.append(f"{len(loose)} cases stand on no side of the set's own split and are left out.")
+    wanted = {side: share for side, share in (("test", test), ("val", val)) if share > 0 and side not in given_splits}
     pool = [e for e in usable if of_case.get(e.id) == "train"]
     if not pool:
         raise LayoutError(f"The split of {str(cohort.root)!r} leaves nobody to train on. Give one with --split.")
     if wanted:
-        groups = _groups(pool, together)
-        sides = _drawn(groups, wanted, seed)
+        groups = _group_by_patient(pool, keep_together)
+        sides = _draw_splits(groups, wanted, seed)
         of_case |= {e.id: side for group, side in zip(groups, sides, strict=True) for e in group}
         names = " and ".join(sorted(wanted))
-        told.append(f"The set's split has no {names}, so it is taken from train, by patient, with seed {seed}.")
-    return replace(_placed(cohort, of_case), told=(*cohort.told, *told))
+        messages.append(f"The set's split has no {names}, so it is taken from train, by patient, with seed {seed}.")
+    return replace(_assign_splits(cohort, of_case), messages=(*cohort.messages, *messages))
 
 
-def folds(cohort: Cohort, k: int, seed: int = 0, *, together: Pairs = ()) -> tuple[Cohort, ...]:
-    """Give ``k`` cross-validation folds as cohorts.
+def folds(cohort: Cohort, n_folds: int, seed: int = 0, *, keep_together: CasePairs = ()) -> tuple[Cohort, ...]:
+    """Give ``n_folds`` cross-validation folds as cohorts.
 
     In each, another k-th of the patients is ``val`` and the rest ``train``. Test cases stay ``test``; a given
     split into train and val is pooled.
     """
     usable = [e for e in cohort.entries if e.truth is not None and e.split != "test"]
     pool = [e for e in usable if e.split is not None] if any(e.split == "train" for e in usable) else usable
-    groups = _groups(pool, together)
-    if k < 2 or k > len(groups):
-        raise SettingError(f"{k} folds need at least 2, and at most as many as there are patients ({len(groups)}).")
-    order = _stratified(groups, np.random.default_rng(seed))
-    fold_of = {group: place % k for place, group in enumerate(order)}
+    groups = _group_by_patient(pool, keep_together)
+    if n_folds < 2 or n_folds > len(groups):
+        raise SettingError(
+            f"{n_folds} folds need at least 2, and at most as many as there are patients ({len(groups)})."
+        )
+    order = _stratified_order(groups, np.random.default_rng(seed))
+    fold_of = {group: place % n_folds for place, group in enumerate(order)}
     kept = {e.id: "test" for e in cohort.entries if e.split == "test" and e.truth is not None}
     every = []
-    for fold in range(k):
+    for fold in range(n_folds):
         sides = {e.id: "val" if fold_of[g] == fold else "train" for g, group in enumerate(groups) for e in group}
-        told = f"Fold {fold + 1} of {k}, by patient, with seed {seed}: {counted(sides.values())} cases."
-        every.append(replace(_placed(cohort, {**kept, **sides}), told=(*cohort.told, told)))
+        message = (
+            f"Fold {fold + 1} of {n_folds}, by patient, with seed {seed}: "
+            f"{describe_split_counts(sides.values())} cases."
+        )
+        every.append(replace(_assign_splits(cohort, {**kept, **sides}), messages=(*cohort.messages, message)))
     return tuple(every)
 
 
-def _placed(cohort: Cohort, sides: Mapping[str, str]) -> Cohort:
+def _assign_splits(cohort: Cohort, split_by_case: Mapping[str, str]) -> Cohort:
     cleared = replace(cohort, entries=tuple(replace(e, split=None) for e in cohort.entries))
-    return with_split(cleared, sides)
+    return with_split(cleared, split_by_case)
 
 
-def _groups(entries: Sequence[Entry], together: Pairs) -> list[list[Entry]]:
-    """Group cases by patient, and join patients that a pair in ``together`` links, in order of appearance."""
+def _group_by_patient(entries: Sequence[Entry], keep_together: CasePairs) -> list[list[Entry]]:
+    """Group cases by patient, and join patients that a pair in ``keep_together`` links, in order of appearance."""
     head: dict[str, str] = {}
 
     def find(patient: str) -> str:
@@ -118,7 +130,7 @@ def _groups(entries: Sequence[Entry], together: Pairs) -> list[list[Entry]]:
         return patient
 
     patient_of = {e.id: e.patient or e.id for e in entries}
-    for a, b in together:
+    for a, b in keep_together:
         if a in patient_of and b in patient_of:
             head[find(patient_of[b])] = find(patient_of[a])
     groups: dict[str, list[Entry]] = {}
@@ -127,7 +139,7 @@ def _groups(entries: Sequence[Entry], together: Pairs) -> list[list[Entry]]:
     return list(groups.values())
 
 
-def _drawn(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) -> list[str]:
+def _draw_splits(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) -> list[str]:
     """Draw a split for each group; the rest is train. Each requested split gets at least one group."""
     asked = {side: share for side, share in shares.items() if share > 0}
     if len(groups) <= len(asked):
@@ -137,7 +149,7 @@ def _drawn(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) ->
         )
     rng = np.random.default_rng(seed)
     sides = ["train"] * len(groups)
-    left = _stratified(groups, rng)
+    left = _stratified_order(groups, rng)
     for side, share in asked.items():
         n = min(max(1, round(share * len(groups))), len(left) - 1)
         steps = np.floor(np.arange(len(left) + 1) * (n / len(left)) + rng.random()).astype(int)
@@ -148,11 +160,11 @@ def _drawn(groups: list[list[Entry]], shares: Mapping[str, float], seed: int) ->
     return sides
 
 
-def _stratified(groups: list[list[Entry]], rng: np.random.Generator) -> list[int]:
+def _stratified_order(groups: list[list[Entry]], rng: np.random.Generator) -> list[int]:
     """Order groups randomly within strata, so that every k-th of the list is a stratified sample."""
-    cases = Counter(kind for group in groups for e in group for kind in _kinds(e))
-    keys = [_stratum(group, cases) for group in groups]
-    sizes = [sum(int(e.notes.get("foreground", 0)) for e in group) for group in groups]
+    cases = Counter(kind for group in groups for e in group for kind in _class_names(e))
+    keys = [_stratum_of_group(group, cases) for group in groups]
+    sizes = [sum(int(e.metadata.get("foreground", 0)) for e in group) for group in groups]
     order = rng.permutation(len(groups)).tolist()
     place = {g: i for i, g in enumerate(order)}
     by_key: dict[tuple[str, ...], list[int]] = {}
@@ -166,15 +178,15 @@ def _stratified(groups: list[list[Entry]], rng: np.random.Generator) -> list[int
     return found
 
 
-def _stratum(group: list[Entry], cases: Counter[str]) -> tuple[str, ...]:
+def _stratum_of_group(group: list[Entry], case_counts: Counter[str]) -> tuple[str, ...]:
     """Give the stratum of a patient: its rarest class for classification, all its labels for segmentation."""
-    kinds = sorted({kind for e in group for kind in _kinds(e)}, key=lambda k: (cases[k], k))
+    kinds = sorted({kind for e in group for kind in _class_names(e)}, key=lambda k: (case_counts[k], k))
     return tuple(kinds[:1]) if any(isinstance(e.truth, Scores) for e in group) else tuple(sorted(kinds))
 
 
-def _kinds(entry: Entry) -> list[str]:
+def _class_names(entry: Entry) -> list[str]:
     """List the classes or labels of a case, as far as they are known without reading it."""
     if isinstance(entry.truth, Scores):
         held = [n for n, v in zip(entry.truth.names, entry.truth.values.tolist(), strict=True) if v > 0.5]
         return held or ["(none)"]
-    return [str(v) for v in entry.notes.get("labels", ())]
+    return [str(v) for v in entry.metadata.get("labels", ())]

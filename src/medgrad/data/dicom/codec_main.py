@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from .codec_process import serve
-from .unpack import unpacked
+from .codec_process import serve_requests
+from .decode_compressed import decode_compressed
 
 
-def without_core_dumps() -> None:
+def disable_core_dumps() -> None:
     """Disable core dumps, so that a crashing decoder leaves no memory image behind."""
     try:
         import resource
@@ -19,7 +19,7 @@ def without_core_dumps() -> None:
 
 
 if __name__ == "__main__":
-    without_core_dumps()
+    disable_core_dumps()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    serve(unpacked, sys.stdin.buffer, answers)
+    serve_requests(decode_compressed, sys.stdin.buffer, answers)

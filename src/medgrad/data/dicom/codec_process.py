@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
-from ..file_errors import in_one_line
+from ..file_errors import one_line_message
 
 LONGEST_S, LONGEST_S_PER_MB = 10.0, 5.0
-WATCHED_EVERY_S = 1.0
-COMPLAINTS = "Corrupt JPEG data", "premature end", "bad Huffman code"
+POLL_S = 1.0
+DAMAGE_WARNINGS = "Corrupt JPEG data", "premature end", "bad Huffman code"
 
 
 @dataclass(frozen=True)
-class Packed:
+class CompressedPixels:
     """The compressed pixels of a file, and the options of their decoder."""
 
     path: Path
@@ -39,10 +39,10 @@ class Packed:
     data: bytes
 
 
-Unpacked = NDArray[Any] | FormatError
+DecodeResult = NDArray[Any] | FormatError
 
 
-class Helper:
+class DecoderProcess:
     """A decoder process, started when it is first needed."""
 
     def __init__(self) -> None:
@@ -50,46 +50,47 @@ class Helper:
         self.process: subprocess.Popen[bytes] | None = None
         self.deadline = math.inf
 
-    def ask(self, batch: Sequence[Packed]) -> list[Unpacked]:
+    def decode(self, batch: Sequence[CompressedPixels]) -> list[DecodeResult]:
         """Decode files; the result is an error for a file at which the process crashes or exceeds the time limit."""
         with self.lock:
-            found: list[Unpacked] = []
-            while len(found) < len(batch):
+            results: list[DecodeResult] = []
+            while len(results) < len(batch):
                 try:
-                    self.answered(batch[len(found) :], found)
+                    self.collect_results(batch[len(results) :], results)
                 except (OSError, EOFError, ValueError):
                     self.close()
                     broken = FormatError(
-                        f"{str(batch[len(found)].path)!r} makes its decoder break down. Its packed pixels are damaged: "
+                        f"{str(batch[len(results)].path)!r} makes its decoder break down. Its packed "
+                        "pixels are damaged: "
                         "copy it again."
                     )
-                    found.append(broken)
+                    results.append(broken)
                 finally:
                     self.deadline = math.inf
-            return found
+            return results
 
-    def answered(self, batch: Sequence[Packed], found: list[Unpacked]) -> None:
-        """Send files to the process, and append each result to ``found`` as it comes."""
-        process = self.running()
+    def collect_results(self, batch: Sequence[CompressedPixels], results: list[DecodeResult]) -> None:
+        """Send files to the process, and append each result to ``results`` as it comes."""
+        process = self.ensure_running()
         self.deadline = math.inf
-        send(process, batch)
+        send_batch(process, batch)
         for one in batch:
             self.deadline = time.monotonic() + LONGEST_S + LONGEST_S_PER_MB * len(one.data) / 1e6
-            found.append(received(process))
+            results.append(receive_array(process))
 
-    def running(self) -> subprocess.Popen[bytes]:
+    def ensure_running(self) -> subprocess.Popen[bytes]:
         """Give the running process; start a new one if the last has ended."""
         if self.process is None or self.process.poll() is not None:
-            self.process = started()
-            threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
+            self.process = start_process()
+            threading.Thread(target=self.kill_after_deadline, args=(self.process,), daemon=True).start()
         return self.process
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
+    def kill_after_deadline(self, process: subprocess.Popen[bytes]) -> None:
         """Kill the process when the deadline passes."""
         while process.poll() is None:
             if time.monotonic() > self.deadline:
                 process.kill()
-            time.sleep(WATCHED_EVERY_S)
+            time.sleep(POLL_S)
 
     def close(self) -> None:
         """End the process."""
@@ -99,65 +100,65 @@ class Helper:
             self.process = None
 
 
-HELPERS: dict[tuple[int, int], Helper] = {}
-LARGE = 2**25
+DECODERS: dict[tuple[int, int], DecoderProcess] = {}
+SECOND_PROCESS_BYTES = 2**25
 """Series of so many bytes of pixels are worth a second helper, which takes a while to start."""
-AT_ONCE = 2**23
+BATCH_BYTES = 2**23
 """Files are sent together up to so many bytes of pixels."""
 
 
-def decoded_apart(every: Iterable[Packed], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
+def decode_in_processes(files: Iterable[CompressedPixels], sizes: Iterable[int]) -> Iterator[NDArray[Any]]:
     """Decode compressed pixels in decoder processes, and yield them in order; ``sizes`` are the decoded sizes in bytes.
 
     A forked process has decoder processes of its own.
     """
-    batches, whole = batched(every, sizes)
-    if whole < LARGE or len(batches) < 2 or processors() < 2:
+    batches, whole = make_batches(files, sizes)
+    if whole < SECOND_PROCESS_BYTES or len(batches) < 2 or count_cpus() < 2:
         for batch in batches:
-            yield from checked(helper(0).ask(batch))
+            yield from raise_first_error(decoder_process(0).decode(batch))
         return
     with ThreadPoolExecutor(2) as pool:
-        coming: deque[Future[list[Unpacked]]] = deque()
+        coming: deque[Future[list[DecodeResult]]] = deque()
         for number, batch in enumerate(batches):
-            coming.append(pool.submit(helper(number % 2).ask, batch))
+            coming.append(pool.submit(decoder_process(number % 2).decode, batch))
             if len(coming) > 2:
-                yield from checked(coming.popleft().result())
+                yield from raise_first_error(coming.popleft().result())
         while coming:
-            yield from checked(coming.popleft().result())
+            yield from raise_first_error(coming.popleft().result())
 
 
-def batched(every: Iterable[Packed], sizes: Iterable[int]) -> tuple[list[list[Packed]], int]:
+def make_batches(files: Iterable[CompressedPixels], sizes: Iterable[int]) -> tuple[list[list[CompressedPixels]], int]:
     """Group files into batches of limited size, and give the total size."""
-    batches: list[list[Packed]] = []
+    batches: list[list[CompressedPixels]] = []
     whole = room = 0
-    for one, size in zip(every, sizes, strict=True):
+    for one, size in zip(files, sizes, strict=True):
         if size > room:
             batches.append([])
-            room = AT_ONCE
+            room = BATCH_BYTES
         batches[-1].append(one)
         room, whole = room - size, whole + size
     return batches, whole
 
 
-def checked(found: Sequence[Unpacked]) -> Iterator[NDArray[Any]]:
+def raise_first_error(results: Sequence[DecodeResult]) -> Iterator[NDArray[Any]]:
     """Yield decoded arrays, and raise the first error."""
-    for one in found:
+    for one in results:
         if isinstance(one, FormatError):
             raise one
         yield one
 
 
-def helper(number: int) -> Helper:
+def decoder_process(index: int) -> DecoderProcess:
     """Give the numbered decoder process of this process."""
-    return HELPERS.setdefault((os.getpid(), number), Helper())
+    return DECODERS.setdefault((os.getpid(), index), DecoderProcess())
 
 
-def processors() -> int:
+def count_cpus() -> int:
     """Count the CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def started() -> subprocess.Popen[bytes]:
+def start_process() -> subprocess.Popen[bytes]:
     """Start a decoder process, which ends with this process."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.codec_main"],
@@ -166,18 +167,18 @@ def started() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
-    atexit.register(ended, process, os.getpid())
+    atexit.register(end_process, process, os.getpid())
     return process
 
 
-def ended(process: subprocess.Popen[bytes], owner: int) -> None:
+def end_process(process: subprocess.Popen[bytes], owner_pid: int) -> None:
     """Kill a decoder process, if this process started it."""
-    if os.getpid() == owner and process.poll() is None:
+    if os.getpid() == owner_pid and process.poll() is None:
         process.kill()
         process.communicate()
 
 
-def send(process: subprocess.Popen[bytes], batch: Sequence[Packed]) -> None:
+def send_batch(process: subprocess.Popen[bytes], batch: Sequence[CompressedPixels]) -> None:
     """Send a batch of compressed pixels to the decoder process."""
     assert process.stdin is not None
     question = [
@@ -188,7 +189,7 @@ def send(process: subprocess.Popen[bytes], batch: Sequence[Packed]) -> None:
     process.stdin.flush()
 
 
-def received(process: subprocess.Popen[bytes]) -> Unpacked:
+def receive_array(process: subprocess.Popen[bytes]) -> DecodeResult:
     """Receive a decoded array, or the error why there is none."""
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -208,47 +209,49 @@ def received(process: subprocess.Popen[bytes]) -> Unpacked:
     return np.frombuffer(raw, kind).reshape(answer["shape"])
 
 
-def serve(
-    decode: Callable[[Path, dict[str, Any], bytes], NDArray[Any]], questions: IO[bytes], answers: IO[bytes]
+def serve_requests(
+    decode: Callable[[Path, dict[str, Any], bytes], NDArray[Any]], requests: IO[bytes], replies: IO[bytes]
 ) -> None:
     """Decode the requested files one after the other, until there are no more requests.
 
     The stderr of the C libraries is read, since some of them fill damaged parts with grey and only print a
     warning.
     """
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        for line in questions:
+    with tempfile.TemporaryFile() as stderr:
+        os.dup2(stderr.fileno(), 2)
+        for line in requests:
             batch = json.loads(line)
-            data = [questions.read(one["bytes"]) for one in batch]  # all of them before the first answer
+            data = [requests.read(one["bytes"]) for one in batch]  # all of them before the first answer
             for one, pixels in zip(batch, data, strict=True):
-                answer(partial(decode, Path(one["path"]), one["options"], pixels), Path(one["path"]), said, answers)
+                decode_and_reply(
+                    partial(decode, Path(one["path"]), one["options"], pixels), Path(one["path"]), stderr, replies
+                )
 
 
-def answer(decode: Callable[[], NDArray[Any]], path: Path, said: IO[bytes], answers: IO[bytes]) -> None:
+def decode_and_reply(decode: Callable[[], NDArray[Any]], path: Path, stderr: IO[bytes], replies: IO[bytes]) -> None:
     """Decode the pixels of a file and send them, or the error."""
     try:
         array = np.ascontiguousarray(decode())
-        said.seek(0)
-        words = said.read(100_000).decode("utf-8", "replace")
+        stderr.seek(0)
+        words = stderr.read(100_000).decode("utf-8", "replace")
         if words:
-            said.seek(0)
-            said.truncate()
-        if complaint := next((w for w in words.splitlines() if any(c in w for c in COMPLAINTS)), None):
+            stderr.seek(0)
+            stderr.truncate()
+        if complaint := next((w for w in words.splitlines() if any(c in w for c in DAMAGE_WARNINGS)), None):
             raise FormatError(f"{str(path)!r} has damaged packed pixels ({complaint[:80]}). Copy it again.")
     except BaseException as reason:  # some decoders raise what is no Exception
-        said.seek(0)
-        said.truncate()
-        answers.write(json.dumps({"error": told_of(path, reason)}).encode() + b"\n")
+        stderr.seek(0)
+        stderr.truncate()
+        replies.write(json.dumps({"error": error_message(path, reason)}).encode() + b"\n")
     else:
         head = {"dtype": array.dtype.str, "shape": array.shape}
-        answers.write(json.dumps(head).encode() + b"\n")
-        answers.write(array.reshape(-1).view(np.uint8).data)
-    answers.flush()
+        replies.write(json.dumps(head).encode() + b"\n")
+        replies.write(array.reshape(-1).view(np.uint8).data)
+    replies.flush()
 
 
-def told_of(path: Path, reason: BaseException) -> str:
+def error_message(path: Path, error: BaseException) -> str:
     """Give a message for an error that names the file."""
-    if isinstance(reason, FormatError):
-        return str(reason)
-    return f"{str(path)!r} cannot be unpacked: {in_one_line(reason)}. Is it whole and undamaged?"
+    if isinstance(error, FormatError):
+        return str(error)
+    return f"{str(path)!r} cannot be unpacked: {one_line_message(error)}. Is it whole and undamaged?"

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import FormatError
-from ..extent import ImageSpec
-from ..file_errors import damage_told, native
-from ..grid import Grid, as_rows
+from ..file_errors import as_format_error, to_native_byte_order
+from ..grid import Grid, matrix_to_tuples
+from ..image_spec import ImageSpec
 from ..types import Image
-from .file import number, word
 from .frames import Frame
-from .header import LOOKED_AT, kind_of
-from .index import series_in
-from .open import Opened, offered, opened_all
-from .pixels import every_pixels
-from .values import kind_of_values, prepared, rescaled, tell, uptake_factor
-from .volume import Stack, stacked
+from .header import MAX_FILES_CHECKED, classify_file
+from .index import list_series
+from .open import OpenedFile, list_image_series, open_series
+from .pixels import decode_all_pixels
+from .read_dataset import get_number, get_text
+from .rescale import add_message_once, apply_lookup_tables, rescale, rescaled_dtype, suv_factor
+from .volume import Stack, stack_frames
 
 MODALITY = {"CT": "ct", "MR": "mr", "PT": "pet", "US": "us", "IVUS": "us"}
 MODALITY |= dict.fromkeys(("CR", "DX", "MG", "XA", "RF", "RG", "IO", "PX"), "xray")
 MODALITY |= dict.fromkeys(("XC", "OP", "ES", "DMS", "GP"), "photo")
 MODALITY |= dict.fromkeys(("SM", "GM"), "microscopy")
-TAGS = {
+TEXT_TAGS = {
     "patient": "PatientID",
     "study_date": "StudyDate",
     "study_uid": "StudyInstanceUID",
@@ -46,19 +46,19 @@ TAGS = {
     "institution": "InstitutionName",
     "units": "Units",
 }
-MEASURES = {"weight_kg": "PatientWeight", "height_m": "PatientSize", "field_strength_t": "MagneticFieldStrength"}
+NUMBER_TAGS = {"weight_kg": "PatientWeight", "height_m": "PatientSize", "field_strength_t": "MagneticFieldStrength"}
 
 
-def claims(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Tell whether a file is a DICOM image, or whether one is among the first files of a folder."""
     if path.is_file():
-        return kind_of(path) == "image"
-    return any(kind_of(p) == "image" for p in first_files(path))
+        return classify_file(path) == "image"
+    return any(classify_file(p) == "image" for p in list_first_files(path))
 
 
-def first_files(folder: Path) -> Iterator[Path]:
+def list_first_files(folder: Path) -> Iterator[Path]:
     """List the first few files of a folder and its subfolders."""
-    left = LOOKED_AT
+    left = MAX_FILES_CHECKED
     for here, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files)[:left]:
@@ -68,10 +68,10 @@ def first_files(folder: Path) -> Iterator[Path]:
             return
 
 
-def items(path: Path) -> list[str]:
+def list_items(path: Path) -> list[str]:
     """List the UIDs of the image series, without localizers; one empty name for a single file."""
-    with damage_told(path, "DICOM"):
-        return [""] if path.is_file() else [s.series_uid for s in offered(series_in(path))[0]]
+    with as_format_error(path, "DICOM"):
+        return [""] if path.is_file() else [s.series_uid for s in list_image_series(list_series(path))[0]]
 
 
 def read(path: Path, item: str = "") -> Image:
@@ -80,69 +80,69 @@ def read(path: Path, item: str = "") -> Image:
     ``item`` is a series UID where a folder holds several; ``uid:3`` or ``:3`` is frame 3, from 0, of a multi-frame
     image.
     """
-    with damage_told(path, "DICOM"):
+    with as_format_error(path, "DICOM"):
         return read_series(path, *item.partition(":")[::2])
 
 
 def read_series(path: Path, uid: str, frame: str) -> Image:
     """Read one series of a file or a folder, or one frame of it."""
-    told: list[str] = []
-    heads, name = opened_all(path, uid, told)
+    messages: list[str] = []
+    heads, name = open_series(path, uid, messages)
     if all(f.position for h in heads for f in h.frames) and not frame:
-        return volume(heads, name, told)
-    return flat(heads, name, frame, told)
+        return build_volume(heads, name, messages)
+    return build_flat_image(heads, name, frame, messages)
 
 
-def values_of(head: Opened, told: list[str]) -> NDArray[Any]:
+def decode_values(file: OpenedFile, messages: list[str]) -> NDArray[Any]:
     """Decode a file as (frames, rows, columns) or (frames, rows, columns, colours), without rescaling."""
-    return next(every_values([head], told))
+    return next(decode_all_values([file], messages))
 
 
-def every_values(heads: Sequence[Opened], told: list[str]) -> Iterator[NDArray[Any]]:
-    """Decode files, each as ``values_of`` does."""
-    decoded = every_pixels([(h.path, h.source, h.shape) for h in heads])
-    for head, stored in zip(heads, decoded, strict=True):
-        with damage_told(head.path, "DICOM"):
-            array = prepared(head.source, native(stored), head.shape, told)
-        yield array if head.shape.frames > 1 else array[None]
+def decode_all_values(files: Sequence[OpenedFile], messages: list[str]) -> Iterator[NDArray[Any]]:
+    """Decode files, each as ``decode_values`` does."""
+    decoded = decode_all_pixels([(h.path, h.dataset, h.pixel_format) for h in files])
+    for head, stored in zip(files, decoded, strict=True):
+        with as_format_error(head.path, "DICOM"):
+            array = apply_lookup_tables(head.dataset, to_native_byte_order(stored), head.pixel_format, messages)
+        yield array if head.pixel_format.frames > 1 else array[None]
 
 
-def volume(heads: Sequence[Opened], name: str, told: list[str]) -> Image:
+def build_volume(files: Sequence[OpenedFile], name: str, messages: list[str]) -> Image:
     """Stack frames with positions into a volume."""
-    of_path = {h.path: h for h in heads}
-    frames = [f for h in heads for f in h.frames]
+    of_path = {h.path: h for h in files}
+    frames = [f for h in files for f in h.frames]
 
     def same_pixels(one: Frame, other: Frame) -> bool:
-        a, b = (values_of(of_path[f.path], [])[f.number] for f in (one, other))
+        a, b = (decode_values(of_path[f.path], [])[f.number] for f in (one, other))
         return (one.slope, one.intercept) == (other.slope, other.intercept) and np.array_equal(a, b)
 
-    stack = stacked(frames, name, same_pixels)
-    told += stack.told
-    array = filled(stack, of_path, told)  # (volumes, slices, rows, columns, colours)
+    stack = stack_frames(frames, name, same_pixels)
+    messages += stack.messages
+    array = fill_stack(stack, of_path, messages)  # (volumes, slices, rows, columns, colours)
     if not frames[0].spacing:
-        told.append("The file does not say how large a pixel is: 1 mm is assumed.")
-    array, tags = in_units(array, heads, told)
+        messages.append("The file does not say how large a pixel is: 1 mm is assumed.")
+    array, tags = convert_pet_to_suv(array, files, messages)
     if array.shape[0] > 1 and array.shape[-1] > 1:
         raise FormatError(f"{name} has several colour pictures at each place. Put them in folders of their own.")
     array = array.transpose(3, 2, 1, 4, 0).reshape(*array.shape[3:0:-1], -1)
-    grid = Grid(array.shape[:3], as_rows(stack.affine), bool(frames[0].spacing))
-    return Image(array if array.shape[-1] > 1 else array[..., 0], grid, modality_of(heads), tags, tuple(told))
+    grid = Grid(array.shape[:3], matrix_to_tuples(stack.affine), bool(frames[0].spacing))
+    return Image(array if array.shape[-1] > 1 else array[..., 0], grid, image_modality(files), tags, tuple(messages))
 
 
-def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArray[Any]:
+def fill_stack(stack: Stack, file_by_path: dict[Path, OpenedFile], messages: list[str]) -> NDArray[Any]:
     """Decode every file once and put its frames into the stack; missing slices are interpolated."""
     at = {(f.path, f.number): (v, s) for v, slices in enumerate(stack.volumes) for s, f in enumerate(slices) if f}
     used = [f for slices in stack.volumes for f in slices if f]
     array: NDArray[Any] | None = None
     paths = list(dict.fromkeys(f.path for f in used))
-    for path, values in zip(paths, every_values([of_path[p] for p in paths], told), strict=True):
+    for path, values in zip(paths, decode_all_values([file_by_path[p] for p in paths], messages), strict=True):
         if array is None:
-            kind = kind_of_values([h.shape for h in of_path.values()], used, values.dtype)
+            kind = rescaled_dtype([h.pixel_format for h in file_by_path.values()], used, values.dtype)
             colours = values.shape[3:] or (1,)
             array = np.zeros((len(stack.volumes), len(stack.volumes[0]), *values.shape[1:3], *colours), kind)
-        for frame in of_path[path].frames:
+        for frame in file_by_path[path].frames:
             if (path, frame.number) in at:
-                one = rescaled(values[frame.number], frame, array.dtype)
+                one = rescale(values[frame.number], frame, array.dtype)
                 if one.size != array[0, 0].size:
                     raise FormatError(f"{str(path)!r} has other colours than the rest of its series. Leave it out.")
                 array[at[path, frame.number]] = one.reshape(array.shape[2:])
@@ -157,48 +157,50 @@ def filled(stack: Stack, of_path: dict[Path, Opened], told: list[str]) -> NDArra
     return array
 
 
-class UnseenError(Exception):
+class NeedsPixelsError(Exception):
     """Raised where only the pixels could tell."""
 
 
-def extent(path: Path, item: str = "") -> ImageSpec | None:
+def read_spec(path: Path, item: str = "") -> ImageSpec | None:
     """Read the size of a series of plain grey slices from its headers; None where headers do not suffice."""
     uid, _, frame = item.partition(":")
 
-    def unseen(one: Frame, other: Frame) -> bool:
-        raise UnseenError(f"{one} and {other}")
+    def raise_needs_pixels(one: Frame, other: Frame) -> bool:
+        raise NeedsPixelsError(f"{one} and {other}")
 
-    with damage_told(path, "DICOM"):
-        heads, name = opened_all(path, uid, [], pixels=False)
+    with as_format_error(path, "DICOM"):
+        heads, name = open_series(path, uid, [], with_pixels=False)
         frames = [f for h in heads for f in h.frames]
-        if frame or not all(is_plain(h) for h in heads) or not all(f.position for f in frames):
+        if frame or not all(is_plain_grey(h) for h in heads) or not all(f.position for f in frames):
             return None
         try:
-            stack = stacked(frames, name, unseen)
-        except UnseenError:
+            stack = stack_frames(frames, name, raise_needs_pixels)
+        except NeedsPixelsError:
             return None
-    first = heads[0].shape
-    stored = np.dtype(f"{'i' if first.signed else 'u'}{first.bits // 8}")
-    kind = kind_of_values([h.shape for h in heads], [f for v in stack.volumes for f in v if f], stored)
-    grid = Grid((first.columns, first.rows, len(stack.volumes[0])), as_rows(stack.affine), bool(frames[0].spacing))
+    first = heads[0].pixel_format
+    stored = np.dtype(f"{'i' if first.is_signed else 'u'}{first.bits // 8}")
+    kind = rescaled_dtype([h.pixel_format for h in heads], [f for v in stack.volumes for f in v if f], stored)
+    grid = Grid(
+        (first.columns, first.rows, len(stack.volumes[0])), matrix_to_tuples(stack.affine), bool(frames[0].spacing)
+    )
     return ImageSpec(grid, len(stack.volumes), kind.itemsize, stored.itemsize)
 
 
-def is_plain(head: Opened) -> bool:
+def is_plain_grey(file: OpenedFile) -> bool:
     """Tell whether an image is plain grey: no lookup table, no colours, no PET."""
-    shape = head.shape
+    shape = file.pixel_format
     kept = shape.samples == 1 and shape.photometric.startswith("MONOCHROME") and shape.bits in (8, 16)
-    return kept and word(head.source, "Modality") != "PT" and "ModalityLUTSequence" not in head.source
+    return kept and get_text(file.dataset, "Modality") != "PT" and "ModalityLUTSequence" not in file.dataset
 
 
-def flat(heads: Sequence[Opened], name: str, frame: str, told: list[str]) -> Image:
+def build_flat_image(files: Sequence[OpenedFile], name: str, frame: str, messages: list[str]) -> Image:
     """Give a 2D image without a position, or a multi-frame one with its frames as channels."""
-    if len(heads) > 1:
+    if len(files) > 1:
         raise FormatError(
-            f"{name} holds {len(heads)} pictures that do not say where in the patient they lie. Read them file by file."
+            f"{name} holds {len(files)} pictures that do not say where in the patient they lie. Read them file by file."
         )
-    head = heads[0]
-    array = values_of(head, told)
+    head = files[0]
+    array = decode_values(head, messages)
     if frame:
         if not frame.isdecimal() or int(frame) >= len(array):
             raise FormatError(f"{name} has no frame {frame!r}: it has {len(array)}, numbered from 0.")
@@ -208,42 +210,44 @@ def flat(heads: Sequence[Opened], name: str, frame: str, told: list[str]) -> Ima
     if len(array) > 1 and array.ndim > 3:
         raise FormatError(f"{name} is a film of {len(array)} colour pictures. Name one of them, such as ':0'.")
     if len(array) > 1:
-        told.append(f"It is a film of {len(array)} frames: the channels.")
-    kind = kind_of_values([head.shape], head.frames, array.dtype)
-    array = np.stack([rescaled(a, f, kind) for a, f in zip(array, [first] if frame else head.frames, strict=True)])
+        messages.append(f"It is a film of {len(array)} frames: the channels.")
+    kind = rescaled_dtype([head.pixel_format], head.frames, array.dtype)
+    array = np.stack([rescale(a, f, kind) for a, f in zip(array, [first] if frame else head.frames, strict=True)])
     array = array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)
     if first.spacing_from in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        told.append(f"The spacing is that of {first.spacing_from}, not measured in the patient.")
+        messages.append(f"The spacing is that of {first.spacing_from}, not measured in the patient.")
     spacing = first.spacing or None
-    grid = Grid.of(array.shape[:2], spacing=spacing, measured=spacing is not None)
-    return Image(array, grid, modality_of(heads), tags_of(head.source), tuple(told))
+    grid = Grid.from_shape(array.shape[:2], spacing=spacing, has_spacing=spacing is not None)
+    return Image(array, grid, image_modality(files), read_tags(head.dataset), tuple(messages))
 
 
-def in_units(array: NDArray[Any], heads: Sequence[Opened], told: list[str]) -> tuple[NDArray[Any], dict[str, Any]]:
+def convert_pet_to_suv(
+    array: NDArray[Any], files: Sequence[OpenedFile], messages: list[str]
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """Convert PET to SUV where the tags allow it, and add a message on the units."""
-    source = heads[0].source
-    tags = tags_of(source)
-    if word(source, "Modality") != "PT":
+    source = files[0].dataset
+    tags = read_tags(source)
+    if get_text(source, "Modality") != "PT":
         return array, tags
-    times = sorted(t for h in heads if (t := word(h.source, "AcquisitionTime")))
-    with damage_told(heads[0].path, "DICOM"):
-        factor, why = uptake_factor(source, times[0] if times else "")
-    tell(told, why)
+    times = sorted(t for h in files if (t := get_text(h.dataset, "AcquisitionTime")))
+    with as_format_error(files[0].path, "DICOM"):
+        factor, why = suv_factor(source, times[0] if times else "")
+    add_message_once(messages, why)
     if factor is None:
         return array, tags
     return (array * np.float32(factor)).astype(np.float32) if factor != 1 else array, {**tags, "units": "SUV"}
 
 
-def modality_of(heads: Sequence[Opened]) -> str:
-    return MODALITY.get(word(heads[0].source, "Modality"), "other")
+def image_modality(files: Sequence[OpenedFile]) -> str:
+    return MODALITY.get(get_text(files[0].dataset, "Modality"), "other")
 
 
-def tags_of(source: Dataset) -> dict[str, Any]:
+def read_tags(dataset: Dataset) -> dict[str, Any]:
     """Read patient, date, device and other tags as text and numbers; absent ones are left out."""
-    tags: dict[str, Any] = {key: text for key, name in TAGS.items() if (text := word(source, name))}
-    for key, name in MEASURES.items():
+    tags: dict[str, Any] = {key: text for key, name in TEXT_TAGS.items() if (text := get_text(dataset, name))}
+    for key, name in NUMBER_TAGS.items():
         try:
-            value = number(source, name)
+            value = get_number(dataset, name)
         except ValueError:
             continue
         if value is not None:

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..file_cache import HERE
-from ..file_errors import damage_told
-from .header import HEADS, Head, head_of
+from ..file_cache import THREAD_STATE
+from ..file_errors import as_format_error
+from .header import HEADER_CACHE, DicomHeader, load_header
 
-PICTURELESS = ("RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC", "FID")
+MODALITIES_WITHOUT_PIXELS = ("RTSTRUCT", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "RWV", "DOC", "FID")
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
     """One series: its patient, date, description and files.
 
-    ``modality`` is DICOM's code (``CT``, ``SEG``, ``RTSTRUCT``). ``n`` is the number of frames in all files.
-    ``references`` are the series that a SEG or RTSTRUCT refers to. ``is_localizer`` is true of scouts.
+    ``modality`` is DICOM's code (``CT``, ``SEG``, ``RTSTRUCT``). ``n_frames`` is the number of frames in all files.
+    ``referenced_series`` are the series that a SEG or RTSTRUCT refers to. ``is_localizer`` is true of scouts.
     """
 
     patient: str
@@ -30,55 +30,58 @@ class SeriesInfo:
     modality: str
     description: str
     files: tuple[Path, ...]
-    n: int
-    references: tuple[str, ...] = ()
+    n_frames: int
+    referenced_series: tuple[str, ...] = ()
     is_localizer: bool = False
     frame_of_reference: str = ""
-    holds_pictures: bool = True
+    has_images: bool = True
 
     def __str__(self) -> str:
-        return f"{self.series_uid} ({self.modality or '?'}, {self.description or 'no description'}, {self.n} pictures)"
+        return (
+            f"{self.series_uid} ({self.modality or '?'}, {self.description or 'no description'}, "
+            f"{self.n_frames} pictures)"
+        )
 
 
-def series_in(folder: Path | str) -> list[SeriesInfo]:
+def list_series(folder: Path | str) -> list[SeriesInfo]:
     """List the series below a folder, sorted by patient, date and series; only headers are read.
 
     Files that are not DICOM, or whose header cannot be read, are skipped.
     """
-    with damage_told(Path(folder), "DICOM"):
-        files = list(files_of(Path(folder)))
-        ahead: Ahead | None = getattr(HERE, "ahead", None)
+    with as_format_error(Path(folder), "DICOM"):
+        files = list(iter_files(Path(folder)))
+        ahead: PrefetchHeaders | None = getattr(THREAD_STATE, "ahead", None)
         if ahead is not None:
-            ahead([path for path in files if HEADS.get(path) is None])
-        return grouped(files)
+            ahead([path for path in files if HEADER_CACHE.get(path) is None])
+        return group_series(files)
 
 
-Ahead = Callable[[Sequence[Path]], None]
+PrefetchHeaders = Callable[[Sequence[Path]], None]
 
 
 @contextmanager
-def reading_ahead(read: Ahead) -> Iterator[None]:
+def reading_ahead(prefetch: PrefetchHeaders) -> Iterator[None]:
     """Within the block and in this thread, call ``read`` with the files whose headers will be needed."""
-    before = getattr(HERE, "ahead", None)
-    HERE.ahead = read
+    before = getattr(THREAD_STATE, "ahead", None)
+    THREAD_STATE.ahead = prefetch
     try:
         yield
     finally:
-        HERE.ahead = before
+        THREAD_STATE.ahead = before
 
 
-def grouped(files: Iterable[Path], ask: Callable[[Path], Head] = head_of) -> list[SeriesInfo]:
-    """Group files by series; ``ask`` gives the header of a file."""
-    found: dict[tuple[str, str], list[tuple[Path, Head]]] = {}
+def group_series(files: Iterable[Path], get_header: Callable[[Path], DicomHeader] = load_header) -> list[SeriesInfo]:
+    """Group files by series; ``get_header`` gives the header of a file."""
+    found: dict[tuple[str, str], list[tuple[Path, DicomHeader]]] = {}
     for path in files:
-        head = ask(path)
+        head = get_header(path)
         if head.is_dicom and not head.is_broken and head.kind != "1.2.840.10008.1.3.10":  # the contents of a disc
             found.setdefault((head.study_uid, head.series_uid or str(path)), []).append((path, head))
-    every = [gathered(uid, members) for (_, uid), members in found.items()]
+    every = [describe_series(uid, members) for (_, uid), members in found.items()]
     return sorted(every, key=lambda s: (s.patient, s.study_date, s.study_uid, s.modality, s.series_uid))
 
 
-def files_of(folder: Path) -> Iterator[Path]:
+def iter_files(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder in order of their names; or the file itself."""
     if folder.is_file():
         yield folder
@@ -90,7 +93,7 @@ def files_of(folder: Path) -> Iterator[Path]:
                 yield Path(here, name)
 
 
-def gathered(uid: str, members: Sequence[tuple[Path, Head]]) -> SeriesInfo:
+def describe_series(uid: str, members: Sequence[tuple[Path, DicomHeader]]) -> SeriesInfo:
     """Describe a series from the headers of its files."""
     head = members[0][1]
     for _, one in members:
@@ -104,9 +107,9 @@ def gathered(uid: str, members: Sequence[tuple[Path, Head]]) -> SeriesInfo:
         modality=head.modality,
         description=head.description,
         files=tuple(path for path, _ in members),
-        n=sum(h.n_frames for _, h in members),
-        references=tuple(dict.fromkeys(r for _, h in members for r in h.references)),
+        n_frames=sum(h.n_frames for _, h in members),
+        referenced_series=tuple(dict.fromkeys(r for _, h in members for r in h.references)),
         is_localizer=all(h.is_localizer for _, h in members),
         frame_of_reference=head.frame_of_reference,
-        holds_pictures=head.modality not in PICTURELESS and any(h.has_rows for _, h in members),
+        has_images=head.modality not in MODALITIES_WITHOUT_PIXELS and any(h.has_rows for _, h in members),
     )

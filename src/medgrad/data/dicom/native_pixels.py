@@ -14,15 +14,15 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 from rle.rle import decode_segment
 
-from .file import tag_of, word
+from .read_dataset import get_text, keyword_tag
 
-WHOLE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+INTEGER_KEYWORDS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 GREY = ("MONOCHROME1", "MONOCHROME2")
-LARGEST = 2**16 - 1
+MAX_UINT16 = 2**16 - 1
 
 
 @dataclass(frozen=True)
-class Shape:
+class PixelFormat:
     """The pixel format that a header declares: frames, size, samples, bits and photometric interpretation."""
 
     frames: int
@@ -31,7 +31,7 @@ class Shape:
     samples: int
     bits: int
     bits_stored: int
-    signed: bool
+    is_signed: bool
     photometric: str
     is_simple: bool = False  # grey, of whole bytes, and told in the kinds of value meant for it
 
@@ -40,87 +40,95 @@ class Shape:
         return self.rows * self.columns * self.samples * self.bits
 
 
-def stored(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any] | None:
+def view_uncompressed(dataset: Dataset, pixel_format: PixelFormat, syntax: UID) -> NDArray[Any] | None:
     """Give uncompressed grey pixels as a view of their bytes; None where pydicom must decode them."""
-    data = source.get_item(tag_of("PixelData"))
-    if syntax.is_encapsulated or not syntax.is_little_endian or not shape.is_simple or data is None:
+    data = dataset.get_item(keyword_tag("PixelData"))
+    if syntax.is_encapsulated or not syntax.is_little_endian or not pixel_format.is_simple or data is None:
         return None
-    count = shape.frames * shape.rows * shape.columns
-    kind = np.dtype(f"<{'i' if shape.signed else 'u'}{shape.bits // 8}")
+    count = pixel_format.frames * pixel_format.rows * pixel_format.columns
+    kind = np.dtype(f"<{'i' if pixel_format.is_signed else 'u'}{pixel_format.bits // 8}")
     if not isinstance(data.value, bytes) or len(data.value) < count * kind.itemsize:
         return None
-    return trimmed(np.frombuffer(data.value, kind, count), shape)
+    return mask_unused_bits(np.frombuffer(data.value, kind, count), pixel_format)
 
 
-def is_simple(source: Dataset, shape: Shape) -> bool:
+def is_simple_grey(dataset: Dataset, pixel_format: PixelFormat) -> bool:
     """Tell whether the pixels are grey, of whole bytes, with all header elements of the standard VR."""
-    if shape.samples != 1 or shape.bits not in (8, 16) or max(shape.rows, shape.columns) > LARGEST:
+    if (
+        pixel_format.samples != 1
+        or pixel_format.bits not in (8, 16)
+        or max(pixel_format.rows, pixel_format.columns) > MAX_UINT16
+    ):
         return False
-    if shape.photometric not in GREY or ("NumberOfFrames" in source and not of_kind(source, "NumberOfFrames", "IS")):
+    if pixel_format.photometric not in GREY or (
+        "NumberOfFrames" in dataset and not has_vr(dataset, "NumberOfFrames", "IS")
+    ):
         return False
-    return all(of_kind(source, name, "US") for name in WHOLE) and of_kind(source, "PhotometricInterpretation", "CS")
+    return all(has_vr(dataset, name, "US") for name in INTEGER_KEYWORDS) and has_vr(
+        dataset, "PhotometricInterpretation", "CS"
+    )
 
 
-def of_kind(source: Dataset, name: str, kind: str) -> bool:
+def has_vr(dataset: Dataset, keyword: str, vr: str) -> bool:
     """Tell whether an element is present with one value of a VR, written in canonical form."""
-    element = source.get_item(tag_of(name))
-    if element is None or element.VR not in (kind, None):
+    element = dataset.get_item(keyword_tag(keyword))
+    if element is None or element.VR not in (vr, None):
         return False
     value = element.value
     if not isinstance(element, RawDataElement):
         return isinstance(value, int) or value in GREY
     if not isinstance(value, bytes):
         return False
-    if kind == "US":
-        return len(value) == 2 and (name != "PixelRepresentation" or value in (b"\0\0", b"\1\0"))
-    return value.rstrip(b"\0 ").decode("latin-1") == word(source, name) if kind == "CS" else bool(value.strip())
+    if vr == "US":
+        return len(value) == 2 and (keyword != "PixelRepresentation" or value in (b"\0\0", b"\1\0"))
+    return value.rstrip(b"\0 ").decode("latin-1") == get_text(dataset, keyword) if vr == "CS" else bool(value.strip())
 
 
-def trimmed(flat: NDArray[Any], shape: Shape) -> NDArray[Any]:
+def mask_unused_bits(flat: NDArray[Any], pixel_format: PixelFormat) -> NDArray[Any]:
     """Reshape pixels, and mask the bits that are allocated but not stored."""
-    array = flat.reshape((shape.frames,) * (shape.frames > 1) + (shape.rows, shape.columns))
-    spare = shape.bits - shape.bits_stored
-    if spare and shape.signed:
+    array = flat.reshape((pixel_format.frames,) * (pixel_format.frames > 1) + (pixel_format.rows, pixel_format.columns))
+    spare = pixel_format.bits - pixel_format.bits_stored
+    if spare and pixel_format.is_signed:
         return np.right_shift(np.left_shift(array, spare), spare)
-    return array & array.dtype.type(2**shape.bits_stored - 1) if spare else array
+    return array & array.dtype.type(2**pixel_format.bits_stored - 1) if spare else array
 
 
-def unpacked_runs(source: Dataset, shape: Shape) -> NDArray[Any] | None:
+def decode_rle(dataset: Dataset, pixel_format: PixelFormat) -> NDArray[Any] | None:
     """Decode RLE grey pixels; None where pydicom must decode them."""
-    if not shape.is_simple:
+    if not pixel_format.is_simple:
         return None
-    kind = np.dtype(f"<{'i' if shape.signed else 'u'}{shape.bits // 8}")
-    count = shape.rows * shape.columns
-    frames = np.empty((shape.frames, count), kind)
-    parts = frames.view(np.uint8).reshape(shape.frames, count, kind.itemsize)
-    for i, frame in enumerate(generate_frames(source.PixelData, number_of_frames=shape.frames)):
-        segments = segments_of(frame, shape)
-        if segments is None or i >= shape.frames:
+    kind = np.dtype(f"<{'i' if pixel_format.is_signed else 'u'}{pixel_format.bits // 8}")
+    count = pixel_format.rows * pixel_format.columns
+    frames = np.empty((pixel_format.frames, count), kind)
+    parts = frames.view(np.uint8).reshape(pixel_format.frames, count, kind.itemsize)
+    for i, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=pixel_format.frames)):
+        segments = decode_rle_segments(frame, pixel_format)
+        if segments is None or i >= pixel_format.frames:
             return None
         for byte, segment in enumerate(reversed(segments)):  # the highest comes first
             parts[i, :, byte] = np.frombuffer(segment, np.uint8, count)
-    return trimmed(frames.reshape(-1), shape)
+    return mask_unused_bits(frames.reshape(-1), pixel_format)
 
 
-def segments_of(frame: bytes, shape: Shape) -> list[bytes] | None:
+def decode_rle_segments(frame: bytes, pixel_format: PixelFormat) -> list[bytes] | None:
     """Decode the RLE segments of a frame; None unless each gives one byte per pixel, plus at most one of padding."""
     n = int.from_bytes(frame[:4], "little")
     starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(4, 4 + 4 * min(n, 15), 4)]
-    if n != shape.bits // 8 * shape.samples or not starts or min(starts) < 64:
+    if n != pixel_format.bits // 8 * pixel_format.samples or not starts or min(starts) < 64:
         return None
-    wanted, found = shape.rows * shape.columns, []
+    wanted, found = pixel_format.rows * pixel_format.columns, []
     for a, b in pairwise([*starts, len(frame)]):
-        segment = unpack(frame[a:b]) if b - a > 1 else None
+        segment = decode_packbits(frame[a:b]) if b - a > 1 else None
         if segment is None or not 0 <= len(segment) - wanted <= 1:
             return None
         found.append(segment)
     return found
 
 
-def unpack(runs: bytes) -> bytes | None:
+def decode_packbits(packbits: bytes) -> bytes | None:
     """Decode one PackBits segment; None where it is damaged."""
     try:
-        return bytes(decode_segment(runs))
+        return bytes(decode_segment(packbits))
     except BaseException as reason:  # its panics are no Exception
         if isinstance(reason, KeyboardInterrupt | SystemExit | MemoryError):
             raise

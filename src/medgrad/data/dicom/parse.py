@@ -12,48 +12,52 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from .elements import LETTERS, Elements, cut, encoding_of, tag_like
+from .elements import LETTERS, Elements, cached_tag, read_encodings, split_elements
 
 GROUP_LENGTH = b"\x02\0\0\0UL\x04\0"
-SYNTAX = tag_like(0x00020010)
+SYNTAX_TAG = cached_tag(0x00020010)
 IMPLICIT, NOT_SO = "1.2.840.10008.1.2", ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 FIRST, SHORTEST = 132, 160
 
 
-def parsed(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> Dataset | None:
+def parse_dataset(raw: bytes, *, with_pixels: bool, keywords: Sequence[str] | None) -> Dataset | None:
     """Parse a dataset from the bytes of a file; None unless the file is built as nearly all are.
 
     Such a file has a preamble, file meta elements of the declared length with a standard transfer syntax, and
     little-endian elements that are not deflated. All others are for ``dcmread``.
     """
     try:
-        cuts = cut_all(raw, pixels=pixels, only=only)
+        cuts = split_file(raw, with_pixels=with_pixels, keywords=keywords)
         if cuts is None:
             return None
         meta, found, implicit = cuts
         whole = Dataset(found)
         whole.file_meta = FileMetaDataset(meta)
-        whole.set_original_encoding(implicit, True, encoding_of(found))
+        whole.set_original_encoding(implicit, True, read_encodings(found))
     except Exception:  # whoever reads it anew will say what is wrong
         return None
     return whole
 
 
-def cut_all(raw: bytes, *, pixels: bool, only: Sequence[str] | None) -> tuple[Elements, Elements, bool] | None:
+def split_file(
+    raw: bytes, *, with_pixels: bool, keywords: Sequence[str] | None
+) -> tuple[Elements, Elements, bool] | None:
     """Parse the file meta elements and the others, and tell whether the VR is implicit.
 
     None where pydicom must parse.
     """
-    meta = file_elements(raw)
-    syntax = known(meta[0][SYNTAX].value) if meta else None
+    meta = read_file_meta(raw)
+    syntax = supported_syntax(meta[0][SYNTAX_TAG].value) if meta else None
     if meta is None or syntax is None:
         return None
     implicit = syntax == IMPLICIT
-    found = cut(raw, meta[1], implicit=implicit, pixels=pixels, only=tags_of(tuple(only or ())))
+    found = split_elements(
+        raw, meta[1], implicit=implicit, with_pixels=with_pixels, wanted_tags=keyword_tags(tuple(keywords or ()))
+    )
     return (meta[0], found, implicit) if found is not None else None
 
 
-def file_elements(raw: bytes) -> tuple[Elements, int] | None:
+def read_file_meta(raw: bytes) -> tuple[Elements, int] | None:
     """Parse the file meta elements, and give the offset of the others; None where they are unusual."""
     if len(raw) < SHORTEST or raw[FIRST - 4 : FIRST + 8] != b"DICM" + GROUP_LENGTH:
         return None
@@ -61,24 +65,24 @@ def file_elements(raw: bytes) -> tuple[Elements, int] | None:
     if begin + 8 > len(raw) or raw[begin : begin + 2] < b"\x03":  # elements of group 0 or 2
         return None
     try:
-        found = cut(raw[:begin], FIRST)
+        found = split_elements(raw[:begin], FIRST)
     except Exception:  # whoever reads it anew will say what is wrong
         return None
-    if found is None or SYNTAX not in found:
+    if found is None or SYNTAX_TAG not in found:
         return None
-    plain = all(tag >> 16 == 2 and has_all(element) for tag, element in found.items())
+    plain = all(tag >> 16 == 2 and has_full_length(element) for tag, element in found.items())
     return (found, begin) if plain else None
 
 
-def has_all(element: RawDataElement | DataElement) -> bool:
+def has_full_length(element: RawDataElement | DataElement) -> bool:
     """Tell whether a value has its declared length."""
     return isinstance(element, RawDataElement) and len(element.value or b"") == element.length
 
 
 @cache
-def known(said: bytes | None) -> str | None:
+def supported_syntax(value: bytes | None) -> str | None:
     """Give a transfer syntax as text; None unless it is standard, little-endian and not deflated."""
-    words = (said or b"").rstrip(b"\0 ").decode("latin-1")
+    words = (value or b"").rstrip(b"\0 ").decode("latin-1")
     uid = UID(words, validation_mode=0)
     if uid in NOT_SO or uid.is_private or not uid.is_transfer_syntax:
         return None
@@ -86,7 +90,7 @@ def known(said: bytes | None) -> str | None:
 
 
 @cache
-def tags_of(only: tuple[str, ...]) -> frozenset[BaseTag] | None:
+def keyword_tags(keywords: tuple[str, ...]) -> frozenset[BaseTag] | None:
     """Give the tags of keywords, and that of the character set."""
-    found = [tag_like(tag) for name in only if (tag := tag_for_keyword(name)) is not None]
-    return frozenset([*found, tag_like(LETTERS)]) if found else None
+    found = [cached_tag(tag) for name in keywords if (tag := tag_for_keyword(name)) is not None]
+    return frozenset([*found, cached_tag(LETTERS)]) if found else None

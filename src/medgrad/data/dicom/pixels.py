@@ -19,23 +19,31 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
 from ...errors import FormatError
-from ..file_errors import MOST_PIXELS, MOST_TIMES_SMALLER, damage_told
-from .codec_process import Packed, decoded_apart
+from ..file_errors import MAX_COMPRESSION, MAX_PIXELS, as_format_error
+from .codec_process import CompressedPixels, decode_in_processes
 from .elements import UNDEFINED
-from .file import PIXELS, Meanings, as_stored, number, open_dicom, tag_of, word
-from .native_pixels import Shape, is_simple, segments_of, stored, unpacked_runs
+from .native_pixels import PixelFormat, decode_rle, decode_rle_segments, is_simple_grey, view_uncompressed
+from .read_dataset import (
+    PIXEL_KEYWORDS,
+    ElementValueCache,
+    get_number,
+    get_text,
+    keyword_tag,
+    open_dicom,
+    stored_element,
+)
 
 GREY, COLOUR = (
     ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
 )
-BITS = (1, 8, 16, 32, 64)
-RLE = "1.2.840.10008.1.2.5"
-SYNTAXES = Meanings()
-ITEM = b"\xfe\xff\x00\xe0"
-FREE_BYTES = 2**28  # what a packed file may unpack to however small it is
-MOST_FRAMES = 20_000
-MOST_PADDING = 1024
+BITS_ALLOCATED = (1, 8, 16, 32, 64)
+RLE_SYNTAX = "1.2.840.10008.1.2.5"
+SYNTAX_CACHE = ElementValueCache()
+ITEM_TAG = b"\xfe\xff\x00\xe0"
+MIN_DECODED_LIMIT = 2**28  # what a packed file may unpack to however small it is
+MAX_FRAMES = 20_000
+MAX_PADDING = 1024
 JPEG_FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG", 0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}
 CODECS = {
     "1.2.840.10008.1.2.4.50": "JPEG",
@@ -49,247 +57,259 @@ CODECS = {
     "1.2.840.10008.1.2.4.201": "JPEG 2000",
     "1.2.840.10008.1.2.4.202": "JPEG 2000",
     "1.2.840.10008.1.2.4.203": "JPEG 2000",
-    RLE: "RLE",
+    RLE_SYNTAX: "RLE",
 }
 
 
-def stored_pixels(path: Path | str) -> NDArray[Any]:
+def read_stored_pixels(path: Path | str) -> NDArray[Any]:
     """Read the pixels of a file without rescaling: (frames, rows, columns, samples), without axes of length one."""
     path = Path(path)
-    found = pixels_of(path, open_dicom(path))
+    found = decode_pixels(path, open_dicom(path))
     return found if found.flags.writeable else found.copy()
 
 
-def pixels_of(path: Path, source: Dataset, shape: Shape | None = None) -> NDArray[Any]:
-    """Decode the pixels of a dataset; ``shape`` is its checked pixel format."""
-    with damage_told(path, "DICOM pixels"):
-        shape = shape or promised_by(path, source)
-        return next(every_pixels([(path, source, shape)]))
+def decode_pixels(path: Path, dataset: Dataset, pixel_format: PixelFormat | None = None) -> NDArray[Any]:
+    """Decode the pixels of a dataset; ``pixel_format`` is its checked pixel format."""
+    with as_format_error(path, "DICOM pixels"):
+        pixel_format = pixel_format or read_checked_pixel_format(path, dataset)
+        return next(decode_all_pixels([(path, dataset, pixel_format)]))
 
 
-def every_pixels(files: Sequence[tuple[Path, Dataset, Shape]]) -> Iterator[NDArray[Any]]:
+def decode_all_pixels(files: Sequence[tuple[Path, Dataset, PixelFormat]]) -> Iterator[NDArray[Any]]:
     """Decode the pixels of checked files, and yield them in order.
 
     Files that need a C decoder go to a separate process, many at a time.
     """
-    for is_packed, some in groupby(files, key=lambda f: codec_of(f[0], f[1]) not in ("", "RLE")):
+    for is_packed, some in groupby(files, key=lambda f: codec_name(f[0], f[1]) not in ("", "RLE")):
         group = list(some)
         if not is_packed:
             for path, source, shape in group:
-                with damage_told(path, "DICOM pixels"):
-                    array = decoded_here(source, shape, syntax_of(path, source))
-                    yield as_promised(path, array, shape)
+                with as_format_error(path, "DICOM pixels"):
+                    array = decode_in_this_process(source, shape, transfer_syntax(path, source))
+                    yield check_decoded_shape(path, array, shape)
             continue
         sizes = [shape.frames * shape.frame_bits // 8 for _, _, shape in group]
-        arrays = decoded_apart([packed(*one) for one in group], sizes)
+        arrays = decode_in_processes([compressed_pixels(*one) for one in group], sizes)
         for (path, _, shape), array in zip(group, arrays, strict=True):
-            yield as_promised(path, array, shape)
+            yield check_decoded_shape(path, array, shape)
 
 
-def codec_of(path: Path, source: Dataset) -> str:
+def codec_name(path: Path, dataset: Dataset) -> str:
     """Give the name of the codec of a file's pixels; empty where they are uncompressed."""
-    return CODECS.get(str(syntax_of(path, source)), "")
+    return CODECS.get(str(transfer_syntax(path, dataset)), "")
 
 
-def promised_by(path: Path, source: Dataset) -> Shape:
+def read_checked_pixel_format(path: Path, dataset: Dataset) -> PixelFormat:
     """Read the pixel format from the header, and raise unless the file's pixel data fit it."""
-    shape = shape_of(path, source)
-    check_pixels(path, source, shape)
-    return replace(shape, is_simple=is_simple(source, shape))
+    shape = read_pixel_format(path, dataset)
+    check_pixel_data(path, dataset, shape)
+    return replace(shape, is_simple=is_simple_grey(dataset, shape))
 
 
-def check_pixels(path: Path, source: Dataset, shape: Shape) -> None:
+def check_pixel_data(path: Path, dataset: Dataset, pixel_format: PixelFormat) -> None:
     """Raise unless the pixel data of a file fit its header."""
-    syntax = syntax_of(path, source)
-    if tag_of("PixelData") not in source:
+    syntax = transfer_syntax(path, dataset)
+    if keyword_tag("PixelData") not in dataset:
         return
-    data, has_length = pixel_bytes(source)
+    data, has_length = get_pixel_bytes(dataset)
     if not isinstance(data, bytes):
         raise FormatError(f"{str(path)!r} has no bytes of pixel data. Copy it again: it is cut off.")
     if syntax.is_encapsulated:
-        check_packed(path, data, shape, syntax)
+        check_compressed(path, data, pixel_format, syntax)
     else:
-        check_plain(path, data, shape, has_length=has_length)
+        check_uncompressed(path, data, pixel_format, has_length=has_length)
 
 
-def shape_of(path: Path, source: Dataset, *, pixels: bool = True) -> Shape:
+def read_pixel_format(path: Path, dataset: Dataset, *, with_pixels: bool = True) -> PixelFormat:
     """Read the pixel format from the header, or raise if it is invalid.
 
-    ``pixels`` says that the pixel data were read too.
+    ``with_pixels`` says that the pixel data were read too.
     """
-    if pixels and not any(tag_of(name) in source for name in PIXELS):
+    if with_pixels and not any(keyword_tag(name) in dataset for name in PIXEL_KEYWORDS):
         raise FormatError(
-            f"{str(path)!r} holds no pixels ({word(source, 'Modality') or 'no modality'}). Give an image."
+            f"{str(path)!r} holds no pixels ({get_text(dataset, 'Modality') or 'no modality'}). Give an image."
         )
 
-    def whole(name: str, usual: float | None = None) -> int:
-        value = number(source, name)
+    def read_integer(name: str, usual: float | None = None) -> int:
+        value = get_number(dataset, name)
         value = usual if value is None else value
         if value is None or value != int(value):
             raise FormatError(f"{str(path)!r} gives {name} as {value}. Copy it again: its header is damaged.")
         return int(value)
 
-    is_float = pixels and tag_of("PixelData") not in source
-    bits = whole("BitsAllocated", 64 if "DoubleFloatPixelData" in source else 32 if is_float else None)
-    stored = whole("BitsStored", bits)
-    found = Shape(
-        max(whole("NumberOfFrames", 1), 1) if whole("NumberOfFrames", 1) >= 0 else -1,
-        whole("Rows"),
-        whole("Columns"),
-        whole("SamplesPerPixel", 1),
+    is_float = with_pixels and keyword_tag("PixelData") not in dataset
+    bits = read_integer("BitsAllocated", 64 if "DoubleFloatPixelData" in dataset else 32 if is_float else None)
+    stored = read_integer("BitsStored", bits)
+    found = PixelFormat(
+        max(read_integer("NumberOfFrames", 1), 1) if read_integer("NumberOfFrames", 1) >= 0 else -1,
+        read_integer("Rows"),
+        read_integer("Columns"),
+        read_integer("SamplesPerPixel", 1),
         bits,
         stored,
-        whole("PixelRepresentation", 0) == 1,
-        word(source, "PhotometricInterpretation"),
+        read_integer("PixelRepresentation", 0) == 1,
+        get_text(dataset, "PhotometricInterpretation"),
     )
-    high = whole("HighBit", stored - 1)
+    high = read_integer("HighBit", stored - 1)
     kinds = {1: GREY, 3: COLOUR}.get(found.samples, ())
     wrong = [
         *([f"Rows {found.rows}"] if found.rows < 1 else []),
         *([f"Columns {found.columns}"] if found.columns < 1 else []),
         *([f"NumberOfFrames {found.frames}"] if found.frames < 1 else []),
-        *([f"BitsAllocated {bits}"] if bits not in BITS else []),
+        *([f"BitsAllocated {bits}"] if bits not in BITS_ALLOCATED else []),
         *([f"BitsStored {stored}"] if not 1 <= stored <= bits else []),
         *([f"HighBit {high}"] if not is_float and high != stored - 1 else []),
         *([f"{found.samples} samples of {found.photometric!r}"] if found.photometric not in kinds else []),
     ]
     if wrong:
         raise FormatError(f"{str(path)!r} has a header that cannot be: {', '.join(wrong)}. Copy it again.")
-    if found.frames > MOST_FRAMES:
+    if found.frames > MAX_FRAMES:
         raise FormatError(
-            f"{str(path)!r} promises {found.frames:,} frames, more than the {MOST_FRAMES:,} that are read."
+            f"{str(path)!r} promises {found.frames:,} frames, more than the {MAX_FRAMES:,} that are read."
         )
-    if found.rows * found.columns > MOST_PIXELS:
+    if found.rows * found.columns > MAX_PIXELS:
         raise FormatError(f"{str(path)!r} promises {found.rows} x {found.columns} pixels, more than are read at once.")
     return found
 
 
-def syntax_of(path: Path, source: Dataset) -> UID:
+def transfer_syntax(path: Path, dataset: Dataset) -> UID:
     """Give the transfer syntax; a file without one gets the uncompressed one that it was read by."""
-    meta = getattr(source, "file_meta", None)
-    said = syntax_said(meta) if meta is not None else ""
+    meta = getattr(dataset, "file_meta", None)
+    said = transfer_syntax_text(meta) if meta is not None else ""
     if said:
-        syntax = syntax_named(said)
+        syntax = standard_syntax(said)
         if syntax is None:
             raise FormatError(f"{str(path)!r} names a transfer syntax that is not known: {said[:64]!r}.")
         return syntax
     if meta is None:
-        source.file_meta = meta = pydicom.dataset.FileMetaDataset()
-    implicit, little = source.original_encoding
+        dataset.file_meta = meta = pydicom.dataset.FileMetaDataset()
+    implicit, little = dataset.original_encoding
     plain = {(True, True): UID("1.2.840.10008.1.2"), (False, True): UID("1.2.840.10008.1.2.1")}
     meta.TransferSyntaxUID = plain.get((bool(implicit), bool(little)), UID("1.2.840.10008.1.2.2"))
     return UID(meta.TransferSyntaxUID)
 
 
-def syntax_said(meta: Dataset) -> str:
+def transfer_syntax_text(meta: Dataset) -> str:
     """Give the transfer syntax of a file as text; empty where it has none."""
-    stored = as_stored(meta, "TransferSyntaxUID")
-    found = SYNTAXES.get(stored) if stored is not None else None
+    stored = stored_element(meta, "TransferSyntaxUID")
+    found = SYNTAX_CACHE.get(stored) if stored is not None else None
     if found is None:
         found = str(meta.get("TransferSyntaxUID") or "").strip()
         if stored is not None:
-            SYNTAXES.keep(stored, found)
+            SYNTAX_CACHE.add(stored, found)
     return str(found)
 
 
 @cache
-def syntax_named(said: str) -> UID | None:
+def standard_syntax(text: str) -> UID | None:
     """Give a standard transfer syntax by its UID; None for another."""
-    found = UID(said)
+    found = UID(text)
     return None if found.is_private or not found.is_transfer_syntax else found
 
 
-def pixel_bytes(source: Dataset) -> tuple[Any, bool]:
+def get_pixel_bytes(dataset: Dataset) -> tuple[Any, bool]:
     """Give the pixel data as stored, and whether their length is defined."""
-    element = source.get_item(tag_of("PixelData"))
+    element = dataset.get_item(keyword_tag("PixelData"))
     if isinstance(element, RawDataElement) and element.VR in (None, "OB", "OW"):
         return element.value, element.length != UNDEFINED
-    return source.PixelData, not source["PixelData"].is_undefined_length
+    return dataset.PixelData, not dataset["PixelData"].is_undefined_length
 
 
-def check_plain(path: Path, data: bytes, shape: Shape, *, has_length: bool) -> None:
+def check_uncompressed(path: Path, data: bytes, pixel_format: PixelFormat, *, has_length: bool) -> None:
     """Raise unless uncompressed pixel data have the declared length, plus at most some padding."""
     if not has_length:
         raise FormatError(f"{str(path)!r} packs its pixels, but its transfer syntax says that they are plain.")
-    bits = shape.frame_bits * 2 // 3 if shape.photometric == "YBR_FULL_422" else shape.frame_bits
-    wanted = math.ceil(bits * shape.frames / 8)
+    bits = pixel_format.frame_bits * 2 // 3 if pixel_format.photometric == "YBR_FULL_422" else pixel_format.frame_bits
+    wanted = math.ceil(bits * pixel_format.frames / 8)
     if len(data) < wanted:
         raise FormatError(
             f"{str(path)!r} has {len(data):,} bytes of pixels, but its header promises {wanted:,}. "
             "Copy it again: it is cut off."
         )
     left = data[wanted:]
-    if len(left) > 1 and (len(left) > MOST_PADDING or len(left) >= bits // 8 or any(left)):
+    if len(left) > 1 and (len(left) > MAX_PADDING or len(left) >= bits // 8 or any(left)):
         raise FormatError(
             f"{str(path)!r} has {len(data):,} bytes of pixels, but its header says {wanted:,}: "
             "which of them are the picture cannot be known. Ask for the file again."
         )
 
 
-def check_packed(path: Path, data: bytes, shape: Shape, syntax: UID) -> None:
+def check_compressed(path: Path, data: bytes, pixel_format: PixelFormat, syntax: UID) -> None:
     """Raise unless every compressed frame is present, and has the declared codec and size."""
     codec = CODECS.get(str(syntax))
     if codec is None:
         raise FormatError(f"{str(path)!r} is packed as {syntax.name[:60]!r}, which is not read. Ask for it unpacked.")
-    if data[:4] != ITEM:
+    if data[:4] != ITEM_TAG:
         raise FormatError(f"{str(path)!r} says that it is packed as {codec}, but its pixels are plain.")
     n = parse_fragments(data)[0]
-    promised = shape.frame_bits // 8 * shape.frames
-    if n < shape.frames or promised > max(FREE_BYTES, len(data) * MOST_TIMES_SMALLER):
+    promised = pixel_format.frame_bits // 8 * pixel_format.frames
+    if n < pixel_format.frames or promised > max(MIN_DECODED_LIMIT, len(data) * MAX_COMPRESSION):
         raise FormatError(
-            f"{str(path)!r} promises {shape.frames} frames of {shape.rows} x {shape.columns} pixels but has "
+            f"{str(path)!r} promises {pixel_format.frames} frames of {pixel_format.rows} x "
+            f"{pixel_format.columns} pixels but has "
             f"{len(data):,} bytes in {n} pieces. Copy it again: it is cut off or damaged."
         )
     i = -1
-    for i, frame in enumerate(generate_frames(data, number_of_frames=shape.frames)):
-        check_frame(path, i, frame, shape, codec)
-    if i + 1 != shape.frames:
-        raise FormatError(f"{str(path)!r} promises {shape.frames} frames but has {i + 1}. Copy it again.")
+    for i, frame in enumerate(generate_frames(data, number_of_frames=pixel_format.frames)):
+        check_compressed_frame(path, i, frame, pixel_format, codec)
+    if i + 1 != pixel_format.frames:
+        raise FormatError(f"{str(path)!r} promises {pixel_format.frames} frames but has {i + 1}. Copy it again.")
 
 
-def check_frame(path: Path, i: int, frame: bytes, shape: Shape, codec: str) -> None:
+def check_compressed_frame(path: Path, frame_index: int, frame: bytes, pixel_format: PixelFormat, codec: str) -> None:
     """Raise unless one compressed frame begins and ends as its codec does, and has the declared size."""
     if codec == "RLE":
-        check_runs(path, i, frame, shape)
+        check_rle_frame(path, frame_index, frame, pixel_format)
         return
-    found, rows, columns, samples, bits = codestream(frame)
+    found, rows, columns, samples, bits = parse_codestream(frame)
     if found != codec:
-        raise FormatError(f"{str(path)!r}, frame {i + 1}, is {found}, but its transfer syntax says {codec}.")
-    if (rows, columns, samples) != (shape.rows, shape.columns, shape.samples) or not (2 <= bits <= shape.bits <= 16):
+        raise FormatError(f"{str(path)!r}, frame {frame_index + 1}, is {found}, but its transfer syntax says {codec}.")
+    if (rows, columns, samples) != (pixel_format.rows, pixel_format.columns, pixel_format.samples) or not (
+        2 <= bits <= pixel_format.bits <= 16
+    ):
         raise FormatError(
-            f"{str(path)!r}, frame {i + 1}, is {rows} x {columns} x {samples} of {bits} bits inside, but its header "
-            f"says {shape.rows} x {shape.columns} x {shape.samples} of {shape.bits}. Ask for the file again."
+            f"{str(path)!r}, frame {frame_index + 1}, is {rows} x {columns} x {samples} of {bits} bits "
+            "inside, but its header "
+            f"says {pixel_format.rows} x {pixel_format.columns} x {pixel_format.samples} of "
+            f"{pixel_format.bits}. Ask for the file again."
         )
     if b"\xff\xd9" not in frame[-16:]:
-        raise FormatError(f"{str(path)!r}, frame {i + 1}, does not end as {codec} does. Copy it again: it is cut off.")
+        raise FormatError(
+            f"{str(path)!r}, frame {frame_index + 1}, does not end as {codec} does. Copy it again: it is cut off."
+        )
 
 
-def check_runs(path: Path, i: int, frame: bytes, shape: Shape) -> None:
+def check_rle_frame(path: Path, frame_index: int, frame: bytes, pixel_format: PixelFormat) -> None:
     """Raise unless each segment of an RLE frame decodes to one byte per pixel."""
-    if segments_of(frame, shape) is not None:
+    if decode_rle_segments(frame, pixel_format) is not None:
         return
     n = int.from_bytes(frame[:4], "little")
     starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(4, 4 + 4 * min(n, 15), 4)]
-    lengths = [unpacked_length(frame[a:b]) for a, b in pairwise([*starts, len(frame)])]
-    wanted = shape.rows * shape.columns
-    if n != shape.bits // 8 * shape.samples or min(starts) < 64 or not all(0 <= k - wanted <= 1 for k in lengths):
+    lengths = [packbits_length(frame[a:b]) for a, b in pairwise([*starts, len(frame)])]
+    wanted = pixel_format.rows * pixel_format.columns
+    if (
+        n != pixel_format.bits // 8 * pixel_format.samples
+        or min(starts) < 64
+        or not all(0 <= k - wanted <= 1 for k in lengths)
+    ):
         raise FormatError(
-            f"{str(path)!r}, frame {i + 1}, unpacks from RLE to {lengths[:4]} bytes in {n} parts, but {wanted} in "
-            f"{shape.bits // 8 * shape.samples} were promised. Copy it again: it is damaged."
+            f"{str(path)!r}, frame {frame_index + 1}, unpacks from RLE to {lengths[:4]} bytes in {n} "
+            f"parts, but {wanted} in "
+            f"{pixel_format.bits // 8 * pixel_format.samples} were promised. Copy it again: it is damaged."
         )
 
 
-def unpacked_length(runs: bytes) -> int:
+def packbits_length(packbits: bytes) -> int:
     """Give the decoded length of a PackBits segment in bytes; a lone last byte is padding.
 
-    >>> unpacked_length(bytes([2, 7, 8, 9, 254, 5, 0]))
+    >>> packbits_length(bytes([2, 7, 8, 9, 254, 5, 0]))
     6
     """
     at = n = 0
-    while at + 1 < len(runs):
-        head = runs[at]
+    while at + 1 < len(packbits):
+        head = packbits[at]
         if head < 128:
-            n += min(head + 1, len(runs) - at - 1)
+            n += min(head + 1, len(packbits) - at - 1)
             at += head + 2
         elif head > 128:
             n += 257 - head
@@ -299,10 +319,10 @@ def unpacked_length(runs: bytes) -> int:
     return n
 
 
-def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
+def parse_codestream(frame: bytes) -> tuple[str, int, int, int, int]:
     """Parse codec, rows, columns, samples and bits from a compressed frame.
 
-    >>> codestream(b"no picture")
+    >>> parse_codestream(b"no picture")
     ('of no known kind', 0, 0, 0, 0)
     """
     if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) > 43:
@@ -324,53 +344,55 @@ def codestream(frame: bytes) -> tuple[str, int, int, int, int]:
     return "of no known kind", 0, 0, 0, 0
 
 
-def decoded_here(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+def decode_in_this_process(dataset: Dataset, pixel_format: PixelFormat, syntax: UID) -> NDArray[Any]:
     """Decode pixels that need no C decoder, in this process."""
-    array = unpacked_runs(source, shape) if syntax == RLE else stored(source, shape, syntax)
-    return plain_pixels(source, shape, syntax) if array is None else array
-
-
-def packed(path: Path, source: Dataset, shape: Shape) -> Packed:
-    """Give the compressed pixels and decoder options of a file."""
-    with damage_told(path, "DICOM pixels"):
-        options = {**options_of(source, shape), "transfer_syntax": str(syntax_of(path, source))}
-        return Packed(path, options, source.PixelData)
-
-
-def as_promised(path: Path, array: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Give a decoded array, or raise if its shape is not the declared one."""
-    wanted = (
-        [n for n in (shape.frames,) if n > 1] + [shape.rows, shape.columns] + [n for n in (shape.samples,) if n > 1]
+    array = (
+        decode_rle(dataset, pixel_format) if syntax == RLE_SYNTAX else view_uncompressed(dataset, pixel_format, syntax)
     )
+    return decode_with_pydicom(dataset, pixel_format, syntax) if array is None else array
+
+
+def compressed_pixels(path: Path, dataset: Dataset, pixel_format: PixelFormat) -> CompressedPixels:
+    """Give the compressed pixels and decoder options of a file."""
+    with as_format_error(path, "DICOM pixels"):
+        options = {**decoder_options(dataset, pixel_format), "transfer_syntax": str(transfer_syntax(path, dataset))}
+        return CompressedPixels(path, options, dataset.PixelData)
+
+
+def check_decoded_shape(path: Path, array: NDArray[Any], pixel_format: PixelFormat) -> NDArray[Any]:
+    """Give a decoded array, or raise if its shape is not the declared one."""
+    frames, samples = ([n for n in (count,) if n > 1] for count in (pixel_format.frames, pixel_format.samples))
+    wanted = [*frames, pixel_format.rows, pixel_format.columns, *samples]
     if list(array.shape) != wanted:
         raise FormatError(f"{str(path)!r} unpacks to {array.shape}, not {tuple(wanted)}. Copy it again: it is damaged.")
     return array
 
 
-def options_of(source: Dataset, shape: Shape) -> dict[str, Any]:
+def decoder_options(dataset: Dataset, pixel_format: PixelFormat) -> dict[str, Any]:
     """Give the decoder options of a file as plain values."""
-    if shape.is_simple and tag_of("ExtendedOffsetTable") not in source:
+    if pixel_format.is_simple and keyword_tag("ExtendedOffsetTable") not in dataset:
         return {
-            "samples_per_pixel": 1, "photometric_interpretation": shape.photometric, "rows": shape.rows,
-            "columns": shape.columns, "bits_allocated": shape.bits, "bits_stored": shape.bits_stored,
-            "pixel_representation": int(shape.signed), "number_of_frames": shape.frames,
+            "samples_per_pixel": 1, "photometric_interpretation": pixel_format.photometric,
+            "rows": pixel_format.rows, "columns": pixel_format.columns, "bits_allocated": pixel_format.bits,
+            "bits_stored": pixel_format.bits_stored, "pixel_representation": int(pixel_format.is_signed),
+            "number_of_frames": pixel_format.frames,
         }  # fmt: skip
-    if source.get("NumberOfFrames") is not None and shape.frames == 1:
-        source.NumberOfFrames = 1
-    found = as_pixel_options(source)
-    found = {name: value if isinstance(value, int | float) else str(value) for name, value in found.items()
-             if value is not None and name != "extended_offsets"}  # fmt: skip
-    if "ExtendedOffsetTable" in source:
-        tables = source.ExtendedOffsetTable, source.ExtendedOffsetTableLengths
+    if dataset.get("NumberOfFrames") is not None and pixel_format.frames == 1:
+        dataset.NumberOfFrames = 1
+    found = as_pixel_options(dataset)
+    found = {n: v for n, v in found.items() if v is not None and n != "extended_offsets"}
+    found = {name: value if isinstance(value, int | float) else str(value) for name, value in found.items()}
+    if "ExtendedOffsetTable" in dataset:
+        tables = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
         found["extended_offsets"] = [t.hex() for t in tables]
     return found
 
 
-def plain_pixels(source: Dataset, shape: Shape, syntax: UID) -> NDArray[Any]:
+def decode_with_pydicom(dataset: Dataset, pixel_format: PixelFormat, syntax: UID) -> NDArray[Any]:
     """Decode uncompressed or RLE pixels with pydicom."""
-    if source.get("NumberOfFrames") is not None and shape.frames == 1:
-        source.NumberOfFrames = 1
-    if syntax == RLE:  # the faster decoder panics at damaged data
-        source.pixel_array_options(decoding_plugin="pydicom")
-    array: NDArray[Any] = source.pixel_array
+    if dataset.get("NumberOfFrames") is not None and pixel_format.frames == 1:
+        dataset.NumberOfFrames = 1
+    if syntax == RLE_SYNTAX:  # the faster decoder panics at damaged data
+        dataset.pixel_array_options(decoding_plugin="pydicom")
+    array: NDArray[Any] = dataset.pixel_array
     return array

@@ -18,7 +18,9 @@ from ..types import Boxes, map_boxes
 BoxFormat = Literal["csv", "coco", "json"]
 
 
-def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: BoxFormat = "csv", image_name: str = "") -> Path:
+def write_boxes(
+    path: Path | str, boxes: Boxes, grid: Grid, *, file_format: BoxFormat = "csv", image_name: str = ""
+) -> Path:
     """Write the boxes on an image of the given grid.
 
     ``csv`` has a row for each box: its corners in world mm (``world0_from`` ...) and in elements along the axes of
@@ -28,24 +30,26 @@ def write_boxes(path: Path | str, boxes: Boxes, grid: Grid, *, kind: BoxFormat =
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers = {"csv": as_csv, "coco": as_coco, "json": as_json}
-    if kind not in writers:
-        raise ValueError(f"{kind!r} is no way to write boxes. Choose {', '.join(writers)}.")
-    path.write_text(writers[kind](boxes, grid, image_name), encoding="utf-8")
+    writers = {"csv": boxes_to_csv, "coco": boxes_to_coco, "json": boxes_to_json}
+    if file_format not in writers:
+        raise ValueError(f"{file_format!r} is no way to write boxes. Choose {', '.join(writers)}.")
+    path.write_text(writers[file_format](boxes, grid, image_name), encoding="utf-8")
     return path
 
 
-def in_elements(boxes: Boxes, grid: Grid) -> NDArray[np.float64]:
+def to_element_coordinates(boxes: Boxes, grid: Grid) -> NDArray[np.float64]:
     """Convert corners (n, 2 * dims) from world mm to elements; the first element reaches from 0 to 1."""
     corners = boxes.corners.reshape(-1, 2 * grid.dims)
-    return np.asarray(map_boxes(corners, grid.index) + 0.5)
+    return np.asarray(map_boxes(corners, grid.to_index) + 0.5)
 
 
-def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
+def box_rows(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
     """Give a dict of plain values for each box."""
     ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
     rows = []
-    for i, (world, element) in enumerate(zip(boxes.corners.tolist(), in_elements(boxes, grid).tolist(), strict=True)):
+    for i, (world, element) in enumerate(
+        zip(boxes.corners.tolist(), to_element_coordinates(boxes, grid).tolist(), strict=True)
+    ):
         label = int(boxes.labels[i])
         rows.append(
             {
@@ -59,38 +63,38 @@ def rows_of(boxes: Boxes, grid: Grid, image_name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def as_csv(boxes: Boxes, grid: Grid, image_name: str) -> str:
+def boxes_to_csv(boxes: Boxes, grid: Grid, image_name: str) -> str:
     """Give the boxes as the text of a CSV table."""
     ends = [f"{axis}_{end}" for end in ("from", "to") for axis in range(grid.dims)]
     columns = ["image", "label", "score", *(f"{space}{end}" for space in ("world", "element") for end in ends)]
     out = io.StringIO()
     table = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     table.writeheader()
-    for row in rows_of(boxes, grid, image_name) or [{"image": image_name}]:
+    for row in box_rows(boxes, grid, image_name) or [{"image": image_name}]:
         table.writerow({k: "" if v is None else v for k, v in row.items()})
     return out.getvalue()
 
 
-def as_json(boxes: Boxes, grid: Grid, image_name: str) -> str:
+def boxes_to_json(boxes: Boxes, grid: Grid, image_name: str) -> str:
     """Give the boxes as the text of one JSON object."""
     found = {
         "image": image_name,
         "shape": list(grid.shape),
         "spacing": list(grid.spacing),
-        "unit": "mm" if grid.measured else "px",
+        "unit": "mm" if grid.has_spacing else "px",
         "labels": list(boxes.names.values()),
-        "boxes": [{k: v for k, v in row.items() if k != "image"} for row in rows_of(boxes, grid, image_name)],
+        "boxes": [{k: v for k, v in row.items() if k != "image"} for row in box_rows(boxes, grid, image_name)],
     }
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
-def as_coco(boxes: Boxes, grid: Grid, image_name: str) -> str:
+def boxes_to_coco(boxes: Boxes, grid: Grid, image_name: str) -> str:
     """Give the boxes as COCO JSON text with images, categories and annotations; ids begin at 1."""
     if grid.dims != 2:
         raise ValueError(f"COCO has boxes on flat pictures, but this image has {grid.dims} axes. Write csv or json.")
     numbers: Mapping[int, int] = {label: i for i, label in enumerate(sorted(boxes.names), 1)}
     annotations = []
-    for i, (y0, x0, y1, x1) in enumerate(in_elements(boxes, grid).tolist()):
+    for i, (y0, x0, y1, x1) in enumerate(to_element_coordinates(boxes, grid).tolist()):
         one: dict[str, Any] = {
             "id": i + 1,
             "image_id": 1,

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError, LayoutError
-from ..file_errors import damage_told, first_bytes
+from ..file_errors import as_format_error, read_first_bytes
 from ..grid import Grid
-from ..tables import column, rows_of
+from ..tables import find_column, read_csv_rows
 from ..types import Image
 from ._format import Format
 
 SUFFIXES = (".csv", ".tsv")
-GAPS = {"", "na", "n/a", "nan", "null", "none", "-", "?", "."}
-NAME_WORDS = ("id", "case", "case_id", "caseid", "name", "sample", "sample_id", "")
+MISSING_VALUES = {"", "na", "n/a", "nan", "null", "none", "-", "?", "."}
+NAME_COLUMNS = ("id", "case", "case_id", "caseid", "name", "sample", "sample_id", "")
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Table:
     cells: tuple[tuple[str, ...], ...]
     values: NDArray[np.float64]
 
-    def column(self, name: str) -> list[str]:
+    def column_cells(self, name: str) -> list[str]:
         """The cells of a column."""
         place = self.names.index(name)
         return [row[place] for row in self.cells]
 
-    def holds_numbers(self, place: int) -> bool:
+    def is_numeric_column(self, column_index: int) -> bool:
         """Tell whether a column holds numbers and missing values, and nothing else."""
-        told = [row[place].lower() for row in self.cells]
-        return any(t not in GAPS for t in told) and all(is_number(t) or t in GAPS for t in told)
+        told = [row[column_index].lower() for row in self.cells]
+        return any(t not in MISSING_VALUES for t in told) and all(is_number(t) or t in MISSING_VALUES for t in told)
 
 
 def is_number(cell: str) -> bool:
@@ -55,19 +55,19 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def table_of(path: Path) -> Table:
+def load_table(path: Path) -> Table:
     """Load a table; the last few are cached, because cases are read a row at a time."""
-    with damage_told(path, "a table"):
+    with as_format_error(path, "a table"):
         about = path.stat()
-        return parsed(path, about.st_mtime_ns, about.st_size)
+        return parse_table(path, about.st_mtime_ns, about.st_size)
 
 
 @lru_cache(maxsize=4)
-def parsed(path: Path, changed: int, size: int) -> Table:
+def parse_table(path: Path, mtime_ns: int, size: int) -> Table:
     """Parse a table; modification time and size are part of the cache key."""
-    del changed, size
+    del mtime_ns, size
     try:
-        rows = rows_of(path)
+        rows = read_csv_rows(path)
     except LayoutError as reason:
         raise FormatError(str(reason)) from None
     if not rows:
@@ -79,43 +79,43 @@ def parsed(path: Path, changed: int, size: int) -> Table:
     return Table(names, cells, values)
 
 
-def claims(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Tell whether a file is a table with a number in its first row."""
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    lines = first_bytes(path, 1 << 16).decode("utf-8-sig", errors="replace").split("\n")
+    lines = read_first_bytes(path, 1 << 16).decode("utf-8-sig", errors="replace").split("\n")
     marks = [m for m in ",;\t" if m in lines[0]]
     return bool(marks and len(lines) > 1 and any(is_number(c) for c in re.split(r"[,;\t]", lines[1].strip())))
 
 
-def items(path: Path) -> list[str]:
+def list_items(path: Path) -> list[str]:
     """List the rows of a table, by number from 0."""
-    return [str(i) for i in range(len(table_of(path).cells))]
+    return [str(i) for i in range(len(load_table(path).cells))]
 
 
-def named_rows(path: Path) -> list[tuple[str, str]]:
+def list_named_rows(path: Path) -> list[tuple[str, str]]:
     """Give the name and the item of every row; the name is that of the name column if it is unique."""
-    table = table_of(path)
-    found = column(table.names, NAME_WORDS)
-    names = [re.sub(r"[^\w.\- ]+", "_", n) for n in table.column(found)] if found is not None else []
+    table = load_table(path)
+    found = find_column(table.names, NAME_COLUMNS)
+    names = [re.sub(r"[^\w.\- ]+", "_", n) for n in table.column_cells(found)] if found is not None else []
     if len(set(names)) < len(table.cells) or not all(names):
-        names = numbered(path, len(table.cells))
-    return list(zip(names, items(path), strict=True))
+        names = number_rows(path, len(table.cells))
+    return list(zip(names, list_items(path), strict=True))
 
 
-def numbered(path: Path, count: int) -> list[str]:
+def number_rows(path: Path, n_rows: int) -> list[str]:
     """Name rows by their table and their number, from 1."""
-    return [f"{path.stem}_{i + 1:0{len(str(count))}d}" for i in range(count)]
+    return [f"{path.stem}_{i + 1:0{len(str(n_rows))}d}" for i in range(n_rows)]
 
 
-def item_of(row: int, places: Sequence[int]) -> str:
+def make_item(row: int, column_indices: Sequence[int]) -> str:
     """Make the item that names some columns of a row, counted from 0.
 
-    >>> item_of(7, [1, 2, 3, 5])
+    >>> make_item(7, [1, 2, 3, 5])
     '7:1-3,5'
     """
     runs: list[list[int]] = []
-    for place in places:
+    for place in column_indices:
         if runs and runs[-1][-1] == place - 1:
             runs[-1].append(place)
         else:
@@ -123,10 +123,10 @@ def item_of(row: int, places: Sequence[int]) -> str:
     return f"{row}:" + ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
 
 
-def places_in(text: str) -> list[int]:
+def parse_column_indices(text: str) -> list[int]:
     """Parse the column indices in an item.
 
-    >>> places_in("1-3,5")
+    >>> parse_column_indices("1-3,5")
     [1, 2, 3, 5]
     """
     found: list[int] = []
@@ -142,20 +142,20 @@ def read(path: Path, item: str = "") -> Image:
     The item is ``row``, for all numeric columns, or ``row:columns``, such as ``7:1-3,5``; both count from 0. The
     tag ``columns`` names the columns.
     """
-    table = table_of(path)
+    table = load_table(path)
     row, _, places = item.partition(":")
     if not row and len(table.cells) > 1:
         raise FormatError(f"{str(path)!r} holds {len(table.cells)} rows. Name one of them.")
     if not re.fullmatch(r"\d*", row) or int(row or 0) >= len(table.cells):
         raise FormatError(f"{str(path)!r} has no row {row!r}: it has {len(table.cells)}, numbered from 0.")
-    with damage_told(path, "a table"):
+    with as_format_error(path, "a table"):
         every = range(len(table.names))
-        chosen = places_in(places) if places else [p for p in every if table.holds_numbers(p)]
+        chosen = parse_column_indices(places) if places else [p for p in every if table.is_numeric_column(p)]
         values = np.array(table.values[int(row or 0), chosen])
         names = tuple(table.names[p] for p in chosen)
     if not chosen:
         raise FormatError(f"{str(path)!r} has no column of numbers ({', '.join(table.names)}).")
-    return Image(values, Grid.of(values.shape, measured=False), "other", {"columns": names})
+    return Image(values, Grid.from_shape(values.shape, has_spacing=False), "other", {"columns": names})
 
 
-THIS = Format((), claims, read, None, None, items)
+THIS = Format((), can_read, read, None, None, list_items)

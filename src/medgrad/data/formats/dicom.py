@@ -1,6 +1,6 @@
 """DICOM images: a file, or the series of a folder."""
 
-from ..dicom.image import claims, extent, items, read
+from ..dicom.image import can_read, list_items, read, read_spec
 from ._format import Format
 
-THIS = Format((".dcm", ".dicom", ".ima"), claims, read, None, None, items, extent=extent)
+THIS = Format((".dcm", ".dicom", ".ima"), can_read, read, None, None, list_items, read_spec=read_spec)

@@ -12,36 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FormatError
-from ..extent import ImageSpec
-from ..file_cache import held_or
-from ..file_cache import opened as open_plain
-from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
-from ..grid import Grid, as_rows
+from ..file_cache import cached_file_or_path
+from ..file_cache import open_cached as open_plain
+from ..file_errors import (
+    as_format_error,
+    check_byte_count,
+    read_first_bytes,
+    to_native_byte_order,
+    to_smallest_unsigned,
+)
+from ..grid import Grid, matrix_to_tuples
+from ..image_spec import ImageSpec
 from ..types import Image, LabelMap
 from ._format import Format
 
 GZIP = b"\x1f\x8b"
-PIECE = 1 << 22  # so much is read or scaled at a time
-FLAT = b"flat picture"  # kept in the header of a picture that has rows and columns but no place in a patient
+CHUNK_BYTES = 1 << 22  # so much is read or scaled at a time
+FLAT_MARK = b"flat picture"  # kept in the header of a picture that has rows and columns but no place in a patient
 MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-UNMEASURED = b"flat picture in pixels"
+FLAT_PIXEL_MARK = b"flat picture in pixels"
 # Column 0 of a flat picture lies to the patient's right and row 0 on top in a viewer; the matrix is its own inverse.
 FLAT_TO_WORLD = np.array([[0.0, -1.0], [-1.0, 0.0]])
 
 
-def claims(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Tell whether a file is NIfTI by its first bytes, gzipped or not."""
-    start = first_bytes(path, 4096)
+    start = read_first_bytes(path, 4096)
     if start[:2] == GZIP:
         try:
-            with gzip.open(held_or(path)) as file:
+            with gzip.open(cached_file_or_path(path)) as file:
                 start = file.read(540)
         except (OSError, EOFError, zlib.error):
             return False
-    return size_of_header(start) != 0
+    return header_size(start) != 0
 
 
-def size_of_header(start: bytes) -> int:
+def header_size(start: bytes) -> int:
     """Give the header size: 348 for NIfTI-1, 540 for NIfTI-2, 0 for anything else."""
     for size, magic in ((348, start[344:347]), (540, start[4:7])):
         if start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and magic in (b"n+1", b"n+2"):
@@ -49,9 +55,9 @@ def size_of_header(start: bytes) -> int:
     return 0
 
 
-def items(path: Path) -> list[str]:
+def list_items(path: Path) -> list[str]:
     """List the volumes of a 4D file, as numbers; one empty name for a single volume."""
-    with damage_told(path, "NIfTI"), opened(path) as file:
+    with as_format_error(path, "NIfTI"), open_nifti(path) as file:
         _, rest = split_shape(path, read_header(path, file))
     n = math.prod(rest)
     return [""] if n == 1 else [str(i) for i in range(n)]
@@ -59,44 +65,46 @@ def items(path: Path) -> list[str]:
 
 def read(path: Path, item: str = "") -> Image:
     """Read one volume, or all of them with the volumes as channels."""
-    told: list[str] = []
-    with damage_told(path, "NIfTI"), opened(path) as file:
+    messages: list[str] = []
+    with as_format_error(path, "NIfTI"), open_nifti(path) as file:
         header = read_header(path, file)
         shape, rest = split_shape(path, header)
         n = math.prod(rest)
-        first, count = (0, n) if item == "" else (chosen(path, item, n), 1)
+        first, count = (0, n) if item == "" else (volume_number(path, item, n), 1)
         values = read_values(path, file, header, shape, first, count)
-        matrix = affine_of(header, told)
-        if bytes(header["descrip"]).startswith(FLAT):
-            return flat_image(values, matrix, measured=not bytes(header["descrip"]).startswith(UNMEASURED))
+        matrix = read_affine(header, messages)
+        if bytes(header["descrip"]).startswith(FLAT_MARK):
+            return to_flat_image(values, matrix, has_spacing=not bytes(header["descrip"]).startswith(FLAT_PIXEL_MARK))
         array = values if values.shape[-1] > 1 else values[..., 0]
-        return Image(array, Grid(shape, as_rows(matrix)), None, {}, tuple(told))
+        return Image(array, Grid(shape, matrix_to_tuples(matrix)), None, {}, tuple(messages))
 
 
-def extent(path: Path, item: str = "") -> ImageSpec | None:
+def read_spec(path: Path, item: str = "") -> ImageSpec | None:
     """Read the size of an image from its header."""
-    with damage_told(path, "NIfTI"), opened(path) as file:
+    with as_format_error(path, "NIfTI"), open_nifti(path) as file:
         header = read_header(path, file)
     shape, rest = split_shape(path, header)
     kind = np.dtype(header.get_data_dtype())
     slope, intercept = header.get_slope_inter()
     channels = (1 if item else int(np.prod(rest, dtype=np.int64))) * max(1, len(kind.names or ()))
     one = kind.itemsize // max(1, len(kind.names or ()))
-    grid = Grid(shape, as_rows(affine_of(header, [])))
+    grid = Grid(shape, matrix_to_tuples(read_affine(header, [])))
     if slope is not None and not (slope == 1 and not intercept):
         return ImageSpec(grid, channels, 4, one)
     return ImageSpec(grid, channels, one, 0 if kind.isnative and not kind.names else one)
 
 
-def opened(path: Path) -> IO[bytes]:
+def open_nifti(path: Path) -> IO[bytes]:
     """Open a NIfTI file for reading, decompressing it if it is gzipped."""
-    return cast(IO[bytes], gzip.open(held_or(path))) if first_bytes(path, 2) == GZIP else open_plain(path)
+    return (
+        cast(IO[bytes], gzip.open(cached_file_or_path(path))) if read_first_bytes(path, 2) == GZIP else open_plain(path)
+    )
 
 
 def read_header(path: Path, file: IO[bytes]) -> Any:
     """Read a header from the start of a file."""
     start = file.read(540)
-    size = size_of_header(start)
+    size = header_size(start)
     if not size:
         raise FormatError(f"{str(path)!r} does not begin as a NIfTI file does. Was it copied whole?")
     if len(start) < size:
@@ -116,10 +124,10 @@ def split_shape(path: Path, header: Any) -> tuple[tuple[int, int, int], tuple[in
     return (x, y, z), shape[3:]
 
 
-def chosen(path: Path, item: str, n: int) -> int:
+def volume_number(path: Path, item: str, n_volumes: int) -> int:
     """Parse an item as the number of a volume."""
-    if not item.isdecimal() or int(item) >= n:
-        raise FormatError(f"{str(path)!r} has no volume {item!r}: it has {n}, numbered from 0.")
+    if not item.isdecimal() or int(item) >= n_volumes:
+        raise FormatError(f"{str(path)!r} has no volume {item!r}: it has {n_volumes}, numbered from 0.")
     return int(item)
 
 
@@ -132,102 +140,111 @@ def read_values(
         raise FormatError(f"{str(path)!r} holds complex numbers. Write their magnitude instead.")
     one = math.prod(shape) * kind.itemsize
     offset = max(int(header.get_data_offset()), header.single_vox_offset)
-    check_promise(path, offset + (first + count) * one, path.stat().st_size, packed=isinstance(file, gzip.GzipFile))
+    check_byte_count(
+        path, offset + (first + count) * one, path.stat().st_size, compressed=isinstance(file, gzip.GzipFile)
+    )
     file.seek(offset + first * one)
     raw = read_bytes(path, file, count * one)
     array: NDArray[Any] = np.frombuffer(raw, kind).reshape((*shape, count), order="F")
     if kind.names:
         array = np.concatenate([array[name] for name in kind.names], axis=-1)
-    return scaled(native(array), header)
+    return apply_scaling(to_native_byte_order(array), header)
 
 
-def read_bytes(path: Path, file: IO[bytes], n: int) -> NDArray[np.uint8]:
-    """Read ``n`` bytes in pieces, so that memory is only used for bytes that exist."""
-    raw, there = np.empty(n, np.uint8), 0
-    while there < n:
-        piece = file.read(min(n - there, PIECE))
+def read_bytes(path: Path, file: IO[bytes], count: int) -> NDArray[np.uint8]:
+    """Read ``count`` bytes in pieces, so that memory is only used for bytes that exist."""
+    raw, there = np.empty(count, np.uint8), 0
+    while there < count:
+        piece = file.read(min(count - there, CHUNK_BYTES))
         if not piece:
             raise FormatError(
-                f"{str(path)!r} promises {n:,} bytes of values but ends after {there:,}. Copy it again: it is cut off."
+                f"{str(path)!r} promises {count:,} bytes of values but ends after {there:,}. Copy it "
+                "again: it is cut off."
             )
         raw[there : there + len(piece)] = np.frombuffer(piece, np.uint8)
         there += len(piece)
     return raw
 
 
-def scaled(array: NDArray[Any], header: Any) -> NDArray[Any]:
+def apply_scaling(array: NDArray[Any], header: Any) -> NDArray[Any]:
     """Apply slope and intercept, which gives float32; without them the stored type stays."""
     slope, intercept = header.get_slope_inter()
     if slope is None or (slope == 1 and not intercept):
         return array.astype(np.float64) if array.dtype.itemsize > 8 else array
     found = np.empty_like(array, np.float32)
-    step = max(1, PIECE // max(1, array[..., 0, :].size))
+    step = max(1, CHUNK_BYTES // max(1, array[..., 0, :].size))
     for first in range(0, array.shape[2], step):  # in float64, a few slices at a time
         part = (slice(None), slice(None), slice(first, first + step))
         found[part] = array[part] * np.float64(slope) + np.float64(intercept)
     return found
 
 
-def affine_of(header: Any, told: list[str]) -> NDArray[np.float64]:
+def read_affine(header: Any, messages: list[str]) -> NDArray[np.float64]:
     """Give the affine in mm; the sform takes precedence over the qform, as in nibabel."""
     shape = (*header.get_data_shape(), 1, 1)[:3]
     sform, scode = header.get_sform(coded=True)
-    qform, qcode = qform_of(header, told)
-    if scode and not is_sound(sform):
-        told.append("The sform cannot be inverted, so it was left out.")
+    qform, qcode = read_qform(header, messages)
+    if scode and not is_invertible(sform):
+        messages.append("The sform cannot be inverted, so it was left out.")
         scode = 0
-    if scode and qcode and (far := furthest_mm(sform, qform, shape)) > 0.1:
-        told.append(f"The sform and the qform disagree by up to {far:.3g} mm; the sform was taken.")
+    if scode and qcode and (far := max_corner_distance_mm(sform, qform, shape)) > 0.1:
+        messages.append(f"The sform and the qform disagree by up to {far:.3g} mm; the sform was taken.")
     if scode:
         matrix = sform
     elif qcode:
         matrix = qform
     else:
         matrix = header.get_base_affine()
-        told.append("Neither sform nor qform is set: the spacing is known, but LAS orientation is assumed.")
+        messages.append("Neither sform nor qform is set: the spacing is known, but LAS orientation is assumed.")
     unit = header.get_xyzt_units()[0]
     if MM_PER_UNIT.get(unit, 1.0) != 1.0:
-        told.append(f"Lengths are in {unit}s in the file and were turned into mm.")
+        messages.append(f"Lengths are in {unit}s in the file and were turned into mm.")
     matrix = np.array(matrix, float)
     matrix[:3] *= MM_PER_UNIT.get(unit, 1.0)
     return matrix
 
 
-def qform_of(header: Any, told: list[str]) -> tuple[Any, int]:
+def read_qform(header: Any, messages: list[str]) -> tuple[Any, int]:
     """Read the qform and its code; (None, 0) where it is invalid."""
     try:
         matrix, code = header.get_qform(coded=True)
     except Exception:  # nibabel has several kinds of error for a quaternion that is none
-        told.append("The qform is not a rotation, so it was left out.")
+        messages.append("The qform is not a rotation, so it was left out.")
         return None, 0
-    if code and not is_sound(matrix):
-        told.append("The qform cannot be inverted, so it was left out.")
+    if code and not is_invertible(matrix):
+        messages.append("The qform cannot be inverted, so it was left out.")
         return None, 0
     return matrix, int(code)
 
 
-def is_sound(matrix: Any) -> bool:
+def is_invertible(matrix: Any) -> bool:
     """Tell whether an affine can be inverted."""
     return bool(np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:3, :3])) > 1e-12)
 
 
-def furthest_mm(one: Any, other: Any, shape: tuple[int, ...]) -> float:
+def max_corner_distance_mm(one: Any, other: Any, shape: tuple[int, ...]) -> float:
     """Give the largest distance between the corners of a volume under two affines, in mm."""
     corners = np.array(np.meshgrid(*[(0, s - 1) for s in shape], [1.0], indexing="ij")).reshape(4, -1)
     return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())
 
 
-def flat_image(values: NDArray[Any], matrix: NDArray[np.float64], *, measured: bool) -> Image:
+def to_flat_image(values: NDArray[Any], affine: NDArray[np.float64], *, has_spacing: bool) -> Image:
     """Convert a 2D image that ``write`` stored back to rows and columns."""
     array = values[:, :, 0].swapaxes(0, 1)
-    plane = np.vstack([FLAT_TO_WORLD @ matrix[:2, [1, 0, 3]], [0, 0, 1]])
-    return Image(array if array.shape[-1] > 1 else array[..., 0], Grid(array.shape[:2], as_rows(plane), measured))
+    plane = np.vstack([FLAT_TO_WORLD @ affine[:2, [1, 0, 3]], [0, 0, 1]])
+    return Image(
+        array if array.shape[-1] > 1 else array[..., 0], Grid(array.shape[:2], matrix_to_tuples(plane), has_spacing)
+    )
 
 
-def write(path: Path, thing: Image | LabelMap) -> None:
+def write(path: Path, image_or_labels: Image | LabelMap) -> None:
     """Write an image, or labels in the smallest unsigned type that holds them."""
-    array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else storable(thing.array)
-    grid = thing.grid
+    array = (
+        to_smallest_unsigned(image_or_labels.array)
+        if isinstance(image_or_labels, LabelMap)
+        else to_storable_dtype(image_or_labels.array)
+    )
+    grid = image_or_labels.grid
     import nibabel
 
     header = nibabel.Nifti1Header()
@@ -236,25 +253,25 @@ def write(path: Path, thing: Image | LabelMap) -> None:
         array = array.swapaxes(0, 1)[:, :, None]
         matrix = np.eye(4)
         matrix[:2, [1, 0, 3]] = FLAT_TO_WORLD @ grid.matrix[:2]
-        header["descrip"] = FLAT if grid.measured else UNMEASURED
+        header["descrip"] = FLAT_MARK if grid.has_spacing else FLAT_PIXEL_MARK
     if max(array.shape) > 32767:
         raise FormatError(f"{str(path)!r}: NIfTI holds at most 32,767 voxels an axis, but the shape is {array.shape}.")
     image = nibabel.Nifti1Image(array, matrix, header)
     image.header.set_data_dtype(array.dtype)
     image.set_sform(matrix, code=2)
-    if is_rotation(grid) and grid.dims == 3:
+    if has_orthogonal_axes(grid) and grid.dims == 3:
         image.set_qform(matrix, code=2)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 
 
-def is_rotation(grid: Grid) -> bool:
+def has_orthogonal_axes(grid: Grid) -> bool:
     """Tell whether the axes are orthogonal, which is all that a qform can represent."""
     d = grid.directions
     return bool(np.allclose(d.T @ d, np.eye(grid.dims), atol=1e-6))
 
 
-def storable(array: NDArray[Any]) -> NDArray[Any]:
+def to_storable_dtype(array: NDArray[Any]) -> NDArray[Any]:
     """Convert values to a type that every NIfTI reader knows."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
@@ -265,4 +282,4 @@ def storable(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-THIS = Format((".nii", ".nii.gz"), claims, read, None, write, items, extent=extent)
+THIS = Format((".nii", ".nii.gz"), can_read, read, None, write, list_items, read_spec=read_spec)

@@ -1,6 +1,6 @@
 """Contours in DICOM RT structure sets."""
 
-from ..dicom.rtstruct import claims, items, read_labels
+from ..dicom.rtstruct import can_read, list_items, read_labels
 from ._format import Format
 
-THIS = Format((".dcm",), claims, None, read_labels, None, items)
+THIS = Format((".dcm",), can_read, None, read_labels, None, list_items)

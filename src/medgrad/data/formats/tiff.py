@@ -16,53 +16,72 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ...errors import FormatError
-from ..file_cache import held_or
-from ..file_errors import check_promise, damage_told, first_bytes, native, smallest_unsigned
-from ..grid import Grid, as_rows
+from ..file_cache import cached_file_or_path
+from ..file_errors import (
+    as_format_error,
+    check_byte_count,
+    read_first_bytes,
+    to_native_byte_order,
+    to_smallest_unsigned,
+)
+from ..grid import Grid, matrix_to_tuples
 from ..types import Image, LabelMap
 from ._format import Format
 
-MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6}
-MM |= {"\\u00b5m": 1e-3, "μm": 1e-3, "micrometer": 1e-3, "m": 1e3}
-PRINTERS = (72, 96, 100, 150, 200, 300, 600)  # dots an inch that programs write without having measured anything
-PILLOW_KEEPS = ("L", "RGB", "I;16", "F")
+MM_PER_UNIT = {
+    "mm": 1.0,
+    "millimeter": 1.0,
+    "cm": 10.0,
+    "um": 1e-3,
+    "µm": 1e-3,
+    "micron": 1e-3,
+    "microns": 1e-3,
+    "nm": 1e-6,
+}
+MM_PER_UNIT |= {"\\u00b5m": 1e-3, "μm": 1e-3, "micrometer": 1e-3, "m": 1e3}
+PRINTER_DPI = (72, 96, 100, 150, 200, 300, 600)  # dots an inch that programs write without having measured anything
+PILLOW_MODES = ("L", "RGB", "I;16", "F")
 
 
-def claims(path: Path) -> bool:
+def can_read(path: Path) -> bool:
     """Tell whether a file is TIFF or BigTIFF by its first bytes."""
-    return first_bytes(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    return read_first_bytes(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def items(path: Path) -> list[str]:
+def list_items(path: Path) -> list[str]:
     """List the series of a file, as numbers; one empty name for a single series."""
-    with damage_told(path, "TIFF"), opened(path) as file:
+    with as_format_error(path, "TIFF"), open_tiff(path) as file:
         n = len(file.series)
     return [""] if n == 1 else [str(i) for i in range(n)]
 
 
 def read(path: Path, item: str = "") -> Image:
     """Read a page as (rows, columns), or a page stack as (columns, rows, pages); colours come last."""
-    told: list[str] = []
-    with damage_told(path, "TIFF"), opened(path) as file:
-        series = chosen(path, file, item)
+    messages: list[str] = []
+    with as_format_error(path, "TIFF"), open_tiff(path) as file:
+        series = select_series(path, file, item)
         check_size(path, series)
-        array, axes = native(values_of(path, series)), series.axes
-        spacing = spacing_mm(file, told)
-        array, pages = arranged(path, array, axes)
+        array, axes = to_native_byte_order(decode_pages(path, series)), series.axes
+        spacing = read_spacing_mm(file, messages)
+        array, pages = order_axes(path, array, axes)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     if array.dtype.kind not in "uif":
         raise FormatError(f"{str(path)!r} holds values of the kind {array.dtype}. Write whole or real numbers instead.")
     if not pages:
         two = spacing[:2] if spacing else None
-        return Image(array, Grid.of(array.shape[:2], spacing=two, measured=bool(spacing)), None, {}, tuple(told))
-    told.append("A TIFF does not say how it lies in the patient: columns to the left and rows to the back are assumed.")
+        return Image(
+            array, Grid.from_shape(array.shape[:2], spacing=two, has_spacing=bool(spacing)), None, {}, tuple(messages)
+        )
+    messages.append(
+        "A TIFF does not say how it lies in the patient: columns to the left and rows to the back are assumed."
+    )
     row, column, page = spacing or (1.0, 1.0, 1.0)
-    grid = Grid(array.shape[:3], as_rows(np.diag([-column, -row, page, 1.0])), bool(spacing))
-    return Image(array, grid, None, {}, tuple(told))
+    grid = Grid(array.shape[:3], matrix_to_tuples(np.diag([-column, -row, page, 1.0])), bool(spacing))
+    return Image(array, grid, None, {}, tuple(messages))
 
 
-class Complaints(logging.Handler):
+class ErrorLog(logging.Handler):
     """Catches the first error that tifffile logs in this thread.
 
     Tifffile would go on with fewer pages, which loses data.
@@ -70,28 +89,28 @@ class Complaints(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.thread, self.said = get_ident(), ""
+        self.thread, self.message = get_ident(), ""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self.thread:
-            self.said = self.said or record.getMessage()
+            self.message = self.message or record.getMessage()
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tifffile.TiffFile]:
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF, and raise at the end of the block if a page could not be read."""
-    complaints, logger = Complaints(), logging.getLogger("tifffile")
+    complaints, logger = ErrorLog(), logging.getLogger("tifffile")
     logger.addHandler(complaints)
     try:
-        with tifffile.TiffFile(held_or(path)) as file:
+        with tifffile.TiffFile(cached_file_or_path(path)) as file:
             yield file
-        if complaints.said:
-            raise ValueError(complaints.said.replace("<", "").replace(">", ""))
+        if complaints.message:
+            raise ValueError(complaints.message.replace("<", "").replace(">", ""))
     finally:
         logger.removeHandler(complaints)
 
 
-def chosen(path: Path, file: tifffile.TiffFile, item: str) -> Any:
+def select_series(path: Path, file: tifffile.TiffFile, item: str) -> Any:
     """Select the series that an item names, or the only one."""
     n = len(file.series)
     if n == 0:
@@ -107,12 +126,12 @@ def chosen(path: Path, file: tifffile.TiffFile, item: str) -> Any:
 def check_size(path: Path, series: Any) -> None:
     """Raise if the pages declare more bytes than the file can hold."""
     compressions = {int(p.compression) for p in series.pages if p is not None}
-    check_promise(
-        path, int(series.nbytes), path.stat().st_size * (8 if compressions - {1} else 1), packed=compressions != {1}
+    check_byte_count(
+        path, int(series.nbytes), path.stat().st_size * (8 if compressions - {1} else 1), compressed=compressions != {1}
     )
 
 
-def values_of(path: Path, series: Any) -> NDArray[Any]:
+def decode_pages(path: Path, series: Any) -> NDArray[Any]:
     """Decode the pages, with Pillow where tifffile lacks a decoder and nothing is lost."""
     try:
         return np.asarray(series.asarray(maxworkers=1))
@@ -120,10 +139,10 @@ def values_of(path: Path, series: Any) -> NDArray[Any]:
         if "imagecodecs" not in str(reason):
             raise
     pages = []
-    with Pillow.open(held_or(path), formats=("TIFF",)) as picture:
+    with Pillow.open(cached_file_or_path(path), formats=("TIFF",)) as picture:
         for page in series.pages:
             picture.seek(page.index)
-            if picture.mode not in PILLOW_KEEPS or page.bitspersample not in (8, 16, 32):
+            if picture.mode not in PILLOW_MODES or page.bitspersample not in (8, 16, 32):
                 raise FormatError(
                     f"{str(path)!r} is packed in a way that is not known here: {page.compression.name}. "
                     "Write it without compression."
@@ -135,7 +154,7 @@ def values_of(path: Path, series: Any) -> NDArray[Any]:
     return array
 
 
-def arranged(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], bool]:
+def order_axes(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], bool]:
     """Transpose the axes to (rows, columns) or (columns, rows, pages), colours last; also tell if there are pages."""
     kept = [i for i, (a, n) in enumerate(zip(axes, array.shape, strict=True)) if n > 1 or a in "YX"]
     array, axes = array.reshape([array.shape[i] for i in kept]), "".join(axes[i] for i in kept)
@@ -147,12 +166,12 @@ def arranged(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], 
     return np.ascontiguousarray(array.transpose([axes.index(a) for a in wanted])), bool(others)
 
 
-def spacing_mm(file: tifffile.TiffFile, told: list[str]) -> tuple[float, float, float] | None:
+def read_spacing_mm(file: tifffile.TiffFile, messages: list[str]) -> tuple[float, float, float] | None:
     """Read the pixel spacing and the page distance in mm (row, column, page); None if they are unknown."""
-    return from_ome(file.ome_metadata or "") or from_tags(file, told)
+    return spacing_from_ome(file.ome_metadata or "") or spacing_from_tags(file, messages)
 
 
-def from_ome(text: str) -> tuple[float, float, float] | None:
+def spacing_from_ome(text: str) -> tuple[float, float, float] | None:
     """Read the spacing from the OME metadata; micrometres where it names no unit."""
     found = []
     for axis in "YXZ":
@@ -161,53 +180,55 @@ def from_ome(text: str) -> tuple[float, float, float] | None:
         if size is None:
             found.append(0.0)
             continue
-        found.append(float(size[1]) * MM.get(unit[1] if unit else "um", 0.0))
-    return sound(*found)
+        found.append(float(size[1]) * MM_PER_UNIT.get(unit[1] if unit else "um", 0.0))
+    return valid_spacing(*found)
 
 
-def from_tags(file: tifffile.TiffFile, told: list[str]) -> tuple[float, float, float] | None:
+def spacing_from_tags(file: tifffile.TiffFile, messages: list[str]) -> tuple[float, float, float] | None:
     """Read the spacing from the resolution tags, in the unit of ImageJ or of the tags."""
     tags = file.pages.first.tags
     if "XResolution" not in tags or "YResolution" not in tags:
         return None
     x, y = (float(a) / float(b or 1) for a, b in (tags["XResolution"].value, tags["YResolution"].value))
     imagej = file.imagej_metadata or {}
-    unit = MM.get(str(imagej.get("unit", "")).lower(), 0.0)
+    unit = MM_PER_UNIT.get(str(imagej.get("unit", "")).lower(), 0.0)
     if not unit:
         code = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
         unit = {2: 25.4, 3: 10.0}.get(code, 0.0)
-        if unit and round(x * 25.4 / unit, 1) in PRINTERS:
-            told.append(f"The resolution of {x * 25.4 / unit:.0f} dots an inch is a printer's, so it was left out.")
+        if unit and round(x * 25.4 / unit, 1) in PRINTER_DPI:
+            messages.append(f"The resolution of {x * 25.4 / unit:.0f} dots an inch is a printer's, so it was left out.")
             return None
     if not unit or x <= 0 or y <= 0:
         return None
     depth = float(imagej.get("spacing", 0) or 0) * unit
-    return sound(unit / y, unit / x, depth)
+    return valid_spacing(unit / y, unit / x, depth)
 
 
-def sound(row: float, column: float, page: float) -> tuple[float, float, float] | None:
+def valid_spacing(row: float, column: float, page: float) -> tuple[float, float, float] | None:
     """Give the spacing if rows and columns have one; unknown page distances become 1 mm."""
     if not all(np.isfinite([row, column, page])) or min(row, column) <= 1e-9:
         return None
     return row, column, page if page > 0 else 1.0
 
 
-def write(path: Path, thing: Image | LabelMap) -> None:
+def write(path: Path, image_or_labels: Image | LabelMap) -> None:
     """Write an image or labels with lossless compression, with the spacing where it is known."""
-    array = smallest_unsigned(thing.array) if isinstance(thing, LabelMap) else thing.array
+    array = (
+        to_smallest_unsigned(image_or_labels.array) if isinstance(image_or_labels, LabelMap) else image_or_labels.array
+    )
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
-    if thing.grid.dims == 3:
+    if image_or_labels.grid.dims == 3:
         array = np.moveaxis(array.swapaxes(0, 1), 2, 0)  # (pages, rows, columns, ...)
-    colour = array.ndim > thing.grid.dims
+    colour = array.ndim > image_or_labels.grid.dims
     if colour and array.shape[-1] not in (3, 4):
         raise FormatError(f"{str(path)!r}: a TIFF has 1 or 3 channels, not {array.shape[-1]}. Use .nii.gz.")
-    spacing = thing.grid.spacing
-    row, column = spacing if thing.grid.dims == 2 else (spacing[1], spacing[0])
+    spacing = image_or_labels.grid.spacing
+    row, column = spacing if image_or_labels.grid.dims == 2 else (spacing[1], spacing[0])
     measured: dict[str, Any] = {}
-    if thing.grid.measured:
+    if image_or_labels.grid.has_spacing:
         measured["resolution"] = (1e4 / (column * 1e3), 1e4 / (row * 1e3))
         measured["resolutionunit"] = "CENTIMETER"
     tifffile.imwrite(path, array, photometric="rgb" if colour else "minisblack", compression="zlib", **measured)
 
 
-THIS = Format((".tif", ".tiff"), claims, read, None, write, items)
+THIS = Format((".tif", ".tiff"), can_read, read, None, write, list_items)

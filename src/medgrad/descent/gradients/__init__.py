@@ -7,30 +7,38 @@ from inspect import signature
 from typing import Any
 
 from ... import registry
-from ._gradients import Everything, Gradients, loss_of
-from ._pruned import Kept, dropped_and_grown, kept_of, lowest, prunable, with_best, zero_outside
+from ._gradients import FullSet, Gradients, total_loss
+from ._pruned import (
+    Masks,
+    drop_and_regrow,
+    keep_best_if_empty,
+    lowest_mask,
+    nonzero_masks,
+    prunable_weights,
+    zero_pruned,
+)
 
 __all__ = [
-    "Everything",
+    "FullSet",
     "Gradients",
-    "Kept",
+    "Masks",
     "build_gradients",
-    "dropped_and_grown",
-    "kept_of",
-    "loss_of",
-    "lowest",
-    "prunable",
-    "with_best",
-    "zero_outside",
+    "drop_and_regrow",
+    "keep_best_if_empty",
+    "lowest_mask",
+    "nonzero_masks",
+    "prunable_weights",
+    "total_loss",
+    "zero_pruned",
 ]
 
 
 def build_gradients(
-    chain: Sequence[Mapping[str, Any]], *, everything: Everything | None = None, teacher: Any = None
+    chain: Sequence[Mapping[str, Any]], *, full_set: FullSet | None = None, teacher: Any = None
 ) -> Gradients:
     """Nest gradient rules, the innermost first: each is ``{"name": ..., **settings}``.
 
-    A rule with the parameter ``everything`` gets an iterator over the whole training set; one with ``teacher``
+    A rule with the parameter ``full_set`` gets an iterator over the whole training set; one with ``teacher``
     gets a function that opens the run of a teacher.
     """
     made: Gradients = registry.find("descent.gradients", "plain")()
@@ -38,7 +46,7 @@ def build_gradients(
         settings = {k: v for k, v in link.items() if k != "name"}
         if link["name"] != "plain":
             make = registry.find("descent.gradients", link["name"])
-            given = {"everything": everything, "teacher": teacher}
+            given = {"full_set": full_set, "teacher": teacher}
             settings |= {k: v for k, v in given.items() if k in signature(make).parameters}
             made = make(inner=made, **settings)
     return made

@@ -15,14 +15,14 @@ Gradients = Callable[[nn.Module, Task, Batch], dict[str, float]]
 A plain name is a term of the loss; a name with a slash (``gradient/norm``) is an observation and no part of it.
 """
 
-Everything = Callable[[], Iterator[Batch]]
+FullSet = Callable[[], Iterator[Batch]]
 """Yield the whole training set once, in parts, the same each time and without chance."""
 
 
-def loss_of(told: Mapping[str, Any]) -> float:
+def total_loss(terms: Mapping[str, Any]) -> float:
     """Sum the terms of the loss and leave the observations out.
 
-    >>> loss_of({"dice": 0.5, "entropy": 0.25, "gradient/norm": 9.0})
+    >>> total_loss({"dice": 0.5, "entropy": 0.25, "gradient/norm": 9.0})
     0.75
     """
-    return float(sum(v for k, v in told.items() if "/" not in k))
+    return float(sum(v for k, v in terms.items() if "/" not in k))

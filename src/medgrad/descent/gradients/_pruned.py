@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-Kept = dict[str, Tensor]
+Masks = dict[str, Tensor]
 """For each weight that may be pruned, where it is kept: a tensor of its shape, true or false."""
 
 
-def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Map names to the weights of convolutions and linear layers; never biases, nor the scales of norms.
 
-    >>> list(prunable(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 1))))
+    >>> list(prunable_weights(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 1))))
     ['0.weight', '2.weight']
     """
     layers = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
@@ -24,30 +24,30 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @torch.no_grad()
-def kept_of(weights: Mapping[str, Tensor]) -> Kept:
+def nonzero_masks(weights: Mapping[str, Tensor]) -> Masks:
     """Read masks from weights: kept wherever they are not exactly 0.
 
     A weight that is 0 everywhere is not pruned: last layers start at 0, so all of it is kept.
     """
-    return {name: or_all(w != 0) for name, w in weights.items()}
+    return {name: all_if_empty(w != 0) for name, w in weights.items()}
 
 
-def or_all(kept: Tensor) -> Tensor:
+def all_if_empty(mask: Tensor) -> Tensor:
     """Keep the whole layer if its mask is empty."""
-    return kept if bool(kept.any()) else torch.ones_like(kept)
+    return mask if bool(mask.any()) else torch.ones_like(mask)
 
 
 @torch.no_grad()
-def zero_outside(weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+def zero_pruned(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
     """Set weights to 0, in place, where they are not kept; also those that are not finite there."""
-    for name, mask in kept.items():
+    for name, mask in masks.items():
         weights[name].masked_fill_(~mask, 0.0)
 
 
-def lowest(scores: Tensor, count: int) -> Tensor:
+def lowest_mask(scores: Tensor, count: int) -> Tensor:
     """Mark the ``count`` lowest scores; of equal ones, an evenly spread choice.
 
-    >>> lowest(torch.tensor([3.0, 1.0, 2.0, 1.0]), 1).tolist()
+    >>> lowest_mask(torch.tensor([3.0, 1.0, 2.0, 1.0]), 1).tolist()
     [False, True, False, False]
     """
     flat = scores.flatten()
@@ -61,20 +61,20 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     return marked.view(scores.shape)
 
 
-def with_best(kept: Tensor, scores: Tensor) -> Tensor:
+def keep_best_if_empty(mask: Tensor, scores: Tensor) -> Tensor:
     """Keep the best weight of a layer if its mask is empty."""
-    return kept if bool(kept.any()) else lowest(-scores, 1)
+    return mask if bool(mask.any()) else lowest_mask(-scores, 1)
 
 
-def dropped_and_grown(weight: Tensor, gradient: Tensor, kept: Tensor, share: float) -> Tensor:
+def drop_and_regrow(weight: Tensor, gradient: Tensor, mask: Tensor, share: float) -> Tensor:
     """Drop the smallest ``share`` of a layer's kept weights, and regrow as many with the largest gradients (RigL).
 
     A dropped weight may be regrown at once, with its value. Evci et al., ICML 2020, algorithm 1.
 
     >>> w, g = torch.tensor([3.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.1, 0.2, -0.9])
-    >>> dropped_and_grown(w, g, w != 0, 0.5).tolist()
+    >>> drop_and_regrow(w, g, w != 0, 0.5).tolist()
     [True, False, False, True]
     """
-    count = min(round(share * int(kept.sum())), int((~kept).sum()))
-    left = kept & ~lowest(weight.abs().masked_fill(~kept, torch.inf), count)
-    return left | lowest(-gradient.abs().masked_fill(left, -torch.inf), count)
+    count = min(round(share * int(mask.sum())), int((~mask).sum()))
+    left = mask & ~lowest_mask(weight.abs().masked_fill(~mask, torch.inf), count)
+    return left | lowest_mask(-gradient.abs().masked_fill(left, -torch.inf), count)

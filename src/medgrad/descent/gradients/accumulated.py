@@ -15,8 +15,8 @@ def accumulated(*, parts: int = 2, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        whole: dict[str, float] = {}
-        kept: list[torch.Tensor | None] = [None for _ in model.parameters()]
+        terms: dict[str, float] = {}
+        sums: list[torch.Tensor | None] = [None for _ in model.parameters()]
         n = len(batch.inputs)
         bounds = [round(i * n / parts) for i in range(parts + 1)]
         for start, stop in pairwise(bounds):
@@ -28,14 +28,14 @@ def accumulated(*, parts: int = 2, inner: Gradients | None = None) -> Gradients:
             )
             share = (stop - start) / n
             for name, value in make(model, task, piece).items():
-                whole[name] = whole.get(name, 0.0) + share * value
+                terms[name] = terms.get(name, 0.0) + share * value
             for i, p in enumerate(model.parameters()):
                 if p.grad is not None:
-                    so_far = kept[i]
-                    kept[i] = p.grad * share if so_far is None else so_far + p.grad * share
-        for p, total in zip(model.parameters(), kept, strict=True):
+                    so_far = sums[i]
+                    sums[i] = p.grad * share if so_far is None else so_far + p.grad * share
+        for p, total in zip(model.parameters(), sums, strict=True):
             p.grad = total
-        return whole
+        return terms
 
     return gradients
 

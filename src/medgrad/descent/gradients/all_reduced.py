@@ -17,11 +17,11 @@ def all_reduced(*, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         if not dist.is_initialized() or dist.get_world_size() == 1:
-            return told
+            return terms
         grads = [p.grad for p in model.parameters() if p.grad is not None]
-        values = torch.tensor(list(told.values()), device=grads[0].device)
+        values = torch.tensor(list(terms.values()), device=grads[0].device)
         flat = torch.cat([values, *[g.reshape(-1) for g in grads]])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
@@ -29,7 +29,7 @@ def all_reduced(*, inner: Gradients | None = None) -> Gradients:
         for g in grads:
             g.copy_(flat[at : at + g.numel()].view(g.shape))
             at += g.numel()
-        return dict(zip(told, flat[: len(values)].tolist(), strict=True))
+        return dict(zip(terms, flat[: len(values)].tolist(), strict=True))
 
     return gradients
 

@@ -17,11 +17,11 @@ def centralised(*, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         for p in model.parameters():
             if p.grad is not None and p.ndim > 1:
                 p.grad.sub_(p.grad.mean(tuple(range(1, p.ndim)), keepdim=True))
-        return told
+        return terms
 
     return gradients
 

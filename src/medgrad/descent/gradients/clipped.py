@@ -13,9 +13,9 @@ def clipped(*, norm: float = 5.0, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
-        had = clip_grad_norm_(model.parameters(), norm, foreach=True)
-        return told | {"gradient/norm": float(had)}
+        terms = make(model, task, batch)
+        norm_before = clip_grad_norm_(model.parameters(), norm, foreach=True)
+        return terms | {"gradient/norm": float(norm_before)}
 
     return gradients
 

@@ -19,12 +19,12 @@ def clipped_adaptively(*, share: float = 0.02, least: float = 1e-3, inner: Gradi
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         for p in model.parameters():
             if p.grad is not None:
                 bound = share * unit_norms(p.detach()).clamp_min(least)
                 p.grad.mul_((bound / unit_norms(p.grad).clamp_min(1e-12)).clamp_max(1.0))
-        return told
+        return terms
 
     return gradients
 

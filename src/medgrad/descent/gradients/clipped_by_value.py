@@ -17,14 +17,14 @@ def clipped_by_value(*, value: float = 0.1, inner: Gradients | None = None) -> G
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         cut, count = 0.0, 0
         for p in model.parameters():
             if p.grad is not None:
                 cut += float((p.grad.abs() > value).sum())
                 count += p.grad.numel()
                 p.grad.clamp_(-value, value)
-        return told | {"gradient/cut": cut / max(1, count)}
+        return terms | {"gradient/cut": cut / max(1, count)}
 
     return gradients
 

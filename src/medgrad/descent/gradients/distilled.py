@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...tasks import Batch, Output, Task, full_resolution
-from ._gradients import Gradients, loss_of
+from ._gradients import Gradients, total_loss
 from .plain import plain
 
 Teacher = Callable[[Tensor], Tensor]
@@ -37,17 +37,19 @@ def distilled(
         return make
     if teacher is None:
         raise ValueError("There is nothing here that opens the run of a teacher.")
-    says = teacher(run)
+    ask_teacher = teacher(run)
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
         count = ceil(share * len(batch.inputs))
         with torch.no_grad():
-            said = says(batch.inputs[:count])
-        pupil = cast(Task, DistillationTask(task, weight, temperature, count / len(batch.inputs)))
-        told = make(model, pupil, Batch(batch.inputs, {**batch.target, DISTILLED: said}, batch.grids))
-        return told | {
-            "distilled/loss": told[DISTILLED] / max(weight, 1e-9),
-            "distilled/own": loss_of(told) - told[DISTILLED],
+            teacher_output = ask_teacher(batch.inputs[:count])
+        distillation_task = cast(Task, DistillationTask(task, weight, temperature, count / len(batch.inputs)))
+        terms = make(
+            model, distillation_task, Batch(batch.inputs, {**batch.target, DISTILLED: teacher_output}, batch.grids)
+        )
+        return terms | {
+            "distilled/loss": terms[DISTILLED] / max(weight, 1e-9),
+            "distilled/own": total_loss(terms) - terms[DISTILLED],
         }
 
     return gradients
@@ -69,15 +71,15 @@ class DistillationTask:
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the terms of the task, and that of the teacher."""
         own = self.task.loss(output, {k: v for k, v in target.items() if k != DISTILLED})
-        said, all_of_it = target[DISTILLED], full_resolution(output)
-        shown = all_of_it[: len(said)]
-        apart = (
-            self.task.distillation_loss(shown, said, temperature=self.temperature)
-            if len(said)
-            else 0.0 * all_of_it.sum()
+        teacher_output, output_tensor = target[DISTILLED], full_resolution(output)
+        student_output = output_tensor[: len(teacher_output)]
+        distance = (
+            self.task.distillation_loss(student_output, teacher_output, temperature=self.temperature)
+            if len(teacher_output)
+            else 0.0 * output_tensor.sum()
         )
-        apart = apart * (len(said) / len(all_of_it) / self.share)
-        return {**{k: (1 - self.weight) * v for k, v in own.items()}, DISTILLED: self.weight * apart}
+        distance = distance * (len(teacher_output) / len(output_tensor) / self.share)
+        return {**{k: (1 - self.weight) * v for k, v in own.items()}, DISTILLED: self.weight * distance}
 
 
 THIS = distilled

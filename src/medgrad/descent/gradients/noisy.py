@@ -19,12 +19,12 @@ def noisy(*, share: float = 0.01, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         for p in model.parameters():
             if p.grad is not None:
                 size = torch.linalg.vector_norm(p.grad) / max(1, p.grad.numel()) ** 0.5
                 p.grad.add_(torch.randn_like(p.grad) * size, alpha=share)
-        return told
+        return terms
 
     return gradients
 

@@ -18,15 +18,15 @@ def normalised(*, each: bool = False, inner: Gradients | None = None) -> Gradien
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         if not grads:
-            return told
+            return terms
         norms = torch.stack(torch._foreach_norm(grads))
         whole = torch.linalg.vector_norm(norms)
         lengths = norms if each else whole.expand(len(grads))
         torch._foreach_div_(grads, list(lengths.clamp_min(1e-30).unbind()))
-        return told | {"gradient/norm": float(whole)}
+        return terms | {"gradient/norm": float(whole)}
 
     return gradients
 

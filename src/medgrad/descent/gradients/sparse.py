@@ -14,10 +14,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ...errors import SettingError
 from ...tasks import Batch, Task
 from ._gradients import Gradients
-from ._pruned import Kept, dropped_and_grown, lowest, or_all, prunable, zero_outside
+from ._pruned import Masks, all_if_empty, drop_and_regrow, lowest_mask, prunable_weights, zero_pruned
 from .plain import plain
 
-By = Literal["magnitude", "gradient", "taylor"]
+ScoreName = Literal["magnitude", "gradient", "taylor"]
 SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "magnitude": lambda w, g: w.abs(),  # noqa: ARG005
     "gradient": lambda w, g: g.abs(),  # noqa: ARG005
@@ -29,7 +29,7 @@ def sparse(
     *,
     share: float = 0.0,
     steps: int = 1000,
-    by: By = "magnitude",
+    by: ScoreName = "magnitude",
     grow: float = 0.0,
     every: int = 1,
     inner: Gradients | None = None,
@@ -56,96 +56,96 @@ def sparse(
         raise SettingError(f"Weights are pruned by {', '.join(SCORES)}, not by {by!r}.")
     if not (0 <= share < 1 and 0 <= grow < 1 and steps > 0 and every > 0):
         raise SettingError(f"Shares are from 0 to below 1 and steps above 0, not {(share, grow, steps, every)}.")
-    make, hold = inner or plain(), Hold()
+    make, step_masks = inner or plain(), StepMasks()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        weights = prunable(model)
-        begins = hold.begin(weights)  # not where an optimiser asks again within a step
+        weights = prunable_weights(model)
+        begins = step_masks.begin_step(weights)  # not where an optimiser asks again within a step
         moves = begins and (share > 0 or grow > 0) and (every == 1 or int(torch.randint(every, ())) == 0)
-        zero_outside(weights, hold.kept)
-        told = make(model, task, batch)
-        if moves and all(isfinite(v) for v in told.values()):
-            for name, (w, g) in moving(weights).items():
-                kept = hold.kept[name]
-                kept = fewer(kept, SCORES[by](w, g), share, every / steps) if w.any() else kept
-                hold.kept[name] = dropped_and_grown(w, g, kept, grow) if grow else kept
-            zero_outside(weights, hold.kept)
-        for name, (_, g) in moving(weights).items():
-            g.masked_fill_(~hold.kept[name], 0.0)
-        return told | {"sparse/zeros": share_of_zeros(hold.kept)}
+        zero_pruned(weights, step_masks.masks)
+        terms = make(model, task, batch)
+        if moves and all(isfinite(v) for v in terms.values()):
+            for name, (w, g) in weights_with_gradient(weights).items():
+                kept = step_masks.masks[name]
+                kept = prune_more(kept, SCORES[by](w, g), share, every / steps) if w.any() else kept
+                step_masks.masks[name] = drop_and_regrow(w, g, kept, grow) if grow else kept
+            zero_pruned(weights, step_masks.masks)
+        for name, (_, g) in weights_with_gradient(weights).items():
+            g.masked_fill_(~step_masks.masks[name], 0.0)
+        return terms | {"sparse/zeros": share_of_zeros(step_masks.masks)}
 
     return gradients
 
 
-class Hold:
+class StepMasks:
     """The masks during one optimiser step, from before the first gradient until the weights have moved."""
 
     def __init__(self) -> None:
         self.weights: dict[str, nn.Parameter] = {}
-        self.kept: Kept = {}
-        self.before: dict[int, Tensor] = {}
+        self.masks: Masks = {}
+        self.nonzero_before: dict[int, Tensor] = {}
         mine = weakref.ref(self)
 
         def look(optimiser: torch.optim.Optimizer, *_: Any) -> None:
             if (hold := mine()) is not None:
-                hold.look(optimiser)
+                hold.note_nonzero(optimiser)
 
         def end(*_: Any) -> None:
             if (hold := mine()) is not None:
-                hold.end()
+                hold.end_step()
 
         for handle in (register_optimizer_step_pre_hook(look), register_optimizer_step_post_hook(end)):
             weakref.finalize(self, handle.remove)
 
-    def look(self, optimiser: torch.optim.Optimizer) -> None:
+    def note_nonzero(self, optimiser: torch.optim.Optimizer) -> None:
         """Note which weights are not 0 before a step."""
         every = [p for group in optimiser.param_groups for p in group["params"] if p.ndim > 1]
-        self.before = {id(p): p.detach() != 0 for p in every}
-        self.weights, self.kept = {}, {}
+        self.nonzero_before = {id(p): p.detach() != 0 for p in every}
+        self.weights, self.masks = {}, {}
 
-    def begin(self, weights: Mapping[str, nn.Parameter]) -> bool:
+    def begin_step(self, weights: Mapping[str, nn.Parameter]) -> bool:
         """Set the masks of this step, unless they are set already; tell whether they were not."""
         if weights.keys() == self.weights.keys() and all(w is self.weights[n] for n, w in weights.items()):
             return False
         self.weights = dict(weights)
-        self.kept = {n: or_all(self.before.get(id(w), w.detach() != 0)) for n, w in weights.items()}
-        self.before = {}
+        self.masks = {n: all_if_empty(self.nonzero_before.get(id(w), w.detach() != 0)) for n, w in weights.items()}
+        self.nonzero_before = {}
         return True
 
-    def end(self) -> None:
+    def end_step(self) -> None:
         """Set pruned weights back to 0 after a step."""
-        zero_outside(self.weights, self.kept)
-        self.weights, self.kept = {}, {}
+        zero_pruned(self.weights, self.masks)
+        self.weights, self.masks = {}, {}
 
 
-def moving(weights: Mapping[str, nn.Parameter]) -> dict[str, tuple[Tensor, Tensor]]:
+def weights_with_gradient(weights: Mapping[str, nn.Parameter]) -> dict[str, tuple[Tensor, Tensor]]:
     """Give the weights that have a gradient, with it."""
     return {name: (w.detach(), w.grad) for name, w in weights.items() if w.grad is not None}
 
 
-def fewer(kept: Tensor, scores: Tensor, share: float, part: float) -> Tensor:
+def prune_more(mask: Tensor, scores: Tensor, share: float, progress: float) -> Tensor:
     """Prune more of a layer: as much as the cubic schedule says after one part of it; at least one weight is kept."""
-    total, zeros = kept.numel(), int((~kept).sum())
-    wanted = min(ceil(total * further(zeros / total, share, part) - 1e-9), total - 1)
-    return kept & ~lowest(scores.masked_fill(~kept, -1.0), wanted) if wanted > zeros else kept
+    total, zeros = mask.numel(), int((~mask).sum())
+    wanted = min(ceil(total * advance_sparsity(zeros / total, share, progress) - 1e-9), total - 1)
+    return mask & ~lowest_mask(scores.masked_fill(~mask, -1.0), wanted) if wanted > zeros else mask
 
 
-def further(zeros: float, share: float, part: float) -> float:
+def advance_sparsity(sparsity: float, share: float, progress: float) -> float:
     """Give the sparsity a part further along the cubic schedule share * (1 - (1 - t)^3).
 
-    >>> further(0.0, 0.8, 0.5), further(0.7, 0.8, 0.5), further(0.9, 0.8, 0.5)
+    >>> advance_sparsity(0.0, 0.8, 0.5), advance_sparsity(0.7, 0.8, 0.5), advance_sparsity(0.9, 0.8, 0.5)
     (0.7, 0.8, 0.9)
     """
-    if zeros >= share:
-        return zeros
-    left = max(0.0, (1 - zeros / share) ** (1 / 3) - part)
+    if sparsity >= share:
+        return sparsity
+    left = max(0.0, (1 - sparsity / share) ** (1 / 3) - progress)
     return round(share * (1 - left**3), 12)
 
 
-def share_of_zeros(kept: Kept) -> float:
+def share_of_zeros(masks: Masks) -> float:
     """Give the share of all these weights that is pruned."""
-    total = sum(mask.numel() for mask in kept.values())
-    return 1 - sum(int(mask.sum()) for mask in kept.values()) / total if total else 0.0
+    total = sum(mask.numel() for mask in masks.values())
+    return 1 - sum(int(mask.sum()) for mask in masks.values()) / total if total else 0.0
 
 
 THIS = sparse

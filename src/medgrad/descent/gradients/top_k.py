@@ -18,14 +18,14 @@ def top_k(*, share: float = 0.1, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        told = make(model, task, batch)
+        terms = make(model, task, batch)
         for p in model.parameters():
             if p.grad is not None:
                 keep = max(1, round(share * p.grad.numel()))
                 sizes = p.grad.abs().flatten()
                 bound = torch.kthvalue(sizes, sizes.numel() - keep + 1).values
                 p.grad.mul_(p.grad.abs() >= bound)
-        return told
+        return terms
 
     return gradients
 

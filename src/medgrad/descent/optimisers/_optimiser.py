@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Named = Iterable[tuple[str, nn.Parameter]]
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
 Closure = Callable[[], Any]
 
 BLOCK = 1 << 17
 """Of the powers of two, this many elements at once are quickest on a processor."""
 
 
-def groups(named: Named, *, decay: float) -> list[dict[str, Any]]:
+def decay_groups(named: NamedParameters, *, decay: float) -> list[dict[str, Any]]:
     """Part the parameters into weights, which decay, and biases and norms (one axis or none), which do not."""
     every = [p for _, p in named if p.requires_grad]
     parts = [
@@ -26,12 +26,12 @@ def groups(named: Named, *, decay: float) -> list[dict[str, Any]]:
     return [part for part in parts if part["params"]]
 
 
-def parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+def list_parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
     """List what an optimiser steps, in order."""
     return [p for group in optimiser.param_groups for p in group["params"]]
 
 
-def moving(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
+def parameters_with_gradient(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], Tensor, Tensor]]:
     """Yield (group, parameter, gradient) of each parameter that has a gradient."""
     for group in optimiser.param_groups:
         for p in group["params"]:
@@ -39,7 +39,7 @@ def moving(optimiser: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], T
                 yield group, p, p.grad
 
 
-def blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def split_blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Split weights and tensors of the same shape into flat pieces that can be altered in place.
 
     On a CPU a piece stays in the cache from one operation to the next. Weights and state must have the same
@@ -54,7 +54,7 @@ def blocks(weights: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 @contextmanager
-def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
+def restoring(weights: Sequence[Tensor]) -> Iterator[None]:
     """Restore weights to the same bits after the block, whatever happens."""
     kept = [w.clone() for w in weights]
     try:
@@ -65,18 +65,18 @@ def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
                 w.copy_(old)
 
 
-def laid_out(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+def with_matching_strides(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """Make an optimiser keep weights, gradients and state in the same memory format (such as channels-last).
 
     torch's fused forms go through all of them side by side in memory and do not check the strides. A checkpoint
     holds every tensor in plain order, and a gradient that was not made by ``backward`` may have any.
     """
-    optimiser.register_load_state_dict_post_hook(lay_out_state)
-    optimiser.register_step_pre_hook(lay_out_gradients)
+    optimiser.register_load_state_dict_post_hook(match_state_strides)
+    optimiser.register_step_pre_hook(match_gradient_strides)
     return optimiser
 
 
-def lay_out_state(optimiser: torch.optim.Optimizer) -> None:
+def match_state_strides(optimiser: torch.optim.Optimizer) -> None:
     """Give the state of each parameter the strides of the parameter."""
     for p, kept in optimiser.state.items():
         for name, value in kept.items():
@@ -84,15 +84,15 @@ def lay_out_state(optimiser: torch.optim.Optimizer) -> None:
                 kept[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
-def lay_out_gradients(optimiser: Any, given: Any, named: Any) -> Any:
+def match_gradient_strides(optimiser: Any, args: Any, kwargs: Any) -> Any:
     """Wrap the closure of a step so that each gradient has the strides of its parameter."""
-    closure: Closure = named["closure"] if "closure" in named else given[1]
+    closure: Closure = kwargs["closure"] if "closure" in kwargs else args[1]
 
-    def again() -> Any:
+    def evaluate() -> Any:
         loss = closure()
-        for _, p, gradient in moving(optimiser):
+        for _, p, gradient in parameters_with_gradient(optimiser):
             if gradient.stride() != p.stride():
                 p.grad = torch.empty_like(p).copy_(gradient)
         return loss
 
-    return (optimiser, again), {}
+    return (optimiser, evaluate), {}

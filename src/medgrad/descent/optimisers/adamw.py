@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ._optimiser import Named, groups, laid_out
+from ._optimiser import NamedParameters, decay_groups, with_matching_strides
 
 
 def adamw(
-    named: Named,
+    named: NamedParameters,
     *,
     rate: float = 1e-3,
     decay: float = 1e-2,
@@ -22,7 +22,9 @@ def adamw(
 
     One step costs one gradient, and twice as much memory again as the weights.
     """
-    return laid_out(torch.optim.AdamW(groups(named, decay=decay), lr=rate, betas=betas, eps=eps, fused=True))
+    return with_matching_strides(
+        torch.optim.AdamW(decay_groups(named, decay=decay), lr=rate, betas=betas, eps=eps, fused=True)
+    )
 
 
 THIS = adamw

@@ -6,7 +6,16 @@ from typing import Any
 
 import torch
 
-from ._optimiser import Closure, Named, blocks, groups, laid_out, moving, parameters, put_back
+from ._optimiser import (
+    Closure,
+    NamedParameters,
+    decay_groups,
+    list_parameters,
+    parameters_with_gradient,
+    restoring,
+    split_blocks,
+    with_matching_strides,
+)
 
 
 class EntropySGD(torch.optim.Optimizer):
@@ -14,28 +23,30 @@ class EntropySGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
-        every = parameters(self)
+        every = list_parameters(self)
         begun = [p for p in every if p in self.state]
-        with put_back(begun):
+        with restoring(begun):
             for p in begun:
                 p.copy_(self.state[p]["walk"])
             loss = closure()
         numbers = {p: number for number, p in enumerate(every)}
-        for group, p, gradient in moving(self):
-            self.move(group, p, gradient, numbers[p])
+        for group, p, gradient in parameters_with_gradient(self):
+            self.walk_one_step(group, p, gradient, numbers[p])
         return loss
 
-    def move(self, group: dict[str, Any], p: torch.Tensor, gradient: torch.Tensor, number: int) -> None:
+    def walk_one_step(self, group: dict[str, Any], p: torch.Tensor, gradient: torch.Tensor, number: int) -> None:
         """Walk one step and take it into the mean; after ``inner`` of them, move the anchor."""
         kept = self.state[p]
         if not kept:
             kept |= {"anchor": p.clone(), "walk": p.clone(), "memory": torch.zeros_like(p), "count": 0}
         rate, momentum, alpha = group["lr"], group["momentum"], group["alpha"]
-        pull = pull_after(kept["count"] // group["inner"], group)
-        chance = noise(p, (group["seed"], number, kept["count"])) if group["noise"] else torch.zeros_like(p)
+        pull = anchor_pull(kept["count"] // group["inner"], group)
+        chance = normal_noise(p, (group["seed"], number, kept["count"])) if group["noise"] else torch.zeros_like(p)
         kept["count"] += 1
         is_last = kept["count"] % group["inner"] == 0
-        for mean, g, x, walk, memory, blur in blocks(p, gradient, kept["anchor"], kept["walk"], kept["memory"], chance):
+        for mean, g, x, walk, memory, blur in split_blocks(
+            p, gradient, kept["anchor"], kept["walk"], kept["memory"], chance
+        ):
             slope = torch.add(g, walk, alpha=group["weight_decay"]).add_(walk - x, alpha=pull)
             memory.mul_(momentum).add_(slope)
             walk.sub_(slope.add_(memory, alpha=momentum), alpha=rate).add_(blur, alpha=rate**0.5 * group["noise"])
@@ -46,20 +57,20 @@ class EntropySGD(torch.optim.Optimizer):
                 mean.copy_(x)
 
 
-def pull_after(moves: int, group: dict[str, Any]) -> float:
+def anchor_pull(moves: int, group: dict[str, Any]) -> float:
     """Give the strength of the pull to the anchor after so many moves of it."""
     grown: float = group["pull"] * (1 + group["growth"]) ** moves
     return min(1.0, grown)
 
 
-def noise(p: torch.Tensor, seed: tuple[int, ...]) -> torch.Tensor:
+def normal_noise(p: torch.Tensor, seed: tuple[int, ...]) -> torch.Tensor:
     """Draw from the standard normal, the same for the same seed, in whatever order the parameter lies."""
     chance = torch.Generator(p.device).manual_seed(hash(seed) % 2**32)
     return torch.randn(p.shape, generator=chance, dtype=p.dtype, device=p.device)
 
 
 def entropy_sgd(
-    named: Named,
+    named: NamedParameters,
     *,
     rate: float = 1e-2,
     decay: float = 3e-5,
@@ -82,12 +93,12 @@ def entropy_sgd(
     where long runs stay stable. The weights are mu, so that a run may end at any step. The noise depends on ``seed``
     and the count of steps alone.
 
-    One step costs one gradient and one normal draw a weight (none where ``noise`` is 0), three times as much memory
-    again as the weights, and while it lasts a copy of the weights.
+    One step costs one gradient and one normal draw a weight (none where ``normal_noise`` is 0), three times as much
+    memory again as the weights, and while it lasts a copy of the weights.
     """
     walking = {"inner": inner, "outer": outer, "pull": pull, "growth": growth, "noise": noise, "alpha": alpha}
     defaults = {"lr": rate, "momentum": momentum, "seed": seed, "weight_decay": 0.0}
-    return laid_out(EntropySGD(groups(named, decay=decay), defaults | walking))
+    return with_matching_strides(EntropySGD(decay_groups(named, decay=decay), defaults | walking))
 
 
 THIS = entropy_sgd

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._optimiser import Closure, Named, moving
+from ._optimiser import Closure, NamedParameters, parameters_with_gradient
 
 
 class LBFGS(torch.optim.LBFGS):
@@ -24,7 +24,7 @@ class LBFGS(torch.optim.LBFGS):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         for p, kept in self.state.items():
-            self.state[p] = copied(kept)
+            self.state[p] = clone_state(kept)
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
@@ -34,7 +34,7 @@ class LBFGS(torch.optim.LBFGS):
         before = [p.clone() for p in params]
         losses: list[Any] = []
         try:
-            super().step(lambda: self.whole(closure, losses))
+            super().step(lambda: self.loss_with_decay(closure, losses))
         except BaseException:
             for p, old in zip(params, before, strict=True):
                 p.copy_(old)
@@ -42,21 +42,21 @@ class LBFGS(torch.optim.LBFGS):
             raise
         return losses[0]
 
-    def whole(self, closure: Closure, losses: list[Any]) -> float:
+    def loss_with_decay(self, closure: Closure, losses: list[Any]) -> float:
         """Fill the gradients of loss and decay together, and give their sum."""
         losses.append(closure())
         total = float(losses[-1])
         with torch.no_grad():
-            for group, p, gradient in moving(self):
+            for group, p, gradient in parameters_with_gradient(self):
                 if p.ndim > 1 and group["weight_decay"]:
                     gradient = gradient + group["weight_decay"] * p
                     total += group["weight_decay"] / 2 * float(p.square().sum())
                 p.grad = gradient.contiguous()  # torch goes through it in plain order
         if len(losses) == 1:
-            self.part_batches()
+            self.forget_previous_batch()
         return total
 
-    def part_batches(self) -> None:
+    def forget_previous_batch(self) -> None:
         """Have the slope that the last step ended with count as this one, so that no curvature comes from both.
 
         The last step's may be that of another batch, and the difference would be the batches', not the curvature's.
@@ -64,10 +64,10 @@ class LBFGS(torch.optim.LBFGS):
         params = self.param_groups[0]["params"]
         kept = self.state[params[0]]
         if "prev_flat_grad" in kept:
-            kept["prev_flat_grad"] = flat(params)
+            kept["prev_flat_grad"] = flatten_gradients(params)
 
 
-def copied(value: Any) -> Any:
+def clone_state(value: Any) -> Any:
     """Give a state in memory of its own, from its beginning on.
 
     In a file tensors begin anywhere, and products of tensors that do not begin alike differ in their last bit.
@@ -75,17 +75,23 @@ def copied(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, dict):
-        return {k: copied(v) for k, v in value.items()}
-    return [copied(v) for v in value] if isinstance(value, list) else value
+        return {k: clone_state(v) for k, v in value.items()}
+    return [clone_state(v) for v in value] if isinstance(value, list) else value
 
 
-def flat(params: list[Tensor]) -> Tensor:
+def flatten_gradients(params: list[Tensor]) -> Tensor:
     """Give all gradients end to end, zeros where there is none."""
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in params])
 
 
 def lbfgs(
-    named: Named, *, rate: float = 1.0, decay: float = 0.0, iterations: int = 4, history: int = 10, calls: int = 10
+    named: NamedParameters,
+    *,
+    rate: float = 1.0,
+    decay: float = 0.0,
+    iterations: int = 4,
+    history: int = 10,
+    calls: int = 10,
 ) -> torch.optim.Optimizer:
     """Liu and Nocedal, Mathematical Programming 1989; torch's own, with a line search that ends where Wolfe's strong
     conditions hold (Nocedal and Wright, Numerical Optimization 2006, algorithm 3.5).

@@ -6,7 +6,14 @@ from typing import Any
 
 import torch
 
-from ._optimiser import Closure, Named, blocks, groups, laid_out, moving
+from ._optimiser import (
+    Closure,
+    NamedParameters,
+    decay_groups,
+    parameters_with_gradient,
+    split_blocks,
+    with_matching_strides,
+)
 
 
 class Lion(torch.optim.Optimizer):
@@ -15,20 +22,20 @@ class Lion(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
         loss = closure()
-        for group, p, gradient in moving(self):
+        for group, p, gradient in parameters_with_gradient(self):
             kept = self.state[p]
             if not kept:
                 kept["mean"] = torch.zeros_like(p)
             rate, (short, long) = group["lr"], group["betas"]
-            for w, g, m in blocks(p, gradient, kept["mean"]):
-                way = torch.lerp(g, m, short).sign_()
-                w.mul_(1 - rate * group["weight_decay"]).sub_(way, alpha=rate)
+            for w, g, m in split_blocks(p, gradient, kept["mean"]):
+                direction = torch.lerp(g, m, short).sign_()
+                w.mul_(1 - rate * group["weight_decay"]).sub_(direction, alpha=rate)
                 m.lerp_(g, 1 - long)
         return loss
 
 
 def lion(
-    named: Named, *, rate: float = 3e-4, decay: float = 3e-2, betas: tuple[float, float] = (0.9, 0.99)
+    named: NamedParameters, *, rate: float = 3e-4, decay: float = 3e-2, betas: tuple[float, float] = (0.9, 0.99)
 ) -> torch.optim.Optimizer:
     """w <- w - rate * (sign(beta1 * m + (1 - beta1) * g) + decay * w);  m <- beta2 * m + (1 - beta2) * g.
 
@@ -37,7 +44,9 @@ def lion(
 
     One step costs one gradient, and as much memory again as the weights.
     """
-    return laid_out(Lion(groups(named, decay=decay), {"lr": rate, "betas": betas, "weight_decay": 0.0}))
+    return with_matching_strides(
+        Lion(decay_groups(named, decay=decay), {"lr": rate, "betas": betas, "weight_decay": 0.0})
+    )
 
 
 THIS = lion

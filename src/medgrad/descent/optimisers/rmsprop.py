@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ._optimiser import Named, groups, laid_out
+from ._optimiser import NamedParameters, decay_groups, with_matching_strides
 
 
 def rmsprop(
-    named: Named, *, rate: float = 1e-3, beta: float = 0.99, decay: float = 0.0, eps: float = 1e-8
+    named: NamedParameters, *, rate: float = 1e-3, beta: float = 0.99, decay: float = 0.0, eps: float = 1e-8
 ) -> torch.optim.Optimizer:
     """v <- beta * v + (1 - beta) * g^2;  w <- w - rate * g / (sqrt(v) + eps), with g + decay * w for g.
 
@@ -18,7 +18,7 @@ def rmsprop(
 
     One step costs one gradient, and as much memory again as the weights.
     """
-    return laid_out(torch.optim.RMSprop(groups(named, decay=decay), lr=rate, alpha=beta, eps=eps))
+    return with_matching_strides(torch.optim.RMSprop(decay_groups(named, decay=decay), lr=rate, alpha=beta, eps=eps))
 
 
 THIS = rmsprop

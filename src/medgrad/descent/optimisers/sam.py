@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from ... import registry
-from ._optimiser import Closure, Named, parameters, put_back
+from ._optimiser import Closure, NamedParameters, list_parameters, restoring
 
 
-class Sharpness(torch.optim.Optimizer):
+class SAM(torch.optim.Optimizer):
     """Wrap an optimiser so that it gets the gradients of the worst point nearby. They share groups and state."""
 
     def __init__(self, base: torch.optim.Optimizer, rho: float) -> None:
@@ -23,17 +23,17 @@ class Sharpness(torch.optim.Optimizer):
         self.param_groups, self.state = self.base.param_groups, self.base.state
 
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
-        return self.base.step(lambda: self.worst_nearby(closure))
+        return self.base.step(lambda: self.perturbed_gradients(closure))
 
     @torch.no_grad()
-    def worst_nearby(self, closure: Closure) -> Any:
+    def perturbed_gradients(self, closure: Closure) -> Any:
         """Compute the gradients at ``rho`` along the gradient, and give the loss at the weights."""
         loss = closure()
-        slopes = [(p, p.grad) for p in parameters(self) if p.grad is not None]
+        slopes = [(p, p.grad) for p in list_parameters(self) if p.grad is not None]
         lengths = [torch.linalg.vector_norm(g) for _, g in slopes]
         length = float(torch.linalg.vector_norm(torch.stack(lengths))) if lengths else 0.0
         if length > 0:
-            with put_back([p for p, _ in slopes]):
+            with restoring([p for p, _ in slopes]):
                 for p, g in slopes:
                     p.add_(g, alpha=self.rho / length)
                 closure()
@@ -41,7 +41,7 @@ class Sharpness(torch.optim.Optimizer):
 
 
 def sam(
-    named: Named,
+    named: NamedParameters,
     *,
     rate: float = 1e-3,
     decay: float = 1e-2,
@@ -63,7 +63,7 @@ def sam(
     """
     registry.check_settings("descent.optimisers", base, settings)
     make = registry.find("descent.optimisers", base)
-    return Sharpness(make(named, rate=rate, decay=decay, **settings), rho)
+    return SAM(make(named, rate=rate, decay=decay, **settings), rho)
 
 
 THIS = sam

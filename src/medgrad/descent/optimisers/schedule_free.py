@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 
-from ._optimiser import Closure, Named, blocks, groups, laid_out, moving, put_back
+from ._optimiser import (
+    Closure,
+    NamedParameters,
+    decay_groups,
+    parameters_with_gradient,
+    restoring,
+    split_blocks,
+    with_matching_strides,
+)
 
 
 class ScheduleFree(torch.optim.Optimizer):
@@ -15,15 +23,15 @@ class ScheduleFree(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Closure) -> Any:  # type: ignore[override]
         begun = [(p, group) for group in self.param_groups for p in group["params"] if p in self.state]
-        with put_back([p for p, _ in begun]):
+        with restoring([p for p, _ in begun]):
             for p, group in begun:
                 p.lerp_(self.state[p]["fast"], 1 - group["betas"][0])
             loss = closure()
-        for group, p, gradient in moving(self):
-            self.move(group, p, gradient)
+        for group, p, gradient in parameters_with_gradient(self):
+            self.update_parameter(group, p, gradient)
         return loss
 
-    def move(self, group: dict[str, Any], p: torch.Tensor, gradient: torch.Tensor) -> None:
+    def update_parameter(self, group: dict[str, Any], p: torch.Tensor, gradient: torch.Tensor) -> None:
         """Move the fast walk against the slope at y, and the mean towards the fast walk."""
         kept = self.state[p]
         if not kept:
@@ -33,7 +41,7 @@ class ScheduleFree(torch.optim.Optimizer):
         kept["total"] += rate**2
         share = rate**2 / kept["total"] if kept["total"] else 0.0
         correction = 1 - long ** kept["count"]
-        for x, g, z, v in blocks(p, gradient, kept["fast"], kept["square"]):
+        for x, g, z, v in split_blocks(p, gradient, kept["fast"], kept["square"]):
             v.mul_(long).addcmul_(g, g, value=1 - long)
             way = g / (v / correction).sqrt_().add_(group["eps"])
             if decay:
@@ -43,7 +51,7 @@ class ScheduleFree(torch.optim.Optimizer):
 
 
 def schedule_free(
-    named: Named,
+    named: NamedParameters,
     *,
     rate: float = 2.5e-3,
     decay: float = 1e-2,
@@ -60,7 +68,7 @@ def schedule_free(
     One step costs one gradient, twice as much memory again as the weights, and while it lasts a copy of the weights.
     """
     defaults = {"lr": rate, "betas": betas, "eps": eps, "weight_decay": 0.0}
-    return laid_out(ScheduleFree(groups(named, decay=decay), defaults))
+    return with_matching_strides(ScheduleFree(decay_groups(named, decay=decay), defaults))
 
 
 THIS = schedule_free

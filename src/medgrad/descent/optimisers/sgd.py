@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ._optimiser import Named
-from ._sgd import descent
+from ._optimiser import NamedParameters
+from ._sgd import fused_sgd
 
 
-def sgd(named: Named, *, rate: float = 1e-1, decay: float = 3e-5) -> torch.optim.Optimizer:
+def sgd(named: NamedParameters, *, rate: float = 1e-1, decay: float = 3e-5) -> torch.optim.Optimizer:
     """w <- w - rate * (g + decay * w), in torch's fused form.
 
     What it is called depends on the gradient g that it is fed: of the whole set, batch gradient descent (Cauchy,
@@ -18,7 +18,7 @@ def sgd(named: Named, *, rate: float = 1e-1, decay: float = 3e-5) -> torch.optim
 
     One step costs one gradient, and no memory beyond it.
     """
-    return descent(named, rate=rate, decay=decay)
+    return fused_sgd(named, rate=rate, decay=decay)
 
 
 THIS = sgd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from ..stopping import Line, figure_in
+from ..stopping import Line, validation_score
 
 
 class Plateau:
@@ -14,29 +14,29 @@ class Plateau:
 
     >>> schedule = Plateau(factor=0.5, patience=1)
     >>> for found in (0.7, 0.8, 0.79):
-    ...     schedule.hear({"step": 1, "valid": {"auroc": found}})
+    ...     schedule.observe({"step": 1, "valid": {"auroc": found}})
     >>> schedule(0.5)
     0.5
     """
 
     def __init__(self, *, factor: float = 0.5, patience: int = 3, floor: float = 1e-3, warmup: float = 0.0) -> None:
         self.factor, self.patience, self.floor, self.warmup = factor, patience, floor, warmup
-        self.now, self.best, self.stale = 1.0, -inf, 0
+        self.current_factor, self.best, self.validations_without_gain = 1.0, -inf, 0
 
     def __call__(self, done: float) -> float:
-        return self.now * (max(done, 1e-4) / self.warmup if done < self.warmup else 1.0)
+        return self.current_factor * (max(done, 1e-4) / self.warmup if done < self.warmup else 1.0)
 
-    def hear(self, line: Line) -> None:
+    def observe(self, line: Line) -> None:
         """Take in a line; only validations matter."""
         if "valid" not in line:
             return
-        found = figure_in(line)
+        found = validation_score(line)
         if found is not None and found > self.best:
-            self.best, self.stale = found, 0
+            self.best, self.validations_without_gain = found, 0
             return
-        self.stale += 1
-        if self.stale >= self.patience:
-            self.now, self.stale = max(self.floor, self.now * self.factor), 0
+        self.validations_without_gain += 1
+        if self.validations_without_gain >= self.patience:
+            self.current_factor, self.validations_without_gain = max(self.floor, self.current_factor * self.factor), 0
 
 
 THIS = Plateau

@@ -26,10 +26,10 @@ class WarmUp:
             return max(done, 1e-4) / self.share
         return self.then((done - self.share) / max(1e-9, 1 - self.share))
 
-    def hear(self, line: Line) -> None:
+    def observe(self, line: Line) -> None:
         """Pass a line on to a schedule that listens."""
-        if hasattr(self.then, "hear"):
-            self.then.hear(line)
+        if hasattr(self.then, "observe"):
+            self.then.observe(line)
 
 
 THIS = WarmUp

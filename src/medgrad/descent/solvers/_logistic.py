@@ -10,56 +10,56 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...errors import SettingError
-from ._solver import Matrix, Offset, Solution, Vector, checked, with_ones
+from ._solver import Matrix, Offset, Solution, Vector, add_ones_column, check_problem
 
 Penalty = Literal["l2", "l1"]
 
 
-def doubts(margins: Vector) -> Vector:
+def wrong_class_probability(margins: Vector) -> Vector:
     """Give the probability of the wrong class, ``1 / (1 + exp(margin))``, without overflow.
 
-    >>> doubts(np.array([0.0, 800.0])).tolist()
+    >>> wrong_class_probability(np.array([0.0, 800.0])).tolist()
     [0.5, 0.0]
     """
     return np.exp(-np.logaddexp(0.0, margins))
 
 
-def entropy(chances: Vector) -> float:
+def binary_entropy(probabilities: Vector) -> float:
     """Sum the entropies of yes-or-no chances, in nats.
 
-    >>> round(entropy(np.array([0.5, 0.0, 1.0])), 6)
+    >>> round(binary_entropy(np.array([0.5, 0.0, 1.0])), 6)
     0.693147
     """
-    rest = 1.0 - chances
-    yes = chances @ np.log(np.where(chances > 0, chances, 1.0))
+    rest = 1.0 - probabilities
+    yes = probabilities @ np.log(np.where(probabilities > 0, probabilities, 1.0))
     return -float(yes + rest @ np.log(np.where(rest > 0, rest, 1.0)))
 
 
-def balanced(amounts: Vector, signs: Vector) -> Vector:
+def balance_classes(duals: Vector, signs: Vector) -> Vector:
     """Scale down the dual variables of the heavier class, so that both sums are equal.
 
-    >>> balanced(np.array([2.0, 1.0, 1.0]), np.array([1, 1, -1])).tolist()
+    >>> balance_classes(np.array([2.0, 1.0, 1.0]), np.array([1, 1, -1])).tolist()
     [0.6666666666666666, 0.3333333333333333, 1.0]
     """
-    plus, minus = float(amounts[signs > 0].sum()), float(amounts[signs < 0].sum())
+    plus, minus = float(duals[signs > 0].sum()), float(duals[signs < 0].sum())
     least = min(plus, minus)
-    return amounts * np.where(signs > 0, least / plus if plus else 0.0, least / minus if minus else 0.0)
+    return duals * np.where(signs > 0, least / plus if plus else 0.0, least / minus if minus else 0.0)
 
 
 @dataclass(frozen=True)
-class Logistic:
+class LogisticProblem:
     """``size(w) + strength * sum log(1 + exp(-sign * (row @ w + b)))``, the size being half its square ("l2") or "l1".
 
-    ``is_free`` is false where there is no b: it is then a weight of a column of ones, or nowhere.
+    ``has_free_offset`` is false where there is no b: it is then a weight of a column of ones, or nowhere.
     """
 
     rows: Matrix
     signs: Vector
     strength: float
     penalty: Penalty
-    is_free: bool
+    has_free_offset: bool
 
-    def size(self, weights: Vector) -> float:
+    def penalty_value(self, weights: Vector) -> float:
         """The penalty of the weights."""
         return float(np.abs(weights).sum()) if self.penalty == "l1" else float(weights @ weights) / 2
 
@@ -70,8 +70,8 @@ class Logistic:
     def best_offset(self, scores: Vector, offset: float) -> float:
         """The offset of the lowest loss for given scores, by Newton's method within a bracket."""
         low, high = -inf, inf
-        for _ in range(80 if self.is_free else 0):
-            doubt = doubts(self.signs * (scores + offset))
+        for _ in range(80 if self.has_free_offset else 0):
+            doubt = wrong_class_probability(self.signs * (scores + offset))
             pull, bend = float(self.signs @ doubt), float(doubt @ (1 - doubt))
             if abs(pull) <= 1e-15 * float(doubt.sum()):
                 break
@@ -84,7 +84,9 @@ class Logistic:
             offset = new
         return offset
 
-    def bounds(self, weights: Vector, offset: float, scores: Vector | None = None) -> tuple[float, float, float]:
+    def primal_and_dual(
+        self, weights: Vector, offset: float, scores: Vector | None = None
+    ) -> tuple[float, float, float]:
         """Give the objective, a value of the dual that lies below it, and the best offset for the weights.
 
         The dual variables are ``a = strength * doubts``: they lie in [0, strength] whatever the weights, balancing
@@ -95,32 +97,32 @@ class Logistic:
         """
         scores = self.rows @ weights if scores is None else scores
         offset = self.best_offset(scores, offset)
-        primal = self.size(weights) + self.loss(scores, offset)
-        doubt = doubts(self.signs * (scores + offset))
-        doubt = balanced(doubt, self.signs) if self.is_free else doubt
+        primal = self.penalty_value(weights) + self.loss(scores, offset)
+        doubt = wrong_class_probability(self.signs * (scores + offset))
+        doubt = balance_classes(doubt, self.signs) if self.has_free_offset else doubt
         slopes = self.rows.T @ (self.signs * doubt) * self.strength  # (d,)
         if self.penalty == "l1":
             steepest = float(np.abs(slopes).max())
-            return primal, self.strength * entropy(doubt / max(1.0, steepest)), offset
-        return primal, self.strength * entropy(doubt) - float(slopes @ slopes) / 2, offset
+            return primal, self.strength * binary_entropy(doubt / max(1.0, steepest)), offset
+        return primal, self.strength * binary_entropy(doubt) - float(slopes @ slopes) / 2, offset
 
 
-def problem_of(
+def build_logistic_problem(
     rows: ArrayLike, signs: ArrayLike, *, strength: float, penalty: str, offset: Offset, tolerance: float
-) -> Logistic:
+) -> LogisticProblem:
     """Check what a solver was given, and set the problem; a penalised offset is the weight of a column of ones."""
-    rows, signs = checked(rows, signs, strength=strength, offset=offset, tolerance=tolerance)
+    rows, signs = check_problem(rows, signs, strength=strength, offset=offset, tolerance=tolerance)
     if penalty not in ("l2", "l1"):
         raise SettingError(f"'penalty' of a logistic solver is 'l2' or 'l1', not {penalty!r}.")
     is_free = offset == "free"
     kind: Penalty = "l1" if penalty == "l1" else "l2"
-    return Logistic(rows if is_free else with_ones(rows), signs, float(strength), kind, is_free)
+    return LogisticProblem(rows if is_free else add_ones_column(rows), signs, float(strength), kind, is_free)
 
 
-def solution(
-    problem: Logistic, weights: Vector, offset: float, *, primal: float, dual: float, iterations: int
+def build_solution(
+    problem: LogisticProblem, weights: Vector, offset: float, *, primal: float, dual: float, iterations: int
 ) -> Solution:
     """Give the solution, with a penalised offset taken out of the weights again."""
-    if not problem.is_free:
+    if not problem.has_free_offset:
         weights, offset = weights[:-1], float(weights[-1])
     return Solution(weights, float(offset), primal, dual, iterations)

@@ -15,7 +15,7 @@ from ...errors import MedgradError, SettingError
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Offset = Literal["free", "penalised"]
-ROUNDING = 1e-13
+ROUNDING_SHARE = 1e-13
 """The share of an objective that sums in float64 can still tell."""
 
 
@@ -23,12 +23,12 @@ class Unsolved(MedgradError, ArithmeticError):  # noqa: N818  (reads as a claim)
     """A solver did not come to the gap that was asked for."""
 
 
-def nothing() -> Vector:
+def empty_vector() -> Vector:
     """An empty vector."""
     return np.zeros(0)
 
 
-def nobody() -> NDArray[np.int64]:
+def empty_indices() -> NDArray[np.int64]:
     """No row."""
     return np.zeros(0, np.int64)
 
@@ -47,8 +47,8 @@ class Solution:
     primal: float
     dual: float
     iterations: int
-    support: NDArray[np.int64] = field(default_factory=nobody)
-    coefficients: Vector = field(default_factory=nothing)
+    support: NDArray[np.int64] = field(default_factory=empty_indices)
+    coefficients: Vector = field(default_factory=empty_vector)
 
     @property
     def gap(self) -> float:
@@ -59,7 +59,7 @@ class Solution:
 Solver = Callable[..., Solution]
 
 
-def checked(
+def check_problem(
     rows: ArrayLike, signs: ArrayLike, *, strength: float, offset: str, tolerance: float
 ) -> tuple[Matrix, Vector]:
     """Give rows (n, d) and signs (n,) in float64, or raise if they set no problem."""
@@ -74,7 +74,7 @@ def checked(
     if len(set(signs.tolist())) < 2:
         raise ValueError(f"All {len(signs)} signs are {int(signs[0]):+d}; both classes are needed to part them.")
     if not (np.isfinite(strength) and strength > 0):
-        raise SettingError(f"'strength' of a solver is a number above 0, but it is {strength!r}.")
+        raise SettingError(f"'C' of a solver is a number above 0, but it is {strength!r}.")
     if offset not in ("free", "penalised"):
         raise SettingError(f"'offset' of a solver is 'free' or 'penalised', not {offset!r}.")
     if not tolerance > 0:
@@ -84,23 +84,23 @@ def checked(
 
 def is_close(primal: float, dual: float, tolerance: float) -> bool:
     """Tell whether a gap is within the tolerance, or within what float64 can tell of so large an objective."""
-    return primal - dual <= max(tolerance, ROUNDING * abs(primal))
+    return primal - dual <= max(tolerance, ROUNDING_SHARE * abs(primal))
 
 
-def unsolved(name: str, primal: float, dual: float, tolerance: float, iterations: int) -> Unsolved:
+def unsolved_error(name: str, primal: float, dual: float, tolerance: float, iterations: int) -> Unsolved:
     """Make the error of a solver that did not close its gap."""
     return Unsolved(
         f"{name} left a gap of {primal - dual:.3g} after {iterations} iterations, but {tolerance:.3g} was asked for. "
-        "Standardise the columns, lower 'strength', or raise 'iterations' or 'tolerance'."
+        "Standardise the columns, lower 'C', or raise 'iterations' or 'tolerance'."
     )
 
 
-def with_ones(rows: Matrix) -> Matrix:
+def add_ones_column(rows: Matrix) -> Matrix:
     """Add a column of ones, whose weight is then an offset that is penalised like any weight."""
     return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
 
 
-def narrowed(rows: Matrix) -> tuple[Matrix, Callable[[Vector], Vector]]:
+def reduce_columns(rows: Matrix) -> tuple[Matrix, Callable[[Vector], Vector]]:
     """Reduce the columns of wide rows by QR, keeping all inner products; also give the map back for weights.
 
     A penalty on the length of the weights and the losses stay as they are when the columns are rotated, so wide
@@ -112,7 +112,7 @@ def narrowed(rows: Matrix) -> tuple[Matrix, Callable[[Vector], Vector]]:
     return np.ascontiguousarray(narrow.T), lambda weights: turned @ weights
 
 
-def solved(system: Matrix, right: Vector) -> Vector:
+def solve_symmetric(system: Matrix, right: Vector) -> Vector:
     """Solve a symmetric system, by its shortest solution where it is singular (what is there twice)."""
     try:
         found: Vector = np.asarray(np.linalg.solve(system, right), np.float64)
@@ -123,21 +123,21 @@ def solved(system: Matrix, right: Vector) -> Vector:
     return np.asarray(linalg.lstsq(system, right, cond=1e-13, lapack_driver="gelsy", check_finite=False)[0])
 
 
-def normal(sides: Matrix) -> Callable[[Vector], Vector]:
+def factor_normal(rows: Matrix) -> Callable[[Vector], Vector]:
     """Give what solves ``(I + S'S) x = r`` for S (n, d), by a Cholesky factor of the smaller of d x d and n x n.
 
     With fewer rows than columns by Woodbury's identity: ``(I + S'S)^-1 = I - S' (I + SS')^-1 S``.
     """
-    n, d = sides.shape
-    square = sides.T @ sides if d <= n else sides @ sides.T
+    n, d = rows.shape
+    square = rows.T @ rows if d <= n else rows @ rows.T
     square.flat[:: len(square) + 1] += 1.0
-    factor = cholesky(square)
+    factor = factor_cholesky(square)
     if d <= n:
         return lambda r: linalg.cho_solve(factor, r, check_finite=False)
-    return lambda r: r - sides.T @ linalg.cho_solve(factor, sides @ r, check_finite=False)
+    return lambda r: r - rows.T @ linalg.cho_solve(factor, rows @ r, check_finite=False)
 
 
-def cholesky(square: Matrix) -> tuple[Matrix, bool]:
+def factor_cholesky(square: Matrix) -> tuple[Matrix, bool]:
     """Factor a positive matrix; where rounding has made it not quite positive, a hair is added to its diagonal."""
     hair = 1e-14 * float(square.diagonal().max())
     for _ in range(4):
@@ -146,4 +146,4 @@ def cholesky(square: Matrix) -> tuple[Matrix, bool]:
         except linalg.LinAlgError:
             square = square + hair * np.eye(len(square))
             hair *= 100
-    raise Unsolved("A system of the solver is singular. Standardise the columns, or lower 'strength'.")
+    raise Unsolved("A system of the solver is singular. Standardise the columns, or lower 'C'.")

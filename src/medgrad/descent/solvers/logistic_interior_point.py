@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._logistic import Logistic, doubts, problem_of, solution
-from ._solver import Offset, Solution, Vector, is_close, narrowed, normal, solved, unsolved
+from ._logistic import LogisticProblem, build_logistic_problem, build_solution, wrong_class_probability
+from ._solver import Offset, Solution, Vector, factor_normal, is_close, reduce_columns, solve_symmetric, unsolved_error
 
 NAME = "logistic_interior_point"
-LATE = 1e-8
+LAST_STEP_BELOW = 1e-8
 """The mean product of parts and multipliers from which on the exact last step is tried."""
 
 
@@ -19,7 +19,7 @@ def logistic_interior_point(
     rows: ArrayLike,
     signs: ArrayLike,
     *,
-    strength: float = 1.0,
+    C: float = 1.0,
     penalty: str = "l2",
     offset: Offset = "free",
     tolerance: float = 1e-11,
@@ -42,26 +42,26 @@ def logistic_interior_point(
     >>> round(float(found.weights[0]), 4), round(abs(found.offset), 4), found.gap < 1e-9
     (1.0066, 0.0, True)
     """
-    whole = problem_of(rows, signs, strength=strength, penalty=penalty, offset=offset, tolerance=tolerance)
+    whole = build_logistic_problem(rows, signs, strength=C, penalty=penalty, offset=offset, tolerance=tolerance)
     if whole.penalty == "l1":
-        return l1(whole, tolerance, iterations)
-    narrow, back = narrowed(whole.rows)
-    narrow_weights, at, number = l2(replace(whole, rows=narrow), tolerance, iterations)
+        return solve_l1(whole, tolerance, iterations)
+    narrow, back = reduce_columns(whole.rows)
+    narrow_weights, at, number = solve_l2(replace(whole, rows=narrow), tolerance, iterations)
     weights = back(narrow_weights)
-    primal, dual, at = whole.bounds(weights, at)
-    return solution(whole, weights, at, primal=primal, dual=dual, iterations=number)
+    primal, dual, at = whole.primal_and_dual(weights, at)
+    return build_solution(whole, weights, at, primal=primal, dual=dual, iterations=number)
 
 
-def l2(problem: Logistic, tolerance: float, most: int) -> tuple[Vector, float, int]:
+def solve_l2(problem: LogisticProblem, tolerance: float, max_iterations: int) -> tuple[Vector, float, int]:
     """Give weights, offset and the number of steps of Newton's method with a search along the line."""
     rows, signs = problem.rows, problem.signs
     weights, offset, primal, dual = np.zeros(rows.shape[1]), 0.0, np.inf, -np.inf
     scores = rows @ weights
-    for number in range(most):
-        primal, dual, offset = problem.bounds(weights, offset, scores)
+    for number in range(max_iterations):
+        primal, dual, offset = problem.primal_and_dual(weights, offset, scores)
         if is_close(primal, dual, tolerance):
             return weights, offset, number
-        doubt = doubts(signs * (scores + offset))
+        doubt = wrong_class_probability(signs * (scores + offset))
         pulls, bends = problem.strength * doubt, problem.strength * doubt * (1 - doubt)
         slope = rows.T @ (signs * pulls) - weights  # downhill; that of the offset is 0, since it is the best one
         ahead = newton_step(problem, bends, slope)
@@ -69,35 +69,35 @@ def l2(problem: Logistic, tolerance: float, most: int) -> tuple[Vector, float, i
         share, drop = 1.0, float(slope @ ahead)
         while share > 1e-10:
             trial = problem.best_offset(scores + share * along, offset)
-            value = problem.size(weights + share * ahead) + problem.loss(scores + share * along, trial)
+            value = problem.penalty_value(weights + share * ahead) + problem.loss(scores + share * along, trial)
             if value <= primal - 1e-4 * share * drop + 1e-14 * abs(primal):
                 break
             share /= 2
         weights = weights + share * ahead
         scores = rows @ weights
-    raise unsolved(NAME, primal, dual, tolerance, most)
+    raise unsolved_error(NAME, primal, dual, tolerance, max_iterations)
 
 
-def newton_step(problem: Logistic, bends: Vector, slope: Vector) -> Vector:
+def newton_step(problem: LogisticProblem, curvatures: Vector, slope: Vector) -> Vector:
     """Solve for the step of the weights, that of the offset eliminated (it is made good by the best offset)."""
-    solve = normal(np.sqrt(bends)[:, None] * problem.rows)
+    solve = factor_normal(np.sqrt(curvatures)[:, None] * problem.rows)
     step = solve(slope)
-    if not problem.is_free:
+    if not problem.has_free_offset:
         return step
-    tied = problem.rows.T @ bends  # (d,), the bend between weights and offset
+    tied = problem.rows.T @ curvatures  # (d,), the bend between weights and offset
     across = solve(tied)
-    left = float(bends.sum() - tied @ across)
+    left = float(curvatures.sum() - tied @ across)
     return step + across * float(tied @ step) / left if left > 0 else step
 
 
 @dataclass(frozen=True)
-class Parts:
+class PrimalDualPoint:
     """Positive and negative parts of the weights, their multipliers, and the offset."""
 
     plus: Vector
     minus: Vector
-    plus_price: Vector
-    minus_price: Vector
+    plus_multiplier: Vector
+    minus_multiplier: Vector
     offset: float
 
     @property
@@ -105,95 +105,97 @@ class Parts:
         return self.plus - self.minus
 
     @property
-    def middle(self) -> float:
+    def mean_complementarity(self) -> float:
         """The mean of the products, which goes to zero."""
-        products = self.plus @ self.plus_price + self.minus @ self.minus_price
+        products = self.plus @ self.plus_multiplier + self.minus @ self.minus_multiplier
         return float(products) / (2 * len(self.plus))
 
-    def moved(self, by: Parts, share: float) -> Parts:
+    def step_along(self, by: PrimalDualPoint, share: float) -> PrimalDualPoint:
         """The point that far along a step."""
         pairs = ((getattr(self, k), getattr(by, k)) for k in self.__dataclass_fields__)
-        return Parts(*(old + share * new for old, new in pairs))
+        return PrimalDualPoint(*(old + share * new for old, new in pairs))
 
-    def room(self, by: Parts) -> float:
+    def max_step(self, by: PrimalDualPoint) -> float:
         """How far along a step all four stay positive, at most 2."""
         share = 2.0
-        for name in ("plus", "minus", "plus_price", "minus_price"):
+        for name in ("plus", "minus", "plus_multiplier", "minus_multiplier"):
             old, new = getattr(self, name), getattr(by, name)
             falls = new < 0
             share = min(share, float((-old[falls] / new[falls]).min(initial=2.0)))
         return share
 
 
-def l1(problem: Logistic, tolerance: float, most: int) -> Solution:
+def solve_l1(problem: LogisticProblem, tolerance: float, max_iterations: int) -> Solution:
     """Follow the central path: minimise ``sum(plus + minus) + losses`` over positive parts."""
     ones = np.ones(problem.rows.shape[1])
-    at = Parts(ones, ones, ones, ones, problem.best_offset(np.zeros(len(problem.signs)), 0.0))
+    at = PrimalDualPoint(ones, ones, ones, ones, problem.best_offset(np.zeros(len(problem.signs)), 0.0))
     primal, dual = np.inf, -np.inf
-    for number in range(most):
-        for weights in (last_step(problem, at), at.weights) if at.middle < LATE else (at.weights,):
-            primal, dual, offset = problem.bounds(weights, at.offset)
+    for number in range(max_iterations):
+        for weights in (
+            (exact_last_step(problem, at), at.weights) if at.mean_complementarity < LAST_STEP_BELOW else (at.weights,)
+        ):
+            primal, dual, offset = problem.primal_and_dual(weights, at.offset)
             if is_close(primal, dual, tolerance):
-                return solution(problem, weights, offset, primal=primal, dual=dual, iterations=number)
-        at = follow(problem, at)
-    raise unsolved(NAME, primal, dual, tolerance, most)
+                return build_solution(problem, weights, offset, primal=primal, dual=dual, iterations=number)
+        at = predictor_corrector_step(problem, at)
+    raise unsolved_error(NAME, primal, dual, tolerance, max_iterations)
 
 
-def last_step(problem: Logistic, at: Parts) -> Vector:
+def exact_last_step(problem: LogisticProblem, point: PrimalDualPoint) -> Vector:
     """Take for zero what has fallen below its multiplier, and bring the other weights to where their slopes are 1.
 
     With their signs known this is a smooth problem of few weights: Newton's method ends at the last digits.
     """
-    used = np.flatnonzero((at.plus > at.plus_price) | (at.minus > at.minus_price))
-    rows, weights, offset = problem.rows[:, used], at.weights[used], at.offset
-    ways, found = np.sign(weights), np.zeros(len(at.plus))
+    used = np.flatnonzero((point.plus > point.plus_multiplier) | (point.minus > point.minus_multiplier))
+    rows, weights, offset = problem.rows[:, used], point.weights[used], point.offset
+    ways, found = np.sign(weights), np.zeros(len(point.plus))
     for _ in range(2 if len(used) else 0):
         scores = rows @ weights
         offset = problem.best_offset(scores, offset)
-        doubt = doubts(problem.signs * (scores + offset))
+        doubt = wrong_class_probability(problem.signs * (scores + offset))
         bends = problem.strength * doubt * (1 - doubt)
         slope = problem.strength * (rows.T @ (problem.signs * doubt)) - ways
-        middle = bends @ rows / bends.sum() if problem.is_free else np.zeros(len(used))
+        middle = bends @ rows / bends.sum() if problem.has_free_offset else np.zeros(len(used))
         sides = np.sqrt(bends)[:, None] * (rows - middle)  # the offset eliminated
-        weights = weights + solved(sides.T @ sides, slope)
+        weights = weights + solve_symmetric(sides.T @ sides, slope)
     found[used] = weights
     return found
 
 
-def follow(problem: Logistic, at: Parts) -> Parts:
+def predictor_corrector_step(problem: LogisticProblem, point: PrimalDualPoint) -> PrimalDualPoint:
     """Take one step: a first one towards zero products tells how far to go, a second goes there."""
-    slope, bends = slopes(problem, at)
-    solve = system(problem, at, bends)
-    first = direction(at, slope, 0.0, solve)
-    middle = at.middle
-    reached = at.moved(first, min(1.0, at.room(first))).middle
+    slope, bends = loss_derivatives(problem, point)
+    solve = factor_newton_system(problem, point, bends)
+    first = newton_direction(point, slope, 0.0, solve)
+    middle = point.mean_complementarity
+    reached = point.step_along(first, min(1.0, point.max_step(first))).mean_complementarity
     aim = middle * max(1e-3, min(1.0, reached / middle) ** 3)
-    step = direction(at, slope, aim, solve)
-    share = min(1.0, 0.99 * at.room(step))
-    was = residual(at, slope, aim)
+    step = newton_direction(point, slope, aim, solve)
+    share = min(1.0, 0.99 * point.max_step(step))
+    was = residual(point, slope, aim)
     while share > 1e-10:
-        new = at.moved(step, share)
-        if residual(new, slopes(problem, new)[0], aim) <= (1 - 0.01 * share) * was + 1e-13:
+        new = point.step_along(step, share)
+        if residual(new, loss_derivatives(problem, new)[0], aim) <= (1 - 0.01 * share) * was + 1e-13:
             break
         share /= 2
-    return at.moved(step, share)
+    return point.step_along(step, share)
 
 
-def slopes(problem: Logistic, at: Parts) -> tuple[tuple[Vector, float], Vector]:
+def loss_derivatives(problem: LogisticProblem, point: PrimalDualPoint) -> tuple[tuple[Vector, float], Vector]:
     """Give the slope of the losses in the weights and in the offset, and their bends (n,)."""
-    doubt = doubts(problem.signs * (problem.rows @ at.weights + at.offset))
+    doubt = wrong_class_probability(problem.signs * (problem.rows @ point.weights + point.offset))
     pulls = -problem.strength * problem.signs * doubt
-    slope = float(pulls.sum()) if problem.is_free else 0.0
+    slope = float(pulls.sum()) if problem.has_free_offset else 0.0
     return (problem.rows.T @ pulls, slope), problem.strength * doubt * (1 - doubt)
 
 
-def residual(at: Parts, slope: tuple[Vector, float], aim: float) -> float:
+def residual(point: PrimalDualPoint, slope: tuple[Vector, float], target: float) -> float:
     """The length of all that is not yet as it should be (Boyd and Vandenberghe, equation 11.53)."""
     pieces = (
-        slope[0] + 1 - at.plus_price,
-        1 - slope[0] - at.minus_price,
-        at.plus * at.plus_price - aim,
-        at.minus * at.minus_price - aim,
+        slope[0] + 1 - point.plus_multiplier,
+        1 - slope[0] - point.minus_multiplier,
+        point.plus * point.plus_multiplier - target,
+        point.minus * point.minus_multiplier - target,
     )
     return float(np.sqrt(sum(p @ p for p in pieces) + slope[1] ** 2))
 
@@ -201,37 +203,39 @@ def residual(at: Parts, slope: tuple[Vector, float], aim: float) -> float:
 System = tuple[object, Vector, Vector, Vector, float]
 
 
-def system(problem: Logistic, at: Parts, bends: Vector) -> System:
+def factor_newton_system(problem: LogisticProblem, point: PrimalDualPoint, curvatures: Vector) -> System:
     """Factor ``1/T + X' B X`` with T the sum of parts over multipliers, and border it with the offset."""
-    looseness = at.plus / at.plus_price + at.minus / at.minus_price  # T, (d,)
+    looseness = point.plus / point.plus_multiplier + point.minus / point.minus_multiplier  # T, (d,)
     root = np.sqrt(looseness)
-    sides = np.sqrt(bends)[:, None] * problem.rows * root
-    inner = normal(sides)
+    sides = np.sqrt(curvatures)[:, None] * problem.rows * root
+    inner = factor_normal(sides)
 
     def solve(right: Vector) -> Vector:
         return root * inner(root * right)
 
-    tied = problem.rows.T @ bends if problem.is_free else np.zeros(len(root))
-    across = solve(tied) if problem.is_free else tied
-    left = float(bends.sum() - tied @ across) if problem.is_free else 1.0
+    tied = problem.rows.T @ curvatures if problem.has_free_offset else np.zeros(len(root))
+    across = solve(tied) if problem.has_free_offset else tied
+    left = float(curvatures.sum() - tied @ across) if problem.has_free_offset else 1.0
     return solve, looseness, tied, across, left
 
 
-def direction(at: Parts, slope: tuple[Vector, float], aim: float, made: System) -> Parts:
-    """Solve Newton's system for products of ``aim``, all but (w, b) eliminated (Boyd and Vandenberghe, 11.54)."""
-    solve, looseness, tied, across, left = made
-    plus_lack, minus_lack = aim - at.plus * at.plus_price, aim - at.minus * at.minus_price
-    plus_off, minus_off = slope[0] + 1 - at.plus_price, 1 - slope[0] - at.minus_price
-    right = plus_lack / at.plus_price - at.plus / at.plus_price * plus_off
-    right = right - (minus_lack / at.minus_price - at.minus / at.minus_price * minus_off)
+def newton_direction(
+    point: PrimalDualPoint, slope: tuple[Vector, float], target: float, factored: System
+) -> PrimalDualPoint:
+    """Solve Newton's system for products of ``target``, all but (w, b) eliminated (Boyd and Vandenberghe, 11.54)."""
+    solve, looseness, tied, across, left = factored
+    plus_lack, minus_lack = target - point.plus * point.plus_multiplier, target - point.minus * point.minus_multiplier
+    plus_off, minus_off = slope[0] + 1 - point.plus_multiplier, 1 - slope[0] - point.minus_multiplier
+    right = plus_lack / point.plus_multiplier - point.plus / point.plus_multiplier * plus_off
+    right = right - (minus_lack / point.minus_multiplier - point.minus / point.minus_multiplier * minus_off)
     step = solve(right / looseness)  # type: ignore[operator]
     offset = (-slope[1] - float(tied @ step)) / left if left > 0 else 0.0
     step = step - across * offset
     turn = right / looseness - step / looseness  # X'B(X dw + db), by the first row of the system
     plus_price, minus_price = plus_off + turn, minus_off - turn
-    plus = (plus_lack - at.plus * plus_price) / at.plus_price
-    minus = (minus_lack - at.minus * minus_price) / at.minus_price
-    return Parts(plus, minus, plus_price, minus_price, offset)
+    plus = (plus_lack - point.plus * plus_price) / point.plus_multiplier
+    minus = (minus_lack - point.minus * minus_price) / point.minus_multiplier
+    return PrimalDualPoint(plus, minus, plus_price, minus_price, offset)
 
 
 THIS = logistic_interior_point

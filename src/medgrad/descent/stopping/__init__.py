@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import registry
-from ._rule import Line, Rule, figure_in, loss_in
+from ._rule import Line, Rule, step_loss, validation_score
 
-__all__ = ["Line", "Rule", "build_rules", "figure_in", "loss_in"]
+__all__ = ["Line", "Rule", "build_rules", "step_loss", "validation_score"]
 
 
 def build_rules(tables: Sequence[Mapping[str, Any]]) -> list[Rule]:

@@ -16,10 +16,10 @@ What a rule remembers comes from the lines alone, so a run that is resumed tells
 """
 
 
-def loss_in(line: Line) -> float | None:
+def step_loss(line: Line) -> float | None:
     """Give the loss of a step; None where the line is no step, or the step was skipped.
 
-    >>> loss_in({"step": 3, "loss": {"dice": 0.5, "entropy": 0.25}})
+    >>> step_loss({"step": 3, "loss": {"dice": 0.5, "entropy": 0.25}})
     0.75
     """
     if "loss" not in line or line.get("skipped"):
@@ -27,7 +27,7 @@ def loss_in(line: Line) -> float | None:
     return float(sum(line["loss"].values()))
 
 
-def figure_in(line: Line) -> float | None:
+def validation_score(line: Line) -> float | None:
     """Give the validation metric of a line (larger is better); None where there is none."""
     found = next(iter(line.get("valid", {}).values()), None)
     return float(found) if isinstance(found, (int, float)) and isfinite(found) else None

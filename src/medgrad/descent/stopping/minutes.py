@@ -5,8 +5,10 @@ from __future__ import annotations
 from ._rule import Line, Rule
 
 
-def minutes(*, most: float = 10.0) -> Rule:
-    """Learning took ``most`` minutes: the steps alone, without validation, summed over every time the run went on.
+def minutes(*, max_minutes: float = 10.0) -> Rule:
+    """Learning took ``max_minutes`` minutes.
+
+    The steps alone, without validation, summed over every time the run went on.
 
     Two runs under this rule need not be the same: how far they come is up to the machine.
     """
@@ -15,7 +17,7 @@ def minutes(*, most: float = 10.0) -> Rule:
     def rule(line: Line) -> str:
         nonlocal taken
         taken += float(line.get("seconds", 0.0)) if "loss" in line else 0.0
-        return f"{most:g} minutes of learning were over" if taken >= 60 * most else ""
+        return f"{max_minutes:g} minutes of learning were over" if taken >= 60 * max_minutes else ""
 
     return rule
 

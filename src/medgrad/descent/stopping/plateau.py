@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ._rule import Line, Rule, loss_in
+from ._rule import Line, Rule, step_loss
 
-BLOCKS = 20
+N_BLOCKS = 20
 
 
 def plateau(*, share: float = 0.01, window: int = 200, level: float = 0.95) -> Rule:
@@ -21,33 +21,33 @@ def plateau(*, share: float = 0.01, window: int = 200, level: float = 0.95) -> R
     losses: list[float] = []
 
     def rule(line: Line) -> str:
-        loss = loss_in(line)
+        loss = step_loss(line)
         if loss is None:
             return ""
         losses.append(loss)
         if len(losses) < 2 * window or len(losses) % window:
             return ""
         late = np.array(losses[len(losses) // 2 :])
-        is_flat = most_fall(late, level) * window < share * abs(float(late.mean()))
+        is_flat = max_fall(late, level) * window < share * abs(float(late.mean()))
         return f"the loss falls by less than {share:.1%} in {window} steps, by a test at {level:.0%}" if is_flat else ""
 
     return rule
 
 
-def most_fall(losses: NDArray[np.float64], level: float) -> float:
+def max_fall(losses: NDArray[np.float64], level: float) -> float:
     """Give the upper limit of the fall a step, one-sided, from a straight line through block means.
 
-    >>> round(most_fall(np.linspace(3.0, 1.0, 201), 0.95), 4)
+    >>> round(max_fall(np.linspace(3.0, 1.0, 201), 0.95), 4)
     0.01
     """
-    parts = np.array_split(np.arange(len(losses)), BLOCKS)
+    parts = np.array_split(np.arange(len(losses)), N_BLOCKS)
     at = np.array([p.mean() for p in parts])
     means = np.array([losses[p].mean() for p in parts])
     x, y = at - at.mean(), means - means.mean()
     slope = (x @ y) / (x @ x)
     rest = y - slope * x
-    error = np.sqrt(rest @ rest / (BLOCKS - 2) / (x @ x))
-    return float(-slope + special.stdtrit(BLOCKS - 2, level) * error)
+    error = np.sqrt(rest @ rest / (N_BLOCKS - 2) / (x @ x))
+    return float(-slope + special.stdtrit(N_BLOCKS - 2, level) * error)
 
 
 THIS = plateau

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from ._rule import Line, Rule, loss_in
+from ._rule import Line, Rule, step_loss
 
 
 def relative_decrease(*, share: float = 0.001, window: int = 100) -> Rule:
@@ -19,7 +19,7 @@ def relative_decrease(*, share: float = 0.001, window: int = 100) -> Rule:
 
     def rule(line: Line) -> str:
         nonlocal since
-        loss = loss_in(line)
+        loss = step_loss(line)
         if loss is None:
             return ""
         kept.append(loss)

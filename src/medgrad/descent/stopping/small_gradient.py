@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import SettingError
-from ._rule import Line, Rule, loss_in
+from ._rule import Line, Rule, step_loss
 
 
 def small_gradient(*, norm: float = 1e-4, steps: int = 5) -> Rule:
@@ -16,7 +16,7 @@ def small_gradient(*, norm: float = 1e-4, steps: int = 5) -> Rule:
 
     def rule(line: Line) -> str:
         nonlocal flat
-        if loss_in(line) is None:
+        if step_loss(line) is None:
             return ""
         if "gradient/norm" not in line:
             raise SettingError("small_gradient needs the norm. Add 'clipped' to [[gradients]].")

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import SettingError
-from ...machine.allocator import keep_memory as keep_memory
-from ...machine.cores import count as cores_allowed
+from ...machine.allocator import keep_freed_memory as keep_freed_memory
+from ...machine.cores import count_cores as cores_allowed
 from ...tasks import Batch
-from .convolutions import SafeConvolutions
+from .cpu_convolutions import SafeConvolutions
 
-FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+BFLOAT16_CPU_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 def seed_generators(seed: int) -> None:
@@ -35,33 +35,33 @@ class Compute:
     device: str
     dtype: torch.dtype
 
-    def model(self, model: nn.Module) -> nn.Module:
+    def move_model(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, with its weights in channels-last memory format."""
-        model = model.to(self.device)
-        for p in model.parameters():
-            order = order_of(p)
+        network = network.to(self.device)
+        for p in network.parameters():
+            order = channels_last_format(p)
             if order is not None:
                 p.data = p.data.contiguous(memory_format=order)
-        return model
+        return network
 
-    def batch(self, batch: Batch) -> Batch:
+    def move_batch(self, batch: Batch) -> Batch:
         """Move a batch to the device, with its inputs in channels-last memory format."""
         batch = batch.to(self.device)
-        return batch._replace(inputs=in_order(batch.inputs))
+        return batch._replace(inputs=to_channels_last(batch.inputs))
 
 
-def order_of(inputs: Tensor) -> torch.memory_format | None:
+def channels_last_format(inputs: Tensor) -> torch.memory_format | None:
     """Return the channels-last memory format for a tensor's number of axes, or None where there is none."""
     return {4: torch.channels_last, 5: torch.channels_last_3d}.get(inputs.ndim)
 
 
-def in_order(inputs: Tensor) -> Tensor:
+def to_channels_last(inputs: Tensor) -> Tensor:
     """Convert a batch (b, channels, *shape) to channels-last memory format.
 
     With one channel both formats are the same memory and differ only in their strides, so the strides are set:
     torch would otherwise choose the contiguous format, and the whole first level of a network would run in it.
     """
-    order = order_of(inputs)
+    order = channels_last_format(inputs)
     if order is None:
         return inputs
     if inputs.shape[1] == 1:
@@ -75,30 +75,30 @@ class AutocastModule(nn.Module):
     It shares the network's weights; save the network, not this.
     """
 
-    def __init__(self, network: nn.Module, place: Compute) -> None:
+    def __init__(self, network: nn.Module, compute: Compute) -> None:
         super().__init__()
         self.network = network
-        self.place = place
+        self.compute = compute
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        kind = self.place.device.split(":")[0]
-        sound = SafeConvolutions() if kind == "cpu" else nullcontext()
-        if self.place.dtype == torch.float32:
-            with sound:
+        kind = self.compute.device.split(":")[0]
+        convolutions = SafeConvolutions() if kind == "cpu" else nullcontext()
+        if self.compute.dtype == torch.float32:
+            with convolutions:
                 return self.network(x)
-        with torch.autocast(kind, self.place.dtype), sound:
+        with torch.autocast(kind, self.compute.dtype), convolutions:
             out = self.network(x)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
 
-def choose(precision: str = "auto", device: str | None = None) -> Compute:
+def choose_device(precision: str = "auto", device: str | None = None) -> Compute:
     """Choose the device (a GPU if there is one) and the precision (bfloat16 where the hardware multiplies it faster).
 
     On a CPU, this process keeps the memory of freed arrays from then on.
     """
-    device = usable(device) if device else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = ensure_usable_device(device) if device else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
-        keep_memory()
+        keep_freed_memory()
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else has_fast_bfloat16()
@@ -108,7 +108,7 @@ def choose(precision: str = "auto", device: str | None = None) -> Compute:
     return Compute(device, types[precision])
 
 
-def usable(device: str) -> str:
+def ensure_usable_device(device: str) -> str:
     """Return the name of a device, or raise if this machine has no such device or torch cannot use it."""
     try:
         torch.empty(1, device=device)
@@ -119,19 +119,19 @@ def usable(device: str) -> str:
     return device
 
 
-def use_threads(count: int) -> int:
+def set_threads(n_threads: int) -> int:
     """Set the number of CPU threads for one operation, and return it.
 
     0 uses one per core that this process may run on.
     """
     cores = cores_allowed()
-    threads = min(count, cores) if count else min(cores, torch.get_num_threads())
+    threads = min(n_threads, cores) if n_threads else min(cores, torch.get_num_threads())
     torch.set_num_threads(threads)
     return threads
 
 
 @contextmanager
-def threads_kept() -> Iterator[None]:
+def restore_threads() -> Iterator[None]:
     """Restore torch's number of threads at the end, so that one training does not affect the next."""
     before = torch.get_num_threads()
     try:
@@ -140,7 +140,7 @@ def threads_kept() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def thread_counts() -> list[int]:
+def thread_counts_to_try() -> list[int]:
     """List the numbers of threads to time: all, half, and one."""
     most = torch.get_num_threads()
     return sorted({most, max(1, most // 2), 1}, reverse=True)
@@ -154,4 +154,4 @@ def has_fast_bfloat16() -> bool:
     except OSError:
         return False
     flags = set(text.split())
-    return any(flag in flags for flag in FAST_BFLOAT16)
+    return any(flag in flags for flag in BFLOAT16_CPU_FLAGS)

@@ -15,7 +15,7 @@ from ...errors import SettingError
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Rank, size and device of this process in its group. Only rank 0 prints, writes files and evaluates."""
 
     rank: int = 0
@@ -23,55 +23,55 @@ class Team:
     device: str | None = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Broadcast the value of rank 0 to every process (anything that JSON can hold)."""
         if self.size == 1:
             return value
         where = self.device or "cpu"
-        content = list(json.dumps(value).encode()) if self.leads else []
+        content = list(json.dumps(value).encode()) if self.is_main else []
         length = torch.tensor([len(content)], device=where)
         dist.broadcast(length, 0)
         text = torch.tensor(content, dtype=torch.uint8, device=where)
-        if not self.leads:
+        if not self.is_main:
             text = torch.empty(int(length), dtype=torch.uint8, device=where)
         dist.broadcast(text, 0)
         return json.loads(bytes(text.tolist()))
 
-    def part(self, batch: int) -> slice:
+    def batch_slice(self, batch_size: int) -> slice:
         """Return this process's slice of a batch."""
-        if batch % self.size:
+        if batch_size % self.size:
             raise SettingError(
-                f"A batch of {batch} cannot be shared evenly by {self.size} processes. Change [training]."
+                f"A batch of {batch_size} cannot be shared evenly by {self.size} processes. Change [training]."
             )
-        each = batch // self.size
+        each = batch_size // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
 
-def join() -> Team:
+def join_process_group() -> ProcessGroup:
     """Join the process group that ``torchrun`` started, or return a group of one process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team()
+        return ProcessGroup()
     device = None
     if torch.cuda.is_available():
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device else "gloo")
-    return Team(dist.get_rank(), size, device)
+    return ProcessGroup(dist.get_rank(), size, device)
 
 
-def leave(team: Team) -> None:
+def leave_process_group(processes: ProcessGroup) -> None:
     """Wait for all processes, then destroy the process group."""
-    if team.size > 1:
+    if processes.size > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
-class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes, equal to one process with the whole batch."""
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  (torch's name)
@@ -100,15 +100,15 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(input.dtype)
 
 
-def shared(network: nn.Module, team: Team) -> nn.Module:
+def convert_sync_batchnorm(network: nn.Module, processes: ProcessGroup) -> nn.Module:
     """Replace a network's batch norms by synchronised ones; weights and their names stay the same."""
-    if team.size == 1:
+    if processes.size == 1:
         return network
     for name, child in network.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            norm = SharedBatchNorm(child.num_features, child.eps, child.momentum or 0.1)
+            norm = SyncBatchNorm(child.num_features, child.eps, child.momentum or 0.1)
             norm.load_state_dict(child.state_dict())
             setattr(network, name, norm)
         else:
-            shared(child, team)
+            convert_sync_batchnorm(child, processes)
     return network

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError, SettingError
-from ...metrics import better, by_order, ranked
+from ...metrics import better_direction, rank_only, rank_scores
 from ...tasks import Task
-from ...trust.noninferiority import noninferior
+from ...trust.noninferiority import check_noninferiority
 from ...trust.paired import PoolMany
 from ...trust.paired import compare as pairwise
 from ..runs.run import Run
 
-MAIN = (
+MAIN_METRICS = (
     "dice",
     "hd95",
     "nsd",
@@ -32,10 +32,10 @@ MAIN = (
     "map",
     "cpm",
 )
-OTHER = ("case", "patient", "failed")
+ID_COLUMNS = ("case", "patient", "failed")
 
 
-def read_cases(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+def read_cases_csv(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]]:
     """Read the cases, the patients and the rows of ``cases.csv``."""
     path = folder / "cases.csv"
     if not path.exists():
@@ -43,16 +43,16 @@ def read_cases(folder: Path) -> tuple[list[str], list[str], list[dict[str, Any]]
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
-        rows = [{k: number_or_text(v) for k, v in line.items() if k not in OTHER} for line in lines]
+        rows = [{k: parse_cell(v) for k, v in line.items() if k not in ID_COLUMNS} for line in lines]
         return [line["case"] for line in lines], [line["patient"] for line in lines], rows
     except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as reason:
         raise FormatError(f"{str(path)!r} is not a table of judged cases: {reason}.") from reason
 
 
-def number_or_text(cell: str) -> float | str | None:
+def parse_cell(cell: str) -> float | str | None:
     """Parse a cell of ``cases.csv``: a number, a list of scores (``0.9:1 0.3:0``), or None if it is empty.
 
-    >>> number_or_text("0.5"), number_or_text("0.9:1"), number_or_text("")
+    >>> parse_cell("0.5"), parse_cell("0.9:1"), parse_cell("")
     (0.5, '0.9:1', None)
     """
     if ":" in cell:
@@ -60,10 +60,10 @@ def number_or_text(cell: str) -> float | str | None:
     return float(cell) if cell != "" else None
 
 
-def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+def match_cases(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
     """Match the cases that both runs have judged: return their patients and the rows of both runs, in one order."""
-    cases, patients, rows = read_cases(first)
-    other_cases, _, other_rows = read_cases(second)
+    cases, patients, rows = read_cases_csv(first)
+    other_cases, _, other_rows = read_cases_csv(second)
     other = dict(zip(other_cases, other_rows, strict=True))
     shared = [i for i, case in enumerate(cases) if case in other]
     if len(shared) < 2 or len(shared) < 0.5 * max(len(cases), len(other_cases)):
@@ -74,7 +74,7 @@ def paired(first: Path, second: Path) -> tuple[list[str], list[dict[str, Any]], 
     return [patients[i] for i in shared], [rows[i] for i in shared], [other[cases[i]] for i in shared]
 
 
-def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed: int = 0) -> dict[str, Any]:
+def compare_runs(first: Path | str, second: Path | str, *, margin: float = 0.01, seed: int = 0) -> dict[str, Any]:
     """Test whether the second run is better than the first, and whether it is not worse by more than the margin.
 
     The test of superiority is two-sided and corrected for all metrics by Holm's method. Non-inferiority is
@@ -82,27 +82,27 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
     results.
     """
     a, b = Path(first), Path(second)
-    patients, rows_a, rows_b = paired(a, b)
-    task = Run(a).recipe().build_task()
+    patients, rows_a, rows_b = match_cases(a, b)
+    task = Run(a).load_recipe().build_task()
 
-    figures, pool_many = task.summarise_many(rows_a, np.ones((1, len(rows_a)))), pooling(task, rows_a)
+    figures, pool_many = task.summarise_many(rows_a, np.ones((1, len(rows_a)))), resample_summariser(task, rows_a)
     every = list(figures or rows_a[0])
-    known = [n for n in every if n.split("/")[0] in MAIN] or every
+    known = [n for n in every if n.split("/")[0] in MAIN_METRICS] or every
     table = pairwise(
         rows_a,
         rows_b,
         patients=patients,
         names=known,
         pool_many=pool_many,
-        better=better,
-        placed=ranked,
-        by_order=by_order,
+        better_direction=better_direction,
+        rank_scores=rank_scores,
+        rank_only=rank_only,
         seed=seed,
     )
-    verdict = noninferior(
+    verdict = check_noninferiority(
         rows_a,
         rows_b,
-        name=aim_of(task, known),
+        name=margin_metric(task, known),
         margin=margin,
         patients=patients,
         pool_many=pool_many,
@@ -119,13 +119,13 @@ def compare(first: Path | str, second: Path | str, *, margin: float = 0.01, seed
     }
 
 
-def pooling(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
+def resample_summariser(task: Task, rows: Sequence[Mapping[str, Any]]) -> PoolMany | None:
     """Return a function that summarises many bootstrap resamples at once, or None where the task has none."""
     if task.summarise_many(rows, np.ones((1, len(rows)))) is None:
         return None
     return lambda chosen, weights: task.summarise_many(chosen, weights) or {}
 
 
-def aim_of(task: Task, known: Sequence[str]) -> str:
+def margin_metric(task: Task, metric_names: Sequence[str]) -> str:
     """Choose the metric that the non-inferiority margin applies to."""
-    return task.primary_metric if task.primary_metric in known else known[0]
+    return task.primary_metric if task.primary_metric in metric_names else metric_names[0]

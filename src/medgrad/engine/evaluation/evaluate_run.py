@@ -7,17 +7,17 @@ from pathlib import Path
 
 from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort, Entry
-from ...data.cohorts.cohort import narrowed
-from ...data.cohorts.layouts import SERVED_BY_MASKS
-from ...data.cohorts.pairs import paired
+from ...data.cohorts.cohort import with_labels
+from ...data.cohorts.layouts import MASK_BASED_TASKS
+from ...data.cohorts.registration_pairs import make_pairs
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
-from ...inference.input_check import Takes, check_header, check_image, check_kind
-from ..loading.cache import Failure, clear, load_all, truth_of
-from ..progress import Progress, Silent
+from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
+from ..loading.cache import Failure, load_prepared_cases, read_truth_only, remove_cache
+from ..progress import Progress, SilentProgress
 from ..runs.provenance import write_cohort
-from ..runs.recipe import to_toml
-from ..runs.run import Run, Trained, open_run
-from .evaluate import Evaluation, conclude, write_evaluation
+from ..runs.recipe import recipe_to_toml
+from ..runs.run import Run, TrainedRun, open_run
+from .evaluate import Evaluation, summarise_evaluation, write_evaluation
 from .judge import judge_all
 
 
@@ -26,43 +26,43 @@ def evaluate_run(
     cohort: Cohort,
     out: Path | str,
     *,
-    on: str = "all",
+    split: str = "all",
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a run on the cases of a cohort, or on those of one split, and write the results."""
-    progress, folder = progress or Silent(), Path(out)
+    progress, folder = progress or SilentProgress(), Path(out)
     trained = open_run(run, device=device)
-    if cohort.task == "segmentation" and trained.task.kind in SERVED_BY_MASKS:
+    if cohort.task == "segmentation" and trained.task.kind in MASK_BASED_TASKS:
         cohort = replace(cohort, task=trained.task.kind)
-    chosen = [e for e in cohort.entries if e.truth is not None and on in ("all", e.split)]
+    chosen = [e for e in cohort.entries if e.truth is not None and split in ("all", e.split)]
     if not chosen:
-        todo = "Leave --split out to judge all its cases." if on != "all" else "Give such cases, or use predict."
-        raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {on!r}. {todo}")
+        todo = "Leave --split out to judge all its cases." if split != "all" else "Give such cases, or use predict."
+        raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {split!r}. {todo}")
     cohort = replace(cohort, entries=tuple(replace(e, split="test") for e in chosen))
     if cohort.task == "registration":
-        cohort = paired(cohort)
-    cohort, unfit = fitting(cohort, trained)
-    cohort = labelled_alike(cohort, trained)
+        cohort = make_pairs(cohort)
+    cohort, unfit = drop_incompatible_cases(cohort, trained)
+    cohort = restrict_labels(cohort, trained)
     with progress.bar("Reading") as bar:
-        ready, failures = load_all(cohort, trained.steps, folder=folder / "cache", on_progress=bar)
+        ready, failures = load_prepared_cases(cohort, trained.prepare_steps, folder=folder / "cache", on_progress=bar)
     failures = [*unfit, *failures]
     for failure in failures:
-        progress.say(f"Case {failure.id!r} failed: {failure.why}")
-    judged = judge_all(trained, ready, failures, progress=progress, pictures=folder)
-    clear(folder / "cache")
-    evaluation = conclude(trained.task, judged, split=on)
+        progress.say(f"Case {failure.id!r} failed: {failure.reason}")
+    judged = judge_all(trained, ready, failures, progress=progress, pictures_folder=folder)
+    remove_cache(folder / "cache")
+    evaluation = summarise_evaluation(trained.task, judged, split=split)
     write_evaluation(folder, evaluation)
     write_cohort(Run(folder), (cohort,), {}, allow_leak=False)
-    write_text(folder / "recipe.toml", to_toml(trained.recipe))
+    write_text(folder / "recipe.toml", recipe_to_toml(trained.recipe))
     return evaluation
 
 
-def labelled_alike(cohort: Cohort, trained: Trained) -> Cohort:
+def restrict_labels(cohort: Cohort, trained: TrainedRun) -> Cohort:
     """Restrict a cohort to the labels of a run, or raise if a label is missing."""
     known = tuple(getattr(trained.task, "labels", cohort.labels))
     if set(known) < set(cohort.labels):
-        cohort = narrowed(cohort, known)
+        cohort = with_labels(cohort, known)
     if cohort.labels and set(cohort.labels) != set(known):
         raise SettingError(
             f"The run answers {', '.join(known)}, but {str(cohort.root)!r} has {', '.join(cohort.labels)}. "
@@ -71,32 +71,32 @@ def labelled_alike(cohort: Cohort, trained: Trained) -> Cohort:
     return cohort
 
 
-def fitting(cohort: Cohort, trained: Trained) -> tuple[Cohort, list[Failure]]:
+def drop_incompatible_cases(cohort: Cohort, trained: TrainedRun) -> tuple[Cohort, list[Failure]]:
     """Drop the cases whose images the run does not accept, with the reasons; raise if none is left."""
-    if trained.takes is None:
+    if trained.input_spec is None:
         return cohort, []
-    kept, unfit = [], []
+    kept, failures = [], []
     for number, entry in enumerate(cohort.entries):
         try:
-            check_entry(cohort, entry, trained.takes, reads=number == 0)
+            check_entry(cohort, entry, trained.input_spec, reads_image=number == 0)
             kept.append(entry)
         except FormatError as reason:
-            unfit.append(Failure(entry.id, entry.patient or entry.id, str(reason), truth_of(cohort, entry)))
+            failures.append(Failure(entry.id, entry.patient or entry.id, str(reason), read_truth_only(cohort, entry)))
     if not kept:
-        raise FormatError(unfit[0].why)
-    return replace(cohort, entries=tuple(kept)), unfit
+        raise FormatError(failures[0].reason)
+    return replace(cohort, entries=tuple(kept)), failures
 
 
-def check_entry(cohort: Cohort, entry: Entry, takes: Takes, *, reads: bool) -> None:
+def check_entry(cohort: Cohort, entry: Entry, input_spec: InputSpec, *, reads_image: bool) -> None:
     """Raise if a case does not match a run's input specification, by its names and headers, or also when read."""
     for name, source in entry.images.items():
-        check_kind(takes, name, source, dims=cohort.dims, modality=cohort.modalities.get(name))
-    check_header(takes, entry)
-    if not reads:
+        check_input_kind(input_spec, name, source, dims=cohort.dims, modality=cohort.modalities.get(name))
+    check_header(input_spec, entry)
+    if not reads_image:
         return
     for name, source in entry.images.items():
         try:
             image = cohort.read_image(name, source)
         except (MedgradError, OSError, ValueError):
             continue  # it is told as a failure when all are read
-        check_image(takes, name, source, image)
+        check_image(input_spec, name, source, image)

@@ -16,10 +16,10 @@ from ...errors import SettingError
 from ...inference.predictor import Network, Predictor
 from ...prepare import Step
 from ...tasks import Task, full_resolution
-from ..compute.device import Compute, in_order
+from ..compute.device import Compute, to_channels_last
 from ..compute.torch_ops import TORCH
-from ..runs.recipe import Answering
-from ..runs.run import Trained
+from ..runs.recipe import Inference
+from ..runs.run import TrainedRun
 
 
 def predictor(
@@ -28,7 +28,7 @@ def predictor(
     *,
     patch: Sequence[int],
     place: Compute,
-    how: Answering | None = None,
+    how: Inference | None = None,
     steps: Sequence[Step] = (),
     channels: int = 1,
 ) -> Predictor:
@@ -36,7 +36,7 @@ def predictor(
 
     ``channels`` counts those of the inputs, which only tells how much memory a window takes.
     """
-    how = how or Answering()
+    how = how or Inference()
     for model in models:
         model.eval()
     outputs = task.outputs
@@ -54,9 +54,9 @@ def predictor(
         merge_windows=task.merge_windows,
         ensemble=task.ensemble,
         overlap=how.overlap,
-        flips=() if outputs.shape == "pyramid" else how.flips,
-        coarse_to_fine=how.sparing and kind_named(outputs.answer).has_background,
-        first_pass_stride=how.coarse,
+        flips=() if outputs.shape == "pyramid" else how.tta_flips,
+        coarse_to_fine=how.coarse_to_fine and kind_named(outputs.answer).has_background,
+        first_pass_stride=how.first_pass_stride,
         ops=TORCH,
         context=torch.inference_mode,
     )
@@ -66,21 +66,21 @@ def network_of(model: nn.Module) -> Network:
     """Show a batch to a module, and give what it says at full resolution in float32."""
 
     def network(inputs: Tensor) -> Tensor:
-        return full_resolution(model(in_order(inputs))).float()
+        return full_resolution(model(to_channels_last(inputs))).float()
 
     return network
 
 
-def predictor_of(trained: Trained, *, file_format: str = "", how: Answering | None = None) -> Predictor:
+def predictor_of(trained: TrainedRun, *, file_format: str = "", how: Inference | None = None) -> Predictor:
     """Make the predictor of a run; with their maps where a format asks for probabilities."""
     task, patch = trained.task, trained.recipe.training.patch
     made = predictor(
-        trained.models,
+        trained.networks,
         task,
         patch=patch,
-        place=trained.place,
-        how=how or trained.recipe.answering,
-        steps=trained.steps,
+        place=trained.compute,
+        how=how or trained.recipe.inference,
+        steps=trained.prepare_steps,
         channels=channels_of(trained, patch),
     )
     return with_probabilities(made, task) if file_format in kind_named("probability_maps").formats else made
@@ -101,15 +101,15 @@ def with_probabilities(made: Predictor, task: Task) -> Predictor:
     return replace(made, decode=decode, kind=maps.name, coarse_to_fine=False)
 
 
-def channels_of(trained: Trained, patch: Sequence[int]) -> int:
+def channels_of(trained: TrainedRun, patch: Sequence[int]) -> int:
     """Count the channels that a network takes, by the shape of its first weights."""
-    first = next((p for p in trained.models[0].parameters() if p.ndim > 1), None)
+    first = next((p for p in trained.networks[0].parameters() if p.ndim > 1), None)
     if first is None:
         return 1
     return max(1, first.shape[1] // (prod(patch) if first.ndim == 2 else 1))
 
 
-def answer(trained: Trained, case: Case) -> Any:
+def answer_case(trained: TrainedRun, case: Case) -> Any:
     """Answer about one case, on its original grid. Several models (folds) are an ensemble: their outputs are averaged.
 
     The truth of the case is not used. The sums over windows take at most so many bytes (0: no limit).

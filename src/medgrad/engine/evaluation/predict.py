@@ -7,11 +7,13 @@ from pathlib import Path
 
 from ...data.dicom.write.equipment import Algorithm
 from ...inference.pipeline.pipeline import Prediction, predict_all
-from ..runs.run import Trained
+from ..runs.run import TrainedRun
 from .infer import predictor_of
 
 
-def predict(trained: Trained, path: Path, out: Path, *, file_format: str = "", memory: int = 0) -> Iterator[Prediction]:
+def predict_with_run(
+    trained: TrainedRun, path: Path, out: Path, *, file_format: str = "", memory: int = 0
+) -> Iterator[Prediction]:
     """Predict every input, write each answer, and yield the results; one bad file does not stop the others.
 
     With a memory limit, the process holds at most so many bytes: an input that would need more is refused
@@ -25,7 +27,7 @@ def predict(trained: Trained, path: Path, out: Path, *, file_format: str = "", m
         task=task.kind,
         dims=task.dims,
         file_format=file_format,
-        algorithm=Algorithm(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weights),
+        algorithm=Algorithm(f"{task.kind} by {trained.recipe.model.get('name', 'medgrad')}", trained.weight_files),
         memory=memory,
-        takes=trained.takes,
+        takes=trained.input_spec,
     )

@@ -13,19 +13,19 @@ import numpy as np
 
 from ...data import Case, Grid, Image, LabelMap, Source, UnplacedBoxes
 from ...data.cohorts import Cohort, Entry
-from ...data.formats import holding, read_labels
+from ...data.formats import cache_case_files, read_labels
 from ...errors import MedgradError
 from ...prepare import Memo, Step, prepare
-from ...survey.file_hashes import own_files
+from ...survey.file_hashes import unshared_files
 from ..progress import Progress
 from .sampling import index_labels
 
-IN_MEMORY = 4 << 30
+MAX_MEMORY_BYTES = 4 << 30
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedCase:
     """A prepared case, the grids to restore its answer, and the original case."""
 
     case: Case
@@ -39,115 +39,125 @@ class Failure:
 
     id: str
     patient: str
-    why: str
+    reason: str
     truth: Any = None
 
 
-def load_all(
+def load_prepared_cases(
     cohort: Cohort,
-    steps: Sequence[Step],
+    prepare_steps: Sequence[Step],
     *,
     folder: Path | None = None,
-    workers: int = 2,
+    n_workers: int = 2,
     on_progress: OnProgress | None = None,
-    budget: int = IN_MEMORY,
-) -> tuple[list[Prepared], list[Failure]]:
+    max_memory: int = MAX_MEMORY_BYTES,
+) -> tuple[list[PreparedCase], list[Failure]]:
     """Read and prepare every case of a cohort; return the prepared cases and the failures.
 
-    The arrays of all cases take at most ``budget`` bytes of memory; those beyond are written to files in
+    The arrays of all cases take at most ``max_memory`` bytes of memory; those beyond are written to files in
     ``folder``.
     """
-    ready: list[Prepared] = []
+    prepared_cases: list[PreparedCase] = []
     failures: list[Failure] = []
-    used = 0
-    for number, (entry, found) in enumerate(each(cohort, steps, workers)):
-        if isinstance(found, Prepared):
-            size = size_of(found.case) + size_of(found.original)
-            if used + size > budget and folder is not None:
-                found = mapped(found, folder / f"{number:06d}")
+    used_bytes = 0
+    for number, (entry, found) in enumerate(prepare_each(cohort, prepare_steps, n_workers)):
+        if isinstance(found, PreparedCase):
+            size = count_array_bytes(found.case) + count_array_bytes(found.original)
+            if used_bytes + size > max_memory and folder is not None:
+                found = to_memory_map(found, folder / f"{number:06d}")
             else:
-                used += size
-            ready.append(found)
+                used_bytes += size
+            prepared_cases.append(found)
         else:
-            failures.append(Failure(entry.id, entry.patient or entry.id, found, truth_of(cohort, entry)))
+            failures.append(Failure(entry.id, entry.patient or entry.id, found, read_truth_only(cohort, entry)))
         if on_progress:
             on_progress(number + 1, len(cohort.entries))
-    return ready, failures
+    return prepared_cases, failures
 
 
-def load_side(
-    cohort: Cohort, side: Literal["train", "val", "test"], steps: Sequence[Step], folder: Path, progress: Progress
-) -> tuple[list[Prepared], list[Failure]]:
+def load_split(
+    cohort: Cohort,
+    split: Literal["train", "val", "test"],
+    prepare_steps: Sequence[Step],
+    folder: Path,
+    progress: Progress,
+) -> tuple[list[PreparedCase], list[Failure]]:
     """Read and prepare the cases of one split, with a progress bar."""
     words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
-    with progress.bar(words[side]) as bar:
-        return load_all(cohort.of(side), steps, folder=folder / "cache" / side, on_progress=bar)
+    with progress.bar(words[split]) as bar:
+        return load_prepared_cases(
+            cohort.in_splits(split), prepare_steps, folder=folder / "cache" / split, on_progress=bar
+        )
 
 
-def each(cohort: Cohort, steps: Sequence[Step], workers: int) -> Iterator[tuple[Any, Prepared | str]]:
+def prepare_each(
+    cohort: Cohort, prepare_steps: Sequence[Step], n_workers: int
+) -> Iterator[tuple[Any, PreparedCase | str]]:
     """Read and prepare cases in several threads, and yield them in the cohort's order."""
 
-    def one(entry: Any) -> Prepared | str:
+    def prepare_one(entry: Any) -> PreparedCase | str:
         try:
-            with holding(own_files(entry)):
-                case = cohort.load(entry)
-            ready, memos = prepare(case, steps)
-            return Prepared(index_labels(ready), tuple(memos), case)
+            with cache_case_files(unshared_files(entry)):
+                case = cohort.load_case(entry)
+            ready, memos = prepare(case, prepare_steps)
+            return PreparedCase(index_labels(ready), tuple(memos), case)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             return " ".join(str(reason).split()) or type(reason).__name__
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        ahead = max(2, 2 * workers)
-        waiting = [pool.submit(one, entry) for entry in cohort.entries[:ahead]]
+    with ThreadPoolExecutor(max(1, n_workers)) as pool:
+        n_ahead = max(2, 2 * n_workers)
+        futures = [pool.submit(prepare_one, entry) for entry in cohort.entries[:n_ahead]]
         for number, entry in enumerate(cohort.entries):
-            found = waiting[number].result()
-            waiting[number] = None  # type: ignore[call-overload]
-            if number + ahead < len(cohort.entries):
-                waiting.append(pool.submit(one, cohort.entries[number + ahead]))
+            found = futures[number].result()
+            futures[number] = None  # type: ignore[call-overload]
+            if number + n_ahead < len(cohort.entries):
+                futures.append(pool.submit(prepare_one, cohort.entries[number + n_ahead]))
             yield entry, found
 
 
-def truth_of(cohort: Cohort, entry: Entry) -> Any:
+def read_truth_only(cohort: Cohort, entry: Entry) -> Any:
     """Read only the truth of a case that failed, so that it can be judged as failed; None if that fails too."""
     if isinstance(entry.truth, UnplacedBoxes):
-        return entry.truth.on(Grid.of((1,) * cohort.dims))  # how many boxes there are, wherever they lie
+        return entry.truth.to_world(Grid.from_shape((1,) * cohort.dims))  # how many boxes there are, wherever they lie
     if not isinstance(entry.truth, Source):
         return entry.truth
     try:
         labels = read_labels(entry.truth)
         if cohort.task == "detection":
             return cohort.read_truth(entry.truth, labels.grid)
-        return cohort.renumber(labels, where=str(entry.truth))
+        return cohort.renumber(labels, source_name=str(entry.truth))
     except (MedgradError, ValueError, OSError):
         return None
 
 
-def size_of(case: Case) -> int:
+def count_array_bytes(case: Case) -> int:
     """Count the bytes of a case's arrays."""
     total = sum(image.array.nbytes for image in case.images.values())
-    for labels in (case.truth, case.region):
+    for labels in (case.truth, case.roi):
         total += labels.array.nbytes if isinstance(labels, (LabelMap, Image)) else 0
     return total
 
 
-def mapped(ready: Prepared, folder: Path) -> Prepared:
+def to_memory_map(prepared_case: PreparedCase, folder: Path) -> PreparedCase:
     """Move the arrays of a case to files, and open them memory-mapped."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def moved(thing: Any, name: str) -> Any:
+    def map_array(array_holder: Any, name: str) -> Any:
         path = folder / f"{name}.npy"
-        np.save(path, thing.array, allow_pickle=False)
-        return replace(thing, array=np.load(path, mmap_mode="r", allow_pickle=False))
+        np.save(path, array_holder.array, allow_pickle=False)
+        return replace(array_holder, array=np.load(path, mmap_mode="r", allow_pickle=False))
 
-    def whole(case: Case, prefix: str) -> Case:
-        images = {k: moved(v, f"{prefix}-image-{i}") for i, (k, v) in enumerate(case.images.items())}
-        truth = moved(case.truth, f"{prefix}-truth") if isinstance(case.truth, (LabelMap, Image)) else case.truth
-        region = moved(case.region, f"{prefix}-region") if case.region is not None else None
-        return replace(case, images=images, truth=truth, region=region)
+    def map_case(case: Case, prefix: str) -> Case:
+        images = {k: map_array(v, f"{prefix}-image-{i}") for i, (k, v) in enumerate(case.images.items())}
+        truth = map_array(case.truth, f"{prefix}-truth") if isinstance(case.truth, (LabelMap, Image)) else case.truth
+        region = map_array(case.roi, f"{prefix}-region") if case.roi is not None else None
+        return replace(case, images=images, truth=truth, roi=region)
 
-    return Prepared(whole(ready.case, "ready"), ready.memos, whole(ready.original, "original"))
+    return PreparedCase(
+        map_case(prepared_case.case, "ready"), prepared_case.memos, map_case(prepared_case.original, "original")
+    )
 
 
-def clear(folder: Path) -> None:
+def remove_cache(folder: Path) -> None:
     """Delete the files of a cache."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -10,21 +10,21 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """Yield the same items in the same order, with up to ``count`` of them made beforehand by a thread.
+def prefetch(items: Iterator[Item], n_ahead: int) -> Iterator[Item]:
+    """Yield the same items in the same order, with up to ``n_ahead`` of them made beforehand by a thread.
 
-    With ``count`` 0 there is no prefetching. An error in the thread is raised here.
+    With ``n_ahead`` 0 there is no prefetching. An error in the thread is raised here.
 
     >>> list(prefetch(iter("abc"), 2))
     ['a', 'b', 'c']
     """
-    if count <= 0:
+    if n_ahead <= 0:
         yield from items
         return
-    queue: Queue[tuple[str, Any]] = Queue(count)
+    queue: Queue[tuple[str, Any]] = Queue(n_ahead)
     stop = Event()
 
-    def work() -> None:
+    def produce() -> None:
         try:
             for item in items:
                 queue.put(("item", item))
@@ -34,7 +34,7 @@ def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
         except BaseException as reason:  # told to whoever waits
             queue.put(("error", reason))
 
-    thread = Thread(target=work, daemon=True)
+    thread = Thread(target=produce, daemon=True)
     thread.start()
     try:
         while True:

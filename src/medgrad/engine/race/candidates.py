@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import registry
-from .parallel import Where
+from .parallel_map import Executor
 
-GRID = (0.1, 0.316, 1.0, 3.16)
+RATE_FACTORS = (0.1, 0.316, 1.0, 3.16)
 """The rates that are tried, as factors of an optimiser's own; the best at an edge leads further."""
-FURTHER = 3
+MAX_EXTRA_RATES = 3
 """By at most so many rates more."""
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Candidate:
     """A candidate: an optimiser and, after ``+``, gradient methods, such as ``sgd+full_batch``."""
 
     name: str
 
     @property
-    def changes(self) -> dict[str, Any]:
+    def recipe_changes(self) -> dict[str, Any]:
         """The changes of the recipe that select this candidate."""
         optimiser, *gradients = self.name.split("+")
         found: dict[str, Any] = {"optimiser": {"name": optimiser}}
@@ -31,59 +31,63 @@ class Entrant:
         return found
 
     @property
-    def rate(self) -> float:
+    def default_rate(self) -> float:
         """The optimiser's default learning rate, around which the search runs."""
         make = registry.find("descent.optimisers", self.name.split("+")[0])
-        return float(registry.settings(make)["rate"])
+        return float(registry.keyword_defaults(make)["rate"])
 
 
 @dataclass(frozen=True)
-class Search:
+class RateSearch:
     """How the learning rate is searched: a grid of factors, or a number of optuna trials."""
 
-    rates: Sequence[float] = GRID
+    factors: Sequence[float] = RATE_FACTORS
     trials: int = 0
-    where: Where = "here"
+    executor: Executor = "here"
 
 
-Tried = Callable[[Sequence[Mapping[str, Any]]], list[float]]
+TrySettings = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 
 
-def by_grid(entrant: Entrant, tried: Tried, rates: Sequence[float]) -> list[dict[str, Any]]:
+def search_grid(candidate: Candidate, try_settings: TrySettings, factors: Sequence[float]) -> list[dict[str, Any]]:
     """Try the default rate times each factor, and extend the grid while the best is at its edge.
 
     Returns the best rate and its neighbours: short runs may prefer slightly higher or lower rates than full runs.
     """
-    figures = dict(zip(rates, tried([{"rate": entrant.rate * factor} for factor in rates]), strict=True))
-    best = max(figures, key=lambda f: figures[f])
-    ordered = sorted(rates)
-    for _ in range(FURTHER if len(ordered) > 1 else 0):
-        if min(figures) < best < max(figures):
+    metric_by_factor = dict(
+        zip(factors, try_settings([{"rate": candidate.default_rate * factor} for factor in factors]), strict=True)
+    )
+    best = max(metric_by_factor, key=lambda f: metric_by_factor[f])
+    ordered = sorted(factors)
+    for _ in range(MAX_EXTRA_RATES if len(ordered) > 1 else 0):
+        if min(metric_by_factor) < best < max(metric_by_factor):
             break
         ratio = ordered[1] / ordered[0]
-        beyond = best / ratio if best == min(figures) else best * ratio
-        (figures[beyond],) = tried([{"rate": entrant.rate * beyond}])
-        best = max(figures, key=lambda f: figures[f])
-    ordered = sorted(figures)
-    place = ordered.index(best)
-    near = [best, *ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
-    return [{"rate": entrant.rate * factor} for factor in near]
+        beyond = best / ratio if best == min(metric_by_factor) else best * ratio
+        (metric_by_factor[beyond],) = try_settings([{"rate": candidate.default_rate * beyond}])
+        best = max(metric_by_factor, key=lambda f: metric_by_factor[f])
+    ordered = sorted(metric_by_factor)
+    best_index = ordered.index(best)
+    factors_to_keep = [best, *ordered[max(0, best_index - 1) : best_index], *ordered[best_index + 1 : best_index + 2]]
+    return [{"rate": candidate.default_rate * factor} for factor in factors_to_keep]
 
 
-def by_optuna(entrant: Entrant, tried: Tried, trials: int) -> list[dict[str, Any]]:
+def search_with_optuna(candidate: Candidate, try_settings: TrySettings, n_trials: int) -> list[dict[str, Any]]:
     """Search the learning rate and, where the optimiser has one, the weight decay over three decades with optuna."""
-    from ...errors import need
+    from ...errors import require_package
 
-    optuna = need("optuna", extra="tune")
+    optuna = require_package("optuna", extra="tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    make = registry.find("descent.optimisers", entrant.name.split("+")[0])
+    make = registry.find("descent.optimisers", candidate.name.split("+")[0])
 
     def objective(trial: Any) -> float:
-        asked = {"rate": trial.suggest_float("rate", entrant.rate * 0.03, entrant.rate * 30, log=True)}
-        if registry.settings(make).get("decay"):
-            asked["decay"] = trial.suggest_float("decay", 1e-5, 1e-1, log=True)
-        return tried([asked])[0]
+        settings = {
+            "rate": trial.suggest_float("rate", candidate.default_rate * 0.03, candidate.default_rate * 30, log=True)
+        }
+        if registry.keyword_defaults(make).get("decay"):
+            settings["decay"] = trial.suggest_float("decay", 1e-5, 1e-1, log=True)
+        return try_settings([settings])[0]
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    study.optimize(objective, n_trials=trials)
+    study.optimize(objective, n_trials=n_trials)
     return [dict(study.best_params)]

@@ -20,30 +20,30 @@ from ...errors import Diverged, SettingError
 from ...prepare import build_steps
 from ...survey.dataset import Look
 from ...tasks import Task
-from ...trust.holm import holm
-from ..compute.device import choose, threads_kept
+from ...trust.holm import adjust_p_values
+from ..compute.device import choose_device, restore_threads
 from ..evaluation.evaluate import Row
-from ..loading.cache import clear, load_side
-from ..progress import Progress, Silent
-from ..runs.recipe import Recipe, merged
+from ..loading.cache import load_split, remove_cache
+from ..progress import Progress, SilentProgress
+from ..runs.recipe import Recipe, merge_changes
 from ..runs.run import Run
-from ..training.dataset_facts import gather
-from ..training.pace import Pace
+from ..training.dataset_facts import gather_dataset_facts
 from ..training.plan import Budget, plan
-from ..training.step_log import read_lines
-from ..training.timing import FEWEST_CASES, time_steps
-from ..training.trainer import Trainer, learn
-from .candidates import GRID, Entrant, Search, by_grid, by_optuna
-from .over_seeds import estimate, paired
-from .parallel import Where, parallel_map
+from ..training.step_log import read_step_lines
+from ..training.time_budget import TimeBudget
+from ..training.timing import MIN_VALIDATION_CASES, time_steps
+from ..training.trainer import Trainer, run_training
+from .candidates import RATE_FACTORS, Candidate, RateSearch, search_grid, search_with_optuna
+from .parallel_map import Executor, parallel_map
+from .seed_statistics import estimate_mean, paired
 
-SHOWN = 0.05
+MAX_P_VALUE = 0.05
 """Another rate than an optimiser's own is taken where chance would do as well in less than this share of cases."""
-TURNS = 3
+TIMING_ROUNDS = 3
 """So often is a step of each entrant timed."""
-SEARCH = 0.25
+SEARCH_TIME_SHARE = 0.25
 """The share of a run's minutes that each rate is tried for."""
-ROUNDS = 12
+N_VALIDATIONS = 12
 """How often the curve of a run is measured."""
 
 
@@ -54,21 +54,21 @@ class RaceSetup:
     folder: Path
     recipe: Recipe
     task: Task
-    cases: Sequence[Any]
-    valid: Sequence[Any]
-    seconds: float
+    training_cases: Sequence[Any]
+    validation_cases: Sequence[Any]
+    run_seconds: float
     device: str | None = None
-    most_threads: int = 1
+    max_threads: int = 1
 
     @property
     def patients(self) -> list[str]:
         """The patient of each validation case."""
-        return [p.original.patient or p.original.id for p in self.valid]
+        return [p.original.patient or p.original.id for p in self.validation_cases]
 
-    def learner(self, name: str, recipe: Recipe) -> Trainer:
+    def make_trainer(self, name: str, recipe: Recipe) -> Trainer:
         """Build the trainer of one run of the race, in a folder of its own."""
-        place = choose(recipe.training.precision, self.device)
-        return Trainer(Run(self.folder / name), recipe, self.task, self.cases, self.valid, place)
+        place = choose_device(recipe.training.precision, self.device)
+        return Trainer(Run(self.folder / name), recipe, self.task, self.training_cases, self.validation_cases, place)
 
 
 @dataclass(frozen=True)
@@ -86,58 +86,58 @@ class Trial:
     why: str = ""
 
 
-@threads_kept()
+@restore_threads()
 def race(
     cohort: Cohort,
     folder: Path | str,
     *,
     optimisers: Sequence[str],
-    minutes: float = 5.0,
-    seeds: int = 3,
+    minutes_per_run: float = 5.0,
+    n_seeds: int = 3,
     changes: Mapping[str, Any] | None = None,
-    rates: Sequence[float] = GRID,
-    trials: int = 0,
+    rate_factors: Sequence[float] = RATE_FACTORS,
+    n_trials: int = 0,
     seed: int = 0,
     device: str | None = None,
-    where: Where = "here",
+    executor: Executor = "here",
     look: Look | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare optimisers on a cohort, each trained for ``minutes`` a run, and write a table with intervals and tests.
+    """Compare optimisers on a cohort, each trained ``minutes_per_run``, and write a table with intervals and tests.
 
     Each rate of a small grid is tried for a quarter of that time; the best rate, its neighbours and the
     optimiser's default run for all of it. Then the default rate, or one that is significantly better, runs from
-    each of the seeds. With ``trials`` the rate and the weight decay are searched by optuna instead. A race that
-    was interrupted resumes. ``where`` is "here", one run after another, or "ray", in parallel on a cluster.
+    each of the seeds. With ``n_trials`` the rate and the weight decay are searched by optuna instead. A race that
+    was interrupted resumes. ``executor`` is "here", one run after another, or "ray", in parallel on a cluster.
     """
-    progress = progress or Silent()
-    entrants = [Entrant(name) for name in dict.fromkeys(optimisers)]
-    if len(entrants) < 2:
+    progress = progress or SilentProgress()
+    candidates = [Candidate(name) for name in dict.fromkeys(optimisers)]
+    if len(candidates) < 2:
         raise SettingError("A race needs at least two optimisers, such as --optimisers sgd,adamw.")
-    ground = prepare_race(cohort, Path(folder), entrants, minutes, changes or {}, seed, device, look, progress)
-    chosen: dict[str, tuple[Recipe, int, float]] = {}
-    seconds = timed_in_turns(ground, [e for e in entrants if not rate_file(ground, e).exists()])
-    for entrant in entrants:
+    setup = prepare_race(cohort, Path(folder), candidates, minutes_per_run, changes or {}, seed, device, look, progress)
+    tuned: dict[str, tuple[Recipe, int, float]] = {}
+    seconds = time_candidates(setup, [e for e in candidates if not rate_path(setup, e).exists()])
+    for entrant in candidates:
         each = seconds.get(entrant.name, 0.0)
-        chosen[entrant.name] = tune_rate(ground, entrant, each, Search(rates, trials, where), progress)
+        tuned[entrant.name] = tune_rate(setup, entrant, each, RateSearch(rate_factors, n_trials, executor), progress)
     jobs = []
-    for number in range(seeds):
-        for name, (recipe, steps, each) in chosen.items():
+    for number in range(n_seeds):
+        for name, (recipe, steps, each) in tuned.items():
             jobs.append((f"{name}/seed-{number}", name, recipe.with_training(steps=steps, seed=seed + number), each))
     runs: list[Trial] = []
-    for trial in parallel_map(run_once, ground, jobs, where=where):
+    for trial in parallel_map(run_once, setup, jobs, executor=executor):
         runs.append(trial)
-        progress.say(told(trial, ground.task.primary_metric))
-    found = judged(ground, runs, minutes)
-    write_text(ground.folder / "race.json", json.dumps(found, indent=1) + "\n")
-    return found
+        progress.say(describe_trial(trial, setup.task.primary_metric))
+    result = rank_candidates(setup, runs, minutes_per_run)
+    write_text(setup.folder / "race.json", json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def prepare_race(
     cohort: Cohort,
     folder: Path,
-    entrants: Sequence[Entrant],
-    minutes: float,
+    candidates: Sequence[Candidate],
+    minutes_per_run: float,
     changes: Mapping[str, Any],
     seed: int,
     device: str | None,
@@ -145,149 +145,171 @@ def prepare_race(
     progress: Progress,
 ) -> RaceSetup:
     """Plan the recipe, load the cases, and check every candidate before the first run."""
-    side = make_split(cohort, seed=seed, together=look.together if look else ())
-    modality = look.fingerprint.get("modality") if look else None
-    planned = plan(gather(side, modality=modality), Budget(minutes), gpu=torch.cuda.is_available(), seed=seed)
-    recipe = merged(planned, changes).with_training(validations=ROUNDS)
-    for entrant in entrants:
-        merged(recipe, entrant.changes)
+    split_cohort = make_split(cohort, seed=seed, keep_together=look.inseparable_pairs if look else ())
+    modality = look.statistics.get("modality") if look else None
+    planned = plan(
+        gather_dataset_facts(split_cohort, modality=modality),
+        Budget(minutes_per_run),
+        has_gpu=torch.cuda.is_available(),
+        seed=seed,
+    )
+    recipe = merge_changes(planned, changes).with_training(validations=N_VALIDATIONS)
+    for entrant in candidates:
+        merge_changes(recipe, entrant.recipe_changes)
     steps = build_steps(recipe.prepare)
-    cases, _ = load_side(side, "train", steps, folder, progress)
-    valid, _ = load_side(side, "val", steps, folder, progress)
-    if not cases or not valid:
+    cases, _ = load_split(split_cohort, "train", steps, folder, progress)
+    validation_cases, _ = load_split(split_cohort, "val", steps, folder, progress)
+    if not cases or not validation_cases:
         raise SettingError("A race needs training cases and validation cases that can be read.")
     task = recipe.build_task()
-    ground = RaceSetup(folder, recipe, task, cases, valid, minutes * 60, device)
-    step = time_steps(ground.learner("timing", recipe))
-    shown = min(max(8, FEWEST_CASES.get(task.outputs.shape, 8)), len(valid))
-    recipe = recipe.with_training(threads=step.threads, validation_cases=shown)
-    return replace(ground, recipe=recipe, most_threads=step.most)
+    setup = RaceSetup(folder, recipe, task, cases, validation_cases, minutes_per_run * 60, device)
+    step = time_steps(setup.make_trainer("timing", recipe))
+    n_shown_cases = min(max(8, MIN_VALIDATION_CASES.get(task.outputs.shape, 8)), len(validation_cases))
+    recipe = recipe.with_training(threads=step.threads, validation_cases=n_shown_cases)
+    return replace(setup, recipe=recipe, max_threads=step.max_threads)
 
 
-def rate_file(ground: RaceSetup, entrant: Entrant) -> Path:
+def rate_path(setup: RaceSetup, candidate: Candidate) -> Path:
     """Return the path of the file that stores a candidate's tuned rate."""
-    return ground.folder / entrant.name / "rate.json"
+    return setup.folder / candidate.name / "rate.json"
 
 
-def timed_in_turns(ground: RaceSetup, entrants: Sequence[Entrant]) -> dict[str, float]:
+def time_candidates(setup: RaceSetup, candidates: Sequence[Candidate]) -> dict[str, float]:
     """Time a step of each candidate in seconds, in turns, so that other load on the machine affects all alike."""
-    found: dict[str, list[float]] = {e.name: [] for e in entrants}
-    for _ in range(TURNS):
-        for entrant in entrants:
-            recipe = merged(ground.recipe, entrant.changes)
+    found: dict[str, list[float]] = {e.name: [] for e in candidates}
+    for _ in range(TIMING_ROUNDS):
+        for entrant in candidates:
+            recipe = merge_changes(setup.recipe, entrant.recipe_changes)
             try:
-                step = time_steps(ground.learner(f"{entrant.name}/timing", recipe))
+                step = time_steps(setup.make_trainer(f"{entrant.name}/timing", recipe))
             except Diverged:
-                step = time_steps(ground.learner(f"{entrant.name}/timing", at(recipe, {"rate": 1e-6})))
+                step = time_steps(
+                    setup.make_trainer(f"{entrant.name}/timing", with_optimiser_settings(recipe, {"rate": 1e-6}))
+                )
             found[entrant.name].append(step.seconds)
     return {name: median(seconds) for name, seconds in found.items()}
 
 
 def tune_rate(
-    ground: RaceSetup, entrant: Entrant, each: float, search: Search, progress: Progress
+    setup: RaceSetup, candidate: Candidate, step_seconds: float, search: RateSearch, progress: Progress
 ) -> tuple[Recipe, int, float]:
     """Tune a candidate's learning rate by short runs; return its recipe, number of steps and seconds a step."""
-    recipe = merged(ground.recipe, entrant.changes)
-    path = rate_file(ground, entrant)
+    recipe = merge_changes(setup.recipe, candidate.recipe_changes)
+    path = rate_path(setup, candidate)
     if path.exists():
         known = json.loads(path.read_text())
-        return at(recipe, known["optimiser"]), known["steps"], known["seconds_a_step"]
-    short = max(10, int(SEARCH * ground.seconds / each))
+        return with_optimiser_settings(recipe, known["optimiser"]), known["steps"], known["seconds_a_step"]
+    short = max(10, int(SEARCH_TIME_SHARE * setup.run_seconds / step_seconds))
 
-    def tried(asked: Sequence[Mapping[str, Any]]) -> list[float]:
+    def try_settings(settings_to_try: Sequence[Mapping[str, Any]]) -> list[float]:
         jobs = []
-        for settings in asked:
+        for settings in settings_to_try:
             name = "-".join(f"{k}-{v:.3g}" for k, v in settings.items())
-            changed = at(recipe, settings).with_training(steps=short, validations=1)
-            jobs.append((f"{entrant.name}/{name}", entrant.name, changed, each))
+            changed = with_optimiser_settings(recipe, settings).with_training(steps=short, validations=1)
+            jobs.append((f"{candidate.name}/{name}", candidate.name, changed, step_seconds))
         found = []
-        for trial in parallel_map(run_once, ground, jobs, where=search.where):
-            progress.say(told(trial, ground.task.primary_metric))
+        for trial in parallel_map(run_once, setup, jobs, executor=search.executor):
+            progress.say(describe_trial(trial, setup.task.primary_metric))
             found.append(trial.figure if trial.figure is not None else -1.0)
         return found
 
-    found = by_optuna(entrant, tried, search.trials) if search.trials else by_grid(entrant, tried, search.rates)
-    steps = max(10, int(ground.seconds / each))
+    found = (
+        search_with_optuna(candidate, try_settings, search.trials)
+        if search.trials
+        else search_grid(candidate, try_settings, search.factors)
+    )
+    steps = max(10, int(setup.run_seconds / step_seconds))
     whole = recipe.with_training(steps=steps)
-    best = found[0] if len(found) == 1 else run_full(ground, entrant, whole, each, found, progress)
-    write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": each}) + "\n")
-    return at(recipe, best), steps, each
+    best = found[0] if len(found) == 1 else run_full_length(setup, candidate, whole, step_seconds, found, progress)
+    write_text(path, json.dumps({"optimiser": best, "steps": steps, "seconds_a_step": step_seconds}) + "\n")
+    return with_optimiser_settings(recipe, best), steps, step_seconds
 
 
-def at(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+def with_optimiser_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """Return the recipe with other optimiser settings; the rate boost of short runs stays as planned."""
-    return merged(recipe, {"optimiser": dict(settings)}).with_training(brief=recipe.training.brief)
+    return merge_changes(recipe, {"optimiser": dict(settings)}).with_training(
+        boost_below_steps=recipe.training.boost_below_steps
+    )
 
 
-def run_full(
-    ground: RaceSetup,
-    entrant: Entrant,
+def run_full_length(
+    setup: RaceSetup,
+    candidate: Candidate,
     recipe: Recipe,
-    each: float,
-    found: Sequence[dict[str, Any]],
+    step_seconds: float,
+    best_settings: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> dict[str, Any]:
     """Run the best settings of the short runs and the default rate at full length; return the settings to use.
 
     Another rate replaces the default only if the paired test shows that it is better. Its run is kept as seed 0.
     """
-    every = [*found, *([] if any(is_close(f["rate"], entrant.rate) for f in found) else [{"rate": entrant.rate}])]
+    settings_to_run = [
+        *best_settings,
+        *(
+            []
+            if any(is_same_rate(f["rate"], candidate.default_rate) for f in best_settings)
+            else [{"rate": candidate.default_rate}]
+        ),
+    ]
     trials = []
-    for number, settings in enumerate(every):
-        name = f"{entrant.name}/final-{number}"
-        trials.append(run_once(ground, name, entrant.name, at(recipe, settings), each))
-        progress.say(told(trials[-1], ground.task.primary_metric))
-    place = pick_significantly_better(
-        ground, trials, next(i for i, f in enumerate(every) if is_close(f["rate"], entrant.rate))
+    for number, settings in enumerate(settings_to_run):
+        name = f"{candidate.name}/final-{number}"
+        trials.append(run_once(setup, name, candidate.name, with_optimiser_settings(recipe, settings), step_seconds))
+        progress.say(describe_trial(trials[-1], setup.task.primary_metric))
+    best_index = pick_significantly_better(
+        setup, trials, next(i for i, f in enumerate(settings_to_run) if is_same_rate(f["rate"], candidate.default_rate))
     )
-    clear(ground.folder / entrant.name / "seed-0")
-    shutil.move(ground.folder / entrant.name / f"final-{place}", ground.folder / entrant.name / "seed-0")
-    return every[place]
+    remove_cache(setup.folder / candidate.name / "seed-0")
+    shutil.move(setup.folder / candidate.name / f"final-{best_index}", setup.folder / candidate.name / "seed-0")
+    return settings_to_run[best_index]
 
 
-def is_close(one: float, other: float) -> bool:
+def is_same_rate(rate: float, other: float) -> bool:
     """Tell whether two rates are equal up to rounding."""
-    return abs(one - other) < 0.01 * other
+    return abs(rate - other) < 0.01 * other
 
 
-def pick_significantly_better(ground: RaceSetup, trials: Sequence[Trial], own: int) -> int:
+def pick_significantly_better(setup: RaceSetup, trials: Sequence[Trial], default_index: int) -> int:
     """Choose the best of some trials, or the default one unless the best is significantly better."""
     figures = [-1.0 if t.figure is None else t.figure for t in trials]
     best = max(range(len(trials)), key=lambda i: figures[i])
-    if best == own or figures[own] < 0:
+    if best == default_index or figures[default_index] < 0:
         return best
-    test = paired(ground.task, [trials[own].rows], [trials[best].rows], ground.patients)
-    return best if test["p"] < SHOWN else own
+    test = paired(setup.task, [trials[default_index].rows], [trials[best].rows], setup.patients)
+    return best if test["p"] < MAX_P_VALUE else default_index
 
 
-def run_once(ground: RaceSetup, name: str, entrant: str, recipe: Recipe, each: float) -> Trial:
+def run_once(setup: RaceSetup, name: str, candidate_name: str, recipe: Recipe, step_seconds: float) -> Trial:
     """Train one run and judge it on every validation case; a finished run at this rate is read from its file."""
-    path = ground.folder / name / "trial.json"
+    path = setup.folder / name / "trial.json"
     if path.exists():
         known = json.loads(path.read_text())
         if known["rate"] == recipe.optimiser.get("rate", known["rate"]):
             return Trial(**known | {"curve": tuple(tuple(p) for p in known["curve"]), "rows": tuple(known["rows"])})
-        clear(ground.folder / name)
-    learner = ground.learner(name, recipe)
-    learner.run.write_recipe(recipe)
-    rate, seed, why = float(learner.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
+        remove_cache(setup.folder / name)
+    trainer = setup.make_trainer(name, recipe)
+    trainer.run.write_recipe(recipe)
+    rate, seed, failure_reason = float(trainer.optimiser.param_groups[0]["lr"]), recipe.training.seed, ""
     rows: list[Row] = []
     try:
-        learn(learner, pace=Pace(most=ground.most_threads))
-        rows = [dict(j.row) for j in learner.judged(len(learner.valid))]
+        run_training(trainer, time_budget=TimeBudget(max_threads=setup.max_threads))
+        rows = [dict(j.row) for j in trainer.judge_validation_cases(len(trainer.validation_cases))]
     except Diverged as reason:
-        why = str(reason)
-    figure = ground.task.summarise(rows).get(ground.task.primary_metric) if rows else None
-    curve = curve_of(read_lines(learner.run.steps_file))
-    trial = Trial(entrant, rate, seed, recipe.training.steps, each, figure, curve, tuple(rows), why)
+        failure_reason = str(reason)
+    figure = setup.task.summarise(rows).get(setup.task.primary_metric) if rows else None
+    curve = validation_curve(read_step_lines(trainer.run.steps_file))
+    trial = Trial(
+        candidate_name, rate, seed, recipe.training.steps, step_seconds, figure, curve, tuple(rows), failure_reason
+    )
     write_text(path, json.dumps(asdict(trial)) + "\n")
     return trial
 
 
-def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, float], ...]:
+def validation_curve(step_lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, float], ...]:
     """Return (step, seconds of training so far, metric) of each validation."""
     seconds, found = 0.0, []
-    for line in lines:
+    for line in step_lines:
         seconds += float(line.get("seconds", 0.0)) if "loss" in line else 0.0
         for value in line.get("valid", {}).values():
             if isinstance(value, (int, float)):
@@ -295,27 +317,31 @@ def curve_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float, floa
     return tuple(found)
 
 
-def told(trial: Trial, aim: str) -> str:
+def describe_trial(trial: Trial, metric: str) -> str:
     """Describe one trial in a sentence."""
-    ended = f"{aim} {trial.figure:.4f}" if trial.figure is not None else f"failed: {trial.why}"
+    ended = f"{metric} {trial.figure:.4f}" if trial.figure is not None else f"failed: {trial.why}"
     return f"{trial.entrant}, rate {trial.rate:.2g}, {trial.steps} steps, seed {trial.seed}: {ended}"
 
 
-def judged(ground: RaceSetup, runs: Sequence[Trial], minutes: float) -> dict[str, Any]:
+def rank_candidates(setup: RaceSetup, all_trials: Sequence[Trial], minutes: float) -> dict[str, Any]:
     """Summarise the trials of each candidate, sort them, and test the best against each other one."""
-    patients = ground.patients
-    aim = ground.task.primary_metric
-    every: dict[str, list[Trial]] = {}
-    for trial in runs:
-        every.setdefault(trial.entrant, []).append(trial)
+    patients = setup.patients
+    metric = setup.task.primary_metric
+    trials_by_candidate: dict[str, list[Trial]] = {}
+    for trial in all_trials:
+        trials_by_candidate.setdefault(trial.entrant, []).append(trial)
     table: list[dict[str, Any]] = []
-    for name, trials in every.items():
-        whole = [t.rows for t in trials if t.figure is not None]
-        value, low, high = estimate(ground.task, whole, patients) if len(whole) == len(trials) else (None, None, None)
+    for name, trials in trials_by_candidate.items():
+        finished_rows = [t.rows for t in trials if t.figure is not None]
+        value, low, high = (
+            estimate_mean(setup.task, finished_rows, patients)
+            if len(finished_rows) == len(trials)
+            else (None, None, None)
+        )
         table.append({
             "entrant": name, "rate": trials[0].rate, "steps": trials[0].steps,
             "seconds_a_step": trials[0].seconds_a_step, "value": value, "low": low, "high": high,
-            "by_seed": [t.figure for t in trials], "failed": len(trials) - len(whole), "n": len(set(patients)),
+            "by_seed": [t.figure for t in trials], "failed": len(trials) - len(finished_rows), "n": len(set(patients)),
             "curves": [t.curve for t in trials],
         })  # fmt: skip
     table.sort(key=lambda row: -1.0 if row["value"] is None else -row["value"])
@@ -323,18 +349,23 @@ def judged(ground: RaceSetup, runs: Sequence[Trial], minutes: float) -> dict[str
     winner = table[0]["entrant"]
     others = [r for r in table[1:] if r["value"] is not None]
     tests = [
-        paired(ground.task, [t.rows for t in every[r["entrant"]]], [t.rows for t in every[winner]], patients)
+        paired(
+            setup.task,
+            [t.rows for t in trials_by_candidate[r["entrant"]]],
+            [t.rows for t in trials_by_candidate[winner]],
+            patients,
+        )
         for r in others
     ]
-    for row, test, p in zip(others, tests, holm([t["p"] for t in tests]), strict=True):
+    for row, test, p in zip(others, tests, adjust_p_values([t["p"] for t in tests]), strict=True):
         row["behind"] = test | {"p_holm": p}
     return {
-        "aim": aim,
+        "aim": metric,
         "minutes": minutes,
-        "seeds": len(every[winner]),
+        "seeds": len(trials_by_candidate[winner]),
         "cases": len(patients),
         "patients": len(set(patients)),
-        "on_the_way": ground.recipe.training.validation_cases,
+        "on_the_way": setup.recipe.training.validation_cases,
         "winner": winner,
         "table": table,
         "when": time.strftime("%Y-%m-%d"),

@@ -16,27 +16,27 @@ from torch import Tensor
 from ...data.atomic_files import write_bytes
 from ...errors import FormatError
 
-MOST = 4096
+MAX_CHANNELS = 4096
 """No image has more channels: a file that says so is not trusted with the memory that they would take."""
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write nested dictionaries and lists of tensors and plain values as a checkpoint."""
     tensors: dict[str, Tensor] = {}
-    plain = packed(state, "", tensors)
+    plain = pack_tensors(state, "", tensors)
     write_bytes(path, save(tensors, metadata={"medgrad": json.dumps(plain)}))
 
 
-def packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def pack_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Collect every tensor under a unique name, and replace it by that name in the structure."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, Mapping):
-        items = [[k, packed(v, f"{name}/{k}", tensors)] for k, v in value.items()]
+        items = [[k, pack_tensors(v, f"{name}/{k}", tensors)] for k, v in value.items()]
         return {"items": items}
     if isinstance(value, (list, tuple)):
-        return {"list": [packed(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]}
+        return {"list": [pack_tensors(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]}
     return {"value": value}
 
 
@@ -46,15 +46,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             plain = json.loads((file.metadata() or {})["medgrad"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-        return dict(unpacked(plain, tensors))
+        return dict(unpack_tensors(plain, tensors))
 
 
-def read_learned(path: Path) -> tuple[dict[str, Tensor], int]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     """Read the weights for inference from a checkpoint, and the number of input channels."""
     state = read_checkpoint(path)
     with as_format_error(path):
-        weights, planes = dict(state["average"] or state["model"]), state["planes"]
-        if not isinstance(planes, int) or not 1 <= planes <= MOST:
+        weights, planes = dict(state["ema"] or state["model"]), state["channels"]
+        if not isinstance(planes, int) or not 1 <= planes <= MAX_CHANNELS:
             raise ValueError(f"planes is {planes!r}")
         if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
             raise TypeError("weights are tensors")
@@ -72,20 +72,20 @@ def as_format_error(path: Path) -> Iterator[None]:
         raise FormatError(f"{str(path)!r} is not a checkpoint of medgrad, or it is damaged.") from reason
 
 
-def unpacked(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+def unpack_tensors(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     """Replace the names of tensors in the structure by the tensors."""
     if "tensor" in value:
         return tensors[value["tensor"]]
     if "items" in value:
-        return {k: unpacked(v, tensors) for k, v in value["items"]}
+        return {k: unpack_tensors(v, tensors) for k, v in value["items"]}
     if "list" in value:
-        return [unpacked(v, tensors) for v in value["list"]]
+        return [unpack_tensors(v, tensors) for v in value["list"]]
     return value["value"]
 
 
-def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_weights(network: torch.nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load weights into a network, or raise an error that names what does not fit."""
     try:
-        model.load_state_dict(dict(state))
+        network.load_state_dict(dict(state))
     except RuntimeError as reason:
         raise FormatError(f"The weights do not fit this network: {str(reason).splitlines()[-1].strip()}.") from reason

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.cohorts import Cohort
 from ...data.atomic_files import write_text
-from ...survey.file_hashes import hash_of as hash_of
+from ...data.cohorts import Cohort
+from ...survey.survey_file import Survey, write_survey
 from .run import Run
-from ...survey.record import Survey, write_survey
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Describe the machine: system, CPU and number of cores."""
     name = platform.processor() or platform.machine()
     try:
@@ -29,19 +28,19 @@ def machine() -> str:
 
 def write_cohort(
     run: Run,
-    sides: Sequence[Cohort],
-    look: Mapping[str, Any],
+    cohorts: Sequence[Cohort],
+    look_result: Mapping[str, Any],
     *,
     allow_leak: bool,
     survey: Survey | None = None,
 ) -> None:
     """Write ``cohort.json``: every case with its patient, split and file hash, and the findings of the survey."""
-    cohort, known = sides[0], survey or Survey()
-    fold_of = {e.id: n for n, side in enumerate(sides) for e in side.entries if e.split == "val"}
+    cohort, known = cohorts[0], survey or Survey()
+    fold_of = {e.id: n for n, side in enumerate(cohorts) for e in side.entries if e.split == "val"}
     cases = []
     for entry in cohort.entries:
         row: dict[str, Any] = {"id": entry.id, "patient": entry.patient or entry.id, "split": entry.split}
-        if len(sides) > 1 and entry.split != "test":
+        if len(cohorts) > 1 and entry.split != "test":
             row |= {"split": "train", "fold": fold_of.get(entry.id)}
         cases.append(row | {"hash": known.hash_of(entry)})
     found = {
@@ -49,10 +48,10 @@ def write_cohort(
         "root": str(cohort.root),
         "task": cohort.task,
         "labels": list(cohort.labels),
-        "patients_from": cohort.patients_from,
-        "told": list(cohort.told),
+        "patients_from": cohort.patients_source,
+        "told": list(cohort.messages),
         "allow_leak": allow_leak,
-        "look": look,
+        "look": look_result,
         "cases": cases,
     }
     write_text(run.folder / "cohort.json", json.dumps(found, indent=1) + "\n")

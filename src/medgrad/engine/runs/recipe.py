@@ -10,13 +10,23 @@ from typing import Any
 
 from ... import registry
 from ...errors import SettingError
-from ...inference.coarse_to_fine import COARSEST
+from ...inference.coarse_to_fine import MAX_FIRST_PASS_STRIDE
 from ...tasks import Task
-from .recipe_tables import ROOMS, SECTIONS, Table, check_keys, check_tables, frozen, name_of_part, parts_of, section
-from .recipe_tables import Answering as Answering
+from .recipe_tables import (
+    PART_PACKAGES,
+    SECTIONS,
+    Table,
+    check_keys,
+    check_tables,
+    lists_to_tuples,
+    make_section,
+    part_name,
+    part_tables,
+)
+from .recipe_tables import Inference as Inference
 from .recipe_tables import Replan as Replan
 from .recipe_tables import Training as Training
-from .recipe_tables import read_table as read_table
+from .recipe_tables import read_toml_tables as read_toml_tables
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,8 @@ class Recipe:
 
     ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early;
     ``rates`` give some weights another learning rate. ``solver`` finds the optimum of a convex model; without
-    it, or with the name "none", the model is trained by gradient descent. ``start`` names pretrained
-    ``weights`` and, with ``only``, the name prefixes of those to load. ``widths`` are the numbers of channels
+    it, or with the name "none", the model is trained by gradient descent. ``init`` names pretrained
+    ``weights`` and, with ``only``, the name prefixes of those to load. ``layer_widths`` are the numbers of channels
     of pruned layers, by layer name; a layer with none at all is left out.
     """
 
@@ -37,30 +47,33 @@ class Recipe:
     optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
     schedule: Table = field(default_factory=lambda: {"name": "cosine"})
     solver: Table = field(default_factory=dict)
-    start: Table = field(default_factory=dict)
+    init: Table = field(default_factory=dict)
     gradients: tuple[Table, ...] = ()
     stopping: tuple[Table, ...] = ()
     rates: tuple[Table, ...] = ()
     training: Training = field(default_factory=Training)
-    answering: Answering = field(default_factory=Answering)
-    widths: Table = field(default_factory=dict)
+    inference: Inference = field(default_factory=Inference)
+    layer_widths: Table = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for room, table in self.named():
+        for room, table in self.named_parts():
             if "name" not in table:
                 raise SettingError(f"A table of [{room}] has no name. Known: {', '.join(registry.names(room))}.")
             registry.check_settings(room, table["name"], {k: v for k, v in table.items() if k != "name"})
         for key, value in self.optimiser.items():
             if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
                 raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
-        check_keys(self.start, ("weights", "only"), "[start]")
-        if self.start and not self.start.get("weights"):
+        check_keys(self.init, ("weights", "only"), "[start]")
+        if self.init and not self.init.get("weights"):
             raise SettingError("[start] names no 'weights'. Give a run or a .safetensors file.")
-        for layer, numbers in self.widths.items():
+        for layer, numbers in self.layer_widths.items():
             if not isinstance(numbers, (list, tuple)) or any(type(n) is not int or n < 1 for n in numbers):
                 raise SettingError(f"{layer!r} in [widths] is a list of whole numbers above 0, but it is {numbers!r}.")
-        if not 1 <= self.answering.coarse <= COARSEST:
-            raise SettingError(f"'coarse' in [answering] is 1 to {COARSEST}, but it is {self.answering.coarse}.")
+        if not 1 <= self.inference.first_pass_stride <= MAX_FIRST_PASS_STRIDE:
+            raise SettingError(
+                f"'first_pass_stride' in [inference] is 1 to {MAX_FIRST_PASS_STRIDE}, but it is "
+                f"{self.inference.first_pass_stride}."
+            )
         if "kind" not in self.task:
             raise SettingError(f"[task] has no kind. Known: {', '.join(registry.names('tasks'))}.")
         registry.check_settings("tasks", self.task["kind"], {k: v for k, v in self.task.items() if k != "kind"})
@@ -68,7 +81,7 @@ class Recipe:
         if patch and len(patch) != dims:
             raise SettingError(f"'patch' in [training] needs {dims} numbers, one an axis, but it is {patch}.")
 
-    def named(self) -> list[tuple[str, Table]]:
+    def named_parts(self) -> list[tuple[str, Table]]:
         """List every table that names a file of a registry, with the package it is in."""
         return [
             ("models", self.model),
@@ -91,39 +104,46 @@ class Recipe:
         return replace(self, training=replace(self.training, **changes))
 
 
-def from_table(table: Table, *, where: str = "the recipe") -> Recipe:
+def recipe_from_tables(tables: Table, *, source: str = "the recipe") -> Recipe:
     """Build a recipe from nested tables; an unknown key raises an error that names the nearest known one."""
-    check_tables(table, where)
-    made = {k: section(SECTIONS[k], v, f"[{k}] of {where}") if k in SECTIONS else frozen(v) for k, v in table.items()}
+    check_tables(tables, source)
+    made = {
+        k: make_section(SECTIONS[k], v, f"[{k}] of {source}") if k in SECTIONS else lists_to_tuples(v)
+        for k, v in tables.items()
+    }
     return Recipe(**made)
 
 
-def check_parts(changes: Table) -> None:
+def check_part_settings(changes: Table) -> None:
     """Raise on a setting in the user's tables that is unknown to the part it belongs to.
 
     Where the part is not named, it is known only after the survey: the setting must then belong to some part.
     """
     for key, value in changes.items():
-        for table in parts_of(key, value):
-            name, room = name_of_part(key, table), ROOMS[key]
+        for table in part_tables(key, value):
+            name, room = part_name(key, table), PART_PACKAGES[key]
             given = {k: v for k, v in table.items() if k != ("kind" if key == "task" else "name")}
             if name is not None:
                 registry.check_settings(room, name, given)
             elif given and not table.get("name"):
-                check_keys(given, settings_in(room), f"any of {room}")
+                check_keys(given, default_settings(room), f"any of {room}")
 
 
-def settings_in(room: str) -> dict[str, Any]:
+def default_settings(package: str) -> dict[str, Any]:
     """Map each setting of any part of a package to its default."""
-    return {k: v for name in registry.names(room) for k, v in registry.settings(registry.find(room, name)).items()}
+    return {
+        k: v
+        for name in registry.names(package)
+        for k, v in registry.keyword_defaults(registry.find(package, name)).items()
+    }
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a TOML file."""
-    return from_table(read_table(path), where=repr(path.name))
+    return recipe_from_tables(read_toml_tables(path), source=repr(path.name))
 
 
-def merged(recipe: Recipe, changes: Table) -> Recipe:
+def merge_changes(recipe: Recipe, changes: Table) -> Recipe:
     """Merge the user's tables into a recipe: their settings replace those of the recipe, the others stay.
 
     A learning rate set by the user is used as it is, without the boost for short runs.
@@ -131,7 +151,7 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
     table = asdict(recipe)
     optimiser = changes.get("optimiser")
     if isinstance(optimiser, Mapping) and "rate" in optimiser:
-        table["training"] |= {"brief": 0}
+        table["training"] |= {"boost_below_steps": 0}
     for key, value in changes.items():
         old = table.get(key)
         renames = (
@@ -141,39 +161,39 @@ def merged(recipe: Recipe, changes: Table) -> Recipe:
             and value["name"] != old.get("name")
         )
         if renames and key == "model":
-            table["widths"] = changes.get("widths", {})  # those of the other model's layers mean nothing
+            table["layer_widths"] = changes.get("layer_widths", {})  # those of the other model's layers mean nothing
         if isinstance(value, Mapping) and isinstance(old, dict) and not renames:
             table[key] = old | dict(value)
         else:
             table[key] = value
-    return from_table(table)
+    return recipe_from_tables(table)
 
 
-def to_toml(recipe: Recipe) -> str:
+def recipe_to_toml(recipe: Recipe) -> str:
     """Format the whole recipe as TOML.
 
-    >>> to_toml(Recipe()).splitlines()[0]
+    >>> recipe_to_toml(Recipe()).splitlines()[0]
     '[task]'
     """
     lines: list[str] = []
     for key, value in asdict(recipe).items():
         if isinstance(value, Mapping):
-            lines += table_lines(f"[{key}]", value) if value else []
+            lines += format_table(f"[{key}]", value) if value else []
         else:
             for each in value:
-                lines += table_lines(f"[[{key}]]", each)
+                lines += format_table(f"[[{key}]]", each)
     return "\n".join(lines).strip() + "\n"
 
 
-def table_lines(head: str, table: Table) -> list[str]:
+def format_table(header: str, table: Table) -> list[str]:
     """Format one table as TOML lines; values of None are left out."""
-    return [head, *[f"{toml_key(k)} = {toml_value(v)}" for k, v in table.items() if v is not None], ""]
+    return [header, *[f"{format_toml_key(k)} = {format_toml_value(v)}" for k, v in table.items() if v is not None], ""]
 
 
-def toml_value(value: Any) -> str:
+def format_toml_value(value: Any) -> str:
     """Format one value as TOML.
 
-    >>> toml_value({"a": [1, 0.5, True, "x"]})
+    >>> format_toml_value({"a": [1, 0.5, True, "x"]})
     '{a = [1, 0.5, true, "x"]}'
     """
     if isinstance(value, bool):
@@ -182,15 +202,19 @@ def toml_value(value: Any) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + "}"
+        return (
+            "{"
+            + ", ".join(f"{format_toml_key(k)} = {format_toml_value(v)}" for k, v in value.items() if v is not None)
+            + "}"
+        )
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+        return "[" + ", ".join(format_toml_value(v) for v in value) + "]"
     if isinstance(value, float):
         return ("inf" if value > 0 else "-inf") if math.isinf(value) else repr(value)
     return repr(value)
 
 
-def toml_key(key: Any) -> str:
+def format_toml_key(key: Any) -> str:
     """Format a key as TOML, quoted where necessary."""
     text = str(key)
-    return text if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text) else toml_value(text)
+    return text if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text) else format_toml_value(text)

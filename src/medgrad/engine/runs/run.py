@@ -12,15 +12,15 @@ from typing import Any
 from torch import nn
 
 from ... import registry
+from ...data.atomic_files import write_text
 from ...errors import FormatError, SettingError
+from ...inference.input_check import InputSpec, merge_image_facts
 from ...models import with_widths
 from ...prepare import Step, build_steps
-from ...inference.input_check import Takes, joined
 from ...tasks import Task
-from .checkpoint import read_learned, load_weights
-from ...data.atomic_files import write_text
-from ..compute.device import AutocastModule, Compute, choose
-from .recipe import Recipe, read_recipe, to_toml
+from ..compute.device import AutocastModule, Compute, choose_device
+from .checkpoint import load_weights, read_weights
+from .recipe import Recipe, read_recipe, recipe_to_toml
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,33 @@ class Run:
         return self.folder / "recipe.toml"
 
     @property
-    def last(self) -> Path:
+    def last_checkpoint(self) -> Path:
         return self.folder / "weights" / "last.safetensors"
 
     @property
-    def best(self) -> Path:
+    def best_checkpoint(self) -> Path:
         return self.folder / "weights" / "best.safetensors"
 
     @property
-    def weights(self) -> Path:
+    def weights_file(self) -> Path:
         """The checkpoint for inference: the best, or else the last."""
-        return self.best if self.best.exists() else self.last
+        return self.best_checkpoint if self.best_checkpoint.exists() else self.last_checkpoint
 
     @property
     def steps_file(self) -> Path:
         return self.folder / "steps.jsonl"
 
     @property
-    def folds(self) -> list[Run]:
+    def fold_runs(self) -> list[Run]:
         """The runs of the folds, in order; empty where there are none."""
         return [Run(p) for p in sorted(self.folder.glob("fold-*")) if (p / "recipe.toml").exists()]
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether any step was trained; before that, the recipe may still change."""
-        return self.steps_file.exists() or any(fold.steps_file.exists() for fold in self.folds)
+        return self.steps_file.exists() or any(fold.steps_file.exists() for fold in self.fold_runs)
 
-    def recipe(self) -> Recipe:
+    def load_recipe(self) -> Recipe:
         """Read the recipe."""
         if not self.recipe_file.exists():
             raise FormatError(
@@ -70,83 +70,83 @@ class Run:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe."""
-        write_text(self.recipe_file, to_toml(recipe))
+        write_text(self.recipe_file, recipe_to_toml(recipe))
 
-    def note(self, **facts: Any) -> None:
+    def write_facts(self, **facts: Any) -> None:
         """Add facts to ``run.json``."""
-        write_text(self.folder / "run.json", json.dumps(self.noted() | facts, indent=1) + "\n")
+        write_text(self.folder / "run.json", json.dumps(self.read_facts() | facts, indent=1) + "\n")
 
-    def noted(self) -> dict[str, Any]:
+    def read_facts(self) -> dict[str, Any]:
         """Read the facts in ``run.json``; none where there is no such file."""
         path = self.folder / "run.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A trained run, ready for inference: task, networks (one per fold), preparation, device and weights."""
 
     task: Task
-    models: tuple[nn.Module, ...]
-    steps: tuple[Step, ...]
+    networks: tuple[nn.Module, ...]
+    prepare_steps: tuple[Step, ...]
     recipe: Recipe
-    place: Compute
-    weights: tuple[Path, ...] = ()
-    takes: Takes | None = None
+    compute: Compute
+    weight_files: tuple[Path, ...] = ()
+    input_spec: InputSpec | None = None
 
 
-def build_model(recipe: Recipe, task: Task, planes: int) -> nn.Module:
+def build_model(recipe: Recipe, task: Task, n_channels: int) -> nn.Module:
     """Build the network that a recipe names, for a number of input channels."""
     settings = {k: v for k, v in recipe.model.items() if k != "name"}
     make = registry.find("models", recipe.model["name"])
-    if task.outputs.shape not in make.gives:
-        fitting = [n for n in registry.names("models") if task.outputs.shape in registry.find("models", n).gives]
+    if task.outputs.shape not in make.output_kinds:
+        fitting = [n for n in registry.names("models") if task.outputs.shape in registry.find("models", n).output_kinds]
         raise SettingError(
             f"{task.kind} needs a {task.outputs.shape} output, which {recipe.model['name']!r} does not give. "
             f"These do: {', '.join(fitting)}."
         )
     if "shape" in signature(make).parameters and not settings.get("shape"):
         settings["shape"] = recipe.training.patch
-    model = make(planes, task.outputs.channels, task.dims, **settings)
-    return with_widths(model, recipe.widths) if recipe.widths else model
+    model = make(n_channels, task.outputs.channels, task.dims, **settings)
+    return with_widths(model, recipe.layer_widths) if recipe.layer_widths else model
 
 
-def open_run(folder: Path | str, *, device: str | None = None) -> Trained:
+def open_run(folder: Path | str, *, device: str | None = None) -> TrainedRun:
     """Load a trained run with its best weights; a run of folds becomes an ensemble."""
     run = Run(Path(folder))
-    recipe = run.recipe()
+    recipe = run.load_recipe()
     task = recipe.build_task()
-    place = choose(recipe.training.precision, device)
-    runs = run.folds or [run]
-    models = tuple(open_model(each, place) for each in runs)
-    steps, weights = tuple(build_steps(recipe.prepare)), tuple(r.weights for r in runs)
-    return Trained(task, models, steps, recipe, place, weights, taken_by(runs, recipe, task))
+    compute = choose_device(recipe.training.precision, device)
+    runs = run.fold_runs or [run]
+    models = tuple(load_model(each, compute) for each in runs)
+    steps, weights = tuple(build_steps(recipe.prepare)), tuple(r.weights_file for r in runs)
+    return TrainedRun(task, models, steps, recipe, compute, weights, make_input_spec(runs, recipe, task))
 
 
-def taken_by(runs: Sequence[Run], recipe: Recipe, task: Task) -> Takes:
+def make_input_spec(runs: Sequence[Run], recipe: Recipe, task: Task) -> InputSpec:
     """Return the input specification of a run: the axes of its task, and the kind of images in its training data."""
-    known = joined([run.noted().get("inputs", {}) for run in runs])
-    return Takes(task.dims, task.channels, known, any(step.get("name") == "planes" for step in recipe.prepare))
+    known = merge_image_facts([run.read_facts().get("inputs", {}) for run in runs])
+    return InputSpec(task.dims, task.channels, known, any(step.get("name") == "channels" for step in recipe.prepare))
 
 
-def open_model(run: Run, place: Compute) -> nn.Module:
+def load_model(run: Run, compute: Compute) -> nn.Module:
     """Load the network of one run with its best weights on the device, ready for inference."""
-    model, _ = network_of(run)
-    return AutocastModule(place.model(model), place).eval()
+    model, _ = load_network(run)
+    return AutocastModule(compute.move_model(model), compute).eval()
 
 
-def network_of(run: Run) -> tuple[nn.Module, int]:
+def load_network(run: Run) -> tuple[nn.Module, int]:
     """Load the network of one run with its best weights, and return it with its number of input channels."""
-    recipe = run.recipe()
-    if not run.weights.exists():
+    recipe = run.load_recipe()
+    if not run.weights_file.exists():
         raise FormatError(f"{str(run.folder)!r} has no weights yet. Let fit finish first.")
-    weights, planes = read_learned(run.weights)
+    weights, planes = read_weights(run.weights_file)
     model = build_model(recipe, recipe.build_task(), planes)
     load_weights(model, weights)
     return model, planes
 
 
-def planes_of(cases: Sequence[Any], task: Task) -> int:
+def count_channels(cases: Sequence[Any], task: Task) -> int:
     """Count the input channels of a prepared case."""
     images = cases[0].images
     return sum(images[n].channels for n in (task.channels or images))

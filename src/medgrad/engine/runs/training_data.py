@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ...data.cohorts import Cohort, Entry
-from ...data.cohorts.cohort import narrowed
+from ...data.cohorts.cohort import with_labels
 from ...data.cohorts.layouts import Hints, recognise
-from ...data.cohorts.pairs import paired
+from ...data.cohorts.registration_pairs import make_pairs
 from ...errors import LayoutError, MedgradError
+from ...survey.survey_file import read_survey
 from .run import Run
-from ...survey.record import read_survey
 
 
-def recorded(run: Path) -> dict[str, Any]:
+def read_recorded_cohort(run: Path) -> dict[str, Any]:
     """Read ``cohort.json`` of a run; empty where it is missing or damaged."""
     try:
         found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
@@ -30,18 +30,20 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
 
     ``folder`` is where the data is now, if it was moved. Cases added since are left out.
     """
-    known = recorded(run)
-    root = folder or Path(known.get("root", ""))
-    if not known or not root.exists():
+    recorded_cohort = read_recorded_cohort(run)
+    root = folder or Path(recorded_cohort.get("root", ""))
+    if not recorded_cohort or not root.exists():
         raise LayoutError(f"The cases that {str(run)!r} learned from are not at {str(root)!r}. Say where with --data.")
     survey = read_survey(run)
-    cohort = recognise(root, Hints(None, None, known.get("task")))
-    labels = known.get("labels", ())
+    cohort = recognise(root, Hints(None, None, recorded_cohort.get("task")))
+    labels = recorded_cohort.get("labels", ())
     if labels and set(labels) < set(cohort.labels):
-        cohort = narrowed(cohort, labels)
-    if cohort.task == "registration" and not {e.id for e in cohort.entries} & {row["id"] for row in known["cases"]}:
-        cohort = paired(cohort)
-    rows = {row["id"]: row for row in known["cases"]}
+        cohort = with_labels(cohort, labels)
+    if cohort.task == "registration" and not {e.id for e in cohort.entries} & {
+        row["id"] for row in recorded_cohort["cases"]
+    }:
+        cohort = make_pairs(cohort)
+    rows = {row["id"]: row for row in recorded_cohort["cases"]}
     entries = []
     for entry in cohort.entries:
         row = rows.get(entry.id)
@@ -56,20 +58,22 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
     return replace(cohort, entries=tuple(entries))
 
 
-def sides_of(run: Path, folder: Path | None = None) -> list[Cohort]:
+def load_fold_cohorts(run: Path, folder: Path | None = None) -> list[Cohort]:
     """Load the training cohort of each fold of a run, with its split; one cohort if it has no folds."""
-    cohort, count = load_training_cohort(run, folder), len(Run(run).folds)
+    cohort, count = load_training_cohort(run, folder), len(Run(run).fold_runs)
     if not count:
         return [cohort]
-    held_out = {row["id"]: row.get("fold") for row in recorded(run)["cases"]}
+    held_out = {row["id"]: row.get("fold") for row in read_recorded_cohort(run)["cases"]}
 
-    def side(entry: Entry, fold: int) -> str | None:
+    def split_of(entry: Entry, fold: int) -> str | None:
         return entry.split if entry.split == "test" else "val" if held_out[entry.id] == fold else "train"
 
-    return [replace(cohort, entries=tuple(replace(e, split=side(e, n)) for e in cohort.entries)) for n in range(count)]
+    return [
+        replace(cohort, entries=tuple(replace(e, split=split_of(e, n)) for e in cohort.entries)) for n in range(count)
+    ]
 
 
-def home_if_there(run: Path) -> Cohort | None:
+def find_training_cohort(run: Path) -> Cohort | None:
     """Load those cases of a run's training cohort that are unchanged; None where there are none."""
     try:
         return load_training_cohort(run, strict=False)

@@ -14,15 +14,15 @@ import numpy as np
 from ...data import Scores
 from ...data.cohorts import Cohort, Entry
 from ...errors import FormatError, LayoutError
-from ...survey.case_sample import Sample, sample_of
-from ...survey.record import Survey, about
-from ..runs.recipe_tables import frozen
+from ...survey.case_sample import CaseSample, sample_case
+from ...survey.survey_file import Survey, question_hash
+from ..runs.recipe_tables import lists_to_tuples
 
-ENOUGH = 48
+MAX_SAMPLED_CASES = 48
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetFacts:
     """Statistics of the training cases, or of an even sample of them.
 
     ``intensity`` is (low, high, mean, deviation) of the labelled elements, or of all where there are no labels:
@@ -54,7 +54,7 @@ class Facts:
     objects: tuple[float, float] = (0.0, 0.0)
     most_objects: int = 0
 
-    def middle_spacing(self) -> tuple[float, ...]:
+    def median_spacing(self) -> tuple[float, ...]:
         """Return the median spacing along each axis of the reoriented arrays."""
         return tuple(float(v) for v in np.median(np.array(self.spacings), axis=0))
 
@@ -63,7 +63,7 @@ class Facts:
         return np.array(self.shapes) * np.array(self.spacings)
 
 
-def gather(cohort: Cohort, *, modality: str | None = None, survey: Survey | None = None) -> Facts:
+def gather_dataset_facts(cohort: Cohort, *, modality: str | None = None, survey: Survey | None = None) -> DatasetFacts:
     """Collect the statistics of a cohort's training cases for planning.
 
     ``modality`` is used where the files do not say. What the ``survey`` holds already is not read again.
@@ -71,69 +71,73 @@ def gather(cohort: Cohort, *, modality: str | None = None, survey: Survey | None
     entries = [e for e in cohort.entries if e.split in (None, "train")] or list(cohort.entries)
     if not entries:
         raise LayoutError(f"{str(cohort.root)!r} has no case to learn from.")
-    most = len(entries) if cohort.dims == 1 else min(ENOUGH, len(entries))  # the rows of a table are read in no time
-    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, most).astype(int))]
-    key = key_of(cohort, chosen, modality, survey) if survey is not None else ""
+    n_sampled = (
+        len(entries) if cohort.dims == 1 else min(MAX_SAMPLED_CASES, len(entries))
+    )  # the rows of a table are read in no time
+    chosen = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, n_sampled).astype(int))]
+    key = cache_key(cohort, chosen, modality, survey) if survey is not None else ""
     if survey is not None and key in survey.plans:
         known = survey.plans[key]
     else:
-        known = asdict(summed_up([sample(cohort, e, survey) for e in chosen], cohort, modality, len(entries)))
+        known = asdict(
+            combine_samples([cached_case_sample(cohort, e, survey) for e in chosen], cohort, modality, len(entries))
+        )
         if survey is not None:
             survey.plans[key] = json.loads(json.dumps(known))
-    return facts_from(known)
+    return facts_from_dict(known)
 
 
-def key_of(cohort: Cohort, chosen: Sequence[Entry], modality: str | None, survey: Survey) -> str:
+def cache_key(cohort: Cohort, entries: Sequence[Entry], modality: str | None, survey: Survey) -> str:
     """Return a hash of cases, files and settings, under which the statistics are cached in the survey."""
-    asked = [(e.id, about(cohort, e), repr(dict(e.notes)), survey.hash_of(e)) for e in chosen]
-    said = repr((modality, cohort.exclusive, cohort.root, class_counts(cohort), len(cohort.entries), asked))
+    asked = [(e.id, question_hash(cohort, e), repr(dict(e.metadata)), survey.hash_of(e)) for e in entries]
+    said = repr((modality, cohort.exclusive, cohort.root, count_classes(cohort), len(cohort.entries), asked))
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> Sample:
+def cached_case_sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> CaseSample:
     """Return the statistics of one case, from the survey where it has them."""
     known = survey.samples.get(entry.id) if survey is not None else None
-    return known[1] if known is not None and known[0] == about(cohort, entry) else sample_of(cohort, entry)
+    return known[1] if known is not None and known[0] == question_hash(cohort, entry) else sample_case(cohort, entry)
 
 
-def facts_from(known: Mapping[str, Any]) -> Facts:
+def facts_from_dict(values: Mapping[str, Any]) -> DatasetFacts:
     """Build the statistics from plain values."""
-    return Facts(**{name: frozen(value) for name, value in known.items()})
+    return DatasetFacts(**{name: lists_to_tuples(value) for name, value in values.items()})
 
 
-def summed_up(every: Sequence[Sample], cohort: Cohort, modality: str | None, count: int) -> Facts:
+def combine_samples(samples: Sequence[CaseSample], cohort: Cohort, modality: str | None, n_cases: int) -> DatasetFacts:
     """Combine the statistics of single cases."""
-    cases = [s for s in every if not s.failed]
+    cases = [s for s in samples if not s.failure]
     if not cases:
-        why = every[-1].failed
+        why = samples[-1].failure
         raise FormatError(f"No case of {str(cohort.root)!r} could be read. The last one said: {why}")
     first = cases[0]
     modalities = Counter(m for c in cases for m in c.modalities)
-    return Facts(
+    return DatasetFacts(
         task=cohort.task,
         dims=len(first.shape),
-        cases=count,
+        cases=n_cases,
         labels=cohort.labels,
         exclusive=cohort.exclusive,
         channels=first.channels,
-        planes=max(c.planes for c in cases),
-        mixed=len({c.planes for c in cases}) > 1,
+        planes=max(c.n_channels for c in cases),
+        mixed=len({c.n_channels for c in cases}) > 1,
         modality=modalities.most_common(1)[0][0] if modalities else modality,
-        measured=first.measured,
+        measured=first.has_spacing,
         shapes=tuple(c.shape for c in cases),
         spacings=tuple(c.spacing for c in cases),
-        intensity=intensity_of(cases),
-        foreground=float(np.mean([c.share for c in cases])),
+        intensity=intensity_stats(cases),
+        foreground=float(np.mean([c.labelled_share for c in cases])),
         is_8_bit=all(c.is_8_bit for c in cases),
-        counts=class_counts(cohort),
-        columns=columns_of(cases),
-        across=any(c.across for c in cases),
-        objects=lengths_of(cases),
+        counts=count_classes(cohort),
+        columns=column_moments(cases),
+        across=any(c.between_patients for c in cases),
+        objects=box_length_range(cases),
         most_objects=max((len(c.boxes[1]) for c in cases if c.boxes is not None), default=0),
     )
 
 
-def lengths_of(cases: Sequence[Sample]) -> tuple[float, float]:
+def box_length_range(cases: Sequence[CaseSample]) -> tuple[float, float]:
     """Return the 10th percentile length of the smallest class's boxes, and the 90th of the largest; 0 if none."""
     boxes = [c.boxes for c in cases if c.boxes is not None and len(c.boxes[0])]
     if not boxes:
@@ -145,7 +149,7 @@ def lengths_of(cases: Sequence[Sample]) -> tuple[float, float]:
     return float(min(low for low, _ in each)), float(max(high for _, high in each))
 
 
-def columns_of(cases: Sequence[Sample]) -> tuple[tuple[str, float, float], ...]:
+def column_moments(cases: Sequence[CaseSample]) -> tuple[tuple[str, float, float], ...]:
     """Return name, mean and deviation of each column of a feature table; empty where cases are images."""
     if cases[0].row is None:
         return ()
@@ -154,7 +158,7 @@ def columns_of(cases: Sequence[Sample]) -> tuple[tuple[str, float, float], ...]:
     return tuple((name, *both) for name, both in zip(cases[0].row[0], moments, strict=True))
 
 
-def intensity_of(cases: Sequence[Sample]) -> tuple[float, float, float, float]:
+def intensity_stats(cases: Sequence[CaseSample]) -> tuple[float, float, float, float]:
     """Return percentiles and moments of the labelled elements of the first image, or of all elements."""
     values = [c.values.astype(np.float64) for c in cases if c.values is not None]
     every = np.concatenate([v[np.isfinite(v)] for v in values])
@@ -165,7 +169,7 @@ def intensity_of(cases: Sequence[Sample]) -> tuple[float, float, float, float]:
     return float(low), float(high), float(cut.mean()), float(max(cut.std(), 1e-6))
 
 
-def class_counts(cohort: Cohort) -> tuple[int, ...]:
+def count_classes(cohort: Cohort) -> tuple[int, ...]:
     """Count the training cases of each class."""
     truths = [e.truth for e in cohort.entries if e.split in (None, "train") and isinstance(e.truth, Scores)]
     return tuple(int(v) for v in np.sum([t.values > 0.5 for t in truths], axis=0)) if truths else ()

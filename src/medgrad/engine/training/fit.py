@@ -19,36 +19,36 @@ from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.split import folds as make_folds
 from ...data.cohorts.split import split as make_split
 from ...errors import LayoutError, SettingError
-from ...inference.input_check import learned_from
+from ...inference.input_check import collect_image_facts
 from ...prepare import build_steps
 from ...survey.dataset import Look
 from ...tasks import Task
 from ...version import VERSION
-from ..compute.device import choose, threads_kept
-from ..compute.distributed import Team, join, leave
-from ..evaluation.calibrate import calibrated, correct_priors, uncalibrated
-from ..evaluation.evaluate import Evaluation, Judged, conclude, write_evaluation
+from ..compute.device import choose_device, restore_threads
+from ..compute.distributed import ProcessGroup, join_process_group, leave_process_group
+from ..evaluation.calibrate import correct_priors, fit_calibration, without_calibration
+from ..evaluation.evaluate import Evaluation, JudgedCase, summarise_evaluation, write_evaluation
 from ..evaluation.judge import judge_all
-from ..evaluation.tune_windows import with_overlap
-from ..loading.cache import Failure, Prepared, clear, load_side
-from ..progress import Progress, Silent
-from ..runs.provenance import machine, write_cohort
-from ..runs.recipe import Recipe, Training, from_table, merged, to_toml
+from ..evaluation.tune_windows import tune_windows
+from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
+from ..progress import Progress, SilentProgress
+from ..runs.provenance import describe_machine, write_cohort
+from ..runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
 from ..runs.run import Run, open_run
-from .dataset_facts import gather
-from .pace import Pace, resumed
+from .dataset_facts import gather_dataset_facts
 from .plan import Budget, plan
 from .remedies import train_with_fixes
-from .solve import is_solved, solve
+from .solve import solve, uses_solver
+from .time_budget import TimeBudget, resume_time_budget
 from .timing import decide_steps
 from .trainer import Trainer
 
-SPARE = 0.95
+PLANNED_TIME_SHARE = 0.95
 """The share of the minutes that is planned with; the rest is for what nobody foresaw."""
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """The result of a fit: folder, evaluation, reason for the end, steps and seconds."""
 
     folder: Path
@@ -58,69 +58,73 @@ class Fitted:
     seconds: float
 
 
-@threads_kept()
+@restore_threads()
 def fit(
     cohort: Cohort,
     folder: Path | str,
     *,
     minutes: float = 20.0,
     steps: int = 0,
-    folds: int = 0,
+    n_folds: int = 0,
     changes: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
     look: Look | None = None,
     allow_leak: bool = False,
-    track: str | None = None,
+    tracker: str | None = None,
     until_plateau: bool = False,
-    heal: bool = False,
+    auto_fix: bool = False,
     progress: Progress | None = None,
-) -> Fitted | None:
+) -> FitResult | None:
     """Train a run on a cohort, and write it. Under ``torchrun``, all processes train it; rank 0 returns it.
 
     ``changes`` are the user's tables, merged over the plan. ``look`` is the survey of the data, for the report.
-    With ``folds``, cross-validation trains so many models, each judged on its own validation patients; together
-    they are an ensemble. With ``heal``, training problems are fixed automatically, and the recipe records how.
+    With ``n_folds``, cross-validation trains so many models, each judged on its own validation patients; together
+    they are an ensemble. With ``auto_fix``, training problems are fixed automatically, and the recipe records how.
     """
-    began, started, team = time.perf_counter(), now(), join()
-    progress, run = progress if progress and team.leads else Silent(), Run(Path(folder))
-    together = look.together if look else ()
-    if folds > 1 and cohort.task == "registration":
+    began, started, processes = time.perf_counter(), timestamp(), join_process_group()
+    progress, run = progress if progress and processes.is_main else SilentProgress(), Run(Path(folder))
+    linked_cases = look.inseparable_pairs if look else ()
+    if n_folds > 1 and cohort.task == "registration":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
-    if folds > 1:
-        sides = make_folds(cohort, folds, seed, together=together)
+    if n_folds > 1:
+        cohorts = make_folds(cohort, n_folds, seed, keep_together=linked_cases)
     else:
-        sides = (make_split(cohort, seed=seed, together=together),)
-    if team.leads:
+        cohorts = (make_split(cohort, seed=seed, keep_together=linked_cases),)
+    if processes.is_main:
         asked = Budget(minutes, steps, until_plateau)
-        recipe = make_recipe(run, sides[0], look, asked, changes or {}, seed, progress)
+        recipe = make_recipe(run, cohorts[0], look, asked, changes or {}, seed, progress)
         seen = look.as_dict() if look else {}
-        write_cohort(run, sides, seen, allow_leak=allow_leak, survey=look.survey if look else None)
-        run.note(medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=machine())
-        run.note(started=started, seed=seed, processes=team.size, command=" ".join(["medgrad", *sys.argv[1:]]))
-    judged: list[Judged] = []
-    tests = len(tests_of(cohort))
-    for number, side in enumerate(sides):
-        each = Run(run.folder / f"fold-{number}") if folds > 1 else run
-        if team.leads and not (each.has_begun and each.recipe_file.exists()):
-            each.write_recipe(recipe)
-        deadline = began + minutes * 60 * (number + 1) / len(sides) * SPARE
-        how = FitOptions(deadline, tests, device or team.device, track, heal)
-        ended, rows = fit_one(each, side, team, how, progress)
-        judged += rows
-    leave(team)
-    if not team.leads:
+        write_cohort(run, cohorts, seen, allow_leak=allow_leak, survey=look.survey if look else None)
+        run.write_facts(
+            medgrad=VERSION, torch=torch.__version__, python=platform.python_version(), machine=describe_machine()
+        )
+        run.write_facts(
+            started=started, seed=seed, processes=processes.size, command=" ".join(["medgrad", *sys.argv[1:]])
+        )
+    judged_cases: list[JudgedCase] = []
+    n_test_cases = len(list_test_cases(cohort))
+    for number, side in enumerate(cohorts):
+        fold_run = Run(run.folder / f"fold-{number}") if n_folds > 1 else run
+        if processes.is_main and not (fold_run.has_started and fold_run.recipe_file.exists()):
+            fold_run.write_recipe(recipe)
+        deadline = began + minutes * 60 * (number + 1) / len(cohorts) * PLANNED_TIME_SHARE
+        options = FitOptions(deadline, n_test_cases, device or processes.device, tracker, auto_fix)
+        ended, rows = train_one_model(fold_run, side, processes, options, progress)
+        judged_cases += rows
+    leave_process_group(processes)
+    if not processes.is_main:
         return None
-    first = (run.folds or [run])[0].recipe()
-    if folds > 1:
+    first = (run.fold_runs or [run])[0].load_recipe()
+    if n_folds > 1:
         run.write_recipe(first)
-    evaluation = conclude_run(run, sides[0], judged, device=device, progress=progress)
+    evaluation = evaluate_fitted_run(run, cohorts[0], judged_cases, device=device, progress=progress)
     seconds = time.perf_counter() - began
-    run.note(finished=now(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
-    return Fitted(run.folder, evaluation, ended, first.training.steps, seconds)
+    run.write_facts(finished=timestamp(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
+    return FitResult(run.folder, evaluation, ended, first.training.steps, seconds)
 
 
-def now() -> str:
+def timestamp() -> str:
     """Return the local time as an ISO timestamp."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
@@ -135,18 +139,20 @@ def make_recipe(
     progress: Progress,
 ) -> Recipe:
     """Return the recipe: the run's own if training has started, else the plan with the user's changes."""
-    if run.has_begun and run.recipe_file.exists():
+    if run.has_started and run.recipe_file.exists():
         progress.say("This run has begun before; it goes on with its own recipe.")
-        return run.recipe()
+        return run.load_recipe()
     progress.say("Planning ...")
     task = changes.get("task", {}).get("kind")
-    modality = look.fingerprint.get("modality") if look else None
+    modality = look.statistics.get("modality") if look else None
     survey = look.survey if look else None
-    facts = gather(cohort if task is None else replace(cohort, task=task), modality=modality, survey=survey)
+    facts = gather_dataset_facts(
+        cohort if task is None else replace(cohort, task=task), modality=modality, survey=survey
+    )
     gpu = torch.cuda.is_available()
     chosen = changes.get("model")
     model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
-    return merged(plan(facts, budget, gpu=gpu, seed=seed, model=model), changes)
+    return merge_changes(plan(facts, budget, has_gpu=gpu, seed=seed, model=model), changes)
 
 
 @dataclass(frozen=True)
@@ -154,80 +160,101 @@ class FitOptions:
     """How one model is trained: deadline, number of test cases, device, tracker and automatic fixes."""
 
     deadline: float
-    tests: int = 0
+    n_test_cases: int = 0
     device: str | None = None
-    track: str | None = None
-    heal: bool = False
+    tracker: str | None = None
+    auto_fix: bool = False
 
 
-def fit_one(run: Run, cohort: Cohort, team: Team, how: FitOptions, progress: Progress) -> tuple[str, list[Judged]]:
+def train_one_model(
+    run: Run, cohort: Cohort, processes: ProcessGroup, options: FitOptions, progress: Progress
+) -> tuple[str, list[JudgedCase]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
-    recipe = shared_recipe(run.recipe() if team.leads else None, team)
-    task = uncalibrated(recipe.build_task())
-    place = choose(recipe.training.precision, how.device)
-    train_cases, valid, failures = read(run, cohort, recipe, progress)
-    if team.leads:
-        run.note(inputs=learned_from(p.original for p in train_cases))
-    if not is_solved(recipe):
-        task = correct_priors(task, [p.case.truth for p in train_cases], recipe.training.balance)
+    recipe = broadcast_recipe(run.load_recipe() if processes.is_main else None, processes)
+    task = without_calibration(recipe.build_task())
+    compute = choose_device(recipe.training.precision, options.device)
+    train_cases, validation_cases, failures = load_cases(run, cohort, recipe, progress)
+    if processes.is_main:
+        run.write_facts(inputs=collect_image_facts(p.original for p in train_cases))
+    if not uses_solver(recipe):
+        task = correct_priors(task, [p.case.truth for p in train_cases], recipe.training.class_balance)
     recipe = replace(recipe, task=task.settings())
-    if not is_solved(recipe):
-        recipe, ended = run_descent(Trainer(run, recipe, task, train_cases, valid, place, team), how, progress)
-    elif team.leads:  # a solver needs no team
-        recipe, ended = solve(run, recipe, task, train_cases, valid, place, progress=progress)
-    if not team.leads:
+    if not uses_solver(recipe):
+        recipe, ended = run_descent(
+            Trainer(run, recipe, task, train_cases, validation_cases, compute, processes), options, progress
+        )
+    elif processes.is_main:  # a solver needs no team
+        recipe, ended = solve(run, recipe, task, train_cases, validation_cases, compute, progress=progress)
+    if not processes.is_main:
         return "", []
     progress.say(f"It ended because {ended}.")
-    return ended, calibrate_and_validate(run, recipe, task, valid, failures, device=how.device, progress=progress)
+    return ended, calibrate_and_validate(
+        run, recipe, task, validation_cases, failures, device=options.device, progress=progress
+    )
 
 
 def calibrate_and_validate(
     run: Run,
     recipe: Recipe,
     task: Task,
-    valid: Sequence[Prepared],
+    validation_cases: Sequence[PreparedCase],
     failures: Sequence[Failure],
     *,
     device: str | None,
     progress: Progress,
-) -> list[Judged]:
+) -> list[JudgedCase]:
     """Judge a trained model on its validation cases, with tuned windows, and calibrate it on them."""
-    trained, chosen = with_overlap(open_run(run.folder, device=device), valid, progress)
-    judged = judge_all(trained, valid, failures, progress=progress, pictures=run.folder) if valid else []
-    task, judged, told = calibrated(task, judged)
-    run.write_recipe(replace(recipe, task=task.settings(), answering=trained.recipe.answering))
-    run.note(calibration=told, **({"overlap": chosen.as_dict()} if chosen else {}))
-    clear(run.folder / "cache")
-    return judged
+    trained, tuned = tune_windows(open_run(run.folder, device=device), validation_cases, progress)
+    judged_cases = (
+        judge_all(trained, validation_cases, failures, progress=progress, pictures_folder=run.folder)
+        if validation_cases
+        else []
+    )
+    task, judged_cases, report = fit_calibration(task, judged_cases)
+    run.write_recipe(replace(recipe, task=task.settings(), inference=trained.recipe.inference))
+    run.write_facts(calibration=report, **({"overlap": tuned.as_dict()} if tuned else {}))
+    remove_cache(run.folder / "cache")
+    return judged_cases
 
 
-def run_descent(learner: Trainer, how: FitOptions, progress: Progress) -> tuple[Recipe, str]:
+def run_descent(trainer: Trainer, options: FitOptions, progress: Progress) -> tuple[Recipe, str]:
     """Train by gradient descent; return the recipe that was followed, and the reason for the end."""
-    run, team = learner.run, learner.team
-    pace = pace_of(run)
-    if not learner.recipe.training.steps:
-        recipe, pace = decide_steps(learner, how.deadline, how.tests, progress)
-        learner.recipe = shared_recipe(recipe, team)
-    if team.leads:
-        run.write_recipe(learner.recipe)
-        run.note(parameters=sum(p.numel() for p in learner.network.parameters()))
-        if pace:
-            run.note(pace=pace.state())
-    trackers = [registry.find("engine.training.trackers", how.track)(run.folder)] if how.track and team.leads else []
+    run, processes = trainer.run, trainer.processes
+    time_budget = load_time_budget(run)
+    if not trainer.recipe.training.steps:
+        recipe, time_budget = decide_steps(trainer, options.deadline, options.n_test_cases, progress)
+        trainer.recipe = broadcast_recipe(recipe, processes)
+    if processes.is_main:
+        run.write_recipe(trainer.recipe)
+        run.write_facts(parameters=sum(p.numel() for p in trainer.network.parameters()))
+        if time_budget:
+            run.write_facts(pace=time_budget.state())
+    trackers = (
+        [registry.find("engine.training.trackers", options.tracker)(run.folder)]
+        if options.tracker and processes.is_main
+        else []
+    )
     with progress.bar("Learning") as bar:
-        ended = train_with_fixes(learner, heal=how.heal, say=progress.say, watch=bar, trackers=trackers, pace=pace)
-    if learner.recipe.training.replanned:
-        progress.say(told_replans(learner.recipe.training))
-    return learner.recipe, ended
+        ended = train_with_fixes(
+            trainer,
+            auto_fix=options.auto_fix,
+            on_message=progress.say,
+            on_step=bar,
+            trackers=trackers,
+            time_budget=time_budget,
+        )
+    if trainer.recipe.training.replanned:
+        progress.say(describe_replans(trainer.recipe.training))
+    return trainer.recipe, ended
 
 
-def pace_of(run: Run) -> Pace | None:
+def load_time_budget(run: Run) -> TimeBudget | None:
     """Resume the time budget of an interrupted run; None where its steps were not planned by time."""
-    state = run.noted().get("pace") if run.has_begun else None
-    return resumed(state) if state else None
+    state = run.read_facts().get("pace") if run.has_started else None
+    return resume_time_budget(state) if state else None
 
 
-def told_replans(training: Training) -> str:
+def describe_replans(training: Training) -> str:
     """Describe how the planned steps and threads changed during training."""
     (_, threads, first), *later = training.replanned
     counts = [threads, *(t for _, t, _ in later)]
@@ -238,46 +265,46 @@ def told_replans(training: Training) -> str:
     )
 
 
-def shared_recipe(recipe: Recipe | None, team: Team) -> Recipe:
+def broadcast_recipe(recipe: Recipe | None, processes: ProcessGroup) -> Recipe:
     """Broadcast the recipe of rank 0 to every process."""
-    return from_table(tomllib.loads(team.share(to_toml(recipe) if recipe is not None else "")))
+    return recipe_from_tables(tomllib.loads(processes.broadcast(recipe_to_toml(recipe) if recipe is not None else "")))
 
 
-def read(
+def load_cases(
     run: Run, cohort: Cohort, recipe: Recipe, progress: Progress
-) -> tuple[list[Prepared], list[Prepared], list[Failure]]:
+) -> tuple[list[PreparedCase], list[PreparedCase], list[Failure]]:
     """Load and prepare training and validation cases; training cases that fail are reported and left out."""
     steps = build_steps(recipe.prepare)
-    ready, failed = load_side(cohort, "train", steps, run.folder, progress)
-    valid, lost = load_side(cohort, "val", steps, run.folder, progress)
-    for failure in [*failed, *lost]:
-        progress.say(f"Case {failure.id!r} failed: {failure.why}")
-    if failed:
-        run.note(left_out=[{"case": f.id, "why": f.why} for f in failed])
-    if not ready:
+    training_cases, training_failures = load_split(cohort, "train", steps, run.folder, progress)
+    validation_cases, validation_failures = load_split(cohort, "val", steps, run.folder, progress)
+    for failure in [*training_failures, *validation_failures]:
+        progress.say(f"Case {failure.id!r} failed: {failure.reason}")
+    if training_failures:
+        run.write_facts(left_out=[{"case": f.id, "why": f.reason} for f in training_failures])
+    if not training_cases:
         raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
-    return ready, valid, lost
+    return training_cases, validation_cases, validation_failures
 
 
-def tests_of(cohort: Cohort) -> list[Entry]:
+def list_test_cases(cohort: Cohort) -> list[Entry]:
     """List the test cases that have a truth."""
     return [e for e in cohort.entries if e.split == "test" and e.truth is not None]
 
 
-CHOSE = (
+VALIDATION_WARNING = (
     "These cases also chose the best weights and the temperature, so the figures may be a little too good. "
     "Judge on cases of their own with evaluate."
 )
 
 
-def conclude_run(
+def evaluate_fitted_run(
     run: Run,
     cohort: Cohort,
-    judged: Sequence[Judged],
+    judged_cases: Sequence[JudgedCase],
     *,
     device: str | None,
     progress: Progress,
-    told: Sequence[str] = (CHOSE,),
+    messages: Sequence[str] = (VALIDATION_WARNING,),
 ) -> Evaluation:
     """Evaluate on the test cases, or on the validation cases where there are none, and write the evaluation.
 
@@ -285,14 +312,16 @@ def conclude_run(
     """
     trained = open_run(run.folder, device=device)
     split = "val"
-    if tests_of(cohort):
-        ready, failures = load_side(cohort, "test", trained.steps, run.folder, progress)
-        judged, split = judge_all(trained, ready, failures, progress=progress, pictures=run.folder), "test"
-        clear(run.folder / "cache")
-        told = ()
-    if not judged:
+    if list_test_cases(cohort):
+        ready, failures = load_split(cohort, "test", trained.prepare_steps, run.folder, progress)
+        judged_cases, split = judge_all(trained, ready, failures, progress=progress, pictures_folder=run.folder), "test"
+        remove_cache(run.folder / "cache")
+        messages = ()
+    if not judged_cases:
         raise LayoutError("There is neither a validation nor a test case with a truth to judge by.")
-    calibration = run.noted().get("calibration")
-    evaluation = conclude(trained.task, judged, split=split, told=told, calibration=calibration)
+    calibration = run.read_facts().get("calibration")
+    evaluation = summarise_evaluation(
+        trained.task, judged_cases, split=split, messages=messages, calibration=calibration
+    )
     write_evaluation(run.folder, evaluation)
     return evaluation

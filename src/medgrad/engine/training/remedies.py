@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import registry
-from ...descent.diagnostics import LASTS, Finding
+from ...descent.diagnostics import CHECKS_IN_A_ROW, Finding
 from ...errors import Diverged, SettingError
 from ..runs.checkpoint import read_checkpoint, write_checkpoint
 from ..runs.recipe import Recipe
 from ..runs.run import Run
-from .pace import Pace
-from .trackers import Track
-from .trainer import Trainer, Watch, learn
+from .time_budget import TimeBudget
+from .trackers import LogFigures
+from .trainer import OnStep, Trainer, run_training
 
-MOST = 6
+MAX_REMEDIES = 6
 """How many remedies are tried before a run goes on as it is."""
-CLIP = 1.0
-WARM = 0.1
+CLIP_NORM = 1.0
+WARMUP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Remedy:
     """A changed recipe and its description; the factor of the learning rate, and whether training restarts."""
 
     recipe: Recipe
-    words: str
-    slower: float = 1.0
-    anew: bool = False
+    description: str
+    rate_factor: float = 1.0
+    restarts: bool = False
 
 
 class NeedsFix(Exception):  # noqa: N818  (no error: it is caught where it is healed)
@@ -41,57 +41,68 @@ class NeedsFix(Exception):  # noqa: N818  (no error: it is caught where it is he
 
 
 def train_with_fixes(
-    learner: Trainer,
+    trainer: Trainer,
     *,
-    heal: bool,
-    say: Callable[[str], None],
-    watch: Watch | None = None,
-    trackers: Sequence[Track] = (),
-    pace: Pace | None = None,
+    auto_fix: bool,
+    on_message: Callable[[str], None],
+    on_step: OnStep | None = None,
+    trackers: Sequence[LogFigures] = (),
+    time_budget: TimeBudget | None = None,
 ) -> str:
-    """Train a run, and report problems of the network; with ``heal``, fix them and resume."""
-    if heal and learner.team.size > 1:
+    """Train a run, and report problems of the network; with ``auto_fix``, fix them and resume."""
+    if auto_fix and trainer.processes.size > 1:
         raise SettingError("A team of processes cannot be healed together. Use one process, or leave --auto-fix away.")
-    healed = told_before(learner.run)
+    applied_remedies = previous_remedies(trainer.run)
     while True:
-        tries = heal and len(healed) < MOST
+        may_fix = auto_fix and len(applied_remedies) < MAX_REMEDIES
         try:
-            heed = heed_of(learner.recipe, say, tries)
-            return learn(learner, watch=watch, trackers=trackers, heed=heed, pace=pace)
+            handle_finding = make_finding_handler(trainer.recipe, on_message, may_fix)
+            return run_training(
+                trainer, on_step=on_step, trackers=trackers, on_finding=handle_finding, time_budget=time_budget
+            )
         except NeedsFix as ailing:
             finding = ailing.finding
         except Diverged as reason:
-            if not tries:
+            if not may_fix:
                 raise
-            finding = Finding(learner.done, "exploding", "the network", str(reason))
-            say(finding.sentence)
-        remedy = remedy_for(finding, learner.recipe)
+            finding = Finding(trainer.steps_done, "exploding", "the network", str(reason))
+            on_message(finding.sentence)
+        remedy = choose_remedy(finding, trainer.recipe)
         assert remedy is not None  # what has none was not raised
-        begin = go_back(learner, finding, remedy)
-        words = f"Healed: {remedy.words}; it goes on from {f'step {begin}' if begin else 'the beginning'}."
-        say(words)
-        healed.append({"step": finding.step, "kind": finding.kind, "layer": finding.layer, "sentence": finding.sentence,
-                       "remedy": words})  # fmt: skip
-        learner.run.note(healed=healed)
+        begin = return_to_healthy_checkpoint(trainer, finding, remedy)
+        words = f"Healed: {remedy.description}; it goes on from {f'step {begin}' if begin else 'the beginning'}."
+        on_message(words)
+        applied_remedies.append(
+            {
+                "step": finding.step,
+                "kind": finding.kind,
+                "layer": finding.layer,
+                "sentence": finding.sentence,
+                "remedy": words,
+            }
+        )
+        trainer.run.write_facts(healed=applied_remedies)
 
 
-def told_before(run: Run) -> list[dict[str, Any]]:
+def previous_remedies(run: Run) -> list[dict[str, Any]]:
     """Return the remedies that a run has had already."""
-    return list(run.noted().get("healed", []))
+    return list(run.read_facts().get("healed", []))
 
 
-def heed_of(recipe: Recipe, say: Callable[[str], None], heal: bool) -> Callable[[Finding], None]:
+def make_finding_handler(
+    recipe: Recipe, on_message: Callable[[str], None], auto_fix: bool
+) -> Callable[[Finding], None]:
     """Return a handler of findings: it reports them, and interrupts the training where there is a remedy."""
 
-    def heed(finding: Finding) -> None:
-        say(f"Step {finding.step}: {finding.sentence}")
-        if heal and remedy_for(finding, recipe) is not None:
+    def handle_finding(finding: Finding) -> None:
+        on_message(f"Step {finding.step}: {finding.sentence}")
+        if auto_fix and choose_remedy(finding, recipe) is not None:
             raise NeedsFix(finding)
 
-    return heed
+    return handle_finding
 
 
-def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
+def choose_remedy(finding: Finding, recipe: Recipe) -> Remedy | None:
     """Choose the remedy for a finding; None where none is known."""
     if finding.kind == "exploding":
         return lower_rate(recipe, 0.1)
@@ -102,62 +113,62 @@ def remedy_for(finding: Finding, recipe: Recipe) -> Remedy | None:
     return None
 
 
-def lower_rate(recipe: Recipe, slower: float) -> Remedy:
+def lower_rate(recipe: Recipe, factor: float) -> Remedy:
     """Lower the learning rate, clip the gradients, and add a warmup."""
-    rate = float(recipe.optimiser.get("rate", default_of("descent.optimisers", recipe.optimiser, "rate"))) * slower
+    rate = float(recipe.optimiser.get("rate", default_setting("descent.optimisers", recipe.optimiser, "rate"))) * factor
     words = [f"the rate is {rate:.2g}"]
     gradients = recipe.gradients
     if not any(g["name"] == "clipped" for g in gradients):
-        gradients = (*gradients, {"name": "clipped", "norm": CLIP})
-        words.append(f"gradients are clipped at {CLIP:g}")
+        gradients = (*gradients, {"name": "clipped", "norm": CLIP_NORM})
+        words.append(f"gradients are clipped at {CLIP_NORM:g}")
     schedule = dict(recipe.schedule)
-    warm = schedule.get("warmup", default_of("descent.schedules", schedule, "warmup"))
-    if warm is not None and warm < WARM:
-        schedule["warmup"] = WARM
-        words.append(f"the rate rises over a {WARM:.0%} of the steps")
+    warm = schedule.get("warmup", default_setting("descent.schedules", schedule, "warmup"))
+    if warm is not None and warm < WARMUP_SHARE:
+        schedule["warmup"] = WARMUP_SHARE
+        words.append(f"the rate rises over a {WARMUP_SHARE:.0%} of the steps")
     changed = replace(recipe, optimiser={**recipe.optimiser, "rate": rate}, gradients=gradients, schedule=schedule)
-    return Remedy(changed, ", ".join(words), slower)
+    return Remedy(changed, ", ".join(words), factor)
 
 
 def add_normalisation(recipe: Recipe) -> Remedy:
     """Add normalisation and skip connections where the network has such settings, else normalise gradients."""
-    usual, changes, words = default_of("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
+    usual, changes, words = default_setting("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
     if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
         changes["normalise"] = usual
         words.append(f"the layers are normalised ({usual})")
-    if default_of("models", recipe.model, "around") is False and not recipe.model.get("around", False):
-        changes["around"] = True
+    if default_setting("models", recipe.model, "skip") is False and not recipe.model.get("skip", False):
+        changes["skip"] = True
         words.append("ways lead around the layers")
     if changes:
-        return Remedy(replace(recipe, model={**recipe.model, **changes}), ", ".join(words), anew=True)
+        return Remedy(replace(recipe, model={**recipe.model, **changes}), ", ".join(words), restarts=True)
     if any(g["name"] == "normalised" for g in recipe.gradients):
         return lower_rate(recipe, 0.3)
     changed = replace(recipe, gradients=(*recipe.gradients, {"name": "normalised", "each": True}))
-    return Remedy(changed, "the gradient of each layer is scaled to one length", anew=True)
+    return Remedy(changed, "the gradient of each layer is scaled to one length", restarts=True)
 
 
-def default_of(room: str, table: Mapping[str, Any], key: str) -> Any:
+def default_setting(package: str, table: Mapping[str, Any], key: str) -> Any:
     """Return the default of a setting of the named part; None where it has no such setting."""
-    return registry.settings(registry.find(room, table["name"])).get(key)
+    return registry.keyword_defaults(registry.find(package, table["name"])).get(key)
 
 
-def go_back(learner: Trainer, finding: Finding, remedy: Remedy) -> int:
+def return_to_healthy_checkpoint(trainer: Trainer, finding: Finding, remedy: Remedy) -> int:
     """Write the changed recipe, and return to the last checkpoint before the problem; return its step."""
-    run = learner.run
-    learner.recipe = remedy.recipe
+    run = trainer.run
+    trainer.recipe = remedy.recipe
     run.write_recipe(remedy.recipe)
-    sound = None
-    for path in () if remedy.anew else (run.last, run.best):
+    healthy_state = None
+    for path in () if remedy.restarts else (run.last_checkpoint, run.best_checkpoint):
         state = read_checkpoint(path) if path.exists() else None
-        if sound is None and state is not None and int(state["done"]) <= finding.step - LASTS:
-            sound = state
-    for path in (run.last, run.best):
+        if healthy_state is None and state is not None and int(state["done"]) <= finding.step - CHECKS_IN_A_ROW:
+            healthy_state = state
+    for path in (run.last_checkpoint, run.best_checkpoint):
         path.unlink(missing_ok=True)
-    learner.begin()
-    if sound is None:
+    trainer.reset()
+    if healthy_state is None:
         return 0
-    for group in sound["optimiser"]["param_groups"]:
+    for group in healthy_state["optimiser"]["param_groups"]:
         for key in {"lr", "base_rate"} & group.keys():
-            group[key] *= remedy.slower
-    write_checkpoint(run.last, sound)
-    return int(sound["done"])
+            group[key] *= remedy.rate_factor
+    write_checkpoint(run.last_checkpoint, healthy_state)
+    return int(healthy_state["done"])

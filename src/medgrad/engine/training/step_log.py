@@ -10,40 +10,40 @@ from pathlib import Path
 from typing import Any
 
 from ...data.atomic_files import write_text
-from ..compute.distributed import Team
-from .loop import Step
-from .trackers import Track
+from ..compute.distributed import ProcessGroup
+from .loop import TrainingStep
+from .trackers import LogFigures
 
 
 @dataclass(frozen=True)
-class Log:
+class StepLog:
     """Writes ``steps.jsonl``; only rank 0 writes."""
 
     path: Path
-    team: Team
-    trackers: tuple[Track, ...] = ()
+    processes: ProcessGroup
+    trackers: tuple[LogFigures, ...] = ()
 
-    def begin(self, done: int) -> list[dict[str, Any]]:
+    def resume(self, steps_done: int) -> list[dict[str, Any]]:
         """Drop the lines of steps that are trained again, and return the others to every process."""
         kept: list[dict[str, Any]] = []
-        if self.team.leads:
+        if self.processes.is_main:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in read_lines(self.path) if line["step"] < done]
+            kept = [line for line in read_step_lines(self.path) if line["step"] < steps_done]
             if self.path.exists():
                 write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))
-        return self.team.share(kept) if done else []
+        return self.processes.broadcast(kept) if steps_done else []
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append a line to the file at once, and pass its figures to the trackers."""
-        if not self.team.leads:
+        if not self.processes.is_main:
             return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         for track in self.trackers:
-            track(line["step"], figures_of(line))
+            track(line["step"], flatten_figures(line))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_step_lines(path: Path) -> list[dict[str, Any]]:
     """Read the lines of ``steps.jsonl``; one that was cut off in the middle is left out."""
     found = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -56,7 +56,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def figures_of(line: Mapping[str, Any]) -> dict[str, float]:
+def flatten_figures(line: Mapping[str, Any]) -> dict[str, float]:
     """Flatten a line's numbers: ``loss/dice``, ``valid/dice/mean``, ``rate``."""
     flat: dict[str, float] = {}
     for key, value in line.items():
@@ -67,10 +67,10 @@ def figures_of(line: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def line_of(step: Step, health: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def step_to_line(step: TrainingStep, layer_stats: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Convert a step and the statistics of the layers to plain values for JSON."""
-    loss = {k: v for k, v in step.told.items() if "/" not in k}
-    seen = {k: v for k, v in step.told.items() if "/" in k}
+    loss = {k: v for k, v in step.terms.items() if "/" not in k}
+    seen = {k: v for k, v in step.terms.items() if "/" in k}
     line: dict[str, Any] = {
         "step": step.number,
         "seconds": round(step.seconds, 4),
@@ -78,18 +78,18 @@ def line_of(step: Step, health: Mapping[str, Any] | None = None) -> dict[str, An
         "loss": loss,
         **seen,
     }
-    if step.skipped:
+    if step.is_skipped:
         line["skipped"] = True
-    found: dict[str, Any] = plain(line if not health else line | {"health": health})
+    found: dict[str, Any] = json_safe(line if not layer_stats else line | {"health": layer_stats})
     return found
 
 
-def plain(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """Convert numbers that JSON lacks (inf, nan) to strings.
 
-    >>> plain({"loss": {"dice": float("nan")}})
+    >>> json_safe({"loss": {"dice": float("nan")}})
     {'loss': {'dice': 'nan'}}
     """
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: json_safe(v) for k, v in value.items()}
     return str(value) if isinstance(value, float) and not isfinite(value) else value

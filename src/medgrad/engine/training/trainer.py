@@ -14,34 +14,34 @@ from torch import Tensor, nn
 
 from ... import registry
 from ...augment import Augmentation, augment
-from ...descent.diagnostics import Finding, Health
+from ...descent.diagnostics import Diagnostics, Finding
 from ...descent.gradients import build_gradients
-from ...descent.layer_monitor import watched
-from ...descent.rates import split_groups
+from ...descent.layer_monitor import monitor_steps
+from ...descent.parameter_groups import split_groups
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
 from ...errors import Diverged
-from ...tasks import Batch, Sample, Task, full_resolution, stack
-from ..compute.device import AutocastModule, Compute, use_threads
-from ..compute.distributed import Team, shared
-from ..evaluation.evaluate import Judged
+from ...tasks import Batch, Sample, Task, full_resolution, stack_samples
+from ..compute.device import AutocastModule, Compute, set_threads
+from ..compute.distributed import ProcessGroup, convert_sync_batchnorm
+from ..evaluation.evaluate import JudgedCase
 from ..evaluation.judge import validate_cases
-from ..loading.cache import Prepared
+from ..loading.cache import PreparedCase
 from ..loading.prefetch import prefetch
-from ..loading.sampling import grid_patches, part, random_patch, sampler, shares_of
+from ..loading.sampling import crop_case, draw_batch, grid_patch_starts, random_patch, shares_of
 from ..runs.checkpoint import as_format_error, load_weights, read_checkpoint, write_checkpoint
 from ..runs.pretrained import load_pretrained
 from ..runs.recipe import Recipe
-from ..runs.run import Run, build_model, open_run, planes_of
-from .loop import EMA, Step, train
-from .pace import Pace
-from .step_log import Log, line_of, plain
-from .step_plan import progress, threads_at, validates, with_replan
-from .trackers import Track
+from ..runs.run import Run, build_model, count_channels, open_run
+from .loop import EMA, TrainingStep, train
+from .step_log import StepLog, json_safe, step_to_line
+from .step_schedule import is_validation_due, schedule_progress, threads_at, with_replan
+from .time_budget import TimeBudget
+from .trackers import LogFigures
 
-Watch = Callable[[int, int, str], None]
-Heed = Callable[[Finding], None]
-SAVE_SECONDS = 30.0
+OnStep = Callable[[int, int, str], None]
+OnFinding = Callable[[Finding], None]
+CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass
@@ -51,155 +51,169 @@ class Trainer:
     run: Run
     recipe: Recipe
     task: Task
-    cases: Sequence[Prepared]
-    valid: Sequence[Prepared]
-    place: Compute
-    team: Team = field(default_factory=Team)
+    training_cases: Sequence[PreparedCase]
+    validation_cases: Sequence[PreparedCase]
+    compute: Compute
+    processes: ProcessGroup = field(default_factory=ProcessGroup)
     network: nn.Module = field(init=False)
-    judge: nn.Module = field(init=False)
+    ema_network: nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
-    average: EMA = field(init=False)
-    shares: Any = field(init=False)
+    ema: EMA = field(init=False)
+    sampling_probabilities: Any = field(init=False)
     schedule: Schedule = field(init=False)
-    rules: list[Rule] = field(init=False)
-    health: Health = field(init=False)
-    done: int = 0
-    best: float = -np.inf
+    stopping_rules: list[Rule] = field(init=False)
+    layer_health: Diagnostics = field(init=False)
+    steps_done: int = 0
+    best_metric: float = -np.inf
     best_step: int = -1
 
     def __post_init__(self) -> None:
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Build network and optimiser as they are before the first step."""
         training = self.recipe.training
         if training.threads:
-            use_threads(training.threads)
+            set_threads(training.threads)
         torch.manual_seed(training.seed)
-        planes = planes_of([self.cases[0].case], self.task)
+        planes = count_channels([self.training_cases[0].case], self.task)
         network = build_model(self.recipe, self.task, planes)
-        if self.recipe.start and not self.run.last.exists():
-            begun = load_pretrained(network, self.recipe.start)
-            if self.team.leads:
-                self.run.note(start=begun)
-        self.network = self.place.model(shared(network, self.team))
-        self.judge = self.place.model(build_model(self.recipe, self.task, planes))
+        if self.recipe.init and not self.run.last_checkpoint.exists():
+            begun = load_pretrained(network, self.recipe.init)
+            if self.processes.is_main:
+                self.run.write_facts(init=begun)
+        self.network = self.compute.move_model(convert_sync_batchnorm(network, self.processes))
+        self.ema_network = self.compute.move_model(build_model(self.recipe, self.task, planes))
         settings = {k: v for k, v in self.recipe.optimiser.items() if k != "name"}
         make = registry.find("descent.optimisers", self.recipe.optimiser["name"])
         self.optimiser = make(self.network.named_parameters(), **settings)
         split_groups(self.optimiser, self.network.named_parameters(), self.recipe.rates)
-        self.schedule, self.rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
-        self.health = Health()
-        self.average = EMA(self.network, training.average)
-        self.shares, _ = shares_of([p.case.truth for p in self.cases], training.balance)
-        self.done, self.best, self.best_step = 0, -np.inf, -1
+        self.schedule, self.stopping_rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
+        self.layer_health = Diagnostics()
+        self.ema = EMA(self.network, training.ema)
+        self.sampling_probabilities, _ = shares_of([p.case.truth for p in self.training_cases], training.class_balance)
+        self.steps_done, self.best_metric, self.best_step = 0, -np.inf, -1
 
-    def learn_steps(self) -> Iterator[Step]:
+    def run_planned_steps(self) -> Iterator[TrainingStep]:
         """Train from the current step to the end of the plan, which may change during training."""
-        return self.steps(
+        return self.run_steps(
             lambda: self.recipe.training.steps,
-            progress=lambda number: progress(self.recipe.training, number),
-            boost=lambda: self.recipe.training.pace,
+            schedule_position=lambda number: schedule_progress(self.recipe.training, number),
+            rate_factor=lambda: self.recipe.training.lr_boost,
         )
 
-    def steps(
-        self, upto: Callable[[], int], *, progress: Callable[[int], float], boost: Callable[[], float] = lambda: 1.0
-    ) -> Iterator[Step]:
+    def run_steps(
+        self,
+        total_steps: Callable[[], int],
+        *,
+        schedule_position: Callable[[int], float],
+        rate_factor: Callable[[], float] = lambda: 1.0,
+    ) -> Iterator[TrainingStep]:
         """Train from the current step to a total number of steps.
 
         The learning rate is that of the schedule at the step's position, times a factor.
         """
         for step in train(
-            AutocastModule(self.network, self.place),
+            AutocastModule(self.network, self.compute),
             self.task,
-            prefetch(self.batches(self.done), 2 if self.place.device.startswith("cuda") else 0),
+            prefetch(self.make_batches(self.steps_done), 2 if self.compute.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
             gradients=build_gradients(
-                [{"name": "all_reduced"}, *self.recipe.gradients], everything=self.everything, teacher=self.teacher
+                [{"name": "all_reduced"}, *self.recipe.gradients], full_set=self.full_set, teacher=self.load_teacher
             ),
-            schedule=lambda done: boost() * self.schedule(done),
-            steps=sys.maxsize,
-            progress=progress,
-            first=self.done,
+            schedule=lambda done: rate_factor() * self.schedule(done),
+            n_steps=sys.maxsize,
+            schedule_position=schedule_position,
+            first_step=self.steps_done,
             seed=self.recipe.training.seed,
-            average=self.average,
+            ema=self.ema,
         ):
-            self.done = step.number + 1
+            self.steps_done = step.number + 1
             yield step
-            if self.done >= upto():
+            if self.steps_done >= total_steps():
                 return
 
-    def batches(self, first: int) -> Iterator[Batch]:
+    def make_batches(self, first_step: int) -> Iterator[Batch]:
         """Sample cases, cut patches, encode and augment them, and yield batches from a given step on."""
         training = self.recipe.training
         changes = build_augmentations(self.recipe)
-        number = first
+        number = first_step
         while True:
-            whole = sampler(number, cases=len(self.cases), batch=training.batch, seed=training.seed, shares=self.shares)
-            chosen = whole[self.team.part(training.batch)]
+            whole = draw_batch(
+                number,
+                n_cases=len(self.training_cases),
+                batch_size=training.batch,
+                seed=training.seed,
+                probabilities=self.sampling_probabilities,
+            )
+            chosen = whole[self.processes.batch_slice(training.batch)]
             cut = [
-                random_patch(self.cases[d.case].case, training.patch, d.seed, foreground=training.foreground)
+                random_patch(
+                    self.training_cases[d.case].case, training.patch, d.seed, foreground_share=training.foreground_share
+                )
                 for d in chosen
             ]
-            batch = stack([self.task.encode(c) for c in cut])
-            batch = batch.to(self.place.device)
+            batch = stack_samples([self.task.encode(c) for c in cut])
+            batch = batch.to(self.compute.device)
             inputs, target = augment(
                 batch.inputs, batch.target, self.task.spatial_kinds, steps=changes, seeds=[(*d.seed, 1) for d in chosen]
             )
-            yield self.place.batch(Batch(inputs, target, batch.grids))
+            yield self.compute.move_batch(Batch(inputs, target, batch.grids))
             number += 1
 
-    def everything(self) -> Iterator[Batch]:
+    def full_set(self) -> Iterator[Batch]:
         """Yield batches of patches that cover every training case, always the same."""
         training = self.recipe.training
         waiting: list[Sample] = []
-        for ready in self.cases:
-            for start in grid_patches(ready.case.grid.shape, training.patch):
-                waiting.append(self.task.encode(part(ready.case, start, training.patch)))
+        for ready in self.training_cases:
+            for start in grid_patch_starts(ready.case.grid.shape, training.patch):
+                waiting.append(self.task.encode(crop_case(ready.case, start, training.patch)))
                 if len(waiting) == training.batch:
-                    yield self.place.batch(stack(waiting))
+                    yield self.compute.move_batch(stack_samples(waiting))
                     waiting = []
         if waiting:
-            yield self.place.batch(stack(waiting))
+            yield self.compute.move_batch(stack_samples(waiting))
 
-    def teacher(self, run: str) -> Callable[[Tensor], Tensor]:
+    def load_teacher(self, run: str) -> Callable[[Tensor], Tensor]:
         """Load the teacher of a distillation from a run; several networks (folds) are averaged."""
-        models = open_run(run, device=self.place.device).models
+        models = open_run(run, device=self.compute.device).networks
         return lambda inputs: torch.stack([full_resolution(model(inputs)).float() for model in models]).mean(0)
 
-    def hear(self, line: Line) -> str:
+    def observe(self, line: Line) -> str:
         """Pass a line of the step log to the schedule and the stopping rules; return the reason to stop, or nothing."""
-        if hasattr(self.schedule, "hear"):
-            self.schedule.hear(line)
-        return next((reason for reason in [rule(line) for rule in self.rules] if reason), "")
+        if hasattr(self.schedule, "observe"):
+            self.schedule.observe(line)
+        return next((reason for reason in [rule(line) for rule in self.stopping_rules] if reason), "")
 
-    def validate(self, count: int) -> float | None:
+    def validate(self, n_cases: int) -> float | None:
         """Compute the primary metric on so many evenly chosen validation cases; None where there are none."""
-        if not self.valid or not self.average.weights:
+        if not self.validation_cases or not self.ema.weights:
             return None
-        return self.task.summarise([j.row for j in self.judged(count)]).get(self.task.primary_metric)
+        return self.task.summarise([j.row for j in self.judge_validation_cases(n_cases)]).get(self.task.primary_metric)
 
-    def judged(self, count: int) -> list[Judged]:
+    def judge_validation_cases(self, n_cases: int) -> list[JudgedCase]:
         """Judge the averaged weights on so many evenly chosen validation cases, on their prepared grids."""
-        self.judge.load_state_dict(self.average.weights)
-        model = AutocastModule(self.judge, self.place)
-        chosen = np.unique(np.linspace(0, len(self.valid) - 1, min(count, len(self.valid))).round().astype(int))
-        cases = [self.valid[index] for index in chosen]
-        return validate_cases(model, self.task, cases, patch=self.recipe.training.patch, place=self.place)
+        self.ema_network.load_state_dict(self.ema.weights)
+        model = AutocastModule(self.ema_network, self.compute)
+        chosen = np.unique(
+            np.linspace(0, len(self.validation_cases) - 1, min(n_cases, len(self.validation_cases))).round().astype(int)
+        )
+        cases = [self.validation_cases[index] for index in chosen]
+        return validate_cases(model, self.task, cases, patch=self.recipe.training.patch, compute=self.compute)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         return {
             "model": self.network.state_dict(),
-            "average": self.average.weights,
+            "ema": self.ema.weights,
             "optimiser": self.optimiser.state_dict(),
-            "planes": planes_of([self.cases[0].case], self.task),
-            "done": self.done,
-            "best": self.best,
+            "channels": count_channels([self.training_cases[0].case], self.task),
+            "done": self.steps_done,
+            "best": self.best_metric,
             "best_step": self.best_step,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the state of a checkpoint."""
         load_weights(self.network, state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -207,10 +221,10 @@ class Trainer:
             for k, v in kept.items():
                 if isinstance(v, torch.Tensor) and v.shape == p.shape:
                     kept[k] = torch.empty_like(p).copy_(v)  # in the same order of memory as its weights
-        self.average.weights = {k: v.to(self.place.device) for k, v in state["average"].items()}
+        self.ema.weights = {k: v.to(self.compute.device) for k, v in state["ema"].items()}
         for k, v in self.network.state_dict().items():
-            self.average.weights[k] = torch.empty_like(v).copy_(self.average.weights[k])
-        self.done, self.best = int(state["done"]), float(state["best"])
+            self.ema.weights[k] = torch.empty_like(v).copy_(self.ema.weights[k])
+        self.steps_done, self.best_metric = int(state["done"]), float(state["best"])
         self.best_step = int(state["best_step"])
 
 
@@ -219,111 +233,115 @@ def build_augmentations(recipe: Recipe) -> list[Augmentation]:
     return [registry.find("augment", t["name"])(**{k: v for k, v in t.items() if k != "name"}) for t in recipe.augment]
 
 
-def learn(
-    learner: Trainer,
+def run_training(
+    trainer: Trainer,
     *,
-    watch: Watch | None = None,
-    trackers: Sequence[Track] = (),
-    heed: Heed | None = None,
-    pace: Pace | None = None,
+    on_step: OnStep | None = None,
+    trackers: Sequence[LogFigures] = (),
+    on_finding: OnFinding | None = None,
+    time_budget: TimeBudget | None = None,
 ) -> str:
     """Train until the budget or a stopping rule ends it; return the reason. Resumes from the last checkpoint.
 
-    ``heed`` is called with each finding about the network; it may raise to end the training. ``pace`` replans
-    threads and steps during training; its decisions are written to the recipe before they take effect.
+    ``on_finding`` is called with each finding about the network; it may raise to end the training. ``time_budget``
+    replans threads and steps during training; its decisions are written to the recipe before they take effect.
     """
-    run = learner.run
-    if run.last.exists():
-        with as_format_error(run.last):
-            learner.restore(read_checkpoint(run.last))
-    log = Log(run.steps_file, learner.team, tuple(trackers))
+    run = trainer.run
+    if run.last_checkpoint.exists():
+        with as_format_error(run.last_checkpoint):
+            trainer.load_state_dict(read_checkpoint(run.last_checkpoint))
+    log = StepLog(run.steps_file, trainer.processes, tuple(trackers))
     saved = time.monotonic()
-    note = f"{learner.task.primary_metric} {learner.best:.3f}" if learner.best_step >= 0 else ""
+    note = f"{trainer.task.primary_metric} {trainer.best_metric:.3f}" if trainer.best_step >= 0 else ""
     ended = ""
-    for line in log.begin(learner.done):
-        learner.health.hear(line)
-        ended = learner.hear(line) or ended
-    left: Iterable[Step] = ()
-    if learner.done < learner.recipe.training.steps:
-        use_planned_threads(learner)
-        left = learner.learn_steps()
-    for step, seen in watched(learner.network, () if ended else left, first=learner.done):
-        ended = told(learner, log, line_of(step, seen), heed)
-        if pace:
-            pace.took(step.seconds)
-        if ended or validates(learner.recipe.training, learner.done):
-            said, reason = check(learner, log, pace)
-            note, ended = said or note, ended or reason
-            saved = save(learner, pace)
-        elif time.monotonic() - saved > SAVE_SECONDS:
-            saved = save(learner, pace)
-        replan(learner, pace)
-        if watch:
-            watch(learner.done, learner.recipe.training.steps, f"loss {step.loss:.3f}  {note}".strip())
+    for line in log.resume(trainer.steps_done):
+        trainer.layer_health.observe(line)
+        ended = trainer.observe(line) or ended
+    left: Iterable[TrainingStep] = ()
+    if trainer.steps_done < trainer.recipe.training.steps:
+        use_planned_threads(trainer)
+        left = trainer.run_planned_steps()
+    for step, layer_stats in monitor_steps(trainer.network, () if ended else left, first=trainer.steps_done):
+        ended = record_line(trainer, log, step_to_line(step, layer_stats), on_finding)
+        if time_budget:
+            time_budget.record_step(step.seconds)
+        if ended or is_validation_due(trainer.recipe.training, trainer.steps_done):
+            progress_note, reason = validate_and_keep_best(trainer, log, time_budget)
+            note, ended = progress_note or note, ended or reason
+            saved = save_checkpoint(trainer, time_budget)
+        elif time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = save_checkpoint(trainer, time_budget)
+        apply_replan(trainer, time_budget)
+        if on_step:
+            on_step(trainer.steps_done, trainer.recipe.training.steps, f"loss {step.loss:.3f}  {note}".strip())
         if ended:
             break
-    if learner.team.leads and not run.best.exists():
-        write_checkpoint(run.best, learner.state())
-    return ended or f"its {learner.recipe.training.steps} steps were done"
+    if trainer.processes.is_main and not run.best_checkpoint.exists():
+        write_checkpoint(run.best_checkpoint, trainer.state_dict())
+    return ended or f"its {trainer.recipe.training.steps} steps were done"
 
 
-def replan(learner: Trainer, pace: Pace | None) -> None:
+def apply_replan(trainer: Trainer, time_budget: TimeBudget | None) -> None:
     """Replan the remaining steps and threads if the time budget asks for it, and set the threads of the next step."""
-    training = learner.recipe.training
-    if pace and pace.is_due(training, learner.done):
-        found = learner.team.share(pace.replan(training, learner.done) if learner.team.leads else None)
+    training = trainer.recipe.training
+    if time_budget and time_budget.is_check_due(training, trainer.steps_done):
+        found = trainer.processes.broadcast(
+            time_budget.replan(training, trainer.steps_done) if trainer.processes.is_main else None
+        )
         if found:
-            learner.recipe = replace(learner.recipe, training=with_replan(training, (found[0], found[1], found[2])))
-            if learner.team.leads:
-                learner.run.write_recipe(learner.recipe)
-    use_planned_threads(learner)
+            trainer.recipe = replace(trainer.recipe, training=with_replan(training, (found[0], found[1], found[2])))
+            if trainer.processes.is_main:
+                trainer.run.write_recipe(trainer.recipe)
+    use_planned_threads(trainer)
 
 
-def use_planned_threads(learner: Trainer) -> None:
+def use_planned_threads(trainer: Trainer) -> None:
     """Set the number of threads that is planned for the next step."""
-    threads = threads_at(learner.recipe.training, learner.done)
+    threads = threads_at(trainer.recipe.training, trainer.steps_done)
     if threads:
-        use_threads(threads)
+        set_threads(threads)
 
 
-def told(learner: Trainer, log: Log, line: Line, heed: Heed | None = None) -> str:
+def record_line(trainer: Trainer, log: StepLog, line: Line, on_finding: OnFinding | None = None) -> str:
     """Write a line of the step log and pass it to the rules; return rank 0's reason to stop."""
     log.write(line)
-    for finding in learner.health.hear(line):
+    for finding in trainer.layer_health.observe(line):
         log.write(finding.as_line())
-        if heed:
-            heed(finding)
-    reason = learner.hear(line)
-    return learner.team.share(reason) if learner.rules else reason
+        if on_finding:
+            on_finding(finding)
+    reason = trainer.observe(line)
+    return trainer.processes.broadcast(reason) if trainer.stopping_rules else reason
 
 
-def check(learner: Trainer, log: Log, pace: Pace | None = None) -> tuple[str, str]:
+def validate_and_keep_best(trainer: Trainer, log: StepLog, time_budget: TimeBudget | None = None) -> tuple[str, str]:
     """Validate, log the metric, and save the weights if they are the best so far. Rank 0 decides for all.
 
     Returns a note for the progress bar, and the reason to stop if there is one.
     """
-    leads = learner.team.leads
-    count = learner.recipe.training.validation_cases or len(learner.valid)
+    leads = trainer.processes.is_main
+    count = trainer.recipe.training.validation_cases or len(trainer.validation_cases)
     began = time.perf_counter()
-    found = learner.team.share(learner.validate(count) if leads else None)
-    if pace:
-        pace.judged(time.perf_counter() - began, min(count, len(learner.valid)))
+    found = trainer.processes.broadcast(trainer.validate(count) if leads else None)
+    if time_budget:
+        time_budget.record_validation(time.perf_counter() - began, min(count, len(trainer.validation_cases)))
     if found is None:
         return "", ""
-    ended = told(learner, log, plain({"step": learner.done - 1, "valid": {learner.task.primary_metric: found}}))
-    if np.isfinite(found) and found >= learner.best:
-        learner.best, learner.best_step = found, learner.done - 1
+    ended = record_line(
+        trainer, log, json_safe({"step": trainer.steps_done - 1, "valid": {trainer.task.primary_metric: found}})
+    )
+    if np.isfinite(found) and found >= trainer.best_metric:
+        trainer.best_metric, trainer.best_step = found, trainer.steps_done - 1
         if leads:
-            write_checkpoint(learner.run.best, learner.state())
-    return f"{learner.task.primary_metric} {found:.3f}", ended
+            write_checkpoint(trainer.run.best_checkpoint, trainer.state_dict())
+    return f"{trainer.task.primary_metric} {found:.3f}", ended
 
 
-def save(learner: Trainer, pace: Pace | None = None) -> float:
+def save_checkpoint(trainer: Trainer, time_budget: TimeBudget | None = None) -> float:
     """Save the last checkpoint and the remaining time budget; return the current time."""
-    if not all(torch.isfinite(p).all() for p in learner.network.parameters()):
+    if not all(torch.isfinite(p).all() for p in trainer.network.parameters()):
         raise Diverged("The weights are no longer finite numbers. Lower the rate under [optimiser].")
-    if learner.team.leads:
-        write_checkpoint(learner.run.last, learner.state())
-        if pace:
-            learner.run.note(pace=pace.state())
+    if trainer.processes.is_main:
+        write_checkpoint(trainer.run.last_checkpoint, trainer.state_dict())
+        if time_budget:
+            trainer.run.write_facts(pace=time_budget.state())
     return time.monotonic()

@@ -25,13 +25,13 @@ from ... import registry
 from ...answers import AnswerKind, kind_named
 from ...errors import FormatError
 from ...prepare import Step, build_steps
-from ..coarse_to_fine import COARSEST
-from ..input_check import Takes
+from ..coarse_to_fine import MAX_FIRST_PASS_STRIDE
+from ..input_check import InputSpec
 
 FILE, EXAMPLE, VERSION = "artefact.json", "example.npz", 2
 
 Output = Literal["dense", "pooled", "pyramid"]
-NEEDED = {
+REQUIRED_KEYS = {
     "artefact": int,
     "medgrad": str,
     "target": str,
@@ -44,8 +44,8 @@ NEEDED = {
     "prepare": list,
     "patch": list,
     "overlap": (int, float),
-    "flips": list,
-    "planes": int,
+    "tta_flips": list,
+    "channels": int,
     "files": dict,
     "agreement": dict,
     "tolerance": (int, float),
@@ -57,64 +57,64 @@ class Artefact:
     """An opened artefact: its folder, and the content of its ``artefact.json``."""
 
     folder: Path
-    about: Mapping[str, Any]
+    manifest: Mapping[str, Any]
 
     @property
-    def network(self) -> Path:
+    def network_file(self) -> Path:
         """The network's file."""
-        return self.folder / str(self.about["network"])
+        return self.folder / str(self.manifest["network"])
 
     @property
-    def weights(self) -> tuple[Path, ...]:
+    def weight_files(self) -> tuple[Path, ...]:
         """The files of the network, without its example."""
-        return tuple(self.folder / name for name in sorted(self.about["files"]) if name != EXAMPLE)
+        return tuple(self.folder / name for name in sorted(self.manifest["files"]) if name != EXAMPLE)
 
     @property
     def output(self) -> Output:
         """How the network answers."""
-        output: Output = self.about["output"]
+        output: Output = self.manifest["output"]
         return output
 
     @property
     def answer(self) -> AnswerKind:
         """The kind of its answers."""
-        return kind_named(self.about["answer"])
+        return kind_named(self.manifest["answer"])
 
     @property
-    def task(self) -> Mapping[str, Any]:
+    def task_settings(self) -> Mapping[str, Any]:
         """All settings of the task."""
-        return frozen(self.about["task"])
+        return lists_to_tuples(self.manifest["task"])
 
     @property
-    def kind(self) -> str:
+    def task_name(self) -> str:
         """The name of the task."""
-        return str(self.about["task"]["kind"])
+        return str(self.manifest["task"]["kind"])
 
     @property
     def channels(self) -> tuple[str, ...]:
         """The images of a case in the order in which they are stacked; empty: as they come."""
-        return tuple(self.about["task"]["channels"])
+        return tuple(self.manifest["task"]["channels"])
 
     @property
     def dims(self) -> int:
         """How many axes an image has."""
-        return int(self.about["task"]["dims"])
+        return int(self.manifest["task"]["dims"])
 
     @property
-    def takes(self) -> Takes:
+    def input_spec(self) -> InputSpec:
         """The input specification: the kind of images in the training data, where it was recorded."""
-        is_brought = any(step.get("name") == "planes" for step in self.about["prepare"])
-        return Takes(self.dims, self.channels, self.about.get("inputs", {}), is_brought)
+        is_brought = any(step.get("name") == "channels" for step in self.manifest["prepare"])
+        return InputSpec(self.dims, self.channels, self.manifest.get("inputs", {}), is_brought)
 
     @property
     def patch(self) -> tuple[int, ...]:
         """The shape of a window."""
-        return tuple(self.about["patch"])
+        return tuple(self.manifest["patch"])
 
     @cached_property
-    def steps(self) -> list[Step]:
+    def prepare_steps(self) -> list[Step]:
         """The preparation steps."""
-        return build_steps(frozen(self.about["prepare"]))
+        return build_steps(lists_to_tuples(self.manifest["prepare"]))
 
     @cached_property
     def example(self) -> tuple[list[NDArray[np.float32]], list[dict[str, NDArray[Any]]]]:
@@ -139,55 +139,58 @@ def open_artefact(folder: Path | str) -> Artefact:
     """Open an artefact, or raise if a file in it is missing or was changed."""
     folder = Path(folder)
     try:
-        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as reason:
         raise FormatError(f"{str(folder / FILE)!r} cannot be read. Export the run again.") from reason
-    check(about, folder)
-    for name, known in about["files"].items():
+    check_manifest(manifest, folder)
+    for name, known in manifest["files"].items():
         path = folder / name
-        if not path.is_file() or hash_of(path) != known:
+        if not path.is_file() or hash_file(path) != known:
             raise FormatError(
                 f"{str(path)!r} is missing, or is not the file that was exported. Export the run again, or copy the "
                 "whole folder."
             )
-    return Artefact(folder, about)
+    return Artefact(folder, manifest)
 
 
-def check(about: Any, folder: Path) -> None:
+def check_manifest(manifest: Any, folder: Path) -> None:
     """Raise unless the content of ``artefact.json`` is complete and of the right types."""
     where = repr(str(folder / FILE))
-    if not isinstance(about, dict) or not isinstance(about.get("artefact"), int):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("artefact"), int):
         raise FormatError(f"{where} does not describe an artefact.")
-    if about["artefact"] > VERSION:
-        raise FormatError(f"{where} was written by medgrad {about.get('medgrad')}, which is newer. Update medgrad.")
-    for key, kind in NEEDED.items():
-        if not isinstance(about.get(key), kind):  # type: ignore[arg-type]
+    if manifest["artefact"] > VERSION:
+        raise FormatError(f"{where} was written by medgrad {manifest.get('medgrad')}, which is newer. Update medgrad.")
+    for key, kind in REQUIRED_KEYS.items():
+        if not isinstance(manifest.get(key), kind):  # type: ignore[arg-type]
             raise FormatError(f"{where} has no {key!r}, or it is not what it should be. Export the run again.")
-    task = about["task"]
-    is_known = about["answer"] in registry.names("answers") and about["output"] in get_args(Output)
-    has_settings = is_known and all(key in task for key in kind_named(about["answer"]).settings)
+    task = manifest["task"]
+    is_known = manifest["answer"] in registry.names("answers") and manifest["output"] in get_args(Output)
+    has_settings = is_known and all(key in task for key in kind_named(manifest["answer"]).settings)
     is_sound = has_settings and isinstance(task.get("kind"), str) and isinstance(task.get("labels", []), list)
     if not is_sound or task.get("dims") not in (1, 2, 3):
         raise FormatError(f"{where} describes a task that is not known here. Update medgrad.")
-    if type(about.get("coarse", 1)) is not int or not 1 <= about.get("coarse", 1) <= COARSEST:
+    if (
+        type(manifest.get("first_pass_stride", 1)) is not int
+        or not 1 <= manifest.get("first_pass_stride", 1) <= MAX_FIRST_PASS_STRIDE
+    ):
         raise FormatError(f"{where} asks for a first pass over so many elements as cannot be. Export the run again.")
-    names = [*about["files"], about["network"]]
+    names = [*manifest["files"], manifest["network"]]
     if any(PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts for n in names):
         raise FormatError(f"{where} names files outside its own folder. Do not trust it.")
-    if about["network"] not in about["files"] or EXAMPLE not in about["files"]:
+    if manifest["network"] not in manifest["files"] or EXAMPLE not in manifest["files"]:
         raise FormatError(f"{where} does not vouch for its own network and its example. Export the run again.")
 
 
-def hash_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Compute the SHA-256 hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def frozen(value: Any) -> Any:
+def lists_to_tuples(value: Any) -> Any:
     """Convert nested lists to tuples."""
     if isinstance(value, Mapping):
-        return {k: frozen(v) for k, v in value.items()}
+        return {k: lists_to_tuples(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(frozen(v) for v in value)
+        return tuple(lists_to_tuples(v) for v in value)
     return value

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...answers import kind_named
 from ...data import Case, Grid
 from ...errors import SettingError
-from ..encode import stacked
+from ..encode import stack_channels
 from ..predictor import Network, Predictor
 from .artefact import Artefact
 
@@ -21,11 +21,13 @@ Forward = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
 
 def predictor_of(artefact: Artefact, forward: Forward, *, file_format: str = "") -> Predictor:
     """Make the predictor of an artefact; with their maps where a format asks for probabilities."""
-    about, kind, settings = artefact.about, artefact.answer, artefact.task
+    about, kind, settings = artefact.manifest, artefact.answer, artefact.task_settings
     maps = kind_named("probability_maps")
     wants_maps = file_format in maps.formats
     if wants_maps and kind.name != "label_map":
-        raise SettingError(f"An artefact of the task {artefact.kind!r} gives no probabilities. Leave --format out.")
+        raise SettingError(
+            f"An artefact of the task {artefact.task_name!r} gives no probabilities. Leave --format out."
+        )
     read = maps if wants_maps else kind
 
     def decode(output: Any, grid: Grid) -> Any:
@@ -41,15 +43,15 @@ def predictor_of(artefact: Artefact, forward: Forward, *, file_format: str = "")
         output=artefact.output,
         kind=read.name,
         patch=artefact.patch,
-        steps=artefact.steps,
+        steps=artefact.prepare_steps,
         images=artefact.channels,
-        channels=about["planes"],
+        channels=about["channels"],
         classes=about["classes"],
         merge_windows=merge_windows,
         overlap=about["overlap"],
-        flips=tuple(about["flips"]),
-        coarse_to_fine=bool(about.get("sparing")) and read.has_background,
-        first_pass_stride=about.get("coarse", 1),
+        flips=tuple(about["tta_flips"]),
+        coarse_to_fine=bool(about.get("coarse_to_fine")) and read.has_background,
+        first_pass_stride=about.get("first_pass_stride", 1),
     )
 
 
@@ -60,7 +62,7 @@ def network_of(forward: Forward, *, several: bool) -> Network:
 
 def encoded(artefact: Artefact, case: Case) -> NDArray[np.float32]:
     """Give the inputs (channels, *shape) of a case, or raise if it has not as many channels as the network takes."""
-    inputs, wanted = stacked(case, artefact.channels), artefact.about["planes"]
+    inputs, wanted = stack_channels(case, artefact.channels), artefact.manifest["channels"]
     if len(inputs) != wanted:
         raise ValueError(
             f"Case {case.id!r} has {len(inputs)} channels, but the network takes {wanted}. "

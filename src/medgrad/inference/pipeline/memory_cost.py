@@ -16,7 +16,7 @@ def memory_cost(predictor: Predictor) -> MemoryCost:
     names = predictor.images or ("image",)
     channels = max(1, predictor.channels // len(names))
     shape = predictor.patch if channels == 1 else (*predictor.patch, channels)
-    images = {name: Image(np.zeros(shape, np.float32), Grid.of(predictor.patch)) for name in names}
+    images = {name: Image(np.zeros(shape, np.float32), Grid.from_shape(predictor.patch)) for name in names}
     case = Case("made up", images)
     predictor.predict(case)  # what is only made once
     window = peak_memory(lambda: predictor.predict(case))

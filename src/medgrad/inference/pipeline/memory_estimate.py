@@ -11,17 +11,17 @@ from ...data import Grid
 from ...data.formats import ImageSpec
 from ...errors import MedgradError
 from ...prepare import Step
+from ...prepare.channels import Channels
 from ...prepare.crop import Crop
-from ...prepare.fit import Fit
 from ...prepare.normalise import Normalise
-from ...prepare.planes import Planes
-from ...prepare.reorient import Reorient, plan, turned_grid
-from ...prepare.resample import Resample, scaled, taken_by_image, taken_by_labels
-from ..sliding_window import WHOLE, most_blocks, size_of_sums
+from ...prepare.reorient import Reorient, axis_permutation, reoriented_grid
+from ...prepare.resample import Resample, image_memory_bytes, labels_memory_bytes, rescale_grid
+from ...prepare.resize_pad import ResizePad
+from ..sliding_window import WHOLE_IMAGE_FACTOR, count_sum_bytes, max_useful_blocks
 
-SPARE = 384 << 20
+RESERVED_BYTES = 384 << 20
 """So many bytes are left for what nobody foresaw."""
-MORE = 1.05
+OVERHEAD_FACTOR = 1.05
 """So many times what is counted is what it takes: memory has gaps."""
 
 
@@ -29,114 +29,134 @@ MORE = 1.05
 class MemoryCost:
     """The memory cost that does not depend on the size of the case: bytes of a window, and bytes per element.
 
-    ``channels`` is the number of channels of the sums over windows, 0 without sums; ``label`` is the bytes of one
-    element's answer.
+    ``sum_channels`` is the number of channels of the sums over windows, 0 without sums; ``label_bytes`` is the bytes of
+    one element's answer.
     """
 
-    window: int
+    window_bytes: int
     patch: tuple[int, ...]
-    channels: int = 0
-    label: int = 1
-    steps: tuple[Step, ...] = ()
+    sum_channels: int = 0
+    label_bytes: int = 1
+    prepare_steps: tuple[Step, ...] = ()
 
 
-def stages(pictures: Sequence[ImageSpec], taken: MemoryCost) -> dict[str, int]:
+def estimate_stage_bytes(image_specs: Sequence[ImageSpec], memory_cost: MemoryCost) -> dict[str, int]:
     """Estimate the bytes of all arrays at each stage of a prediction, without the sums over windows."""
-    read = sum(p.size for p in pictures)
-    found = {"reading": read + max(p.size // p.bytes * p.beside for p in pictures)}
-    now, before, back = list(pictures), read, 0
-    for step in taken.steps:
-        after = [next_of(p, step) for p in now]
-        made = 0 if after == now else sum(a.size for a in after)
-        beside = max(beside_of(a, b, step) for a, b in zip(now, after, strict=True))
-        found["preparing"] = max(found.get("preparing", 0), before + made + beside)
-        if taken.channels:
-            back = max(back, back_of(now[0].grid, after[0].grid, taken.label))
-        now, before = after, made or before
+    read = sum(p.n_bytes for p in image_specs)
+    found = {"reading": read + max(p.n_bytes // p.bytes_per_element * p.temporary_bytes for p in image_specs)}
+    now, before, restore_bytes = list(image_specs), read, 0
+    for step in memory_cost.prepare_steps:
+        after = [spec_after_step(p, step) for p in now]
+        new_bytes = 0 if after == now else sum(a.n_bytes for a in after)
+        temporary_bytes = max(count_temporary_bytes(a, b, step) for a, b in zip(now, after, strict=True))
+        found["preparing"] = max(found.get("preparing", 0), before + new_bytes + temporary_bytes)
+        if memory_cost.sum_channels:
+            restore_bytes = max(restore_bytes, count_restore_bytes(now[0].grid, after[0].grid, memory_cost.label_bytes))
+        now, before = after, new_bytes or before
     grid = now[0].grid
-    many = int(np.prod(grid.shape))
-    answer = 2 * many * taken.label if taken.channels else 0
-    larger = 1.0 if taken.channels else WHOLE**grid.dims
-    if taken.channels:  # every second element, and of each whether anything is there
-        found["looking first"] = before + before // 2**grid.dims + 2 * many + taken.window
-    found["answering"] = before + answer + int(larger * taken.window)
-    found["bringing back"] = back
-    whole = int(np.prod(pictures[0].grid.shape))
-    found["writing"] = whole * (3 * taken.label + taken.channels // 4) if taken.channels else 0
+    n_elements = int(np.prod(grid.shape))
+    answer = 2 * n_elements * memory_cost.label_bytes if memory_cost.sum_channels else 0
+    larger = 1.0 if memory_cost.sum_channels else WHOLE_IMAGE_FACTOR**grid.dims
+    if memory_cost.sum_channels:  # every second element, and of each whether anything is there
+        found["looking first"] = before + before // 2**grid.dims + 2 * n_elements + memory_cost.window_bytes
+    found["answering"] = before + answer + int(larger * memory_cost.window_bytes)
+    found["bringing back"] = restore_bytes
+    whole = int(np.prod(image_specs[0].grid.shape))
+    found["writing"] = (
+        whole * (3 * memory_cost.label_bytes + memory_cost.sum_channels // 4) if memory_cost.sum_channels else 0
+    )
     return found
 
 
-def next_of(picture: ImageSpec, step: Step) -> ImageSpec:
+def spec_after_step(image_spec: ImageSpec, step: Step) -> ImageSpec:
     """Return the shape and type of an image after a preparation step."""
-    grid, channels, one = picture.grid, picture.channels, picture.bytes
+    grid, channels, one = image_spec.grid, image_spec.channels, image_spec.bytes_per_element
     if isinstance(step, Reorient):
-        return ImageSpec(turned_grid(grid, *plan(grid, step.to)), channels, one) if grid.dims == 3 else picture
+        return (
+            ImageSpec(reoriented_grid(grid, *axis_permutation(grid, step.to)), channels, one)
+            if grid.dims == 3
+            else image_spec
+        )
     if isinstance(step, Resample):
-        target = step.target(grid)
-        return picture if target.is_close(grid, tolerance_mm=1e-4) else ImageSpec(target, channels)
-    if isinstance(step, Fit):
-        return ImageSpec(Grid.of(step.shape), channels)
-    if isinstance(step, Planes):
+        target = step.target_grid(grid)
+        return image_spec if target.is_close(grid, tolerance_mm=1e-4) else ImageSpec(target, channels)
+    if isinstance(step, ResizePad):
+        return ImageSpec(Grid.from_shape(step.shape), channels)
+    if isinstance(step, Channels):
         return ImageSpec(grid, step.to or channels, 4 if step.to == 1 < channels else one)
-    return picture if isinstance(step, Crop) else ImageSpec(grid, channels)
+    return image_spec if isinstance(step, Crop) else ImageSpec(grid, channels)
 
 
-def beside_of(before: ImageSpec, after: ImageSpec, step: Step) -> int:
+def count_temporary_bytes(spec_before: ImageSpec, spec_after: ImageSpec, step: Step) -> int:
     """Count the temporary bytes of a preparation step, besides its input and output."""
-    many = int(np.prod(after.grid.shape))
-    if isinstance(step, (Resample, Fit)):
-        target = scaled(before.grid, step.inner(before.grid)) if isinstance(step, Fit) else after.grid
-        return taken_by_image(before.grid, target) + (after.size if after.channels > 1 else 0)
+    many = int(np.prod(spec_after.grid.shape))
+    if isinstance(step, (Resample, ResizePad)):
+        target = (
+            rescale_grid(spec_before.grid, step.resized_shape(spec_before.grid))
+            if isinstance(step, ResizePad)
+            else spec_after.grid
+        )
+        return image_memory_bytes(spec_before.grid, target) + (spec_after.n_bytes if spec_after.channels > 1 else 0)
     if isinstance(step, Normalise):
         # Which values are finite, and, where they are measured, all of one channel in float64.
-        return many * after.channels * 5 * (after.channels > 1) + many * (9 if step.way == "each" else 1)
-    if isinstance(step, (Reorient, Planes)):
+        return many * spec_after.channels * 5 * (spec_after.channels > 1) + many * (9 if step.method == "zscore" else 1)
+    if isinstance(step, (Reorient, Channels)):
         return 0
-    return many * 2 if isinstance(step, Crop) else after.size + taken_by_image(before.grid, after.grid)
+    return (
+        many * 2
+        if isinstance(step, Crop)
+        else spec_after.n_bytes + image_memory_bytes(spec_before.grid, spec_after.grid)
+    )
 
 
-def back_of(before: Grid, after: Grid, label: int) -> int:
+def count_restore_bytes(grid_before: Grid, grid_after: Grid, label_bytes: int) -> int:
     """Count the bytes of restoring labels through a preparation step."""
-    there, here = int(np.prod(after.shape)) * label, int(np.prod(before.shape)) * label
-    return 3 * there + 2 * here + taken_by_labels(after, before)
+    there, here = int(np.prod(grid_after.shape)) * label_bytes, int(np.prod(grid_before.shape)) * label_bytes
+    return 3 * there + 2 * here + labels_memory_bytes(grid_after, grid_before)
 
 
-def room_for_sums(pictures: Sequence[ImageSpec], taken: MemoryCost, limit: int, *, now: int) -> int:
+def bytes_for_sums(
+    image_specs: Sequence[ImageSpec], memory_cost: MemoryCost, max_bytes: int, *, resident_now: int
+) -> int:
     """Compute the bytes available for the sums over windows within a memory limit; 0 if there are no sums.
 
     Raises if the case cannot be predicted within the limit, and says how much it would need.
     """
-    counted = stages(pictures, taken)
-    fixed = now + SPARE
-    shape = pictures_at_the_end(pictures, taken)[0].grid.shape
-    least = size_of_sums(shape, taken.patch, taken.channels, most_blocks(shape, taken.patch)) if taken.channels else 0
-    stage, most = max(
-        ((name, size + (least if name == "answering" else 0)) for name, size in counted.items()),
+    counted = estimate_stage_bytes(image_specs, memory_cost)
+    fixed = resident_now + RESERVED_BYTES
+    shape = specs_after_preparation(image_specs, memory_cost)[0].grid.shape
+    smallest_sums = (
+        count_sum_bytes(shape, memory_cost.patch, memory_cost.sum_channels, max_useful_blocks(shape, memory_cost.patch))
+        if memory_cost.sum_channels
+        else 0
+    )
+    stage, largest_stage = max(
+        ((name, size + (smallest_sums if name == "answering" else 0)) for name, size in counted.items()),
         key=lambda pair: pair[1],
     )
-    whole = fixed + int(MORE * most)
-    if whole > limit:
+    whole = fixed + int(OVERHEAD_FACTOR * largest_stage)
+    if whole > max_bytes:
         raise MedgradError(
-            f"{stage.capitalize()} would take {told(whole)} of memory, but --ram is {told(limit)}. "
-            f"Give --ram {told(whole)}, if the machine has it."
+            f"{stage.capitalize()} would take {format_bytes(whole)} of memory, but --ram is {format_bytes(max_bytes)}. "
+            f"Give --ram {format_bytes(whole)}, if the machine has it."
         )
-    return max(1, int((limit - fixed) / MORE) - counted["answering"]) if taken.channels else 0
+    return max(1, int((max_bytes - fixed) / OVERHEAD_FACTOR) - counted["answering"]) if memory_cost.sum_channels else 0
 
 
-def pictures_at_the_end(pictures: Sequence[ImageSpec], taken: MemoryCost) -> list[ImageSpec]:
+def specs_after_preparation(image_specs: Sequence[ImageSpec], memory_cost: MemoryCost) -> list[ImageSpec]:
     """Return the shapes and types of images after all preparation steps."""
-    found = list(pictures)
-    for step in taken.steps:
-        found = [next_of(p, step) for p in found]
+    found = list(image_specs)
+    for step in memory_cost.prepare_steps:
+        found = [spec_after_step(p, step) for p in found]
     return found
 
 
-def told(amount: int) -> str:
+def format_bytes(n_bytes: int) -> str:
     """Format a number of bytes.
 
-    >>> told(3 << 30), told(1_700_000_000)
+    >>> format_bytes(3 << 30), format_bytes(1_700_000_000)
     ('3G', '1622M')
     """
-    if amount % (1 << 30) == 0 and amount:
-        return f"{amount // (1 << 30)}G"
-    return f"{-(-amount // (1 << 20))}M"
+    if n_bytes % (1 << 30) == 0 and n_bytes:
+        return f"{n_bytes // (1 << 30)}G"
+    return f"{-(-n_bytes // (1 << 20))}M"

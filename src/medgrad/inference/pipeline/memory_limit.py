@@ -12,18 +12,18 @@ from typing import Any
 
 from ...data import Case
 from ...errors import SettingError
-from ...machine.allocator import give_back
+from ...machine.allocator import trim_heap
 from ...prepare import Memo, Step
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-STATUS = Path("/proc/self/status")
-PEAK = Path("/proc/self/clear_refs")
+PROC_STATUS = Path("/proc/self/status")
+PROC_CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-def parse(text: str) -> int:
+def parse_bytes(text: str) -> int:
     """Parse an amount of memory: bytes, or K, M, G, T, each 1,024 times the one before.
 
-    >>> parse("4G"), parse("1.5 gb"), parse("700M")
+    >>> parse_bytes("4G"), parse_bytes("1.5 gb"), parse_bytes("700M")
     (4294967296, 1610612736, 734003200)
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)(?:i?B)?\s*", str(text), re.IGNORECASE)
@@ -33,23 +33,23 @@ def parse(text: str) -> int:
     return amount
 
 
-def status(name: str) -> int:
+def read_process_status(field_name: str) -> int:
     """Read a memory figure of this process in bytes: VmRSS (resident), VmHWM (peak resident); 0 if unknown."""
     try:
-        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = PROC_STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0
-    found = next((line.split() for line in lines if line.startswith(f"{name}:")), None)
+    found = next((line.split() for line in lines if line.startswith(f"{field_name}:")), None)
     return int(found[1]) * 1024 if found else 0
 
 
 def resident_bytes() -> int:
     """Return freed memory to the system, then return the resident memory of this process in bytes."""
-    give_back()
-    return status("VmRSS") or most_so_far()
+    trim_heap()
+    return read_process_status("VmRSS") or peak_resident_bytes()
 
 
-def most_so_far() -> int:
+def peak_resident_bytes() -> int:
     """Return the peak resident memory of this process in bytes, by ``getrusage``."""
     try:
         import resource
@@ -59,45 +59,45 @@ def most_so_far() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def peak_memory(task: Callable[[], Any]) -> int:
+def peak_memory(work: Callable[[], Any]) -> int:
     """Run a function, and return by how many bytes its peak memory exceeds that before.
 
     The kernel's peak counter is reset where possible; else a thread polls every millisecond.
     """
     before = resident_bytes()
     try:
-        PEAK.write_text("5", encoding="ascii")
+        PROC_CLEAR_REFS.write_text("5", encoding="ascii")
     except OSError:
-        return peak_by_polling(task) - before
-    task()
-    return max(0, status("VmHWM") - before)
+        return peak_by_polling(work) - before
+    work()
+    return max(0, read_process_status("VmHWM") - before)
 
 
-def peak_by_polling(task: Callable[[], Any]) -> int:
+def peak_by_polling(work: Callable[[], Any]) -> int:
     """Run a function, and return the peak memory that a polling thread saw, in bytes."""
-    most, seen, over = most_so_far(), [status("VmRSS") or most_so_far()], threading.Event()
+    most, seen, over = peak_resident_bytes(), [read_process_status("VmRSS") or peak_resident_bytes()], threading.Event()
 
-    def watch() -> None:
+    def poll() -> None:
         while not over.is_set():
-            seen.append(max(seen.pop(), status("VmRSS")))
+            seen.append(max(seen.pop(), read_process_status("VmRSS")))
             time.sleep(0.001)
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
-        task()
+        work()
     finally:
         over.set()
         thread.join()
-    now = most_so_far()
-    return now if now > most else max(seen[0], status("VmRSS"))
+    now = peak_resident_bytes()
+    return now if now > most else max(seen[0], read_process_status("VmRSS"))
 
 
-def prepare_lean(box: list[Case], steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
+def prepare_freeing_memory(case_holder: list[Case], prepare_steps: Sequence[Step]) -> tuple[Case, list[Memo]]:
     """Prepare a case taken out of a list, and return unused memory to the system after every step."""
     memos = []
-    for step in steps:
-        box[0], memo = step.apply(box[0])
+    for step in prepare_steps:
+        case_holder[0], memo = step.apply(case_holder[0])
         memos.append(memo)
         resident_bytes()
-    return box.pop(), memos
+    return case_holder.pop(), memos

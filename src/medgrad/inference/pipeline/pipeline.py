@@ -13,17 +13,17 @@ from ...answers import Destination, kind_named, kind_of
 from ...data import Case
 from ...data.cohorts import Cohort, Entry
 from ...data.dicom.write.equipment import Algorithm
-from ...data.formats import ImageSpec, extent_of, holding
+from ...data.formats import ImageSpec, cache_case_files, extent_of
 from ...errors import MedgradError, SettingError
-from ...machine.allocator import return_memory
+from ...machine.allocator import return_large_arrays
 from ...prepare import Memo, prepare
-from ..input_check import Takes, check_case, check_header
+from ..input_check import InputSpec, check_case, check_header
 from ..predictor import Predictor
 from ..sliding_window import without_truth
-from .inputs import inputs_of
+from .inputs import find_inputs
 from .memory_cost import memory_cost
-from .memory_estimate import room_for_sums
-from .memory_limit import prepare_lean, resident_bytes
+from .memory_estimate import bytes_for_sums
+from .memory_limit import prepare_freeing_memory, resident_bytes
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Prediction:
     """The result of one input: the written files, the answer and messages, or the reason for a failure."""
 
     source: str
-    written: tuple[Path, ...] = ()
+    written_files: tuple[Path, ...] = ()
     answer: Any = None
-    failed: str = ""
+    failure_reason: str = ""
     messages: tuple[str, ...] = ()
 
 
@@ -68,7 +68,7 @@ def predict_all(
     file_format: str = "",
     algorithm: Algorithm | None = None,
     memory: int = 0,
-    takes: Takes | None = None,
+    takes: InputSpec | None = None,
 ) -> Iterator[Prediction]:
     """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
 
@@ -79,7 +79,7 @@ def predict_all(
     answers = kind_named(predictor.kind)
     if memory and answers.element_bytes(predictor.classes) is None:
         raise SettingError("--ram cannot be kept for this kind of answer. Leave --ram or --format out.")
-    entries = inputs_of(path, predictor.images)
+    entries = find_inputs(path, predictor.images)
     cohort = Cohort(path, "inputs", task, tuple(entries), dims=dims)
     cost = cache(partial(memory_cost, predictor))
 
@@ -92,18 +92,20 @@ def predict_all(
             known, specs = cost(), [extent_of(s) for s in entry.images.values()]
             seen = [s for s in specs if s is not None]
             if len(seen) == len(specs):
-                sums = room_for_sums(seen, known, memory, now=resident_bytes())
-            box.append(cohort.load(entry))
+                sums = bytes_for_sums(seen, known, memory, resident_now=resident_bytes())
+            box.append(cohort.load_case(entry))
             if len(seen) < len(specs):
                 seen = [ImageSpec(i.grid, i.channels, i.array.itemsize) for i in box[0].images.values()]
-                sums = room_for_sums(seen, known, memory, now=resident_bytes() - sum(s.size for s in seen))
+                sums = bytes_for_sums(seen, known, memory, resident_now=resident_bytes() - sum(s.n_bytes for s in seen))
         else:
-            box.append(cohort.load(entry))
+            box.append(cohort.load_case(entry))
         if takes:
             check_case(takes, box[0], entry)
         case = box[0] if answers.needs_image(file_format) and not (memory and dims == 3) else None
         box[0] = without_truth(box[0])
-        prepared, memos = prepare_lean(box, predictor.steps) if memory else prepare(box.pop(), predictor.steps)
+        prepared, memos = (
+            prepare_freeing_memory(box, predictor.steps) if memory else prepare(box.pop(), predictor.steps)
+        )
         return PreparedInput(entry, [prepared], memos, case, sums)
 
     def answer(ready: PreparedInput) -> RawAnswer:
@@ -118,56 +120,60 @@ def predict_all(
         source = next(iter(entry.images.values()))
         image = next(iter(case.images.values())) if case is not None and dims == 3 else None
         to = Destination(out, entry.id, source, file_format, algorithm or Algorithm(), image, case)
-        with holding([]):  # the headers of a series are read once, however often an object refers to them
+        with cache_case_files([]):  # the headers of a series are read once, however often an object refers to them
             written = kind_of(found).write(found, to)
         return Prediction(str(source), tuple(written), found, messages=kind_of(found).notes(found, written))
 
-    steps = [kept(fetch), kept(answer), kept(finish)]
-    return one_by_one(entries, *steps) if memory else side_by_side(entries, *steps)
+    steps = [catch_errors(fetch), catch_errors(answer), catch_errors(finish)]
+    return run_sequentially(entries, *steps) if memory else run_concurrently(entries, *steps)
 
 
-def kept(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def catch_errors(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Wrap a step of the pipeline: errors become failed predictions, and failed predictions pass through."""
 
-    def done(thing: Any) -> Any:
-        if isinstance(thing, Prediction):
-            return thing
-        entry = thing if isinstance(thing, Entry) else thing.entry
+    def run_step(item: Any) -> Any:
+        if isinstance(item, Prediction):
+            return item
+        entry = item if isinstance(item, Entry) else item.entry
         try:
-            return step(thing)
+            return step(item)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             why = " ".join(str(reason).split()) or type(reason).__name__
-            return Prediction(str(next(iter(entry.images.values()))), failed=why)
+            return Prediction(str(next(iter(entry.images.values()))), failure_reason=why)
 
-    return done
-
-
-Step = Callable[[Any], Any]
+    return run_step
 
 
-def one_by_one(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
+PipelineStep = Callable[[Any], Any]
+
+
+def run_sequentially(
+    entries: Sequence[Entry], load_input: PipelineStep, predict_one: PipelineStep, restore_and_write: PipelineStep
+) -> Iterator[Prediction]:
     """Predict the inputs one after another, and release large memory between them."""
     for entry in entries:
-        with return_memory():
-            done = finish(say(fetch(entry)))
+        with return_large_arrays():
+            done = restore_and_write(predict_one(load_input(entry)))
         yield done
 
 
-def side_by_side(entries: Sequence[Entry], fetch: Step, say: Step, finish: Step) -> Iterator[Prediction]:
+def run_concurrently(
+    entries: Sequence[Entry], load_input: PipelineStep, predict_one: PipelineStep, restore_and_write: PipelineStep
+) -> Iterator[Prediction]:
     """Read the next input and write the last answer while the network computes; results keep their order."""
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        coming: Future[Any] | None = reader.submit(fetch, entries[0])
-        going: Future[Any] | None = None
+        next_input: Future[Any] | None = reader.submit(load_input, entries[0])
+        last_output: Future[Any] | None = None
         for following in [*entries[1:], None]:
-            assert coming is not None
-            ready = coming.result()
-            coming = reader.submit(fetch, following) if following is not None else None
-            said = say(ready)
+            assert next_input is not None
+            ready = next_input.result()
+            next_input = reader.submit(load_input, following) if following is not None else None
+            said = predict_one(ready)
             del ready
-            last = going.result() if going is not None else None
-            going = writer.submit(finish, said)
+            last = last_output.result() if last_output is not None else None
+            last_output = writer.submit(restore_and_write, said)
             del said
             if last is not None:
                 yield last
-        if going is not None:
-            yield going.result()
+        if last_output is not None:
+            yield last_output.result()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHORT = 64
+MATRIX_LENGTH = 64
 """Elements along an axis up to which it is summed by a product."""
 
 
@@ -20,8 +20,8 @@ def box_sum(x: Tensor, width: int, dims: int) -> Tensor:
     axis one product with a matrix of ones about the diagonal takes less time than these.
     """
     for axis in range(x.ndim - dims, x.ndim):
-        if x.shape[axis] <= SHORT:
-            ones = band(x.shape[axis], width, x.device, x.dtype)
+        if x.shape[axis] <= MATRIX_LENGTH:
+            ones = band_matrix(x.shape[axis], width, x.device, x.dtype)
             x = torch.movedim(torch.movedim(x, axis, -1) @ ones, -1, axis)
         else:
             x = line_sum(x, width, axis)
@@ -29,7 +29,7 @@ def box_sum(x: Tensor, width: int, dims: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def band(length: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def band_matrix(length: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Give a matrix (length, length) of ones where two places are in one window."""
     with torch.inference_mode(False):  # who keeps it may learn later
         places = torch.arange(length, device=device)

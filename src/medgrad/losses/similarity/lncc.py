@@ -18,7 +18,7 @@ class LNCC:
     """One minus the squared correlation in a cube of ``width`` elements, averaged over all cubes.
 
     It holds for images whose brightness differs slowly from place to place, and for inverted contrast. A window in
-    which an image hardly varies (its sum of squares below ``least``) counts as unlike.
+    which an image hardly varies (its sum of squares below ``min_variance``) counts as unlike.
 
     With a ``stride``, windows lie about every so many elements along each axis, and are as many whole blocks of these
     wide as come nearest to ``width``: nearly the same measure, at a part of the work on a fine grid.
@@ -28,7 +28,7 @@ class LNCC:
     """
 
     width: int = 9
-    least: float = 1e-5
+    min_variance: float = 1e-5
     stride: int = 1
 
     def __post_init__(self) -> None:
@@ -38,20 +38,20 @@ class LNCC:
             raise ValueError(f"Windows of {self.width} lie 1 to {self.width} elements apart, not {self.stride}.")
 
     def __call__(self, moved: Tensor, fixed: Tensor, weight: Tensor | None = None) -> Tensor:
-        squared = Correlation.apply(moved, fixed, self.width, self.least, self.stride)[0]
+        squared = LocalCorrelation.apply(moved, fixed, self.width, self.min_variance, self.stride)[0]
         if weight is not None and self.stride > 1:
             weight = block_sum(weight, self.stride)
         return 1 - weighted_mean(squared, weight) if weight is None else weighted_mean(1 - squared, weight)
 
 
-class Correlation(Function):
+class LocalCorrelation(Function):
     """The squared correlation about every element, or every block, and what its gradient needs."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(moved: Tensor, fixed: Tensor, width: int, least: float, stride: int) -> tuple[Tensor, ...]:
-        n = (stride * blocks_in(width, stride)) ** (moved.ndim - 2)
+        n = (stride * count_blocks(width, stride)) ** (moved.ndim - 2)
         each = torch.stack([moved, fixed, moved * fixed, moved * moved, fixed * fixed]).flatten(0, 1)
         sums = window_sum(each, width, stride).unflatten(0, (5, len(moved)))
         mean_m, mean_f = sums[0] / n, sums[1] / n
@@ -74,26 +74,26 @@ class Correlation(Function):
         first = 2 * upstream * slope
         settings = (ctx.width, ctx.least, ctx.stride)
         to_moved = (
-            one_side(first, cross, moved, fixed, (mean_m, mean_f, vary_m), *settings)
+            correlation_gradient(first, cross, moved, fixed, (mean_m, mean_f, vary_m), *settings)
             if ctx.needs_input_grad[0]
             else None
         )
         to_fixed = (
-            one_side(first, cross, fixed, moved, (mean_f, mean_m, vary_f), *settings)
+            correlation_gradient(first, cross, fixed, moved, (mean_f, mean_m, vary_f), *settings)
             if ctx.needs_input_grad[1]
             else None
         )
         return to_moved, to_fixed, None, None, None
 
 
-def one_side(
+def correlation_gradient(
     first: Tensor,
     cross: Tensor,
-    mine: Tensor,
+    image: Tensor,
     other: Tensor,
-    about: tuple[Tensor, Tensor, Tensor],
+    moments: tuple[Tensor, Tensor, Tensor],
     width: int,
-    least: float,
+    min_variance: float,
     stride: int,
 ) -> Tensor:
     """Give the gradient at one of both images; ``first`` is that by the cross term.
@@ -101,19 +101,19 @@ def one_side(
     With A = 2 cross / (V W) and B = 2 cross^2 / (V^2 W), each where it stands in the sum, the gradient at element j is
     other_j sum(A) - mine_j sum(B) + sum(B mean - A other_mean), the sums over the windows that hold j.
     """
-    mean, mean_other, vary = about
-    dims, blocks = mine.ndim - 2, blocks_in(width, stride)
-    second = torch.where(vary > least, first * cross / vary.clamp_min(least), torch.zeros_like(first))
+    mean, mean_other, vary = moments
+    dims, blocks = image.ndim - 2, count_blocks(width, stride)
+    second = torch.where(vary > min_variance, first * cross / vary.clamp_min(min_variance), torch.zeros_like(first))
     shift = second * mean - first * mean_other
     each = torch.stack([first, second, shift]).flatten(0, 1)
-    pulled, pushed, shifted = in_elements(box_sum(each, blocks, dims), stride, mine.shape[2:]).split(len(mine))
-    return pulled * other - pushed * mine + shifted
+    pulled, pushed, shifted = expand_blocks(box_sum(each, blocks, dims), stride, image.shape[2:]).split(len(image))
+    return pulled * other - pushed * image + shifted
 
 
-def blocks_in(width: int, stride: int) -> int:
+def count_blocks(width: int, stride: int) -> int:
     """Give the odd number of blocks of ``stride`` elements that comes nearest to a ``width``.
 
-    >>> blocks_in(9, 1), blocks_in(9, 2), blocks_in(9, 4)
+    >>> count_blocks(9, 1), count_blocks(9, 2), count_blocks(9, 4)
     (9, 5, 3)
     """
     return 2 * round((width / stride - 1) / 2) + 1
@@ -121,7 +121,7 @@ def blocks_in(width: int, stride: int) -> int:
 
 def window_sum(x: Tensor, width: int, stride: int) -> Tensor:
     """Sum over the window about every block."""
-    return box_sum(block_sum(x, stride), blocks_in(width, stride), x.ndim - 2)
+    return box_sum(block_sum(x, stride), count_blocks(width, stride), x.ndim - 2)
 
 
 def block_sum(x: Tensor, stride: int) -> Tensor:
@@ -135,7 +135,7 @@ def block_sum(x: Tensor, stride: int) -> Tensor:
     return pool(padded, stride) * float(stride**dims)
 
 
-def in_elements(x: Tensor, stride: int, shape: torch.Size) -> Tensor:
+def expand_blocks(x: Tensor, stride: int, shape: torch.Size) -> Tensor:
     """Repeat the values of blocks for their elements."""
     if stride == 1:
         return x

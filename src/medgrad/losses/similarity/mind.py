@@ -23,15 +23,16 @@ class MIND:
     reach: int = 2
 
     def __call__(self, moved: Tensor, fixed: Tensor, weight: Tensor | None = None) -> Tensor:
-        return weighted_mean((self.describe(moved) - self.describe(fixed)) ** 2, weight)
+        return weighted_mean((self.compute_descriptor(moved) - self.compute_descriptor(fixed)) ** 2, weight)
 
-    def describe(self, image: Tensor) -> Tensor:
+    def compute_descriptor(self, image: Tensor) -> Tensor:
         """Give the descriptor (b, channels * pairs, *shape), between 0 and 1."""
         dims = image.ndim - 2
         steps = [(axis, sign * self.reach) for axis in range(dims) for sign in (-1, 1)]
         across = [(a, b) for a, b in combinations(steps, 2) if a[0] != b[0]]
         apart = torch.stack(
-            [box_sum((shifted(image, *a) - shifted(image, *b)) ** 2, self.width, dims) for a, b in across], dim=2
+            [box_sum((shift_image(image, *a) - shift_image(image, *b)) ** 2, self.width, dims) for a, b in across],
+            dim=2,
         )  # (b, channels, pairs, *shape)
         apart = apart / self.width**dims
         apart = apart - apart.amin(2, keepdim=True)
@@ -41,10 +42,10 @@ class MIND:
         return torch.exp(-apart / spread).flatten(1, 2)
 
 
-def shifted(image: Tensor, axis: int, by: int) -> Tensor:
+def shift_image(image: Tensor, axis: int, by: int) -> Tensor:
     """Give the image moved along one of its axes; its edge goes on.
 
-    >>> shifted(torch.tensor([[[1.0, 2.0, 3.0]]]), 0, 1).tolist()
+    >>> shift_image(torch.tensor([[[1.0, 2.0, 3.0]]]), 0, 1).tolist()
     [[[1.0, 1.0, 2.0]]]
     """
     at = (torch.arange(image.shape[axis + 2], device=image.device) - by).clamp(0, image.shape[axis + 2] - 1)

@@ -6,7 +6,7 @@ Boxes are (..., 2 * dims): the lower corner, then the upper. A box that has no s
 from __future__ import annotations
 
 from .align import roi_align
-from .overlap import giou, iou, paired, volumes
+from .overlap import giou, iou, matched_overlap, volumes
 from .suppress import nms, soft_nms, weighted_box_fusion
 
-__all__ = ["giou", "iou", "nms", "paired", "roi_align", "soft_nms", "volumes", "weighted_box_fusion"]
+__all__ = ["giou", "iou", "matched_overlap", "nms", "roi_align", "soft_nms", "volumes", "weighted_box_fusion"]

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LUMP = 2**19  # so many numbers are held at once: what fits a processor's cache is quick
+MAX_NUMBERS = 2**19  # so many numbers are held at once: what fits a processor's cache is quick
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisWeights:
     """The elements along one axis, of ``length``, that make each bin, and their weights: both (k, bins, parts).
 
     The elements of a region lie within ``span`` from the ``first`` on, (k,).
@@ -34,7 +34,7 @@ class Axis:
         return int((self.place.flatten(1).amax(1) - self.first).max()) + 1
 
 
-def by_window(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
+def sum_in_windows(table: Tensor, axes: Sequence[AxisWeights], batch: Tensor) -> Tensor:
     """Take the window of ``table`` (elements, c) that holds each region, and weight it: (k, bins of all axes, c)."""
     rows, weights = batch[:, None], []  # (k, elements of the window)
     for axis in axes:
@@ -44,11 +44,11 @@ def by_window(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
         whole = axis.weight.new_zeros(*axis.weight.shape[:2], axis.span)
         whole.scatter_add_(2, axis.place - axis.first[:, None, None], axis.weight)
         weights.append(whole.to(table.dtype))
-    found: Tensor = Windowed.apply(table, rows, *weights)
+    found: Tensor = WindowedSum.apply(table, rows, *weights)
     return found
 
 
-class Windowed(torch.autograd.Function):
+class WindowedSum(torch.autograd.Function):
     """The weighted sum over windows with its gradient, for some regions at a time to limit memory."""
 
     @staticmethod
@@ -57,8 +57,8 @@ class Windowed(torch.autograd.Function):
         ctx.shape = table.shape
         with torch.autocast(table.device.type, enabled=False):
             found = [
-                _weighted(table.index_select(0, r.flatten()).unflatten(0, r.shape), w)
-                for r, w in _lumps(rows, weights, table.shape[1])
+                _apply_weights(table.index_select(0, r.flatten()).unflatten(0, r.shape), w)
+                for r, w in _split_regions(rows, weights, table.shape[1])
             ]
             return torch.cat(found)
 
@@ -68,14 +68,14 @@ class Windowed(torch.autograd.Function):
         found = pull.new_zeros(ctx.shape, dtype=torch.promote_types(pull.dtype, torch.float32))
         begin = 0
         with torch.autocast(pull.device.type, enabled=False):
-            for r, w in _lumps(rows, weights, ctx.shape[1]):
-                spread = _weighted(pull[begin : begin + len(r)], [one.transpose(1, 2) for one in w])
+            for r, w in _split_regions(rows, weights, ctx.shape[1]):
+                spread = _apply_weights(pull[begin : begin + len(r)], [one.transpose(1, 2) for one in w])
                 found.index_add_(0, r.flatten(), spread.flatten(0, 1).to(found.dtype))
                 begin += len(r)
         return found.to(pull.dtype), None, *[None for _ in weights]
 
 
-def _weighted(values: Tensor, weights: Sequence[Tensor]) -> Tensor:
+def _apply_weights(values: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """Weight values (k, elements in, c) by (k, out, in) along each axis in turn, to (k, elements out, c)."""
     k, _, c = values.shape
     done, left = 1, math.prod(w.shape[2] for w in weights)
@@ -86,8 +86,8 @@ def _weighted(values: Tensor, weights: Sequence[Tensor]) -> Tensor:
     return values.reshape(k, done, c)
 
 
-def _lumps(rows: Tensor, weights: Sequence[Tensor], channels: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+def _split_regions(rows: Tensor, weights: Sequence[Tensor], channels: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Yield a few regions at a time."""
-    step = max(1, LUMP // (rows.shape[1] * channels))
+    step = max(1, MAX_NUMBERS // (rows.shape[1] * channels))
     for begin in range(0, len(rows), step):
         yield rows[begin : begin + step], [w[begin : begin + step] for w in weights]

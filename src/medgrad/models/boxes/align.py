@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._window import Axis, by_window
+from ._window import AxisWeights, sum_in_windows
 
 
 def roi_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequence[int], samples: int = 2) -> Tensor:
@@ -29,37 +29,37 @@ def roi_align(features: Tensor, boxes: Tensor, batch: Tensor, *, size: Sequence[
     boxes = boxes.detach().to(torch.promote_types(features.dtype, torch.float32))
     low, high = boxes.chunk(2, dim=1)
     axes = [
-        _along(low[:, axis], high[:, axis], length=length, bins=bins, samples=samples)
+        _axis_weights(low[:, axis], high[:, axis], length=length, bins=bins, samples=samples)
         for axis, (length, bins) in enumerate(zip(shape, size, strict=True))
     ]
     table = features.movedim(1, -1).reshape(-1, c)  # (elements of all images, c)
     learns = torch.is_grad_enabled() and table.requires_grad and not torch.compiler.is_compiling()
     parts = math.prod(bins * 2 * samples for bins in size)
-    how = by_window if learns and 2 * math.prod(axis.span for axis in axes) <= parts else _by_part
+    how = sum_in_windows if learns and 2 * math.prod(axis.span for axis in axes) <= parts else _sum_parts
     return how(table, axes, batch.long()).transpose(1, 2).reshape(k, c, *size)
 
 
-def _along(low: Tensor, high: Tensor, *, length: int, bins: int, samples: int) -> Axis:
+def _axis_weights(low: Tensor, high: Tensor, *, length: int, bins: int, samples: int) -> AxisWeights:
     """Say of which elements the bins between two edges (k,) are made, along one axis."""
     steps = (torch.arange(bins * samples, device=low.device, dtype=low.dtype) + 0.5) / (bins * samples)
     points = (low[:, None] + steps * (high - low)[:, None]).clamp(0, length - 1).unflatten(1, (bins, samples))
     below = points.floor()
     part = (points - below) / samples
     place = torch.cat([below, (below + 1).clamp_max(length - 1)], -1).long()
-    return Axis(length, place, torch.cat([1 / samples - part, part], -1))
+    return AxisWeights(length, place, torch.cat([1 / samples - part, part], -1))
 
 
-def _by_part(table: Tensor, axes: Sequence[Axis], batch: Tensor) -> Tensor:
+def _sum_parts(table: Tensor, axes: Sequence[AxisWeights], batch: Tensor) -> Tensor:
     """Add up the parts of every bin, (k, bins of all axes, c)."""
     rows, weights = batch[:, None, None], axes[0].weight.new_ones(len(batch), 1, 1)  # (k, bins, parts)
     for axis in axes:
-        rows = _crossed(rows * axis.length, axis.place, torch.add)
-        weights = _crossed(weights, axis.weight, torch.mul)
+        rows = _combine_pairwise(rows * axis.length, axis.place, torch.add)
+        weights = _combine_pairwise(weights, axis.weight, torch.mul)
     flat = weights.flatten(0, 1).to(table.dtype)
     return F.embedding_bag(rows.flatten(0, 1), table, per_sample_weights=flat, mode="sum").unflatten(0, rows.shape[:2])
 
 
-def _crossed(known: Tensor, new: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _combine_pairwise(known: Tensor, new: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Combine (k, p, q) with (k, r, s) to (k, p * r, q * s), each with each."""
     every = combine(known[:, :, None, :, None], new[:, None, :, None, :])
     return every.flatten(3, 4).flatten(1, 2)

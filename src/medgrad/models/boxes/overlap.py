@@ -18,7 +18,7 @@ from ...data import box_overlap
 
 Kind = Literal["iou", "giou", "diou", "ciou"]
 
-LEAST_SIDE = 1e-6
+MIN_SIDE = 1e-6
 
 
 def volumes(boxes: Tensor) -> Tensor:
@@ -43,10 +43,10 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
     """Give the generalised intersection over union of all pairs, (..., n, m), from -1 to 1."""
-    return paired("giou", a.unsqueeze(-2), b.unsqueeze(-3))
+    return matched_overlap("giou", a.unsqueeze(-2), b.unsqueeze(-3))
 
 
-def paired(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
+def matched_overlap(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
     """Give the overlap of each box of a with the box of b at the same index; both (..., 2 * dims).
 
     ``giou`` (Rezatofighi 2019) subtracts the share of the enclosing box that neither fills. ``diou`` (Zheng 2020)
@@ -57,34 +57,34 @@ def paired(kind: Kind, a: Tensor, b: Tensor) -> Tensor:
     low_a, high_a = box_overlap.corners_by_axis(in_full(a))
     low_b, high_b = box_overlap.corners_by_axis(in_full(b))
     shared, union = box_overlap.intersection_and_union((low_a, high_a), (low_b, high_b), torch)
-    plain: Tensor = shared / _not_zero(union)
+    plain: Tensor = shared / _nonzero_divisor(union)
     if kind == "iou":
         return plain
-    around = _sides(_each(torch.minimum, low_a, low_b), _each(torch.maximum, high_a, high_b))
+    around = _side_lengths(_map_axes(torch.minimum, low_a, low_b), _map_axes(torch.maximum, high_a, high_b))
     if kind == "giou":
         hull = _product(around)
-        return plain - (hull - union) / _not_zero(hull)
-    middles_a, middles_b = _each(torch.add, low_a, high_a), _each(torch.add, low_b, high_b)
+        return plain - (hull - union) / _nonzero_divisor(hull)
+    middles_a, middles_b = _map_axes(torch.add, low_a, high_a), _map_axes(torch.add, low_b, high_b)
     apart = _sum([(p - q) ** 2 / 4 for p, q in zip(middles_a, middles_b, strict=True)])
-    near = plain - apart / _not_zero(_sum([s**2 for s in around]))
+    near = plain - apart / _nonzero_divisor(_sum([s**2 for s in around]))
     if kind == "diou":
         return near
     if kind != "ciou":
         raise ValueError(f"{kind!r} is no measure of overlap. Choose iou, giou, diou or ciou.")
-    return near - _misproportion(plain, _sides(low_a, high_a), _sides(low_b, high_b))
+    return near - _aspect_ratio_term(plain, _side_lengths(low_a, high_a), _side_lengths(low_b, high_b))
 
 
-def _misproportion(plain: Tensor, sides_a: list[Tensor], sides_b: list[Tensor]) -> Tensor:
+def _aspect_ratio_term(plain: Tensor, sides_a: list[Tensor], sides_b: list[Tensor]) -> Tensor:
     """Give the term of ``ciou`` for proportions (Zheng 2020, equations 8 to 10); its weight bears no gradient."""
     pairs = list(combinations(range(len(sides_a)), 2))
     turned = [(_angle(sides_a[i], sides_a[j]) - _angle(sides_b[i], sides_b[j])) ** 2 for i, j in pairs]
     differ = 4 / math.pi**2 * _sum(turned) / len(pairs)
-    weight = (differ / _not_zero(1 - plain + differ)).detach()
+    weight = (differ / _nonzero_divisor(1 - plain + differ)).detach()
     return weight * differ
 
 
 def _angle(side: Tensor, other: Tensor) -> Tensor:
-    return torch.atan2(side.clamp_min(LEAST_SIDE), other.clamp_min(LEAST_SIDE))
+    return torch.atan2(side.clamp_min(MIN_SIDE), other.clamp_min(MIN_SIDE))
 
 
 def in_full(boxes: Tensor) -> Tensor:
@@ -92,11 +92,11 @@ def in_full(boxes: Tensor) -> Tensor:
     return boxes.to(torch.promote_types(boxes.dtype, torch.float32))
 
 
-def _sides(low: list[Tensor], high: list[Tensor]) -> list[Tensor]:
+def _side_lengths(low: list[Tensor], high: list[Tensor]) -> list[Tensor]:
     return [(b - a).clamp_min(0) for a, b in zip(low, high, strict=True)]
 
 
-def _each(choose: Callable[[Tensor, Tensor], Tensor], p: list[Tensor], q: list[Tensor]) -> list[Tensor]:
+def _map_axes(choose: Callable[[Tensor, Tensor], Tensor], p: list[Tensor], q: list[Tensor]) -> list[Tensor]:
     return [choose(a, b) for a, b in zip(p, q, strict=True)]
 
 
@@ -114,6 +114,6 @@ def _sum(terms: list[Tensor]) -> Tensor:
     return whole
 
 
-def _not_zero(divisor: Tensor) -> Tensor:
+def _nonzero_divisor(divisor: Tensor) -> Tensor:
     """Put 1 where a divisor is not above 0, so that nothing over nothing is nothing."""
     return torch.where(divisor > 0, divisor, 1.0)

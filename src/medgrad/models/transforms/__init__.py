@@ -5,7 +5,7 @@ shape, and gives the displacement (b, dims, *shape), in elements, that tells whe
 in the moving one. ``count`` transforms are learned side by side, one a sample. Fresh weights move nothing.
 """
 
-from ._linear import Linear, rotations
-from ._warp import exponentiate, jacobians, warp
+from ._linear import LinearTransform, rotation_matrices
+from ._warp import exponentiate, jacobian_determinants, warp
 
-__all__ = ["Linear", "exponentiate", "jacobians", "rotations", "warp"]
+__all__ = ["LinearTransform", "exponentiate", "jacobian_determinants", "rotation_matrices", "warp"]

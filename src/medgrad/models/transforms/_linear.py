@@ -13,7 +13,7 @@ TERMS, SMALL = 8, 0.5
 """So many terms of the exponential series leave less than float32 can tell of a matrix whose norm is at most this."""
 
 
-class Linear(nn.Module):
+class LinearTransform(nn.Module):
     """A linear map about the middle of a grid of ``shape`` and ``spacing``.
 
     Weights of the same size move the edge of the grid equally far: a weight of 1 by about one element.
@@ -24,35 +24,35 @@ class Linear(nn.Module):
         self.shape = tuple(shape)
         self.dims = len(self.shape)
         self.spacing = tuple(spacing or (1.0,) * self.dims)
-        self.element = sum(self.spacing) / self.dims
-        self.per_reach = 2 * sum(self.spacing) / sum(n * s for n, s in zip(self.shape, self.spacing, strict=True))
+        self.mean_spacing = sum(self.spacing) / self.dims
+        self.weight_scale = 2 * sum(self.spacing) / sum(n * s for n, s in zip(self.shape, self.spacing, strict=True))
         self.shift = nn.Parameter(torch.zeros(count, self.dims))
 
     @abstractmethod
-    def turn(self) -> Tensor:
+    def linear_matrices(self) -> Tensor:
         """Give the linear matrices (count, dims, dims) about the centre, in mm along the axes."""
 
-    def stretch(self) -> Tensor:
+    def squared_log_stretch(self) -> Tensor:
         """Give the sum of squares of the logarithms by which lengths change along the principal axes."""
-        turn = self.turn()
+        turn = self.linear_matrices()
         return torch.linalg.eigvalsh(turn.mT @ turn).clamp_min(1e-6).log().square().sum() / 4
 
     def matrices(self) -> Tensor:
         """Give the maps as (count, dims + 1, dims + 1), in mm along the axes from the middle of the grid."""
-        upper = torch.cat([self.turn(), (self.shift * self.element).unsqueeze(-1)], dim=-1)
+        upper = torch.cat([self.linear_matrices(), (self.shift * self.mean_spacing).unsqueeze(-1)], dim=-1)
         last = upper.new_zeros(len(upper), 1, self.dims + 1)
         last[..., -1] = 1.0
         return torch.cat([upper, last], dim=1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Give the displacement (b, dims, *shape), in elements of a grid of the inputs' shape that covers the same."""
-        return self.along_axes(inputs.shape[2:]).expand(len(inputs), -1, *inputs.shape[2:])
+        return self.displacement_on(inputs.shape[2:]).expand(len(inputs), -1, *inputs.shape[2:])
 
-    def along_axes(self, shape: Sequence[int]) -> Tensor:
+    def displacement_on(self, shape: Sequence[int]) -> Tensor:
         """Give the displacement (count, dims, *shape) in elements of a grid that covers the same."""
-        return self.displaced(*self.in_elements(shape), shape)
+        return self.affine_displacement(*self.to_elements(shape), shape)
 
-    def displaced(self, matrix: Tensor, shift: Tensor, shape: Sequence[int]) -> Tensor:
+    def affine_displacement(self, matrix: Tensor, shift: Tensor, shape: Sequence[int]) -> Tensor:
         """Give the displacement (count, dims, *shape) of a matrix (minus the identity) and a shift."""
         n = self.dims
         moved = shift.view(-1, n, *[1] * n)
@@ -62,13 +62,13 @@ class Linear(nn.Module):
             moved = moved + matrix[:, :, axis].view(-1, n, *[1] * n) * along
         return moved
 
-    def after(self, displacement: Tensor) -> Tensor:
+    def compose_after(self, displacement: Tensor) -> Tensor:
         """Give the displacement (count, dims, *shape) of another one, in elements, followed by this map."""
-        matrix, shift = self.in_elements(displacement.shape[2:])
+        matrix, shift = self.to_elements(displacement.shape[2:])
         carried = torch.einsum("bij,bj...->bi...", matrix, displacement)
-        return displacement + carried + self.displaced(matrix, shift, displacement.shape[2:])
+        return displacement + carried + self.affine_displacement(matrix, shift, displacement.shape[2:])
 
-    def in_elements(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def to_elements(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Give the matrix minus the identity and the shift, in elements of a grid of this shape."""
         n = self.dims
         spacing = [s * a / b for s, a, b in zip(self.spacing, self.shape, shape, strict=True)]
@@ -78,10 +78,10 @@ class Linear(nn.Module):
         return matrix, whole[:, :n, n] / space
 
 
-def rotations(vectors: Tensor) -> Tensor:
+def rotation_matrices(vectors: Tensor) -> Tensor:
     """Turn (count, 1) angles or (count, 3) rotation vectors, in radians, into matrices.
 
-    >>> rotations(torch.tensor([[torch.pi / 2]])).round().abs().tolist()
+    >>> rotation_matrices(torch.tensor([[torch.pi / 2]])).round().abs().tolist()
     [[[0.0, 1.0], [1.0, 0.0]]]
     """
     if vectors.shape[1] == 1:
@@ -93,15 +93,15 @@ def rotations(vectors: Tensor) -> Tensor:
     basis = vectors.new_zeros(len(pairs), dims, dims)
     for k, (i, j) in enumerate(pairs):
         basis[k, i, j], basis[k, j, i] = -1.0, 1.0
-    return exponential(torch.einsum("ck,kij->cij", vectors, basis))
+    return matrix_exponential(torch.einsum("ck,kij->cij", vectors, basis))
 
 
-def exponential(matrices: Tensor) -> Tensor:
+def matrix_exponential(matrices: Tensor) -> Tensor:
     """Give the matrix exponential of small matrices (count, n, n), by scaling and squaring of a Taylor series.
 
     It takes fewer operations than torch's own, with its gradient, of matrices so small.
 
-    >>> exponential(torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]))
+    >>> matrix_exponential(torch.tensor([[[0.0, 1.0], [0.0, 0.0]]]))
     tensor([[[1., 1.],
              [0., 1.]]])
     """

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-LARGE = 20_000
+MIN_ELEMENTS = 20_000
 """Elements from which on that pays: below, the number of operations counts."""
 
 
-def fits(image: Tensor, displacement: Tensor) -> bool:
+def can_sample_trilinear(image: Tensor, displacement: Tensor) -> bool:
     """Tell whether an image (b, channels, z, y, x) can be sampled this way and a gradient is needed."""
     return (
         image.ndim == 5
@@ -28,11 +28,11 @@ def fits(image: Tensor, displacement: Tensor) -> bool:
         and image.device.type == displacement.device.type == "cpu"
         and image.dtype == displacement.dtype == torch.float32
         and min(image.shape[2:]) > 1
-        and prod(image.shape[2:]) >= LARGE
+        and prod(image.shape[2:]) >= MIN_ELEMENTS
     )
 
 
-def trilinear(image: Tensor, displacement: Tensor) -> Tensor:
+def sample_trilinear(image: Tensor, displacement: Tensor) -> Tensor:
     """Sample volumes at a displacement (b, 3, z, y, x), in elements, with border padding."""
     found: Tensor = Trilinear.apply(image, displacement)[0]
     return found
@@ -45,7 +45,7 @@ class Trilinear(Function):
 
     @staticmethod
     def forward(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
-        each = [one_volume(i, d) for i, d in zip(image, displacement, strict=True)]
+        each = [sample_volume(i, d) for i, d in zip(image, displacement, strict=True)]
         return torch.stack([value for value, _ in each]), torch.stack([slope for _, slope in each])
 
     @staticmethod
@@ -62,7 +62,7 @@ class Trilinear(Function):
         return None, (slope * upstream.unsqueeze(2)).sum(1) if slope.shape[1] > 1 else slope[:, 0] * upstream
 
 
-def one_volume(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
+def sample_volume(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
     """Give the values (channels, z, y, x) of one volume where a displacement leads, and their slopes along each axis.
 
     At the border and beyond it nothing changes across it, as in torch.
@@ -76,12 +76,12 @@ def one_volume(image: Tensor, displacement: Tensor) -> tuple[Tensor, Tensor]:
         index = index * size + low.long()
         parts.append(place - low)
         moves.append(((free > 0) & (free < size - 1)).to(place.dtype))
-    lines = [interpolated(channel, index, parts) for channel in image]
+    lines = [interpolate_corners(channel, index, parts) for channel in image]
     values, slopes = (torch.stack(each) for each in zip(*lines, strict=True))
     return values, slopes.mul_(torch.stack(moves))
 
 
-def interpolated(image: Tensor, index: Tensor, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+def interpolate_corners(image: Tensor, index: Tensor, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Give the value between the eight corners that begin at an index, so far along each axis, and its slopes."""
     z, y, x = parts
     _, row, width = image.shape

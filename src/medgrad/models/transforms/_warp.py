@@ -9,23 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._trilinear import fits, trilinear
+from ._trilinear import can_sample_trilinear, sample_trilinear
 
 Padding = Literal["zeros", "border"]
 
 
-def places(displacement: Tensor) -> Tensor:
+def sampling_grid(displacement: Tensor) -> Tensor:
     """Turn a displacement into the sampling grid of grid_sample: (b, *shape, dims), -1 to 1, the last axis first."""
     shape = displacement.shape[2:]
-    return torch.movedim(displacement.flip(1), 1, -1) / halves(shape, displacement) + still(shape, displacement)
+    return torch.movedim(displacement.flip(1), 1, -1) / half_extents(shape, displacement) + identity_grid(
+        shape, displacement
+    )
 
 
-def halves(shape: Sequence[int], like: Tensor) -> Tensor:
+def half_extents(shape: Sequence[int], like: Tensor) -> Tensor:
     """Give half the steps from the first element to the last along each axis, the last axis first."""
     return like.new_tensor([max(s - 1, 1) / 2 for s in reversed(shape)])
 
 
-def still(shape: Sequence[int], like: Tensor) -> Tensor:
+def identity_grid(shape: Sequence[int], like: Tensor) -> Tensor:
     """Give the identity sampling grid (1, *shape, dims)."""
     n = len(shape)
     lines = [
@@ -35,7 +37,7 @@ def still(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.stack(whole[::-1], dim=-1).unsqueeze(0)
 
 
-def elements(shape: Sequence[int], like: Tensor) -> Tensor:
+def element_coordinates(shape: Sequence[int], like: Tensor) -> Tensor:
     """Give the place of each element, counted in elements: (1, dims, *shape)."""
     lines = [torch.arange(s, device=like.device, dtype=like.dtype) for s in shape]
     return torch.stack(torch.meshgrid(*lines, indexing="ij")).unsqueeze(0)
@@ -48,9 +50,9 @@ def warp(image: Tensor, displacement: Tensor, *, padding: Padding = "border") ->
     >>> warp(ramp, torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 4))[0, 0, 0].tolist()
     [1.0, 2.0, 3.0, 3.0]
     """
-    if padding == "border" and fits(image, displacement):
-        return trilinear(image, displacement)
-    return F.grid_sample(image, places(displacement), align_corners=True, padding_mode=padding)
+    if padding == "border" and can_sample_trilinear(image, displacement):
+        return sample_trilinear(image, displacement)
+    return F.grid_sample(image, sampling_grid(displacement), align_corners=True, padding_mode=padding)
 
 
 def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
@@ -58,7 +60,7 @@ def exponentiate(velocity: Tensor, *, squarings: int = 6) -> Tensor:
 
     Scaling and squaring (Arsigny and others 2006, MICCAI). The flow of the negative velocity is the inverse.
     """
-    nowhere, half = still(velocity.shape[2:], velocity), halves(velocity.shape[2:], velocity)
+    nowhere, half = identity_grid(velocity.shape[2:], velocity), half_extents(velocity.shape[2:], velocity)
     way = torch.movedim(velocity.flip(1), 1, -1) / (half * 2**squarings)  # (b, *shape, dims)
     for _ in range(squarings):
         onward = F.grid_sample(torch.movedim(way, -1, 1), way + nowhere, align_corners=True, padding_mode="border")
@@ -74,7 +76,7 @@ def invert(displacement: Tensor, *, rounds: int = 30) -> Tensor:
     return back
 
 
-def resized(displacement: Tensor, shape: Sequence[int]) -> Tensor:
+def resize_displacement(displacement: Tensor, shape: Sequence[int]) -> Tensor:
     """Resample a displacement to another shape over the same corners, in the new elements."""
     old = displacement.shape[2:]
     if tuple(old) == tuple(shape):
@@ -86,7 +88,7 @@ def resized(displacement: Tensor, shape: Sequence[int]) -> Tensor:
     return larger * displacement.new_tensor(factor).view(1, n, *[1] * n)
 
 
-def jacobians(displacement: Tensor) -> Tensor:
+def jacobian_determinants(displacement: Tensor) -> Tensor:
     """Give the Jacobian determinant of the transform at each element (b, *shape)."""
     n = displacement.shape[1]
     slopes = torch.stack(torch.gradient(displacement, dim=list(range(2, n + 2))), dim=-1)  # (b, dims, *shape, axes)

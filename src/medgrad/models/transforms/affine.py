@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._linear import Linear, exponential
+from ._linear import LinearTransform, matrix_exponential
 
 
-class Affine(Linear):
+class Affine(LinearTransform):
     """The matrix exponential of any matrix, and a shift: 6 weights in 2D, 12 in 3D. It can always be undone."""
 
     def __init__(self, shape: Sequence[int], *, spacing: Sequence[float] | None = None, count: int = 1) -> None:
@@ -18,13 +18,13 @@ class Affine(Linear):
         self.logarithm = nn.Parameter(torch.zeros(count, self.dims, self.dims))
 
     @torch.no_grad()
-    def begin(self, other: Affine) -> None:
+    def start_from(self, other: Affine) -> None:
         """Begin with the map of another one over the same place, which counts in other elements."""
-        self.shift.copy_(other.shift * other.element / self.element)
-        self.logarithm.copy_(other.logarithm * other.per_reach / self.per_reach)
+        self.shift.copy_(other.shift * other.mean_spacing / self.mean_spacing)
+        self.logarithm.copy_(other.logarithm * other.weight_scale / self.weight_scale)
 
-    def turn(self) -> Tensor:
-        return exponential(self.logarithm * self.per_reach)
+    def linear_matrices(self) -> Tensor:
+        return matrix_exponential(self.logarithm * self.weight_scale)
 
 
 THIS = Affine

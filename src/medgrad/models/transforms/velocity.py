@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ._warp import exponentiate
 
-FREE = 0.001
+BASE_ROUGHNESS = 0.001
 """How much the images themselves hold a shift of one element back, about: it keeps the scale of smooth cosines low."""
 
 
-class Velocity(nn.Module):
+class VelocityField(nn.Module):
     """A velocity in mm as a sum of cosines along each axis, sampled at knots ``every`` so many elements.
 
     Its roughness is ``stiffness`` times the mean square of its slope. The weights are scaled so that the roughness is
@@ -30,7 +30,7 @@ class Velocity(nn.Module):
         *,
         spacing: Sequence[float] | None = None,
         count: int = 1,
-        every: float = 1.5,
+        knot_spacing: float = 1.5,
         stiffness: float = 0.3,
         squarings: int = 4,
     ) -> None:
@@ -39,21 +39,21 @@ class Velocity(nn.Module):
         self.shape = tuple(shape)
         self.spacing = tuple(spacing or (1.0,) * n)
         self.squarings = squarings
-        self.knots = tuple(min(s, max(4, round(s / every))) for s in shape)
+        self.knots = tuple(min(s, max(4, round(s / knot_spacing))) for s in shape)
         mm = [s * e / k for s, e, k in zip(shape, self.spacing, self.knots, strict=True)]
         self.knot_mm: Tensor
         self.register_buffer("knot_mm", torch.tensor(mm).view(1, n, *[1] * n), persistent=False)
-        self.waves = [cosines(k, k) for k in self.knots]
+        self.waves = [cosine_basis(k, k) for k in self.knots]
         self.slope: Tensor
-        self.register_buffer("slope", self.slopes(), persistent=False)
+        self.register_buffer("slope", self.wave_roughness(), persistent=False)
         self.scale: Tensor
         self.share: Tensor
         for name in ("scale", "share"):
             self.register_buffer(name, torch.ones(self.knots), persistent=False)
         self.weights = nn.Parameter(torch.zeros(count, n, *self.knots))
-        self.stiffen(stiffness)
+        self.set_stiffness(stiffness)
 
-    def slopes(self) -> Tensor:
+    def wave_roughness(self) -> Tensor:
         """Give the mean squared slope of each cosine at a root mean square of one mm, averaged over the axes."""
         n = len(self.shape)
         total = torch.zeros(self.knots)
@@ -64,20 +64,20 @@ class Velocity(nn.Module):
         return total / n
 
     @torch.no_grad()
-    def stiffen(self, stiffness: float) -> None:
+    def set_stiffness(self, stiffness: float) -> None:
         """Set another stiffness; the velocity stays as it is."""
         kept = self.coefficients()
-        whole = stiffness * self.slope + FREE / (sum(self.spacing) / len(self.spacing)) ** 2
+        whole = stiffness * self.slope + BASE_ROUGHNESS / (sum(self.spacing) / len(self.spacing)) ** 2
         self.share = stiffness * self.slope / whole
         self.scale = whole.rsqrt()
-        self.begin(kept)
+        self.start_from(kept)
 
     def coefficients(self) -> Tensor:
         """Give how much there is of each cosine, in mm (count, dims, *knots)."""
         return self.weights.detach() * self.scale
 
     @torch.no_grad()
-    def begin(self, coefficients: Tensor) -> None:
+    def start_from(self, coefficients: Tensor) -> None:
         """Start from the cosine coefficients of another field over the same region."""
         both = [slice(0, min(a, b)) for a, b in zip(coefficients.shape[2:], self.knots, strict=True)]
         at = (slice(None), slice(None), *both)
@@ -88,32 +88,34 @@ class Velocity(nn.Module):
         """Give the roughness penalty."""
         return (self.weights.square() * self.share).sum()
 
-    def flow(self, *, back: bool = False, knots: Sequence[int] | None = None, squarings: int | None = None) -> Tensor:
+    def flow(
+        self, *, inverse: bool = False, knots: Sequence[int] | None = None, squarings: int | None = None
+    ) -> Tensor:
         """Give the displacement at the knots (count, dims, *knots) in mm, or its inverse.
 
         More ``knots`` and ``squarings`` than in training make both more exact.
         """
         waves, mm = self.waves, self.knot_mm
         if knots is not None:
-            waves = [cosines(k, n) for k, n in zip(self.knots, knots, strict=True)]
+            waves = [cosine_basis(k, n) for k, n in zip(self.knots, knots, strict=True)]
             mm = mm * mm.new_tensor([k / n for k, n in zip(self.knots, knots, strict=True)]).view_as(mm)
-        velocity = along(self.weights * self.scale, waves) / mm
-        return exponentiate(-velocity if back else velocity, squarings=squarings or self.squarings) * mm
+        velocity = multiply_axes(self.weights * self.scale, waves) / mm
+        return exponentiate(-velocity if inverse else velocity, squarings=squarings or self.squarings) * mm
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Give the displacement (b, dims, *shape), in elements of a grid of the inputs' shape that covers the same."""
-        return self.spread(self.flow(), inputs)
+        return self.displacement_at(self.flow(), inputs)
 
-    def spread(self, knots: Tensor, inputs: Tensor) -> Tensor:
+    def displacement_at(self, knots: Tensor, inputs: Tensor) -> Tensor:
         """Interpolate a displacement at the knots, in mm, to the elements of inputs, in elements."""
         shape = inputs.shape[2:]
-        there = along(knots, [between(k, s) for k, s in zip(self.knots, shape, strict=True)])
+        there = multiply_axes(knots, [interpolation_matrix(k, s) for k, s in zip(self.knots, shape, strict=True)])
         spacing = [s * e / n for s, e, n in zip(self.shape, self.spacing, shape, strict=True)]
         element = there.new_tensor(spacing).view(1, -1, *[1] * len(shape))
         return (there / element).expand(len(inputs), -1, *shape)
 
 
-def along(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+def multiply_axes(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Multiply each axis of (b, channels, *shape) by the matrix (old length, new length) that is meant for it."""
     for axis, matrix in enumerate(matrices, 2):
         values = torch.movedim(torch.movedim(values, axis, -1) @ matrix.to(values), -1, axis)
@@ -121,7 +123,7 @@ def along(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def cosines(count: int, length: int) -> Tensor:
+def cosine_basis(count: int, length: int) -> Tensor:
     """Give the first cosines (count, length) of no slope at the ends of a line, each of root mean square 1."""
     wave = torch.arange(count, dtype=torch.float64).unsqueeze(1)
     place = (torch.arange(length, dtype=torch.float64) + 0.5) / length
@@ -131,12 +133,12 @@ def cosines(count: int, length: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def between(old: int, new: int) -> Tensor:
+def interpolation_matrix(old: int, new: int) -> Tensor:
     """Give the matrix (old, new) of linear interpolation to another number of samples over the same length.
 
     Beyond the outermost samples it extrapolates linearly.
 
-    >>> between(2, 4).T.tolist()
+    >>> interpolation_matrix(2, 4).T.tolist()
     [[1.25, -0.25], [0.75, 0.25], [0.25, 0.75], [-0.25, 1.25]]
     """
     place = (torch.arange(new, dtype=torch.float64) + 0.5) / new * old - 0.5
@@ -150,4 +152,4 @@ def between(old: int, new: int) -> Tensor:
     return matrix.float()
 
 
-THIS = Velocity
+THIS = VelocityField

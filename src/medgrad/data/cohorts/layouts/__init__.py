@@ -9,17 +9,17 @@ from pathlib import Path
 
 from .... import registry
 from ....errors import LayoutError
-from ...formats import suffix_of
+from ...formats import file_suffix
 from ...source import Source
 from ..cohort import Cohort
-from ._files import NOT_FOLDERS, images_in, is_data
-from ._images import single_images
+from ._explain_no_match import MIN_CLOSENESS, explain_no_match
+from ._files import IGNORED_FOLDERS, is_data_file, list_images
 from ._layout import HintError, Hints, Layout, NoMatch
-from ._nearest import FAR, lacking
+from ._single_images import build_single_image_cohort
 
-__all__ = ["Hints", "Layout", "NoMatch", "NotRecognisedError", "images_in", "recognise"]
+__all__ = ["Hints", "Layout", "NoMatch", "NotRecognisedError", "list_images", "recognise"]
 
-SERVED_BY_MASKS = ("detection", "registration")
+MASK_BASED_TASKS = ("detection", "registration")
 """The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
 
 
@@ -38,24 +38,24 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
         raise LayoutError(f"{str(folder)!r} does not exist. Check the path.")
     if folder.is_dir() and not any(folder.iterdir()):
         raise NotRecognisedError(f"{str(folder)!r} is empty. Name the folder of the images and of what they show.")
-    while inner := only_folder_in(folder):
+    while inner := only_subfolder(folder):
         folder = inner
     hints = hints or Hints()
-    misses: dict[str, NoMatch] = {}
+    no_matches: dict[str, NoMatch] = {}
     ignored: list[str] = []
-    offers: dict[str, Layout] = {
+    layouts: dict[str, Layout] = {
         name: registry.find("data.cohorts.layouts", name) for name in registry.names("data.cohorts.layouts")
     }
-    for name in sorted(offers, key=lambda n: (getattr(offers[n], "order", 50), n)):
+    for name in sorted(layouts, key=lambda n: (getattr(layouts[n], "order", 50), n)):
         try:
-            found = offers[name](folder, hints)
+            found = layouts[name](folder, hints)
         except HintError:
-            if max((miss.closeness for miss in misses.values()), default=0.0) <= FAR:
+            if max((miss.closeness for miss in no_matches.values()), default=0.0) <= MIN_CLOSENESS:
                 raise
             break  # an earlier layout, which has what was said, is nearer
         if isinstance(found, NoMatch):
-            misses[name] = found
-        elif idle := idle_hints(found, offers[name], hints):
+            no_matches[name] = found
+        elif idle := unused_hints(found, layouts[name], hints):
             ignored.append(
                 f"{str(folder)!r} is laid out as {name!r}, in which {' and '.join(idle)} names nothing. Leave it out."
             )
@@ -63,38 +63,41 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             return found
     if ignored:
         raise HintError(ignored[0])
-    if hints.task in SERVED_BY_MASKS:
+    if hints.task in MASK_BASED_TASKS:
         try:
             return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
         except LayoutError as reason:
             if hints.task != "registration":
-                check_other_tasks(folder, hints)
+                raise_if_other_task(folder, hints)
                 raise
-            alone = single_images(folder)
-            if isinstance(alone, Cohort):
-                return alone
-            raise LayoutError(f"{reason} To line images up, their folder is enough, but {alone.why}") from None
+            single_images_cohort = build_single_image_cohort(folder)
+            if isinstance(single_images_cohort, Cohort):
+                return single_images_cohort
+            raise LayoutError(
+                f"{reason} To line images up, their folder is enough, but {single_images_cohort.reason}"
+            ) from None
     if hints.task is not None:
-        check_other_tasks(folder, hints)
+        raise_if_other_task(folder, hints)
     raise NotRecognisedError(
-        f"{str(folder)!r} is not laid out in a way that is recognised: {contents(folder)}. {lacking(folder, misses)}"
+        f"{str(folder)!r} is not laid out in a way that is recognised: {describe_contents(folder)}. "
+        f"{explain_no_match(folder, no_matches)}"
     )
 
 
-def idle_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
+def unused_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
     """List the options that a layout ignores, unless they name what it found anyway."""
-    idle = []
-    for setting, of in (("truth", "truth"), ("roi", "region")):
+    unused = []
+    for setting, attribute in (("truth", "truth"), ("roi", "roi")):
         hint = getattr(hints, setting)
         if hint and setting not in getattr(layout, "hints", ()):
-            sources = [s for e in cohort.entries if isinstance(s := getattr(e, of), Source)]
+            sources = [s for e in cohort.entries if isinstance(s := getattr(e, attribute), Source)]
             names = [f"{os.path.relpath(s.path, cohort.root)} {s.item}".lower() for s in sources]
             if not any(Path(hint).name.lower() in name for name in names):
-                idle.append(f"--{setting} {hint!r}")
-    return idle
+                unused.append(f"--{setting} {hint!r}")
+    return unused
 
 
-def check_other_tasks(folder: Path, hints: Hints) -> None:
+def raise_if_other_task(folder: Path, hints: Hints) -> None:
     """Raise a LayoutError that names the folder's task, if the folder serves another task than the requested one."""
     try:
         found = recognise(folder, replace(hints, task=None))
@@ -106,25 +109,25 @@ def check_other_tasks(folder: Path, hints: Hints) -> None:
     )
 
 
-def only_folder_in(folder: Path) -> Path | None:
+def only_subfolder(folder: Path) -> Path | None:
     """Give the only subfolder of a folder, or None if there are several or data files beside it."""
     if folder.is_file():
         return None
-    folders = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and is_data(p)]
-    folders = [p for p in folders if p.name.lower() not in NOT_FOLDERS]
-    files = [p for p in folder.iterdir() if p.is_file() and is_data(p)]
+    folders = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and is_data_file(p)]
+    folders = [p for p in folders if p.name.lower() not in IGNORED_FOLDERS]
+    files = [p for p in folder.iterdir() if p.is_file() and is_data_file(p)]
     return folders[0] if len(folders) == 1 and not files else None
 
 
-def contents(folder: Path) -> str:
+def describe_contents(folder: Path) -> str:
     """Describe the contents of a folder in a few words: file counts by suffix, and subfolders."""
     if folder.is_file():
-        return f"one {suffix_of(folder) or 'nameless'} file"
-    files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data(p)]
+        return f"one {file_suffix(folder) or 'nameless'} file"
+    files = [p for p in islice(folder.rglob("*"), 20_000) if p.is_file() and is_data_file(p)]
     kinds: dict[str, int] = {}
     for file in files:
-        kind = suffix_of(file) or "(none)"
+        kind = file_suffix(file) or "(none)"
         kinds[kind] = kinds.get(kind, 0) + 1
     folders = sorted(p.name for p in folder.iterdir() if p.is_dir())[:6]
-    said = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1])[:4]) or "no files"
-    return f"it holds {said}" + (f" in folders {', '.join(folders)}" if folders else "")
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda k: -k[1])[:4]) or "no files"
+    return f"it holds {counts}" + (f" in folders {', '.join(folders)}" if folders else "")

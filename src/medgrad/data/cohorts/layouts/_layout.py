@@ -34,7 +34,7 @@ class NoMatch:
     """
 
     closeness: float
-    why: str
+    reason: str
 
 
 class HintError(LayoutError):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ....errors import FormatError, LayoutError
-from ...dicom.file import is_dicom, open_dicom, word
-from ...tables import column, rows_of
+from ...dicom.read_dataset import get_text, is_dicom, open_dicom
+from ...tables import find_column, read_csv_rows
 from ..cohort import Cohort
-from ..split_files import ID_WORDS, bare, counted, side_of, split_column
-from ._files import is_data
+from ..split_files import ID_WORDS, describe_split_counts, find_split_column, parse_split_name, strip_image_suffix
+from ._files import is_data_file
 
 PATIENT_WORDS = (
     "patient", "patient_id", "patientid", "patient_name", "subject", "subject_id", "subjectid", "participant",
@@ -20,16 +20,16 @@ PATIENT_WORDS = (
 
 
 @dataclass(frozen=True)
-class Beside:
+class SideTable:
     """The patients and splits that a table gives, by case id."""
 
     patients: dict[str, str] = field(default_factory=dict)
-    patients_from: str = ""
-    sides: dict[str, str] = field(default_factory=dict)
-    split_told: str = ""
+    patients_source: str = ""
+    splits: dict[str, str] = field(default_factory=dict)
+    split_message: str = ""
 
 
-def patients_by_tag(cohort: Cohort) -> dict[str, str]:
+def patients_from_dicom_tags(cohort: Cohort) -> dict[str, str]:
     """Read the patients of single DICOM files from the tag PatientID; empty if it does not distinguish them."""
     found: dict[str, str] = {}
     for entry in cohort.entries:
@@ -37,43 +37,51 @@ def patients_by_tag(cohort: Cohort) -> dict[str, str]:
         if not path.is_file() or not is_dicom(path):
             return {}
         try:
-            found[entry.id] = word(open_dicom(path, pixels=False, only=["PatientID"]), "PatientID")
+            found[entry.id] = get_text(open_dicom(path, with_pixels=False, keywords=["PatientID"]), "PatientID")
         except FormatError:
             found[entry.id] = ""
     return found if all(found.values()) and len(set(found.values())) > 1 else {}
 
 
-def tables_in(folder: Path) -> list[Path]:
+def list_tables(folder: Path) -> list[Path]:
     """List the CSV and TSV files directly in a folder."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".csv", ".tsv") and p.is_file() and is_data(p))
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in (".csv", ".tsv") and p.is_file() and is_data_file(p)
+    )
 
 
-def told_beside(cohort: Cohort, root: Path) -> Beside | None:
+def find_side_table(cohort: Cohort, root: Path) -> SideTable | None:
     """Find the table in a folder that has a row for nearly every case, and a column of patients or splits."""
-    for path in tables_in(root):
-        if side_of(path.stem):
+    for path in list_tables(root):
+        if parse_split_name(path.stem):
             continue
         try:
-            rows = rows_of(path)
+            rows = read_csv_rows(path)
         except LayoutError:
             continue
-        found = _from_rows(cohort, rows, path) if rows else None
+        found = _parse_side_table(cohort, rows, path) if rows else None
         if found:
             return found
     return None
 
 
-def _from_rows(cohort: Cohort, rows: Sequence[dict[str, str]], path: Path) -> Beside | None:
-    patients, sides = column(rows[0], PATIENT_WORDS), split_column(rows)
-    ids = column(rows[0], [w for w in ID_WORDS if w != "subject"]) or patients
+def _parse_side_table(cohort: Cohort, rows: Sequence[dict[str, str]], path: Path) -> SideTable | None:
+    patients, sides = find_column(rows[0], PATIENT_WORDS), find_split_column(rows)
+    ids = find_column(rows[0], [w for w in ID_WORDS if w != "subject"]) or patients
     if ids is None or (patients is None and sides is None):
         return None
-    by_id = {bare(row[ids]).rsplit("/", 1)[-1]: row for row in rows if row[ids]}
+    by_id = {strip_image_suffix(row[ids]).rsplit("/", 1)[-1]: row for row in rows if row[ids]}
     row_of = {e.id: by_id.get(e.id) or by_id.get(e.id.rsplit("/", 1)[-1]) for e in cohort.entries}
-    known = {i: row for i, row in row_of.items() if row}
-    if len(known) < 0.9 * len(cohort.entries):
+    row_by_case = {i: row for i, row in row_of.items() if row}
+    if len(row_by_case) < 0.9 * len(cohort.entries):
         return None
-    whose = {i: row[patients] for i, row in known.items() if patients and row[patients]}
-    where = {i: side for i, row in known.items() if sides and (side := side_of(row[sides]))}
-    told = f"The split is the column {sides!r} of {path.name}: {counted(where.values())}." if where else ""
-    return Beside(whose, f"the column {patients!r} of {path.name}" if whose else "", where, told)
+    patient_by_case = {i: row[patients] for i, row in row_by_case.items() if patients and row[patients]}
+    split_by_case = {i: side for i, row in row_by_case.items() if sides and (side := parse_split_name(row[sides]))}
+    message = (
+        f"The split is the column {sides!r} of {path.name}: {describe_split_counts(split_by_case.values())}."
+        if split_by_case
+        else ""
+    )
+    return SideTable(
+        patient_by_case, f"the column {patients!r} of {path.name}" if patient_by_case else "", split_by_case, message
+    )

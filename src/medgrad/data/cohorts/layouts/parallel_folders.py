@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..cohort import Cohort
-from ._assemble import Draft, assemble
 from ._files import (
     IMAGE_WORDS,
     MASK_WORDS,
     REGION_WORDS,
-    images_in,
-    runs_of,
-    shared_ends,
-    side_and_rest,
-    some,
-    stem_of,
-    words_of,
+    count_shared_ends,
+    file_stem,
+    list_images,
+    quote_first,
+    split_letters_and_digits,
+    split_off_split_name,
+    split_words,
 )
 from ._layout import Hints, NoMatch
+from ._segmentation_cohort import CaseFiles, build_segmentation_cohort
 
-Key = tuple[str | None, str]
-Files = dict[Key, Path]
+FileKey = tuple[str | None, str]
+FilesByKey = dict[FileKey, Path]
 
-MOST_FOLDERS = 12
-FILLING = IMAGE_WORDS | MASK_WORDS | REGION_WORDS | {"1st", "2nd", "manual1", "manual2", "st", "nd"}
+MAX_FOLDERS = 12
+FILLER_WORDS = IMAGE_WORDS | MASK_WORDS | REGION_WORDS | {"1st", "2nd", "manual1", "manual2", "st", "nd"}
 
 
 def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
@@ -34,33 +34,35 @@ def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
         return NoMatch(0.0, "it is a file.")
     if hints.task not in (None, "segmentation"):
         return NoMatch(0.1, f"folders of masks do not serve {hints.task}.")
-    files = images_in(folder)
+    files = list_images(folder)
     misses = []
-    for kinds in (by_first_folder(folder, files), by_whole_folder(folder, files)):
-        if not 2 <= len(kinds) <= MOST_FOLDERS:
+    for kinds in (group_by_first_folder(folder, files), group_by_full_folder(folder, files)):
+        if not 2 <= len(kinds) <= MAX_FOLDERS:
             misses.append(NoMatch(0.1, "it has no folders of images and masks side by side."))
             continue
-        drafts, told = paired(kinds)
+        drafts, messages = match_folders(kinds)
         if isinstance(drafts, NoMatch):
             misses.append(drafts)
             continue
-        found = assemble(folder, drafts, hints, layout="parallel_folders", likely=likely_roles(kinds))
+        found = build_segmentation_cohort(
+            folder, drafts, hints, layout="parallel_folders", role_kinds=guess_role_kinds(kinds)
+        )
         if isinstance(found, Cohort):
             from dataclasses import replace
 
-            return replace(found, told=(*found.told, *told))
+            return replace(found, messages=(*found.messages, *messages))
         misses.append(found)
     return max(misses, key=lambda m: m.closeness)
 
 
-def likely_roles(roles: Sequence[str] | Mapping[str, Files]) -> dict[str, str]:
+def guess_role_kinds(roles: Sequence[str] | Mapping[str, FilesByKey]) -> dict[str, str]:
     """Guess for each role from its name whether it is an image or a mask.
 
     Roles whose name does not tell are left out.
     """
     likely = {}
     for role in roles:
-        words = set(words_of(role)) | set(runs_of(role))
+        words = set(split_words(role)) | set(split_letters_and_digits(role))
         if words & (MASK_WORDS | REGION_WORDS):
             likely[role] = "mask"
         elif words & IMAGE_WORDS:
@@ -68,99 +70,115 @@ def likely_roles(roles: Sequence[str] | Mapping[str, Files]) -> dict[str, str]:
     return likely
 
 
-def by_first_folder(root: Path, files: Sequence[Path]) -> dict[str, Files]:
+def group_by_first_folder(root: Path, files: Sequence[Path]) -> dict[str, FilesByKey]:
     """Group files by the first folder that names no split; the rest of the path is the key."""
-    kinds: dict[str, Files] = {}
+    kinds: dict[str, FilesByKey] = {}
     for path in files:
-        side, parts = _without_sides(path.relative_to(root).parts[:-1])
+        side, parts = _strip_split_names(path.relative_to(root).parts[:-1])
         if parts:
-            kinds.setdefault(parts[0], {})[side, "/".join([*parts[1:], stem_of(path)])] = path
+            kinds.setdefault(parts[0], {})[side, "/".join([*parts[1:], file_stem(path)])] = path
     return kinds
 
 
-def by_whole_folder(root: Path, files: Sequence[Path]) -> dict[str, Files]:
+def group_by_full_folder(root: Path, files: Sequence[Path]) -> dict[str, FilesByKey]:
     """Group files by all folders that name no split; the file's stem is the key."""
-    kinds: dict[str, Files] = {}
+    kinds: dict[str, FilesByKey] = {}
     for path in files:
-        side, parts = _without_sides(path.relative_to(root).parts[:-1])
+        side, parts = _strip_split_names(path.relative_to(root).parts[:-1])
         if parts:
-            kinds.setdefault("/".join(parts), {})[side, stem_of(path)] = path
+            kinds.setdefault("/".join(parts), {})[side, file_stem(path)] = path
     return kinds
 
 
-def _without_sides(folders: Sequence[str]) -> tuple[str | None, list[str]]:
+def _strip_split_names(folders: Sequence[str]) -> tuple[str | None, list[str]]:
     side, rest = None, []
     for folder in folders:
-        named, left = side_and_rest(folder) if side is None else (None, folder)
+        named, left = split_off_split_name(folder) if side is None else (None, folder)
         side = side or named
         if left:
             rest.append(left)
     return side, rest
 
 
-def paired(kinds: Mapping[str, Files]) -> tuple[list[Draft] | NoMatch, list[str]]:
+def match_folders(files_by_folder: Mapping[str, FilesByKey]) -> tuple[list[CaseFiles] | NoMatch, list[str]]:
     """Match the files of all folders with those of the best-matched image folder, case by case."""
-    likely = likely_roles(kinds)
-    images = [k for k in kinds if likely.get(k) != "mask"] or list(kinds)
-    best: tuple[int, str, dict[str, dict[Key, Key]]] = (0, "", {})
-    for main in images:
-        matches = {k: m for k in kinds if k != main and (m := matched(kinds[main], kinds[k]))}
+    likely = guess_role_kinds(files_by_folder)
+    images = [k for k in files_by_folder if likely.get(k) != "mask"] or list(files_by_folder)
+    best: tuple[int, str, dict[str, dict[FileKey, FileKey]]] = (0, "", {})
+    for main_folder in images:
+        matches = {
+            k: m
+            for k in files_by_folder
+            if k != main_folder and (m := match_keys(files_by_folder[main_folder], files_by_folder[k]))
+        }
         n = max((len(m) for k, m in matches.items() if likely.get(k) != "image"), default=0)
-        if (n, likely.get(main) == "image") > (best[0], likely.get(best[1]) == "image"):
-            best = (n, main, matches)
-    n, main, matches = best
-    smallest = min(len(files) for files in kinds.values())
+        if (n, likely.get(main_folder) == "image") > (best[0], likely.get(best[1]) == "image"):
+            best = (n, main_folder, matches)
+    n, main_folder, matches = best
+    smallest = min(len(files) for files in files_by_folder.values())
     if not n or n < 0.5 * max(smallest, 1):
         has_both = set(likely.values()) == {"image", "mask"}
-        said = f"the files in the folders {some(kinds)} do not pair up by name."
+        said = f"the files in the folders {quote_first(files_by_folder)} do not pair up by name."
         return NoMatch(0.5 if has_both else 0.1, f"{said} Give an image and its mask the same name."), []
-    told = []
+    messages = []
     for kind, match in matches.items():
-        loose = set(kinds[kind]) - set(match.values())
+        loose = set(files_by_folder[kind]) - set(match.values())
         if loose:
-            told.append(f"{len(loose)} file(s) in {kind!r} go with no image: {some(sorted(k for _, k in loose))}.")
-    return [_draft(key, main, kinds, matches) for key in kinds[main]], told
+            messages.append(
+                f"{len(loose)} file(s) in {kind!r} go with no image: {quote_first(sorted(k for _, k in loose))}."
+            )
+    return [
+        _make_case_files(key, main_folder, files_by_folder, matches) for key in files_by_folder[main_folder]
+    ], messages
 
 
-def _draft(key: Key, main: str, kinds: Mapping[str, Files], matches: Mapping[str, dict[Key, Key]]) -> Draft:
+def _make_case_files(
+    key: FileKey,
+    main_folder: str,
+    files_by_folder: Mapping[str, FilesByKey],
+    matches: Mapping[str, dict[FileKey, FileKey]],
+) -> CaseFiles:
     side, name = key
-    clash = sum(other == name for _, other in kinds[main]) > 1
-    files = {main: kinds[main][key], **{k: kinds[k][m[key]] for k, m in matches.items() if key in m}}
-    return Draft(f"{side}/{name}" if clash and side else name, files, side, name)
+    clash = sum(other == name for _, other in files_by_folder[main_folder]) > 1
+    files = {
+        main_folder: files_by_folder[main_folder][key],
+        **{k: files_by_folder[k][m[key]] for k, m in matches.items() if key in m},
+    }
+    return CaseFiles(f"{side}/{name}" if clash and side else name, files, side, name)
 
 
-def matched(images: Files, others: Files) -> dict[Key, Key]:
+def match_keys(images: FilesByKey, masks: FilesByKey) -> dict[FileKey, FileKey]:
     """Match the keys of two folders: equal names, else names that are equal without filler words."""
-    equal = {key: key for key in images if key in others}
-    if len(equal) >= 0.9 * min(len(images), len(others)):
+    equal = {key: key for key in images if key in masks}
+    if len(equal) >= 0.9 * min(len(images), len(masks)):
         return equal
     best = equal
     for keep_side in (True, False):
-        left, right = (_cores(f, keep_side) for f in (images, others))
+        left, right = (_map_cores_to_keys(f, keep_side) for f in (images, masks))
         found = {key: right[core] for core, key in left.items() if core in right}
         best = max(best, found, key=len)
     return best
 
 
-def _cores(files: Files, keep_side: bool) -> dict[Key, Key]:
+def _map_cores_to_keys(files: FilesByKey, keep_split: bool) -> dict[FileKey, FileKey]:
     """Map the core of each name to its key; cores that two files share are left out."""
-    rows = [_trimmed(runs_of(name)) for _, name in files]
-    front, back = shared_ends(rows)
-    cores: dict[Key, list[Key]] = {}
+    rows = [_strip_filler_words(split_letters_and_digits(name)) for _, name in files]
+    front, back = count_shared_ends(rows)
+    cores: dict[FileKey, list[FileKey]] = {}
     for key, row in zip(files, rows, strict=True):
         core = "_".join(row[front : len(row) - back])
-        cores.setdefault((key[0] if keep_side else None, core), []).append(key)
+        cores.setdefault((key[0] if keep_split else None, core), []).append(key)
     return {core: keys[0] for core, keys in cores.items() if len(keys) == 1}
 
 
-def _trimmed(runs: list[str]) -> list[str]:
+def _strip_filler_words(runs: list[str]) -> list[str]:
     """Strip words such as mask and image from both ends of a name, and a number that follows one at the end."""
-    while len(runs) > 1 and runs[0] in FILLING:
+    while len(runs) > 1 and runs[0] in FILLER_WORDS:
         runs = runs[1:]
-    while len(runs) > 1 and runs[-1] in FILLING:
+    while len(runs) > 1 and runs[-1] in FILLER_WORDS:
         runs = runs[:-1]
     if len(runs) > 2 and runs[-1].isdecimal() and runs[-2] in MASK_WORDS:
-        runs = _trimmed(runs[:-1])
+        runs = _strip_filler_words(runs[:-1])
     return runs
 
 

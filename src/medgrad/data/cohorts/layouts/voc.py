@@ -7,14 +7,22 @@ from pathlib import Path
 
 from ....errors import LayoutError
 from ..cohort import Cohort
-from ..split_files import with_split_beside
-from ._assemble import spread
-from ._boxes import AnnotatedImage, Object, drawn_cohort, not_asked, paired_up, pictures_in, side_in
-from ._files import files_in, some
+from ..split_files import apply_found_split
+from ._detection_cohort import (
+    AnnotatedImage,
+    LabelledBox,
+    build_detection_cohort,
+    list_images_outside_mask_folders,
+    pair_images_with_files,
+    reject_other_tasks,
+    split_from_folders,
+)
+from ._files import list_files, quote_first
 from ._layout import Hints, NoMatch
+from ._segmentation_cohort import evenly_spaced_indices
 
-MOST_BYTES = 16_000_000
-ENDS = ("ymin", "xmin", "ymax", "xmax")
+MAX_BYTES = 16_000_000
+CORNER_TAGS = ("ymin", "xmin", "ymax", "xmax")
 
 
 def voc(folder: Path, hints: Hints) -> Cohort | NoMatch:
@@ -23,62 +31,66 @@ def voc(folder: Path, hints: Hints) -> Cohort | NoMatch:
     VOC counts pixels from 1, the last one included: a box from 1 to 640 is as wide as an image of 640 columns.
     Where first and last are equal, the box is taken as empty, not as one pixel.
     """
-    if miss := not_asked(hints):
+    if miss := reject_other_tasks(hints):
         return miss
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
-    files = [p for p in files_in(folder) if p.suffix.lower() == ".xml"]
+    files = [p for p in list_files(folder) if p.suffix.lower() == ".xml"]
     if not files:
         return NoMatch(0.0, "it has no XML files that draw boxes.")
-    if not any(is_voc(files[i]) for i in spread(len(files), 8)):
-        close = 0.4 if paired_up(pictures_in(folder), files, folder) else 0.1
+    if not any(is_voc_file(files[i]) for i in evenly_spaced_indices(len(files), 8)):
+        close = 0.4 if pair_images_with_files(list_images_outside_mask_folders(folder), files, folder) else 0.1
         return NoMatch(close, "its XML files do not draw boxes as Pascal VOC does. Write each object with a bndbox.")
-    images = pictures_in(folder)
-    found = paired_up(images, files, folder)
+    images = list_images_outside_mask_folders(folder)
+    found = pair_images_with_files(images, files, folder)
     if not found:
         return NoMatch(
             0.4, f"its XML files, such as {files[0].name!r}, go with no image by their names. Give both the same."
         )
-    told = []
-    lost = sorted(set(files) - set(found.values()))
-    if lost:
-        told.append(f"{len(lost)} XML file(s) go with no image: {some(p.name for p in lost)}.")
-    sheets = [AnnotatedImage(i, objects_in(found[i]) if i in found else None, side_in(i, folder)) for i in images]
+    messages = []
+    without_image = sorted(set(files) - set(found.values()))
+    if without_image:
+        messages.append(
+            f"{len(without_image)} XML file(s) go with no image: {quote_first(p.name for p in without_image)}."
+        )
+    sheets = [
+        AnnotatedImage(i, read_objects(found[i]) if i in found else None, split_from_folders(i, folder)) for i in images
+    ]
     labels = {label for s in sheets for label, _ in s.objects or ()}
-    cohort = drawn_cohort(folder, sheets, layout="voc", labels=labels, told=told)
+    cohort = build_detection_cohort(folder, sheets, layout="voc", labels=labels, messages=messages)
     lists = folder / "ImageSets" / "Main"
-    return with_split_beside(cohort, lists) if isinstance(cohort, Cohort) and lists.is_dir() else cohort
+    return apply_found_split(cohort, lists) if isinstance(cohort, Cohort) and lists.is_dir() else cohort
 
 
-def is_voc(path: Path) -> bool:
+def is_voc_file(path: Path) -> bool:
     """Tell whether a file is an annotation as Pascal VOC writes it."""
     try:
-        root = parsed(path)
+        root = parse_xml(path)
     except LayoutError:
         return False
     return root.tag == "annotation" and (root.find("object/bndbox") is not None or root.find("size") is not None)
 
 
-def parsed(path: Path) -> ElementTree.Element:
+def parse_xml(path: Path) -> ElementTree.Element:
     """Parse an XML file, or raise a LayoutError that names it."""
-    if path.stat().st_size > MOST_BYTES:
-        raise LayoutError(f"{str(path)!r} is larger than {MOST_BYTES // 1_000_000} MB, too large for boxes.")
+    if path.stat().st_size > MAX_BYTES:
+        raise LayoutError(f"{str(path)!r} is larger than {MAX_BYTES // 1_000_000} MB, too large for boxes.")
     try:
         return ElementTree.fromstring(path.read_bytes())
     except (ElementTree.ParseError, ValueError) as reason:
         raise LayoutError(f"{str(path)!r} is not XML: {str(reason)[:80]}. Correct the file.") from None
 
 
-def objects_in(path: Path) -> tuple[Object, ...]:
+def read_objects(path: Path) -> tuple[LabelledBox, ...]:
     """Give the label and the box of each object, (y0, x0, y1, x1) from edge to edge."""
     found = []
-    for one in parsed(path).iter("object"):
+    for one in parse_xml(path).iter("object"):
         label, box = (one.findtext("name") or "").strip(), one.find("bndbox")
         try:
-            y0, x0, y1, x1 = (float((box.findtext(end) or "") if box is not None else "") for end in ENDS)
+            y0, x0, y1, x1 = (float((box.findtext(end) or "") if box is not None else "") for end in CORNER_TAGS)
         except ValueError:
             raise LayoutError(
-                f"{str(path)!r} has an object without {', '.join(ENDS)} as numbers. Correct the file."
+                f"{str(path)!r} has an object without {', '.join(CORNER_TAGS)} as numbers. Correct the file."
             ) from None
         if not label:
             raise LayoutError(f"{str(path)!r} has an object without a name. Correct the file.")

@@ -7,16 +7,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....errors import LayoutError
-from ...tables import text_of
+from ...tables import read_text
 from ..cohort import Cohort
-from ..split_files import side_of
-from ._assemble import spread
-from ._boxes import AnnotatedImage, Object, drawn_cohort, not_asked, paired_up, pictures_in, side_in
-from ._files import files_in, some
+from ..split_files import parse_split_name
+from ._detection_cohort import (
+    AnnotatedImage,
+    LabelledBox,
+    build_detection_cohort,
+    list_images_outside_mask_folders,
+    pair_images_with_files,
+    reject_other_tasks,
+    split_from_folders,
+)
+from ._files import list_files, quote_first
 from ._layout import Hints, NoMatch
+from ._segmentation_cohort import evenly_spaced_indices
 
-NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.names", "classes.names", "predefined_classes.txt")
-Line = tuple[int, tuple[float, ...]]
+CLASS_NAME_FILES = (
+    "classes.txt",
+    "obj.names",
+    "_darknet.labels",
+    "labels.names",
+    "classes.names",
+    "predefined_classes.txt",
+)
+YoloBox = tuple[int, tuple[float, ...]]
 
 
 def yolo(folder: Path, hints: Hints) -> Cohort | NoMatch:
@@ -25,50 +40,61 @@ def yolo(folder: Path, hints: Hints) -> Cohort | NoMatch:
     Class names are read from ``data.yaml``, ``classes.txt`` or ``obj.names``. Polygons become their bounding
     boxes. An image without a text file has no object, as YOLO defines it.
     """
-    if miss := not_asked(hints):
+    if miss := reject_other_tasks(hints):
         return miss
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
-    every = files_in(folder)
-    files = [p for p in every if p.suffix.lower() == ".txt" and p.name not in NAMES and not side_of(p.stem)]
-    images = pictures_in(folder)
-    found = paired_up(images, files, folder) if files and images else {}
+    every = list_files(folder)
+    files = [
+        p
+        for p in every
+        if p.suffix.lower() == ".txt" and p.name not in CLASS_NAME_FILES and not parse_split_name(p.stem)
+    ]
+    images = list_images_outside_mask_folders(folder)
+    found = pair_images_with_files(images, files, folder) if files and images else {}
     if not found:
         return NoMatch(0.0, "it has no text files that go with images by their names.")
     pairs = list(found.values())
-    if not any(lines_in(pairs[i]) for i in spread(len(pairs), 50)):
+    if not any(read_boxes(pairs[i]) for i in evenly_spaced_indices(len(pairs), 50)):
         return NoMatch(0.3, f"its text files, such as {pairs[0].name!r}, hold no class and box a line.")
-    names, told = names_in(every)
-    drawn: dict[Path, tuple[Line, ...]] = {}
+    names, messages = find_class_names(every)
+    drawn: dict[Path, tuple[YoloBox, ...]] = {}
     for image, file in found.items():
-        lines = lines_in(file)
+        lines = read_boxes(file)
         if lines is None:
             raise LayoutError(f"{str(file)!r} has a line that is not 'class cx cy width height'. Correct the file.")
         drawn[image] = lines
     names = names or tuple(str(i) for i in range(1 + max(kind for lines in drawn.values() for kind, _ in lines)))
-    bare = [i.name for i in images if i not in found]
-    if bare:
-        told.append(f"{len(bare)} image(s) have no text file and are taken to show no object: {some(bare)}.")
+    without_text_file = [i.name for i in images if i not in found]
+    if without_text_file:
+        messages.append(
+            f"{len(without_text_file)} image(s) have no text file and are taken to show no object: "
+            f"{quote_first(without_text_file)}."
+        )
     sheets = [
-        AnnotatedImage(i, tuple(named(line, names, found[i]) for line in drawn.get(i, ())), side_in(i, folder))
+        AnnotatedImage(
+            i, tuple(label_box(line, names, found[i]) for line in drawn.get(i, ())), split_from_folders(i, folder)
+        )
         for i in images
     ]
-    return drawn_cohort(folder, sheets, layout="yolo", labels=names, told=told, space="shares")
+    return build_detection_cohort(folder, sheets, layout="yolo", labels=names, messages=messages, space="shares")
 
 
-def named(line: Line, names: Sequence[str], file: Path) -> Object:
+def label_box(yolo_box: YoloBox, class_names: Sequence[str], file: Path) -> LabelledBox:
     """Give the label and the box of a line, with the name of its class."""
-    kind, corners = line
-    if not 0 <= kind < len(names):
-        raise LayoutError(f"{str(file)!r} has the class {kind}, but only {len(names)} have names. Name all of them.")
-    return names[kind], corners
+    kind, corners = yolo_box
+    if not 0 <= kind < len(class_names):
+        raise LayoutError(
+            f"{str(file)!r} has the class {kind}, but only {len(class_names)} have names. Name all of them."
+        )
+    return class_names[kind], corners
 
 
-def lines_in(path: Path) -> tuple[Line, ...] | None:
+def read_boxes(path: Path) -> tuple[YoloBox, ...] | None:
     """Read classes and boxes (y0, x0, y1, x1) relative to the image size; None if a line is something else."""
     found = []
     try:
-        for line in text_of(path).splitlines():
+        for line in read_text(path).splitlines():
             words = line.split()
             if not words:
                 continue
@@ -87,13 +113,13 @@ def lines_in(path: Path) -> tuple[Line, ...] | None:
     return tuple(found)
 
 
-def names_in(files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
+def find_class_names(files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
     """Find the class names of a YOLO set, and give a message on which file they come from."""
     for path in sorted(files, key=lambda p: len(p.parts)):
         if path.suffix.lower() in (".yaml", ".yml"):
-            found = names_of_yaml(text_of(path))
-        elif path.name in NAMES or path.suffix == ".names":
-            found = tuple(line.strip() for line in text_of(path).splitlines() if line.strip())
+            found = parse_yaml_class_names(read_text(path))
+        elif path.name in CLASS_NAME_FILES or path.suffix == ".names":
+            found = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
         else:
             continue
         if found:
@@ -104,27 +130,29 @@ def names_in(files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
     return (), ["No file names the classes, so they are called by their numbers."]
 
 
-def names_of_yaml(text: str) -> tuple[str, ...]:
+def parse_yaml_class_names(text: str) -> tuple[str, ...]:
     """Read ``names`` of a data.yaml: a list or a table of numbers and names, in a line or below one another.
 
-    >>> names_of_yaml("nc: 2\\nnames: ['red cell', platelet]"), names_of_yaml("names:\\n  0: a\\n  1: b # both\\nnc: 2")
-    (('red cell', 'platelet'), ('a', 'b'))
+    >>> parse_yaml_class_names("nc: 2\\nnames: ['red cell', platelet]")
+    ('red cell', 'platelet')
+    >>> parse_yaml_class_names("names:\\n  0: a\\n  1: b # both\\nnc: 2")
+    ('a', 'b')
     """
     text = re.sub(r"(^|\s)#.*", "", text, flags=re.M)
     if flow := re.search(r"^names:\s*([\[{])(.*?)[\]}]", text, flags=re.M | re.S):
         parts = re.findall(r"\s*((?:\d+\s*:\s*)?(?:'[^']*'|\"[^\"]*\"|[^,]+))", flow[2])
-        return tuple(_unquoted(re.sub(r"^\d+\s*:\s*", "", p.strip())) for p in parts if p.strip())
+        return tuple(_strip_quotes(re.sub(r"^\d+\s*:\s*", "", p.strip())) for p in parts if p.strip())
     block = re.search(r"^names:[ \t]*\n((?:[ \t]+.*\n?|-.*\n?|[ \t]*\n)+)", text + "\n", flags=re.M)
     if not block:
         return ()
     lines = [line.strip() for line in block[1].splitlines() if line.strip()]
     table = [re.match(r"(\d+)\s*:\s*(.*)", line) for line in lines]
     if all(table):
-        return tuple(_unquoted(m[2]) for m in sorted((m for m in table if m), key=lambda m: int(m[1])))
-    return tuple(_unquoted(line[1:].strip()) for line in lines if line.startswith("-"))
+        return tuple(_strip_quotes(m[2]) for m in sorted((m for m in table if m), key=lambda m: int(m[1])))
+    return tuple(_strip_quotes(line[1:].strip()) for line in lines if line.startswith("-"))
 
 
-def _unquoted(word: str) -> str:
+def _strip_quotes(word: str) -> str:
     word = word.strip()
     return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word
 

@@ -1,7 +1,7 @@
 """Synthetic cohorts with known truth: CT of chests with nodules and livers with lesions, at several dates."""
 
-from .cohort import LABELS, Patient, Phantom, Study, cases_of, make_patient, patients
 from .lesions import Lesion
+from .synthetic_patients import LABELS, Patient, Phantom, Study, make_patient, make_patients, to_cases
 from .write import write_cohort, write_lesions, write_series
 
 __all__ = [
@@ -10,9 +10,9 @@ __all__ = [
     "Patient",
     "Phantom",
     "Study",
-    "cases_of",
     "make_patient",
-    "patients",
+    "make_patients",
+    "to_cases",
     "write_cohort",
     "write_lesions",
     "write_series",

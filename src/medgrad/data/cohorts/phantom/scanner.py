@@ -13,18 +13,18 @@ from scipy import ndimage
 class Site:
     """A synthetic CT scanner.
 
-    ``blur`` is the width of its point spread function and ``grain`` the correlation length of its noise, in
-    voxels.
+    ``psf_voxels`` is the width of its point spread function and ``noise_voxels`` the correlation length of its noise,
+    in voxels.
 
-    ``stretch`` is the ratio of its voxel spacing to the requested one along x, y and z.
+    ``spacing_factors`` is the ratio of its voxel spacing to the requested one along x, y and z.
     """
 
     name: str
     kernel: str
-    blur: float
+    psf_voxels: float
     noise_hu: float
-    grain: float
-    stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    noise_voxels: float
+    spacing_factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 SITES = (
@@ -34,10 +34,12 @@ SITES = (
 )
 
 
-def scanned(hu: NDArray[np.float32], site: Site, rng: np.random.Generator) -> NDArray[np.int16]:
+def simulate_scan(hu: NDArray[np.float32], site: Site, rng: np.random.Generator) -> NDArray[np.int16]:
     """Simulate a scan: blur by the point spread function, and add correlated noise."""
-    seen = ndimage.gaussian_filter(hu, site.blur)
+    blurred = ndimage.gaussian_filter(hu, site.psf_voxels)
     white = rng.standard_normal(hu.shape, np.float32)
-    noise = ndimage.gaussian_filter(white, site.grain) - 0.6 * ndimage.gaussian_filter(white, 2.2 * site.grain)
+    noise = ndimage.gaussian_filter(white, site.noise_voxels) - 0.6 * ndimage.gaussian_filter(
+        white, 2.2 * site.noise_voxels
+    )
     noise *= np.float32(site.noise_hu) / noise.std()
-    return np.clip(np.round(seen + noise), -1024, 3071).astype(np.int16)
+    return np.clip(np.round(blurred + noise), -1024, 3071).astype(np.int16)

@@ -26,51 +26,51 @@ class SeriesHeader:
     ``elements`` are further DICOM elements by keyword, written into every file.
     """
 
-    key: str
+    series_key: str
     study_key: str
-    frame_key: str
+    frame_of_reference_key: str
     elements: Mapping[str, Any] = field(default_factory=dict)
 
 
-def uid_of(*words: object) -> str:
+def uid_from_words(*words: object) -> str:
     """Make a DICOM UID from words; the same words give the same UID.
 
-    >>> uid_of("P001", 2) == uid_of("P001", 2) != uid_of("P001", 3)
+    >>> uid_from_words("P001", 2) == uid_from_words("P001", 2) != uid_from_words("P001", 3)
     True
     """
     digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
-def write_ct(folder: Path, image: Image, told: SeriesHeader) -> list[Path]:
+def write_ct(folder: Path, image: Image, series_header: SeriesHeader) -> list[Path]:
     """Write a volume in Hounsfield units into a folder, a file for each slice, and give the paths.
 
     Values are stored as integers from -1024 to 3071; others are clipped. The slice axis must be normal to the
     slices.
     """
-    along, down, step, start = places(image)
+    along, down, step, start = slice_geometry(image)
     folder.mkdir(parents=True, exist_ok=True)
     stored = np.clip(np.round(image.array), LOWEST, HIGHEST).astype(np.int32) - LOWEST
-    common = header(image, told)
-    common.ImageOrientationPatient = [text_of(v) for v in (*along, *down)]
+    common = make_common_dataset(image, series_header)
+    common.ImageOrientationPatient = [decimal_string(v) for v in (*along, *down)]
     written = []
     for number in range(image.grid.shape[2]):
-        one = Dataset(common)
-        one.SOPInstanceUID = uid_of(told.key, number)
-        one.InstanceNumber = number + 1
-        one.ImagePositionPatient = [text_of(v) for v in start + number * step]
-        one.PixelData = stored[:, :, number].T.astype("<u2").tobytes()
-        one.file_meta = FileMetaDataset()
-        one.file_meta.MediaStorageSOPClassUID = CTImageStorage
-        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        slice_dataset = Dataset(common)
+        slice_dataset.SOPInstanceUID = uid_from_words(series_header.series_key, number)
+        slice_dataset.InstanceNumber = number + 1
+        slice_dataset.ImagePositionPatient = [decimal_string(v) for v in start + number * step]
+        slice_dataset.PixelData = stored[:, :, number].T.astype("<u2").tobytes()
+        slice_dataset.file_meta = FileMetaDataset()
+        slice_dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+        slice_dataset.file_meta.MediaStorageSOPInstanceUID = slice_dataset.SOPInstanceUID
+        slice_dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         path = folder / f"{number + 1:04}.dcm"
-        one.save_as(path, enforce_file_format=True)
+        slice_dataset.save_as(path, enforce_file_format=True)
         written.append(path)
     return written
 
 
-def places(image: Image) -> tuple[Any, Any, Any, Any]:
+def slice_geometry(image: Image) -> tuple[Any, Any, Any, Any]:
     """Give the row and column directions, the slice step and the first position, in LPS."""
     grid = image.grid
     if grid.dims != 3 or image.channels != 1:
@@ -87,7 +87,7 @@ def places(image: Image) -> tuple[Any, Any, Any, Any]:
     return along, down, step, matrix[:3, 3]
 
 
-def header(image: Image, told: SeriesHeader) -> Dataset:
+def make_common_dataset(image: Image, series_header: SeriesHeader) -> Dataset:
     """Make the dataset of elements that all slices share."""
     x_mm, y_mm, z_mm = image.grid.spacing
     columns, rows, _ = image.grid.shape
@@ -96,9 +96,9 @@ def header(image: Image, told: SeriesHeader) -> Dataset:
     one.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     one.SOPClassUID = CTImageStorage
     one.Modality = "CT"
-    one.StudyInstanceUID = uid_of(told.study_key)
-    one.SeriesInstanceUID = uid_of(told.key)
-    one.FrameOfReferenceUID = uid_of(told.frame_key)
+    one.StudyInstanceUID = uid_from_words(series_header.study_key)
+    one.SeriesInstanceUID = uid_from_words(series_header.series_key)
+    one.FrameOfReferenceUID = uid_from_words(series_header.frame_of_reference_key)
     for name in ("StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PositionReferenceIndicator"):
         setattr(one, name, "")
     one.PatientName = one.PatientID = one.PatientBirthDate = one.PatientSex = one.StudyDate = one.Manufacturer = ""
@@ -106,21 +106,21 @@ def header(image: Image, told: SeriesHeader) -> Dataset:
     one.AcquisitionNumber = 1
     one.PatientPosition = "HFS"
     one.KVP = "120"
-    one.SliceThickness = text_of(z_mm)
-    one.PixelSpacing = [text_of(y_mm), text_of(x_mm)]
+    one.SliceThickness = decimal_string(z_mm)
+    one.PixelSpacing = [decimal_string(y_mm), decimal_string(x_mm)]
     one.Rows, one.Columns = rows, columns
     one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
     one.BitsAllocated, one.BitsStored, one.HighBit = 16, 12, 11
     one.RescaleIntercept, one.RescaleSlope, one.RescaleType = str(LOWEST), "1", "HU"
-    for keyword, value in told.elements.items():
+    for keyword, value in series_header.elements.items():
         setattr(one, keyword, value)
     return one
 
 
-def text_of(value: float) -> str:
+def decimal_string(value: float) -> str:
     """Format a number as a DICOM decimal string of at most 16 characters.
 
-    >>> text_of(-2.5), text_of(1 / 3)
+    >>> decimal_string(-2.5), decimal_string(1 / 3)
     ('-2.5', '0.3333333333333')
     """
     found = f"{float(value) + 0.0:.13g}"

@@ -14,14 +14,14 @@ from pydicom.sr.coding import Code as Coded
 from pydicom.uid import generate_uid
 
 from ....version import VERSION
-from .ct import uid_of
-from .snomed import PRIVATE, Code, Meant, plain_text
+from .ct import uid_from_words
+from .snomed import PRIVATE, Code, RegionCode, printable_text
 
 MANUFACTURER = "medgrad"
 FAMILY = Code("123110", "Artificial Intelligence", "DCM")
 PROCESSING = Code("109102", "Processing Equipment", "DCM")
 DEVICE = Code("121007", "Device", "DCM")
-LONGEST = 64
+MAX_TEXT = 64
 
 
 @dataclass(frozen=True)
@@ -29,143 +29,143 @@ class Algorithm:
     """The algorithm that made an answer: its name, and its weight files, which are hashed when first needed."""
 
     name: str = "medgrad"
-    files: tuple[Path, ...] = ()
+    weight_files: tuple[Path, ...] = ()
 
     @cached_property
-    def weights(self) -> tuple[str, ...]:
+    def weight_hashes(self) -> tuple[str, ...]:
         """The SHA-256 of each weight file, as ``sha256sum`` gives it."""
         found = []
-        for path in self.files:
+        for path in self.weight_files:
             with path.open("rb") as file:
                 found.append(hashlib.file_digest(file, "sha256").hexdigest())
         return tuple(found)
 
     @property
-    def serial(self) -> str:
+    def serial_number(self) -> str:
         """The device serial number: the hash of the weights, or the hash of their hashes; 0 without weights."""
-        if len(self.weights) < 2:
-            return self.weights[0] if self.weights else "0"
-        return hashlib.sha256(" ".join(self.weights).encode()).hexdigest()
+        if len(self.weight_hashes) < 2:
+            return self.weight_hashes[0] if self.weight_hashes else "0"
+        return hashlib.sha256(" ".join(self.weight_hashes).encode()).hexdigest()
 
     @property
-    def title(self) -> str:
+    def short_name(self) -> str:
         """The name, truncated to DICOM's limit."""
-        return plain_text(self.name)[:LONGEST] or MANUFACTURER
+        return printable_text(self.name)[:MAX_TEXT] or MANUFACTURER
 
     @property
     def parameters(self) -> dict[str, str]:
         """The algorithm parameters: the hashes of the weights."""
-        return {"weights_sha256": " ".join(self.weights)} if self.weights else {}
+        return {"weights_sha256": " ".join(self.weight_hashes)} if self.weight_hashes else {}
 
     @property
-    def story(self) -> str:
+    def description(self) -> str:
         """A sentence on which program and weights made the answer."""
-        hashes = f", weights SHA-256 {' '.join(self.weights)}" if self.weights else ""
-        return f"Answered by {self.title}, {MANUFACTURER} {VERSION}{hashes}"[:1024]
+        hashes = f", weights SHA-256 {' '.join(self.weight_hashes)}" if self.weight_hashes else ""
+        return f"Answered by {self.short_name}, {MANUFACTURER} {VERSION}{hashes}"[:1024]
 
 
-def equipment(maker: Algorithm) -> dict[str, str]:
+def equipment_attributes(made_by: Algorithm) -> dict[str, str]:
     """Give the device attributes that every highdicom object needs."""
     return {
         "manufacturer": MANUFACTURER,
-        "manufacturer_model_name": maker.title,
+        "manufacturer_model_name": made_by.short_name,
         "software_versions": VERSION,
-        "device_serial_number": maker.serial,
+        "device_serial_number": made_by.serial_number,
     }
 
 
-def describe_equipment(made: Dataset, maker: Algorithm) -> None:
+def set_equipment(dataset: Dataset, made_by: Algorithm) -> None:
     """Set the device attributes of a dataset."""
-    made.Manufacturer, made.ManufacturerModelName = MANUFACTURER, maker.title
-    made.SoftwareVersions, made.DeviceSerialNumber = VERSION, maker.serial
+    dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, made_by.short_name
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = VERSION, made_by.serial_number
 
 
-def algorithm(highdicom: Any, maker: Algorithm) -> Any:
+def image_algorithm_identification(highdicom: Any, made_by: Algorithm) -> Any:
     """Make the algorithm identification of images."""
     return highdicom.AlgorithmIdentificationSequence(
-        name=maker.title,
-        family=coded(FAMILY),
+        name=made_by.short_name,
+        family=to_pydicom_code(FAMILY),
         version=VERSION,
         source=MANUFACTURER,
-        parameters=maker.parameters or None,
+        parameters=made_by.parameters or None,
     )
 
 
-def algorithm_told(highdicom: Any, maker: Algorithm) -> Any:
+def report_algorithm_identification(highdicom: Any, made_by: Algorithm) -> Any:
     """Make the algorithm identification of reports."""
     return highdicom.sr.AlgorithmIdentification(
-        name=maker.title,
+        name=made_by.short_name,
         version=VERSION,
-        parameters=[f"{name}={value}" for name, value in maker.parameters.items()] or None,
+        parameters=[f"{name}={value}" for name, value in made_by.parameters.items()] or None,
     )
 
 
-def finding_told(highdicom: Any, meant: Meant, maker: Algorithm) -> dict[str, Any]:
+def finding_attributes(highdicom: Any, region_code: RegionCode, made_by: Algorithm) -> dict[str, Any]:
     """Give the attributes of a finding in a report: type, site, and algorithm."""
-    place = meant.site or (meant.kind if meant.side else None)
-    side = coded(meant.side) if meant.side else None
+    place = region_code.anatomic_site or (region_code.property_type if region_code.laterality else None)
+    side = to_pydicom_code(region_code.laterality) if region_code.laterality else None
     return {
-        "finding_type": coded(meant.kind),
-        "finding_category": coded(meant.category),
-        "method": coded(FAMILY),
-        "algorithm_id": algorithm_told(highdicom, maker),
-        "finding_sites": [highdicom.sr.FindingSite(coded(place), laterality=side)] if place else None,
+        "finding_type": to_pydicom_code(region_code.property_type),
+        "finding_category": to_pydicom_code(region_code.category),
+        "method": to_pydicom_code(FAMILY),
+        "algorithm_id": report_algorithm_identification(highdicom, made_by),
+        "finding_sites": [highdicom.sr.FindingSite(to_pydicom_code(place), laterality=side)] if place else None,
     }
 
 
-def observer(highdicom: Any, maker: Algorithm) -> Any:
+def observation_context(highdicom: Any, made_by: Algorithm) -> Any:
     """Make the observation context with the device as observer; equal weights are the same device."""
     about = highdicom.sr.DeviceObserverIdentifyingAttributes(
-        uid=uid_of("device", maker.title, VERSION, maker.serial),
-        name=maker.title,
+        uid=uid_from_words("device", made_by.short_name, VERSION, made_by.serial_number),
+        name=made_by.short_name,
         manufacturer_name=MANUFACTURER,
-        model_name=maker.title,
-        serial_number=maker.serial,
+        model_name=made_by.short_name,
+        serial_number=made_by.serial_number,
     )
     return highdicom.sr.ObservationContext(
         observer_device_context=highdicom.sr.ObserverContext(
-            observer_type=coded(DEVICE), observer_identifying_attributes=about
+            observer_type=to_pydicom_code(DEVICE), observer_identifying_attributes=about
         )
     )
 
 
-def contributions(highdicom: Any, maker: Algorithm) -> list[Any]:
+def contributing_equipment(highdicom: Any, made_by: Algorithm) -> list[Any]:
     """Make the contributing equipment of an object."""
     return [
         highdicom.ContributingEquipment(
             MANUFACTURER,
-            coded(PROCESSING),
-            manufacturer_model_name=maker.title,
+            to_pydicom_code(PROCESSING),
+            manufacturer_model_name=made_by.short_name,
             software_versions=VERSION,
-            device_serial_number=maker.serial,
-            contribution_description=maker.story,
+            device_serial_number=made_by.serial_number,
+            contribution_description=made_by.description,
         )
     ]
 
 
-def coded(code: Code) -> Coded:
+def to_pydicom_code(code: Code) -> Coded:
     """Convert a code to the type of pydicom and highdicom."""
     return Coded(code.value, code.scheme, code.meaning)
 
 
-def code_item(code: Code) -> Dataset:
+def code_to_item(code: Code) -> Dataset:
     """Convert a code to a sequence item."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
     return item
 
 
-def declare(made: Dataset, codes: Iterable[Code]) -> None:
+def declare_private_codes(dataset: Dataset, used_codes: Iterable[Code]) -> None:
     """Declare the private coding scheme, where an object uses it."""
-    if not any(code.scheme == PRIVATE for code in codes):
+    if not any(code.scheme == PRIVATE for code in used_codes):
         return
     item = Dataset()
     item.CodingSchemeDesignator = PRIVATE
     item.CodingSchemeName = "Labels as a model of medgrad names them"
     item.CodingSchemeResponsibleOrganization = MANUFACTURER
-    made.CodingSchemeIdentificationSequence = [*made.get("CodingSchemeIdentificationSequence", ()), item]
+    dataset.CodingSchemeIdentificationSequence = [*dataset.get("CodingSchemeIdentificationSequence", ()), item]
 
 
-def uid(key: str, *words: object) -> str:
+def make_uid(key: str, *words: object) -> str:
     """Make a UID from a key and words, or a random one without a key."""
-    return uid_of(key, *words) if key else str(generate_uid(prefix=None))
+    return uid_from_words(key, *words) if key else str(generate_uid(prefix=None))

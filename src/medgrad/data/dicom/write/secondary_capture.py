@@ -16,156 +16,160 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from scipy import ndimage
 
 from ....version import VERSION
-from ...file_errors import damage_told
+from ...file_errors import as_format_error
 from ...source import Source
 from ...types import Image, LabelMap
-from ..file import numbers
-from .ct import text_of
-from .equipment import MANUFACTURER, Algorithm, code_item, uid
-from .patient_study import begun, when
-from .seg import names_of, save
-from .snomed import Code, plain_text
-from .source import Slice, reference, slices_of
+from ..read_dataset import get_numbers
+from .ct import decimal_string
+from .equipment import MANUFACTURER, Algorithm, code_to_item, make_uid
+from .patient_study import content_date_time, start_dataset
+from .seg import names_of, save_dataset
+from .snomed import Code, printable_text
+from .source_slices import Slice, load_slices, reference_item
 
 SOURCE_IMAGE = Code("121322", "Source image for image processing operation", "DCM")
-PAINTED = 0.35
+OVERLAY_OPACITY = 0.35
 """How much of a marked pixel is its label's colour; on an edge it is all."""
-ROOM = 160
+MIN_LEGEND_SIZE = 160
 """Pictures of at least so many rows and columns have the names of the labels written into their corner."""
 
 
-def write_captures(
-    folder: Path, labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None
+def write_secondary_captures(
+    folder: Path, labels: LabelMap, image: Image, source: Source, *, made_by: Algorithm | None = None
 ) -> list[Path]:
     """Write a secondary capture for each slice into a folder, and give their paths."""
-    made = encoded_captures(labels, image, source, maker=maker)
-    return [save(one, folder / f"{number:04}.dcm") for number, one in enumerate(made, 1)]
+    made = make_secondary_captures(labels, image, source, made_by=made_by)
+    return [save_dataset(one, folder / f"{number:04}.dcm") for number, one in enumerate(made, 1)]
 
 
-def encoded_captures(
-    labels: LabelMap, image: Image, source: Source, *, maker: Algorithm | None = None, key: str = ""
+def make_secondary_captures(
+    labels: LabelMap, image: Image, source: Source, *, made_by: Algorithm | None = None, key: str = ""
 ) -> list[Dataset]:
     """Make the secondary captures of an image's slices in grey with labels in colour, as one series."""
-    maker = maker or Algorithm()
+    made_by = made_by or Algorithm()
     names = names_of(labels, source.path)
-    on_labels, on_image = slices_of(labels.grid, source), slices_of(image.grid, source)
-    series = uid(key, "series")
-    values = image.planes[0]
-    low, high = window(on_image[0].head, values)
+    on_labels, on_image = load_slices(labels.grid, source), load_slices(image.grid, source)
+    series = make_uid(key, "series")
+    values = image.channels_first[0]
+    low, high = display_window(on_image[0].header, values)
     made = []
-    with damage_told(source.path, "DICOM"):
+    with as_format_error(source.path, "DICOM"):
         for number, (marks, seen) in enumerate(zip(on_labels, on_image, strict=True), 1):
-            picture = painted(seen.of(values), marks.of(labels.array), (low, high), names)
-            made.append(capture(picture, marks, number, names, maker, (series, key)))
+            picture = paint_overlay(seen.sample(values), marks.sample(labels.array), (low, high), names)
+            made.append(make_one_capture(picture, marks, number, names, made_by, (series, key)))
     return made
 
 
-def capture(
-    picture: NDArray[np.uint8],
-    one: Slice,
+def make_one_capture(
+    overlay: NDArray[np.uint8],
+    source_slice: Slice,
     number: int,
-    names: Mapping[int, str],
-    maker: Algorithm,
+    label_names: Mapping[int, str],
+    made_by: Algorithm,
     series_and_key: tuple[str, str],
 ) -> Dataset:
     """Make one secondary capture from an RGB array (rows, columns, 3), with a reference to its slice."""
     series, key = series_and_key
-    made = begun(
-        one,
-        maker,
-        kind=SecondaryCaptureImageStorage,
+    made = start_dataset(
+        source_slice,
+        made_by,
+        sop_class=SecondaryCaptureImageStorage,
         modality="OT",
-        series=series,
-        instance=uid(key, "instance", number),
+        series_uid=series,
+        instance_uid=make_uid(key, "instance", number),
         number=number,
         key=key,
     )
-    made.SeriesNumber, made.SeriesDescription = 904, f"Pictures by {maker.title}"[:64]
+    made.SeriesNumber, made.SeriesDescription = 904, f"Pictures by {made_by.short_name}"[:64]
     made.Laterality = ""
     made.ConversionType, made.ImageType = "WSD", ["DERIVED", "SECONDARY"]
-    made.ContentDate, made.ContentTime = when(one, key)
+    made.ContentDate, made.ContentTime = content_date_time(source_slice, key)
     made.SecondaryCaptureDeviceManufacturer = MANUFACTURER
-    made.SecondaryCaptureDeviceManufacturerModelName = maker.title
+    made.SecondaryCaptureDeviceManufacturerModelName = made_by.short_name
     made.SecondaryCaptureDeviceSoftwareVersions = VERSION
-    made.PatientOrientation = [letters(v) for v in np.reshape(one.frame.orientation, (2, 3))]
+    made.PatientOrientation = [orientation_letters(v) for v in np.reshape(source_slice.frame.orientation, (2, 3))]
     made.BurnedInAnnotation = "NO"
-    made.DerivationDescription = maker.story
-    made.ImageComments = plain_text("; ".join(f"{name}: {spoken(n)}" for n, name in names.items()))[:10_240]
-    item = reference(one)
-    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
+    made.DerivationDescription = made_by.description
+    made.ImageComments = printable_text("; ".join(f"{name}: {label_colour_hex(n)}" for n, name in label_names.items()))[
+        :10_240
+    ]
+    item = reference_item(source_slice)
+    item.PurposeOfReferenceCodeSequence = [code_to_item(SOURCE_IMAGE)]
     made.SourceImageSequence = [item]
-    if one.frame.spacing:
-        made.PixelSpacing = [text_of(v) for v in one.frame.spacing]
-    made.Rows, made.Columns = picture.shape[:2]
+    if source_slice.frame.spacing:
+        made.PixelSpacing = [decimal_string(v) for v in source_slice.frame.spacing]
+    made.Rows, made.Columns = overlay.shape[:2]
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    flat = picture.tobytes()
+    flat = overlay.tobytes()
     made.PixelData = flat + b"\0" * (len(flat) % 2)
     made["PixelData"].VR = "OB"
     return made
 
 
-def window(head: Dataset, values: NDArray[Any]) -> tuple[float, float]:
+def display_window(header: Dataset, values: NDArray[Any]) -> tuple[float, float]:
     """Give the display window (low, high): that of the header, or the 0.5th and 99.5th percentile."""
-    centre, width = numbers(head, "WindowCenter"), numbers(head, "WindowWidth")
+    centre, width = get_numbers(header, "WindowCenter"), get_numbers(header, "WindowWidth")
     if centre and width and width[0] > 0:
         return centre[0] - width[0] / 2, centre[0] + width[0] / 2
     low, high = (float(v) for v in np.nanpercentile(values.astype(np.float32), (0.5, 99.5)))
     return low, max(high, low + 1e-6)
 
 
-def painted(
-    values: NDArray[Any], marks: NDArray[Any], shown: tuple[float, float], names: Mapping[int, str]
+def paint_overlay(
+    values: NDArray[Any], labels: NDArray[Any], window_limits: tuple[float, float], label_names: Mapping[int, str]
 ) -> NDArray[np.uint8]:
     """Paint labels with their edges over grey values; gives RGB (rows, columns, 3).
 
-    >>> painted(np.zeros((3, 3)), np.eye(3, dtype=int), (0, 1), {1: "a"})[1, 1].tolist() == list(colour(1))
+    >>> paint_overlay(np.zeros((3, 3)), np.eye(3, dtype=int), (0, 1), {1: "a"})[1, 1].tolist() == list(label_colour(1))
     True
     """
-    low, high = shown
+    low, high = window_limits
     grey = np.clip((np.nan_to_num(values.astype(np.float32)) - low) / (high - low), 0, 1) * 255
     picture = np.repeat(grey[..., None], 3, axis=2)
-    for number in names:
-        inside = marks == number
+    for number in label_names:
+        inside = labels == number
         if inside.any():
             edge = inside & ~ndimage.binary_erosion(inside)
-            picture[inside] = (1 - PAINTED) * picture[inside] + PAINTED * np.array(colour(number))
-            picture[edge] = colour(number)
+            picture[inside] = (1 - OVERLAY_OPACITY) * picture[inside] + OVERLAY_OPACITY * np.array(label_colour(number))
+            picture[edge] = label_colour(number)
     found = np.round(picture).astype(np.uint8)
-    return lettered(found, [n for n in names if (marks == n).any()], names)
+    return write_legend(found, [n for n in label_names if (labels == n).any()], label_names)
 
 
-def lettered(picture: NDArray[np.uint8], there: Sequence[int], names: Mapping[int, str]) -> NDArray[np.uint8]:
+def write_legend(
+    picture: NDArray[np.uint8], label_numbers: Sequence[int], label_names: Mapping[int, str]
+) -> NDArray[np.uint8]:
     """Write the names of the present labels into the corner of an image that is large enough."""
-    if not there or min(picture.shape[:2]) < ROOM:
+    if not label_numbers or min(picture.shape[:2]) < MIN_LEGEND_SIZE:
         return picture
     drawn = Pillow.fromarray(picture)
     pen = ImageDraw.Draw(drawn)
-    for line, number in enumerate(there[: picture.shape[0] // 24]):
-        text = names[number][:24].encode("ascii", "replace").decode()
-        pen.text((4, 3 + 12 * line), text, fill=colour(number))
+    for line, number in enumerate(label_numbers[: picture.shape[0] // 24]):
+        text = label_names[number][:24].encode("ascii", "replace").decode()
+        pen.text((4, 3 + 12 * line), text, fill=label_colour(number))
     return np.asarray(drawn)
 
 
-def colour(number: int) -> tuple[int, int, int]:
+def label_colour(number: int) -> tuple[int, int, int]:
     """Give the RGB colour of a label; consecutive numbers are far apart in hue."""
     red, green, blue = colorsys.hsv_to_rgb((number - 1) * 0.618034 % 1, 0.75, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def spoken(number: int) -> str:
+def label_colour_hex(number: int) -> str:
     """Give the colour of a label in hexadecimal.
 
-    >>> spoken(1)
+    >>> label_colour_hex(1)
     '#F23D3D'
     """
-    return "#" + "".join(f"{v:02X}" for v in colour(number))
+    return "#" + "".join(f"{v:02X}" for v in label_colour(number))
 
 
-def letters(direction: NDArray[np.float64]) -> str:
+def orientation_letters(direction: NDArray[np.float64]) -> str:
     """Give the anatomical direction letters of a vector, the nearest first.
 
-    >>> letters(np.array([0.9, 0.0, -0.4]))
+    >>> orientation_letters(np.array([0.9, 0.0, -0.4]))
     'LF'
     """
     order = np.argsort(-np.abs(direction), kind="stable")

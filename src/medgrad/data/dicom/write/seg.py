@@ -12,24 +12,38 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ....errors import FormatError, need
-from ...file_errors import damage_told
+from ....errors import FormatError, require_package
+from ...file_errors import as_format_error
 from ...source import Source
 from ...types import Image, LabelMap
-from ..file import word
-from .ct import uid_of
-from .equipment import Algorithm, algorithm, code_item, coded, contributions, declare, equipment, uid
-from .seg_frames import present_on, with_all_frames
-from .snomed import PRIVATE, meant_by, plain_text
-from .source import Slice, heads_of, planes, slices_of
+from ..read_dataset import get_text
+from .ct import uid_from_words
+from .equipment import (
+    Algorithm,
+    code_to_item,
+    contributing_equipment,
+    declare_private_codes,
+    equipment_attributes,
+    image_algorithm_identification,
+    make_uid,
+    to_pydicom_code,
+)
+from .seg_frames import expand_to_all_frames, list_labels_per_slice
+from .snomed import PRIVATE, find_region_code, printable_text
+from .source_slices import Slice, load_slices, plane_attributes, unique_headers
 
 SegmentKind = Literal["BINARY", "LABELMAP", "FRACTIONAL"]
-MOST_SEGMENTS: Mapping[SegmentKind, int] = {"BINARY": 255, "LABELMAP": 65_535, "FRACTIONAL": 255}
-UNCODED = f"No code of SNOMED CT is known for this name. Its code of the scheme {PRIVATE} is medgrad's own."
+MAX_SEGMENTS: Mapping[SegmentKind, int] = {"BINARY": 255, "LABELMAP": 65_535, "FRACTIONAL": 255}
+UNCODED_MESSAGE = f"No code of SNOMED CT is known for this name. Its code of the scheme {PRIVATE} is medgrad's own."
 
 
-def encoded(
-    labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None, key: str = ""
+def make_seg(
+    labels: LabelMap,
+    source: Source,
+    *,
+    segment_kind: SegmentKind = "BINARY",
+    made_by: Algorithm | None = None,
+    key: str = "",
 ) -> Dataset:
     """Make the DICOM SEG of labels: one bit per segment (``BINARY``), or the labels themselves (``LABELMAP``).
 
@@ -37,172 +51,197 @@ def encoded(
     equal bytes. A slice that was missing in the series and filled in by the reader cannot be referenced: its
     labels are left out.
     """
-    names = names_of(labels, source.path, MOST_SEGMENTS[kind])
-    slices = slices_of(labels.grid, source)
+    names = names_of(labels, source.path, MAX_SEGMENTS[segment_kind])
+    slices = load_slices(labels.grid, source)
     array = labels.array.astype(np.uint8 if max(names) < 256 else np.uint16, copy=False)
-    marked = np.stack([s.of(array) for s in slices])  # (slices, rows, columns)
-    present = present_on(marked)
-    if kind != "BINARY" or not any(present):
-        return segmentation(marked, slices, names, source, kind=kind, maker=maker or Algorithm(), key=key)
+    marked = np.stack([s.sample(array) for s in slices])  # (slices, rows, columns)
+    present = list_labels_per_slice(marked)
+    if segment_kind != "BINARY" or not any(present):
+        return make_segmentation(
+            marked, slices, names, source, segment_kind=segment_kind, made_by=made_by or Algorithm(), key=key
+        )
     first = np.zeros_like(marked)
     first[[i for i, found in enumerate(present) if found], 0, 0] = 1
-    made = segmentation(first, slices, names, source, kind=kind, maker=maker or Algorithm(), key=key, described=1)
-    return with_all_frames(made, marked, present, [list(s.frame.position) for s in slices])
+    made = make_segmentation(
+        first, slices, names, source, segment_kind=segment_kind, made_by=made_by or Algorithm(), key=key, n_described=1
+    )
+    return expand_to_all_frames(made, marked, present, [list(s.frame.position) for s in slices])
 
 
-def encoded_chances(chances: Image, source: Source, *, maker: Algorithm | None = None, key: str = "") -> Dataset:
+def make_probability_seg(
+    probabilities: Image, source: Source, *, made_by: Algorithm | None = None, key: str = ""
+) -> Dataset:
     """Make the fractional DICOM SEG of probabilities (x, y, z, labels), in steps of 1/255.
 
     The tag ``labels`` names them.
     """
-    names = dict(enumerate(chance_names(chances), 1))
-    slices = slices_of(chances.grid, source)
-    array = np.moveaxis(chances.planes, 0, -1).astype(np.float32)
-    shares = np.clip(np.stack([s.of(array) for s in slices]), 0, 1)  # (slices, rows, columns, labels)
-    return segmentation(shares, slices, names, source, kind="FRACTIONAL", maker=maker or Algorithm(), key=key)
+    names = dict(enumerate(check_probabilities(probabilities), 1))
+    slices = load_slices(probabilities.grid, source)
+    array = np.moveaxis(probabilities.channels_first, 0, -1).astype(np.float32)
+    shares = np.clip(np.stack([s.sample(array) for s in slices]), 0, 1)  # (slices, rows, columns, labels)
+    return make_segmentation(
+        shares, slices, names, source, segment_kind="FRACTIONAL", made_by=made_by or Algorithm(), key=key
+    )
 
 
-def chance_names(chances: Image) -> tuple[str, ...]:
+def check_probabilities(probabilities: Image) -> tuple[str, ...]:
     """Give the label names of probabilities, one for each channel; raise if values are not between 0 and 1."""
-    names = tuple(str(n) for n in chances.tags.get("labels", ()))
-    if len(names) != chances.channels:
-        raise ValueError(f"Chances of {chances.channels} labels need as many names, but their tag has {len(names)}.")
-    if not np.isfinite(chances.array).all() or chances.array.min() < -1e-6 or chances.array.max() > 1 + 1e-6:
+    names = tuple(str(n) for n in probabilities.tags.get("labels", ()))
+    if len(names) != probabilities.channels:
+        raise ValueError(
+            f"Chances of {probabilities.channels} labels need as many names, but their tag has {len(names)}."
+        )
+    if (
+        not np.isfinite(probabilities.array).all()
+        or probabilities.array.min() < -1e-6
+        or probabilities.array.max() > 1 + 1e-6
+    ):
         raise ValueError("Chances lie between 0 and 1, but some of these do not.")
     return names
 
 
-def segmentation(
+def make_segmentation(
     array: NDArray[Any],
     slices: Sequence[Slice],
-    names: Mapping[int, str],
+    segment_names: Mapping[int, str],
     source: Source,
     *,
-    kind: SegmentKind,
-    maker: Algorithm,
+    segment_kind: SegmentKind,
+    made_by: Algorithm,
     key: str,
-    described: int | None = None,
+    n_described: int | None = None,
 ) -> Dataset:
     """Make a DICOM SEG of an array of slices with highdicom.
 
-    highdicom visits every slice for each segment, so ``described`` limits it to the first segments, if only they
+    highdicom visits every slice for each segment, so ``n_described`` limits it to the first segments, if only they
     are marked.
     """
-    highdicom = need("highdicom", extra="dicom")
-    heads = heads_of(slices)
-    instance = uid(key, "instance")
-    segments = [segment(highdicom, n, name, maker, instance) for n, name in names.items()]
-    with damage_told(source.path, "DICOM"), warnings.catch_warnings():
+    highdicom = require_package("highdicom", extra="dicom")
+    heads = unique_headers(slices)
+    instance = make_uid(key, "instance")
+    segments = [describe_segment(highdicom, n, name, made_by, instance) for n, name in segment_names.items()]
+    with as_format_error(source.path, "DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd words in the source's header, which are not ours to mend
         made = highdicom.seg.Segmentation(
-            heads[:1] if slices[0].is_one_of_several or len(heads) < len(slices) else heads,
+            heads[:1] if slices[0].is_multiframe or len(heads) < len(slices) else heads,
             array,
-            highdicom.seg.SegmentationTypeValues[kind],
-            segments[:described],
-            series_instance_uid=uid(key, "series"),
+            highdicom.seg.SegmentationTypeValues[segment_kind],
+            segments[:n_described],
+            series_instance_uid=make_uid(key, "series"),
             series_number=900,
             sop_instance_uid=instance,
             instance_number=1,
-            series_description=f"Segmentation by {maker.title}"[:64],
+            series_description=f"Segmentation by {made_by.short_name}"[:64],
             content_label="SEGMENTATION",
-            content_description=plain_text(", ".join(names.values()))[:64],
+            content_description=printable_text(", ".join(segment_names.values()))[:64],
             specific_character_set="ISO_IR 192",
             omit_empty_frames=bool(array.any()),
-            contributing_equipment=contributions(highdicom, maker),
-            **equipment(maker),
-            **planes(highdicom, [s.frame for s in slices]),
+            contributing_equipment=contributing_equipment(highdicom, made_by),
+            **equipment_attributes(made_by),
+            **plane_attributes(highdicom, [s.frame for s in slices]),
         )
     made.SegmentSequence = segments
-    name_sides(made, names)
-    declare(made, [meant_by(name).kind for name in names.values()])
-    return dated(made, key) if key else made
+    add_laterality(made, segment_names)
+    declare_private_codes(made, [find_region_code(name).property_type for name in segment_names.values()])
+    return use_study_date_and_key_uids(made, key) if key else made
 
 
-def names_of(labels: LabelMap, path: Path, most: int = MOST_SEGMENTS["BINARY"]) -> dict[int, str]:
+def names_of(labels: LabelMap, path: Path, max_segments: int = MAX_SEGMENTS["BINARY"]) -> dict[int, str]:
     """Give a name for every label from 1 to the highest: DICOM numbers segments without a gap."""
     found = {int(v): str(n) for v, n in labels.names.items() if v > 0}
     found |= {int(v): f"label {int(v)}" for v in np.unique(labels.array) if v > 0 and int(v) not in found}
     if not found:
         raise ValueError(f"The labels for {str(path)!r} have no names, so there is no segment to write. Name one.")
-    if max(found) > most:
-        raise ValueError(f"Labels up to {max(found)} are too many for {path.name!r}: at most {most} fit.")
+    if max(found) > max_segments:
+        raise ValueError(f"Labels up to {max(found)} are too many for {path.name!r}: at most {max_segments} fit.")
     return {v: found.get(v, f"label {v}") for v in range(1, max(found) + 1)}
 
 
-def tracking(instance: str, number: int, name: str) -> tuple[str, str]:
+def tracking_id(instance_uid: str, number: int, segment_name: str) -> tuple[str, str]:
     """Give the tracking UID and identifier of a segment; its report has the same."""
-    return uid_of(instance, "tracking", number), plain_text(f"{number} {name}")[:64]
+    return uid_from_words(instance_uid, "tracking", number), printable_text(f"{number} {segment_name}")[:64]
 
 
-def segment(highdicom: Any, number: int, name: str, maker: Algorithm, instance: str) -> Any:
+def describe_segment(highdicom: Any, number: int, segment_name: str, made_by: Algorithm, instance_uid: str) -> Any:
     """Make the segment description: name, SNOMED CT code, and algorithm."""
-    meant = meant_by(name)
-    followed, identifier = tracking(instance, number, name)
+    meant = find_region_code(segment_name)
+    followed, identifier = tracking_id(instance_uid, number, segment_name)
     return highdicom.seg.SegmentDescription(
         number,
-        plain_text(name)[:64] or f"label {number}",
-        coded(meant.category),
-        coded(meant.kind),
+        printable_text(segment_name)[:64] or f"label {number}",
+        to_pydicom_code(meant.category),
+        to_pydicom_code(meant.property_type),
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm(highdicom, maker),
+        image_algorithm_identification(highdicom, made_by),
         tracking_uid=followed,
         tracking_id=identifier,
-        anatomic_regions=[coded(meant.site)] if meant.site else None,
+        anatomic_regions=[to_pydicom_code(meant.anatomic_site)] if meant.anatomic_site else None,
     )
 
 
-def name_sides(made: Dataset, names: Mapping[int, str]) -> None:
+def add_laterality(dataset: Dataset, label_names: Mapping[int, str]) -> None:
     """Set the laterality of each segment where its name gives it, and mark names without a code."""
-    segments = {int(s.SegmentNumber): s for s in made.SegmentSequence}
-    for number, name in names.items():
-        meant, segment = meant_by(name), segments[number]
-        if meant.side:
-            within = segment.AnatomicRegionSequence[0] if meant.site else segment.SegmentedPropertyTypeCodeSequence[0]
-            keyword = "AnatomicRegionModifierSequence" if meant.site else "SegmentedPropertyTypeModifierCodeSequence"
-            setattr(within, keyword, [code_item(meant.side)])
-        if meant.kind.scheme == PRIVATE:
-            segment.SegmentDescription = UNCODED
+    segments = {int(s.SegmentNumber): s for s in dataset.SegmentSequence}
+    for number, name in label_names.items():
+        meant, segment = find_region_code(name), segments[number]
+        if meant.laterality:
+            within = (
+                segment.AnatomicRegionSequence[0]
+                if meant.anatomic_site
+                else segment.SegmentedPropertyTypeCodeSequence[0]
+            )
+            keyword = (
+                "AnatomicRegionModifierSequence" if meant.anatomic_site else "SegmentedPropertyTypeModifierCodeSequence"
+            )
+            setattr(within, keyword, [code_to_item(meant.laterality)])
+        if meant.property_type.scheme == PRIVATE:
+            segment.SegmentDescription = UNCODED_MESSAGE
 
 
-def dated(made: Dataset, key: str) -> Dataset:
+def use_study_date_and_key_uids(dataset: Dataset, key: str) -> Dataset:
     """Set the study's date instead of today's, and make all UIDs from the key."""
-    organisation = uid_of(key, "dimensions")
+    organisation = uid_from_words(key, "dimensions")
     for name in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
-        for item in made.get(name, ()):
+        for item in dataset.get(name, ()):
             item.DimensionOrganizationUID = organisation
-    return at_study(made)
+    return use_study_date(dataset)
 
 
-def at_study(made: Dataset) -> Dataset:
+def use_study_date(dataset: Dataset) -> Dataset:
     """Set the study's date instead of today's."""
-    day, hour = word(made, "StudyDate") or "20000101", word(made, "StudyTime") or "000000"
+    day, hour = get_text(dataset, "StudyDate") or "20000101", get_text(dataset, "StudyTime") or "000000"
     for name in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
-        if name in made:
-            setattr(made, name, day)
+        if name in dataset:
+            setattr(dataset, name, day)
     for name in ("ContentTime", "InstanceCreationTime", "SeriesTime"):
-        if name in made:
-            setattr(made, name, hour)
-    for item in made.get("ContributingEquipmentSequence", ()):
+        if name in dataset:
+            setattr(dataset, name, hour)
+    for item in dataset.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in item:
             item.ContributionDateTime = day + hour
-    return made
+    return dataset
 
 
 def write_seg(
-    path: Path, labels: LabelMap, source: Source, *, kind: SegmentKind = "BINARY", maker: Algorithm | None = None
+    path: Path,
+    labels: LabelMap,
+    source: Source,
+    *,
+    segment_kind: SegmentKind = "BINARY",
+    made_by: Algorithm | None = None,
 ) -> Path:
     """Write labels as a DICOM SEG of a kind, and give its path."""
-    if kind == "FRACTIONAL":
+    if segment_kind == "FRACTIONAL":
         raise FormatError("Labels have no chances. Give those instead.")
-    return save(encoded(labels, source, kind=kind, maker=maker), path)
+    return save_dataset(make_seg(labels, source, segment_kind=segment_kind, made_by=made_by), path)
 
 
-def save(made: Dataset, path: Path) -> Path:
+def save_dataset(dataset: Dataset, path: Path) -> Path:
     """Write a dataset to a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{time.monotonic_ns()}")
     try:
-        made.save_as(draft, enforce_file_format=True)
+        dataset.save_as(draft, enforce_file_format=True)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

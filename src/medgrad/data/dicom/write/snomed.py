@@ -19,13 +19,13 @@ class Code(NamedTuple):
     scheme: str = "SCT"
 
 
-class Meant(NamedTuple):
+class RegionCode(NamedTuple):
     """The codes of a region: category, property type, laterality and anatomic site."""
 
     category: Code
-    kind: Code
-    side: Code | None = None
-    site: Code | None = None
+    property_type: Code
+    laterality: Code | None = None
+    anatomic_site: Code | None = None
 
 
 ANATOMY = Code("91723000", "Anatomical Structure")
@@ -121,7 +121,7 @@ FINDINGS: Mapping[str, Code] = {
     "thrombus": Code("396339007", "Thrombus"),
     "tumor": Code("108369006", "Tumor"),
 }
-SPELLED = {
+SPELLINGS = {
     "tumour": "tumor", "oedema": "edema", "haematoma": "hematoma", "haemorrhage": "hemorrhage", "grey": "gray",
     "oesophagus": "esophagus", "metastases": "metastasis", "ovaries": "ovary", "vertebrae": "vertebra",
     "kidneys": "kidney", "lenses": "lens", "masses": "mass", "abscesses": "abscess", "csf": "cerebrospinal fluid",
@@ -131,87 +131,87 @@ SPELLED = {
 GLANDS = ("parotid", "submandibular")
 
 
-def codes_of(name: str) -> tuple[Code, Code]:
+def category_and_type(name: str) -> tuple[Code, Code]:
     """Give the category and type codes of a region name; a private type where no code is known.
 
-    >>> codes_of("liver_lesion")[1][1], codes_of("Kidneys")[1][1], codes_of("label 7")[1]
+    >>> category_and_type("liver_lesion")[1][1], category_and_type("Kidneys")[1][1], category_and_type("label 7")[1]
     ('Lesion', 'Kidney', Code(value='label_7', meaning='label 7', scheme='99MEDGRAD'))
     """
-    found = meant_by(name)
-    return found.category, found.kind
+    found = find_region_code(name)
+    return found.category, found.property_type
 
 
-def meant_by(name: str) -> Meant:
+def find_region_code(name: str) -> RegionCode:
     """Find the codes of a region by its name.
 
     A finding may stand beside unknown words ("tumour core" is a tumour). An organ may not: "liver vessels" are not
     a liver, so they get a private code with the liver as site.
 
-    >>> found = meant_by("left lung nodule")
-    >>> found.kind.meaning, found.site.meaning, found.side.meaning
+    >>> found = find_region_code("left lung nodule")
+    >>> found.property_type.meaning, found.anatomic_site.meaning, found.laterality.meaning
     ('Nodule', 'Lung', 'Left')
-    >>> meant_by("liver vessels").kind.scheme
+    >>> find_region_code("liver vessels").property_type.scheme
     '99MEDGRAD'
     """
-    words = plain_words(name)
-    finding, rest = taken(words, FINDINGS)
-    organ, rest = taken(rest, ORGANS)
-    side, rest = taken(rest, SIDES)
+    words = normalise_words(name)
+    finding, rest = take_longest_phrase(words, FINDINGS)
+    organ, rest = take_longest_phrase(rest, ORGANS)
+    side, rest = take_longest_phrase(rest, SIDES)
     if finding:
-        return Meant(ABNORMAL, finding, side, organ)
+        return RegionCode(ABNORMAL, finding, side, organ)
     if organ and not rest:
-        return Meant(ANATOMY, organ, side)
-    return Meant(TISSUE, own_code(name), side, organ)
+        return RegionCode(ANATOMY, organ, side)
+    return RegionCode(TISSUE, private_code(name), side, organ)
 
 
-def plain_words(name: str) -> list[str]:
+def normalise_words(name: str) -> list[str]:
     """Split a name into words, singular and in the tables' spelling.
 
-    >>> plain_words("Lt. grey-matter (2 tumours)")
+    >>> normalise_words("Lt. grey-matter (2 tumours)")
     ['lt', 'gray', 'matter', '2', 'tumor']
     """
     found = []
     known = {w for table in (ORGANS, FINDINGS, SIDES) for phrase in table for w in phrase.split()}
     for word in re.findall(r"[a-z]+|\d+", name.lower()):
-        one = SPELLED.get(word, word)
+        one = SPELLINGS.get(word, word)
         if one == "" and word == "gland" and any(g in found for g in GLANDS):
             one = "gland"
         if one not in known and one.endswith("s"):
-            one = SPELLED.get(one[:-1], one[:-1])
+            one = SPELLINGS.get(one[:-1], one[:-1])
         found += one.split()
     return found
 
 
-def taken(words: list[str], table: Mapping[str, Code]) -> tuple[Code | None, list[str]]:
+def take_longest_phrase(words: list[str], codes: Mapping[str, Code]) -> tuple[Code | None, list[str]]:
     """Find the longest phrase of a table among words; give its code and the remaining words."""
-    for phrase in sorted(table, key=lambda p: -len(p.split())):
+    for phrase in sorted(codes, key=lambda p: -len(p.split())):
         parts = phrase.split()
         for at in range(len(words) - len(parts) + 1):
             if words[at : at + len(parts)] == parts:
-                return table[phrase], words[:at] + words[at + len(parts) :]
+                return codes[phrase], words[:at] + words[at + len(parts) :]
     return None, words
 
 
-def own_code(name: str) -> Code:
+def private_code(name: str) -> Code:
     """Make a private code for a name; the same name gives the same code."""
     value = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     if not 0 < len(value) <= LONGEST_CODE or not name.isascii():
         value = "L" + hashlib.sha256(name.encode()).hexdigest()[:12]
-    return Code(value, plain_text(name)[:LONGEST_MEANING] or "unnamed", PRIVATE)
+    return Code(value, printable_text(name)[:LONGEST_MEANING] or "unnamed", PRIVATE)
 
 
-def plain_text(text: str) -> str:
+def printable_text(text: str) -> str:
     """Remove backslashes and unprintable characters, which DICOM text values must not have."""
     return "".join(c if c.isprintable() and c != "\\" else " " for c in text).strip()
 
 
-def uncoded(names: Iterable[str]) -> tuple[str, ...]:
+def report_uncoded_names(names: Iterable[str]) -> tuple[str, ...]:
     """Give a message on the names without a SNOMED CT code, or none.
 
-    >>> uncoded(["liver", "blob"])
+    >>> report_uncoded_names(["liver", "blob"])
     ("No code of SNOMED CT is known for 'blob': it stands under a code of our own (99MEDGRAD).",)
     """
-    lacking = [n for n in names if meant_by(n).kind.scheme == PRIVATE]
+    lacking = [n for n in names if find_region_code(n).property_type.scheme == PRIVATE]
     if not lacking:
         return ()
     every = ", ".join(repr(n) for n in lacking[:5]) + (" and others" if len(lacking) > 5 else "")

@@ -6,5 +6,5 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-Track = Callable[[int, Mapping[str, float]], None]
-Tracker = Callable[[Path], Track]
+LogFigures = Callable[[int, Mapping[str, float]], None]
+MakeTracker = Callable[[Path], LogFigures]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ....errors import need
-from . import Track
+from ....errors import require_package
+from . import LogFigures
 
 
-def mlflow(folder: Path) -> Track:
+def mlflow(folder: Path) -> LogFigures:
     """Log to the configured MLflow store (MLFLOW_TRACKING_URI), else to ``mlruns`` beside the run."""
-    client = need("mlflow", extra="mlflow")
+    client = require_package("mlflow", extra="mlflow")
     import os
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
@@ -19,10 +19,10 @@ def mlflow(folder: Path) -> Track:
     client.set_experiment("medgrad")
     client.start_run(run_name=folder.name)
 
-    def track(step: int, figures: Mapping[str, float]) -> None:
+    def log_figures(step: int, figures: Mapping[str, float]) -> None:
         client.log_metrics({k.replace("@", "-at-"): float(v) for k, v in figures.items()}, step=step)
 
-    return track
+    return log_figures
 
 
 mlflow.needs = ("mlflow", "mlflow")  # type: ignore[attr-defined]

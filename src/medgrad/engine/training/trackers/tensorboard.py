@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ....errors import need
-from . import Track
+from ....errors import require_package
+from . import LogFigures
 
 
-def tensorboard(folder: Path) -> Track:
+def tensorboard(folder: Path) -> LogFigures:
     """Log to ``tensorboard/`` of the run; view it with ``tensorboard --logdir RUN``."""
-    need("tensorboard", extra="track")
+    require_package("tensorboard", extra="track")
     from torch.utils.tensorboard.writer import SummaryWriter
 
     writer = SummaryWriter(str(folder / "tensorboard"), flush_secs=10)
 
-    def track(step: int, figures: Mapping[str, float]) -> None:
+    def log_figures(step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
             writer.add_scalar(name, value, step)
         if any(name.startswith("valid/") for name in figures):
             writer.flush()
 
-    return track
+    return log_figures
 
 
 tensorboard.needs = ("tensorboard", "track")  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
 """Backends that run an exported network, one per file."""
 
-from ._backend import without_telemetry
+from ._backend import disable_telemetry
 
-__all__ = ["without_telemetry"]
+__all__ = ["disable_telemetry"]

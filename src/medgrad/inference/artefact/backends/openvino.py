@@ -8,41 +8,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....errors import FormatError, need
-from ....machine.cores import count
+from ....errors import FormatError, require_package
+from ....machine.cores import count_cores
 from ..predictor import Forward
-from ._backend import is_here, without_telemetry
+from ._backend import disable_telemetry, is_package_installed
 
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
+PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVino:
     """Runs OpenVINO and ONNX files."""
 
-    reads = (".xml", ".onnx")
+    suffixes = (".xml", ".onnx")
     extra = "openvino"
 
     def is_installed(self) -> bool:
         """Tell whether the backend is installed."""
-        return is_here("openvino")
+        return is_package_installed("openvino")
 
-    def ways(self) -> tuple[str, ...]:
+    def precisions(self) -> tuple[str, ...]:
         """List the precisions that it supports on this machine, the fastest first."""
-        able = self.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = self.load_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("bfloat16", "float32") if "BF16" in able else ("float32",)
 
-    def core(self) -> Any:
+    def load_core(self) -> Any:
         """Import OpenVINO, and return its core."""
-        without_telemetry()
-        runtime: Any = need("openvino", extra=self.extra)
+        disable_telemetry()
+        runtime: Any = require_package("openvino", extra=self.extra)
         return runtime.Core()
 
-    def open(self, path: Path, *, threads: int = 0, way: str = "float32") -> Forward:
+    def open(self, path: Path, *, n_threads: int = 0, precision: str = "float32") -> Forward:
         """Load a network."""
-        core = self.core()
+        core = self.load_core()
         settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[way],
-            "INFERENCE_NUM_THREADS": str(threads or count()),
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            "INFERENCE_NUM_THREADS": str(n_threads or count_cores()),
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
@@ -52,7 +52,7 @@ class OpenVino:
             raise FormatError(f"{str(path)!r} is no network that OpenVINO can run: {line}") from reason
         request = network.create_infer_request()
 
-        def ask(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+        def forward(inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
             try:
                 request.infer([np.ascontiguousarray(inputs)])
             except RuntimeError as reason:
@@ -60,7 +60,7 @@ class OpenVino:
                 raise ValueError(f"OpenVINO could not run {path.name!r}: {line}") from reason
             return [np.array(request.get_output_tensor(i).data) for i in range(len(network.outputs))]
 
-        return ask
+        return forward
 
 
 THIS = OpenVino()

@@ -1,0 +1,161 @@
+"""Read the files of a run for its report; a missing or damaged file costs only its own section."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tomllib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+
+T = TypeVar("T")
+MAX_PICTURE_BYTES = 64 << 20
+MAX_PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A slice of an image, with the labels or boxes of truth and answer where there are any.
+
+    ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper.
+    """
+
+    title: str
+    image: NDArray[np.uint8]
+    spacing: tuple[float, float]
+    labels: tuple[str, ...] = ()
+    truth_labels: NDArray[np.uint8] | None = None
+    answer_labels: NDArray[np.uint8] | None = None
+    truth_boxes: NDArray[np.float64] | None = None
+    answer_boxes: NDArray[np.float64] | None = None
+    truth_image: NDArray[np.uint8] | None = None
+    answer_image: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The content of a run's files. ``unreadable`` names files that could not be read, one sentence each."""
+
+    folder: Path
+    recipe: str = ""
+    run_facts: Mapping[str, Any] = field(default_factory=dict)
+    cohort: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Mapping[str, Any], ...] = ()
+    cases: tuple[Mapping[str, str], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    pruning: Mapping[str, Any] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+
+
+RUN_FILE_NAMES = ("recipe.toml", "run.json", "cohort.json", "evaluation.json", "steps.jsonl", "cases.csv", "pictures")
+
+
+def read_run(folder: Path | str) -> RunFiles:
+    """Read the files of a run's folder; at least one must exist."""
+    folder = Path(folder)
+    if not any((folder / name).exists() for name in RUN_FILE_NAMES):
+        raise FormatError(
+            f"{str(folder)!r} is not a run: it has none of {', '.join(RUN_FILE_NAMES)}. Give the folder of a run."
+        )
+    missed: list[str] = []
+
+    def read_or_default(name: str, reader: Callable[[Path], T], default: T) -> T:
+        path = folder / name
+        try:
+            return reader(path) if path.exists() else default
+        except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as reason:
+            missed.append(f"{name} could not be read ({type(reason).__name__}), so what it holds is not shown.")
+            return default
+
+    pictures = []
+    for path in sorted((folder / "pictures").glob("*.npz"))[:MAX_PICTURES]:
+        picture = read_or_default(f"pictures/{path.name}", read_picture, None)
+        pictures += [picture] if picture else []
+    return RunFiles(
+        folder,
+        read_or_default("recipe.toml", read_valid_toml, ""),
+        read_or_default("run.json", read_json_object, {}),
+        read_or_default("cohort.json", read_json_object, {}),
+        read_or_default("evaluation.json", read_json_object, {}),
+        read_or_default("steps.jsonl", read_json_lines, ()),
+        read_or_default("cases.csv", read_csv_rows, ()),
+        tuple(sorted(pictures, key=picture_rank)),
+        read_or_default("pruned.json", read_json_object, {}),
+        tuple(missed),
+    )
+
+
+def picture_rank(picture: Picture) -> int:
+    """Return the sort key of a picture: the best first, the worst last."""
+    first = picture.title.lower().split(":")[0]
+    return next((i for i, word in enumerate(("best", "median", "middl", "worst")) if word in first), 9)
+
+
+def read_valid_toml(path: Path) -> str:
+    """Read the text of a TOML file, and check that it is valid."""
+    content = path.read_text(encoding="utf-8")
+    tomllib.loads(content)
+    return content
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read the object of a JSON file."""
+    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """Read the objects of a JSON lines file; a truncated last line is left out."""
+    found = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line, parse_constant=lambda _: None)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int | float):
+                found.append(row)
+    return tuple(found)
+
+
+def read_csv_rows(path: Path) -> tuple[dict[str, str], ...]:
+    """Read the rows of a CSV file."""
+    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+    return tuple({str(k): v or "" for k, v in row.items() if isinstance(v, str)} for row in rows)
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture from its ``.npz`` file."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(item.file_size for item in archive.infolist()) > MAX_PICTURE_BYTES:
+            raise ValueError("too large")
+    with np.load(path, allow_pickle=False) as arrays:
+        image = np.asarray(arrays["image"], np.uint8)
+        if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] != 3):
+            raise ValueError("no picture")
+        flat = ("truth_labels", "answer_labels", "truth_image", "answer_image")
+        maps = {n: np.asarray(arrays[n], np.uint8) for n in flat if n in arrays}
+        if any(m.shape != image.shape[:2] for m in maps.values()):
+            raise ValueError("what is drawn does not fit the picture")
+        spacing = [float(v) for v in np.ravel(arrays["spacing"])] if "spacing" in arrays else [1.0, 1.0]
+        labels = [str(v) for v in np.ravel(arrays["labels"])] if "labels" in arrays else []
+        title = str(np.ravel(arrays["title"])[0]) if "title" in arrays else path.stem
+        boxes = {n: np.asarray(arrays[n], float) for n in ("truth_boxes", "answer_boxes") if n in arrays}
+        if any(b.ndim != 2 or b.shape[1] != 4 or not np.isfinite(b).all() for b in boxes.values()):
+            raise ValueError("no boxes")
+    if len(spacing) != 2 or not all(math.isfinite(s) and s > 0 for s in spacing):
+        raise ValueError("no spacing")
+    return Picture(title, image, (spacing[0], spacing[1]), tuple(labels), **maps, **boxes)  # type: ignore[arg-type]
