@@ -75,7 +75,7 @@ def test_a_box_is_drawn_where_its_voxels_are_shown(order, signs):
     world = np.sort(grid.to_world(ends), axis=0).reshape(1, 6)
     axis = next(a for a, letter in enumerate(grid.orientation) if letter in "SI")
     plane = tuple(4 if a == axis else slice(None) for a in range(3))
-    shown = upright(array[plane], image)
+    shown = upright(array[plane], image.grid)
     rows, columns = np.nonzero(shown)
     (drawn,) = boxes_on_plane(Boxes(world, np.array([0])), image, plane)
     assert drawn.tolist() == [rows.min() - 0.5, columns.min() - 0.5, rows.max() + 0.5, columns.max() + 0.5]

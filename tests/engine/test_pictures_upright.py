@@ -28,7 +28,7 @@ def volume(orientation):
 def test_the_patients_right_is_on_the_left_and_the_front_on_top(orientation):
     image = volume(orientation)
     plane, _ = best_plane(image, None)
-    flat = upright(image.array[plane], image)
+    flat = upright(image.array[plane], image.grid)
     assert flat[0, 0] == 11
     assert flat[0, -1] == 10
     assert flat[-1, 0] == 1

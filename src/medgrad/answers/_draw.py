@@ -13,5 +13,5 @@ def best_plane(image: Image, value: Any) -> tuple[Plane, tuple[int, ...]]:
     """Choose the plane that shows most of an answer or a truth, or the middle one, and give its axes."""
     kind = known_kind(value)
     if kind is None or image.grid.dims != 3:
-        return plane_at(image)
-    return plane_at(image, kind.plane_index(value, image, long_axis(image)))
+        return plane_at(image.grid)
+    return plane_at(image.grid, kind.plane_index(value, image, long_axis(image.grid)))

@@ -181,7 +181,7 @@ def write_overlay(path: Path, image: Image, boxes: Boxes) -> Path:
 
     shown = drawn_boxes(boxes)
     plane, axes = best_plane(image, shown)
-    flat = eight_bit(image, plane)
+    flat = eight_bit(image.array, image.grid, plane)
     rows, columns = (image.grid.spacing[a] / min(image.grid.spacing) for a in axes)
     picture = Pillow.fromarray(flat).convert("RGB")
     picture = picture.resize((round(flat.shape[1] * columns), round(flat.shape[0] * rows)))
@@ -202,7 +202,7 @@ def boxes_on_plane(boxes: Boxes, image: Image, plane: Plane) -> NDArray[np.float
     for axis in set(range(dims)) - set(axes):
         corners = corners[(corners[:, axis] <= plane[axis]) & (plane[axis] <= corners[:, axis + dims])]
     places = np.indices([image.grid.shape[a] for a in axes])
-    shown = np.stack([upright(p, image) for p in places])
+    shown = np.stack([upright(p, image.grid) for p in places])
     flat = corners[:, [*axes, *(a + dims for a in axes)]]
     from_row = int(shown[0][0, 0] == shown[0][-1, 0])  # 1: what is shown downwards is the second of the axes
     order = [from_row, 1 - from_row]

@@ -47,7 +47,7 @@ class Deformations(AnswerKind):
         return {"mean_mm": float(length.mean()), "largest_mm": float(length.max())}
 
     def drawn(self, value: Deformation, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
-        return {"displacement": upright(np.linalg.norm(value.field[plane], axis=-1), image).astype(np.float32)}
+        return {"displacement": upright(np.linalg.norm(value.field[plane], axis=-1), image.grid).astype(np.float32)}
 
     def compare(self, pairs: Sequence[tuple[Deformation, Deformation]]) -> Agreement:
         largest = largest_difference([(a.field, b.field) for a, b in pairs])

@@ -58,7 +58,7 @@ class Images(AnswerKind):
         return {name: float(figure) for name, figure in figures.items()}
 
     def drawn(self, value: Image, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
-        return {"image": eight_bit(value, plane)}
+        return {"image": eight_bit(value.array, value.grid, plane)}
 
     def compare(self, pairs: Sequence[tuple[Image, Image]]) -> Agreement:
         """Give the largest difference between two values of one element, as a share of the range of the first image."""

@@ -95,7 +95,7 @@ class LabelMaps(AnswerKind):
         return int((value.array > 0).sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
 
     def drawn(self, value: LabelMap, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
-        return {"labels": upright(value.array[plane], image).astype(np.uint8)}
+        return {"labels": upright(value.array[plane], image.grid).astype(np.uint8)}
 
     def compare(self, pairs: Sequence[tuple[LabelMap, LabelMap]]) -> Agreement:
         """Count the elements that have one label, of all and of those that either side calls foreground.

@@ -7,33 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import Image
+from .grid import Grid
 
 Plane = tuple[Any, ...]
 """An index into the array of an image that gives a flat picture."""
 
 
-def long_axis(image: Image) -> int:
+def long_axis(grid: Grid) -> int:
     """Give the axis of a volume that goes along the body, or the last one where that is not known."""
-    return next((a for a, letter in enumerate(image.grid.orientation) if letter in "SI"), 2)
+    return next((a for a, letter in enumerate(grid.orientation) if letter in "SI"), 2)
 
 
-def plane_at(image: Image, index: int | None = None) -> tuple[Plane, tuple[int, ...]]:
+def plane_at(grid: Grid, index: int | None = None) -> tuple[Plane, tuple[int, ...]]:
     """Give a plane across the long axis, the middle one unless an index is given, and the axes of rows and columns."""
-    if image.grid.dims == 2:
+    if grid.dims == 2:
         return (slice(None), slice(None)), (0, 1)
-    axis = long_axis(image)
+    axis = long_axis(grid)
     plane: list[Any] = [slice(None)] * 3
-    plane[axis] = image.grid.shape[axis] // 2 if index is None else index
+    plane[axis] = grid.shape[axis] // 2 if index is None else index
     return tuple(plane), tuple(a for a in range(3) if a != axis)[::-1]
 
 
-def upright(flat: NDArray[Any], image: Image) -> NDArray[Any]:
+def upright(flat: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """Lay a plane of a volume as radiologists do: the front on top, the patient's right on the left."""
-    if image.grid.dims == 2:
+    if grid.dims == 2:
         return flat
-    axes = [a for a, letter in enumerate(image.grid.orientation) if letter not in "SI"]
-    letters = [image.grid.orientation[a] for a in axes]
+    letters = [letter for letter in grid.orientation if letter not in "SI"]
     if letters[0] in "AP":
         flat, letters = flat.swapaxes(0, 1), letters[::-1]
     if letters[0] == "R":
@@ -43,13 +42,12 @@ def upright(flat: NDArray[Any], image: Image) -> NDArray[Any]:
     return flat.swapaxes(0, 1)
 
 
-def eight_bit(image: Image, plane: tuple[Any, ...]) -> NDArray[np.uint8]:
-    """Stretch a plane to 0 to 255, colours kept, and shrink it if it is large."""
-    flat = np.nan_to_num(image.array[plane].astype(np.float64))
-    flat = upright(flat, image)
+def eight_bit(array: NDArray[Any], grid: Grid, plane: Plane) -> NDArray[np.uint8]:
+    """Stretch a plane of an array (*grid.shape) or (*grid.shape, channels) to 0 to 255, upright and with its colours."""
+    flat = upright(np.nan_to_num(array[plane].astype(np.float64)), grid)
     if flat.ndim == 3 and flat.shape[-1] not in (3,):
         flat = flat[..., 0]
     low, high = np.percentile(flat, [0.5, 99.5])
-    if image.array.dtype == np.uint8:
+    if array.dtype == np.uint8:
         low, high = 0.0, 255.0
     return (np.clip((flat - low) / max(high - low, 1e-9), 0, 1) * 255).round().astype(np.uint8)

@@ -247,11 +247,11 @@ def make_answer_picture(state: DemoState, answer: LabelMap) -> Picture:
     plane, (rows, columns) = best_plane(image, lesions)
     return Picture(
         "The new patient",
-        eight_bit(image, plane),
+        eight_bit(image.array, image.grid, plane),
         (image.grid.spacing[rows], image.grid.spacing[columns]),
         DRAWN_LABELS,
-        truth_labels=upright(truth.array[plane], image),
-        answer_labels=upright(answer.array[plane], image),
+        truth_labels=upright(truth.array[plane], image.grid),
+        answer_labels=upright(answer.array[plane], image.grid),
     )
 
 

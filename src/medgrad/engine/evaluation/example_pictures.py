@@ -71,7 +71,7 @@ def write_picture(path: Path, title: str, case: Case, answer: Any) -> None:
     """Write one slice of an image, with the labels or boxes of truth and answer where there are any."""
     image = next(iter(case.images.values()))
     plane, axes = best_plane(image, case.truth)
-    arrays: dict[str, Any] = {"image": eight_bit(image, plane), "title": np.array(title)}
+    arrays: dict[str, Any] = {"image": eight_bit(image.array, image.grid, plane), "title": np.array(title)}
     arrays["spacing"] = np.array([image.grid.spacing[a] for a in axes])
     for whose, value in (("truth", case.truth), ("answer", answer)):
         kind = known_kind(value)
