@@ -5,7 +5,7 @@ import pytest
 
 from medgrad.answers import best_plane
 from medgrad.data import Grid, Image
-from medgrad.data.display import upright
+from medgrad.data.display import plane_at, upright
 from medgrad.data.grid import matrix_to_tuples
 
 SIGN = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -33,3 +33,10 @@ def test_the_patients_right_is_on_the_left_and_the_front_on_top(orientation):
     assert flat[0, -1] == 10
     assert flat[-1, 0] == 1
     assert flat[-1, -1] == 0
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "PSR", "SAL", "ALI"])
+def test_the_rows_are_as_far_apart_as_they_lie_from_front_to_back(orientation):
+    matrix = volume(orientation).grid.matrix * [[2.0], [3.0], [5.0], [1.0]]  # mm to the right, to the front, up
+    grid = Grid((6, 6, 6), matrix_to_tuples(matrix))
+    assert [grid.spacing[axis] for axis in plane_at(grid)[1]] == [3.0, 2.0]

@@ -25,7 +25,8 @@ def plane_at(grid: Grid, index: int | None = None) -> tuple[Plane, tuple[int, ..
     axis = long_axis(grid)
     plane: list[Any] = [slice(None)] * 3
     plane[axis] = grid.shape[axis] // 2 if index is None else index
-    return tuple(plane), tuple(a for a in range(3) if a != axis)[::-1]
+    first, second = (a for a in range(3) if a != axis)
+    return tuple(plane), (first, second) if grid.orientation[first] in "AP" else (second, first)
 
 
 def upright(flat: NDArray[Any], grid: Grid) -> NDArray[Any]:
