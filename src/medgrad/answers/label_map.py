@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import Grid, Image, LabelMap, Source, concatenate_answers
 from ..data.atomic_files import write_text
-from ..data.display import Plane, upright
+from ..data.display import Plane, fullest_plane, upright
 from ..data.formats import file_suffix, write
 from ..prepare import Memo, Step
 from ..prepare.crop import crop_box
@@ -90,9 +90,7 @@ class LabelMaps(AnswerKind):
         return volumes(value)
 
     def plane_index(self, value: LabelMap, image: Image, axis: int) -> int | None:
-        if not value.array.any():
-            return None
-        return int((value.array > 0).sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
+        return fullest_plane(value.array, axis)
 
     def drawn(self, value: LabelMap, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
         return {"labels": upright(value.array[plane], image.grid).astype(np.uint8)}

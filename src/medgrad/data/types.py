@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .display import image_png, labels_png, small_table
 from .grid import Grid
 
 
@@ -41,6 +42,10 @@ class Image:
         """The array with its channels first: (channels, *grid.shape), also for one channel."""
         return np.moveaxis(self.array, -1, 0) if self.array.ndim > self.grid.dims else self.array[None]
 
+    def _repr_png_(self) -> bytes | None:
+        """The middle plane, upright, for a notebook."""
+        return image_png(self.array, self.grid)
+
 
 class ProbabilityMaps(Image):
     """The probability of each label in every element, (*grid.shape, labels); ``tags["labels"]`` names them."""
@@ -68,6 +73,10 @@ class LabelMap:
         if self.array.dtype.kind not in "uib":
             raise ValueError(f"Labels are whole numbers, but these are {self.array.dtype}.")
 
+    def _repr_png_(self) -> bytes | None:
+        """The plane with the most labelled elements, a colour a label, for a notebook."""
+        return labels_png(self.array, self.grid)
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -81,6 +90,22 @@ class Boxes:
     labels: NDArray[np.int64]
     scores: NDArray[np.float64] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """The boxes as a table in mm, the surest first, for a notebook."""
+        corners = np.asarray(self.corners, float)
+        dims = corners.shape[1] // 2 if corners.ndim == 2 else 0
+        scores = np.full(len(corners), np.nan) if self.scores is None else self.scores
+        rows = [
+            [
+                self.names.get(int(self.labels[i]), str(self.labels[i])),
+                "" if np.isnan(scores[i]) else f"{scores[i]:.3f}",
+                ", ".join(f"{v:.1f}" for v in corners[i, :dims]),
+                ", ".join(f"{v:.1f}" for v in corners[i, dims:]),
+            ]
+            for i in np.argsort(-scores, kind="stable")
+        ]
+        return small_table(["class", "score", "from (mm)", "to (mm)"], rows)
 
 
 @dataclass(frozen=True)
@@ -141,6 +166,10 @@ class Scores:
     @property
     def top_class(self) -> str:
         return self.names[int(np.argmax(self.values))]
+
+    def _repr_html_(self) -> str:
+        """The number of each class as a table, for a notebook."""
+        return small_table(["class", "score"], [[n, f"{v:.3f}"] for n, v in zip(self.names, self.values, strict=True)])
 
 
 @dataclass(frozen=True)
