@@ -3,6 +3,9 @@
 import pytest
 
 import medgrad
+import medgrad.losses
+import medgrad.models
+import medgrad.tasks
 from medgrad import registry
 from medgrad.errors import NameNotFound, PackageNotInstalled, SettingError, require_package, suggest_name
 
@@ -74,3 +77,20 @@ def test_no_hint_where_nothing_is_near():
 def test_each_verb_is_a_function_of_the_same_name(name):
     """But for ``export``, whose name is that of a room."""
     assert getattr(medgrad, name) is registry.find("apps.verbs", name)
+
+
+CLASSES = [(room, name) for room in ("models", "tasks", "losses") for name in registry.class_files(room)]
+
+
+@pytest.mark.parametrize(("room", "name"), CLASSES)
+def test_each_class_is_in_its_room_by_its_own_name(room, name):
+    found = getattr(getattr(medgrad, room), name)
+    assert found is registry.find(room, registry.class_files(room)[name])
+    assert found.__name__ == name
+    assert name in dir(getattr(medgrad, room))
+
+
+@pytest.mark.parametrize("room", ["models", "tasks", "losses"])
+def test_a_name_that_no_class_has_is_no_attribute(room):
+    with pytest.raises(AttributeError, match=f"module 'medgrad.{room}' has no attribute 'Unet'"):
+        getattr(medgrad, room).Unet  # noqa: B018

@@ -1,14 +1,18 @@
 """Registry of models, losses, metrics and formats: one file each, found by its file name."""
 
+import re
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
 from math import isfinite
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
 from .errors import NameNotFound, SettingError, suggest_name
+
+CLASS_OFFERED = re.compile(r"^THIS = ([A-Z]\w*)$", re.MULTILINE)
 
 
 def names(package: str) -> list[str]:
@@ -22,9 +26,13 @@ def names(package: str) -> list[str]:
 
 @cache
 def _list_modules(package: str) -> tuple[str, ...]:
+    folders = _list_folders(package)
+    return tuple(sorted(m.name for m in iter_modules(folders) if not (m.ispkg or m.name.startswith("_"))))
+
+
+def _list_folders(package: str) -> list[str]:
     spec = find_spec(f"{__package__}.{package}")  # a room's own first lines may import torch
-    folder = spec.submodule_search_locations if spec is not None else None
-    return tuple(sorted(m.name for m in iter_modules(folder or []) if not (m.ispkg or m.name.startswith("_"))))
+    return list(spec.submodule_search_locations or []) if spec is not None else []
 
 
 def check_name(package: str, name: str) -> None:
@@ -38,6 +46,27 @@ def find(package: str, name: str) -> Any:
     """Import one file of a registry package, and return its ``THIS``."""
     check_name(package, name)
     return import_module(f"{__package__}.{package}.{name}").THIS
+
+
+@cache
+def class_files(package: str) -> dict[str, str]:
+    """Map the name of each class that a registry package offers to its file, without importing any of them.
+
+    >>> class_files("losses")["DiceCE"]
+    'dice_ce'
+    """
+    places = ((name, Path(folder, f"{name}.py")) for folder in _list_folders(package) for name in names(package))
+    texts = ((name, path.read_text(encoding="utf-8")) for name, path in places if path.is_file())
+    found = ((name, CLASS_OFFERED.search(text)) for name, text in texts)
+    return {match.group(1): name for name, match in found if match}
+
+
+def find_class(package: str, name: str) -> Any:
+    """Import one class of a registry package by its own name, or raise as Python does for an unknown attribute."""
+    files = class_files(package)
+    if name not in files:
+        raise AttributeError(f"module '{__package__}.{package}' has no attribute {name!r}")
+    return find(package, files[name])
 
 
 signature_of = cache(signature)

@@ -1,5 +1,27 @@
-"""Tasks, one a file: segmentation, classification, detection, registration."""
+"""Tasks, one a file: segmentation, classification, detection, registration.
 
+Each class is here by its own name too, such as ``Segmentation``, and is imported when first touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import registry
 from ._task import Batch, Output, Sample, Task, full_resolution, stack_samples
 
 __all__ = ["Batch", "Output", "Sample", "Task", "full_resolution", "stack_samples"]
+
+if TYPE_CHECKING:
+    from .classification import Classification as Classification
+    from .detection import Detection as Detection
+    from .registration import Registration as Registration
+    from .segmentation import Segmentation as Segmentation
+else:
+
+    def __getattr__(name: str) -> Any:
+        return registry.find_class("tasks", name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *registry.class_files("tasks")])
