@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import metrics
+from ..data.display import small_table
 from .html import escape_text, format_number, header_cell, html_table, round_ticks, svg_image
 
 WIDTH, HEIGHT = 384.0, 22.0
@@ -174,6 +175,23 @@ def metrics_table(metric_values: Mapping[str, Any], *, has_spacing: bool = True)
         ),
     ]
     return html_table(head, rows, css_class="forest") if rows else ""
+
+
+def metrics_as_html(metric_values: Mapping[str, Any]) -> str:
+    """Return the metrics with their 95 % intervals as a plain table, which a notebook shows without a style sheet.
+
+    >>> "<td>Dice, liver</td><td>0.900</td><td>0.850 to 0.950</td><td>8</td>" in metrics_as_html(
+    ...     {"dice/liver": {"value": 0.9, "low": 0.85, "high": 0.95, "n": 8}})
+    True
+    """
+    rows = []
+    for name in (n for names in group_metrics(metric_values).values() for n in names):
+        row, (word, _, of) = interval_numbers(metric_values[name]), name.partition("/")
+        value, low, high = (format_number(row[k], decimals=decimals(name)) for k in ("value", "low", "high"))
+        title = metric_title(word) + (f", {label_title(of)}" if of else "")
+        interval = f"{low} to {high}" if row["low"] is not None else "–"
+        rows.append([title, value, interval, "–" if row["n"] is None else int(row["n"])])
+    return small_table(["figure", "value", "95 % interval", "patients"], rows)
 
 
 def metric_row(

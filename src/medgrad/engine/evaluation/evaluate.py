@@ -17,6 +17,7 @@ from ...data import Case
 from ...data.atomic_files import write_text
 from ...metrics import value_range
 from ...metrics.thresholded import confusion_matrix
+from ...report.figures import metrics_as_html
 from ...tasks import Task
 from ...tasks.classification import Classification
 from ...trust.intervals import bootstrap_intervals
@@ -48,6 +49,10 @@ class Evaluation:
     @property
     def n_patients(self) -> int:
         return len({j.patient for j in self.judged_cases})
+
+    def _repr_html_(self) -> str:
+        """The metrics with their intervals as a table, for a notebook."""
+        return metrics_as_html(self.metrics)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``evaluation.json``."""

@@ -22,7 +22,7 @@ from .judge import judge_all
 
 
 def evaluate_run(
-    run: Path | str,
+    run: Path | str | TrainedRun,
     cohort: Cohort,
     out: Path | str,
     *,
@@ -32,7 +32,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Judge a run on the cases of a cohort, or on those of one split, and write the results."""
     progress, folder = progress or SilentProgress(), Path(out)
-    trained = open_run(run, device=device)
+    trained = run if isinstance(run, TrainedRun) else open_run(run, device=device)
     if cohort.task == "segmentation" and trained.task.kind in MASK_BASED_TASKS:
         cohort = replace(cohort, task=trained.task.kind)
     chosen = [e for e in cohort.entries if e.truth is not None and split in ("all", e.split)]

@@ -12,12 +12,12 @@ from .infer import predictor_of
 
 
 def predict_with_run(
-    trained: TrainedRun, path: Path, out: Path, *, file_format: str = "", memory: int = 0
+    trained: TrainedRun, path: Path, out: Path | None, *, file_format: str = "", memory: int = 0
 ) -> Iterator[Prediction]:
     """Predict every input, write each answer, and yield the results; one bad file does not stop the others.
 
-    With a memory limit, the process holds at most so many bytes: an input that would need more is refused
-    beforehand.
+    Without ``out`` nothing is written. With a memory limit, the process holds at most so many bytes: an input that
+    would need more is refused beforehand.
     """
     task = trained.task
     return predict_all(

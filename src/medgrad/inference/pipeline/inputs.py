@@ -22,7 +22,7 @@ def find_inputs(path: Path, channels: tuple[str, ...]) -> list[Entry]:
     if rows.can_read(path):
         name = channels[0] if channels else "features"
         return [Entry(one, {name: Source(path, item)}) for one, item in rows.list_named_rows(path)]
-    if path.is_file() or (is_series(path) and len(list_series_folders(path)) < 2):
+    if is_one_input(path):
         return [Entry(name_without_suffix(path), {channels[0] if channels else "image": Source(path)})]
     files = sorted(p for p in path.iterdir() if not p.name.startswith(".") and (p.is_file() or is_series(p)))
     files = [p for p in files if is_series(p) or is_image(p)]
@@ -40,6 +40,13 @@ def find_inputs(path: Path, channels: tuple[str, ...]) -> list[Entry]:
             )
         cases.setdefault(name, {})[channels[int(number)]] = Source(file)
     return [Entry(name, {c: found[c] for c in channels if c in found}) for name, found in cases.items()]
+
+
+def is_one_input(path: Path) -> bool:
+    """Tell whether a path is one input, a file or a DICOM series, and not a folder of several or a table."""
+    if path.is_file():
+        return not rows.can_read(path)
+    return is_series(path) and len(list_series_folders(path)) < 2
 
 
 def suggest_subfolder(path: Path) -> str:

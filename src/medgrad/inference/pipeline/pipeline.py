@@ -35,6 +35,7 @@ class Prediction:
     answer: Any = None
     failure_reason: str = ""
     messages: tuple[str, ...] = ()
+    case_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class RawAnswer:
 def predict_all(
     predictor: Predictor,
     path: Path,
-    out: Path,
+    out: Path | None,
     *,
     task: str,
     dims: int,
@@ -71,6 +72,8 @@ def predict_all(
     takes: InputSpec | None = None,
 ) -> Iterator[Prediction]:
     """Answer about every input, write each answer, and yield what happened; one bad file does not stop the others.
+
+    Without ``out`` nothing is written.
 
     The next input is read, and the last answer written, meanwhile.
     With a bound on memory, ``memory`` bytes, one follows the other, and what would not keep it is refused, before it is
@@ -86,7 +89,8 @@ def predict_all(
     def fetch(entry: Entry) -> PreparedInput:
         if takes:
             check_header(takes, entry)
-        answers.check_format(file_format, next(iter(entry.images.values())))
+        if out is not None:
+            answers.check_format(file_format, next(iter(entry.images.values())))
         sums, box = 0, []
         if memory:
             known, specs = cost(), [extent_of(s) for s in entry.images.values()]
@@ -101,7 +105,8 @@ def predict_all(
             box.append(cohort.load_case(entry))
         if takes:
             check_case(takes, box[0], entry)
-        case = box[0] if answers.needs_image(file_format) and not (memory and dims == 3) else None
+        is_image_needed = out is not None and answers.needs_image(file_format)
+        case = box[0] if is_image_needed and not (memory and dims == 3) else None
         box[0] = without_truth(box[0])
         prepared, memos = (
             prepare_freeing_memory(box, predictor.steps) if memory else prepare(box.pop(), predictor.steps)
@@ -118,11 +123,14 @@ def predict_all(
         entry, case = raw.entry, raw.case
         found = predictor.restore(raw.answer.pop(), raw.memos)
         source = next(iter(entry.images.values()))
+        if out is None:
+            return Prediction(str(source), (), found, case_id=entry.id)
         image = next(iter(case.images.values())) if case is not None and dims == 3 else None
         to = Destination(out, entry.id, source, file_format, algorithm or Algorithm(), image, case)
         with cache_case_files([]):  # the headers of a series are read once, however often an object refers to them
             written = kind_of(found).write(found, to)
-        return Prediction(str(source), tuple(written), found, messages=kind_of(found).notes(found, written))
+        notes = kind_of(found).notes(found, written)
+        return Prediction(str(source), tuple(written), found, messages=notes, case_id=entry.id)
 
     steps = [catch_errors(fetch), catch_errors(answer), catch_errors(finish)]
     return run_sequentially(entries, *steps) if memory else run_concurrently(entries, *steps)
@@ -139,7 +147,7 @@ def catch_errors(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return step(item)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             why = " ".join(str(reason).split()) or type(reason).__name__
-            return Prediction(str(next(iter(entry.images.values()))), failure_reason=why)
+            return Prediction(str(next(iter(entry.images.values()))), failure_reason=why, case_id=entry.id)
 
     return run_step
 
