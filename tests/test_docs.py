@@ -1,7 +1,9 @@
 """What the documents show is run: every python block, every medgrad command, every docstring's example."""
 
+import ast
 import doctest
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -12,7 +14,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +206,45 @@ def test_the_example_judges_masks_of_another_model(ground, capsys, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     space["main"](str(truths), str(tmp_path))
     assert re.search(r"dice/mean +0\.750 .* n = 4", capsys.readouterr().out)
+
+
+def run_cell(text, space):
+    """Run a cell of a notebook, and give the value of its last line where that is an expression."""
+    tree = ast.parse(text)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "notebook", "exec"), space)
+    return eval(compile(ast.Expression(last.value), "notebook", "eval"), space) if last else None
+
+
+def cells():
+    """Give the text of every cell of the notebook that holds code."""
+    notebook = json.loads((ROOT / "examples" / "notebook.ipynb").read_text())
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_is_of_ten_lines_of_public_names():
+    assert len([line for text in cells() for line in text.splitlines() if line.strip()]) == 10
+    assert set(re.findall(r"\bmedgrad\.(\w+)", "\n".join(cells()))) <= set(medgrad.__all__)
+
+
+def test_the_notebook_ends_in_a_drawn_answer(ground, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("scans", "new"):
+        (tmp_path / name).symlink_to(ground / name)
+    space = {"__name__": "__main__"}
+    with redirect_stdout(StringIO()):
+        shown = [run_cell(text, space) for text in cells()]
+    pictures = [value._repr_png_() for value in shown if hasattr(value, "_repr_png_")]
+    assert len(pictures) == 3
+    assert [Pillow.open(BytesIO(picture)).format for picture in pictures] == ["PNG"] * 3
+    assert isinstance(shown[-1], medgrad.LabelMap)
+    assert "<td>Dice" in shown[-2]._repr_html_()
+
+
+def test_ipython_shows_a_value_as_a_picture():
+    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython is not installed")
+    found, _ = formatters.DisplayFormatter().format(medgrad.tasks.Segmentation(dims=2).example().truth)
+    assert found["image/png"]
 
 
 @pytest.fixture(scope="module")
