@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -136,10 +137,29 @@ def jacobian_determinant(field: NDArray[Any], grid: Grid) -> NDArray[np.float64]
     """
     n = grid.dims
     steps = np.asarray(field, float) @ np.linalg.inv(grid.matrix[:n, :n]).T
-    slopes = np.stack(
-        [np.gradient(steps, axis=a) if grid.shape[a] > 1 else np.zeros_like(steps) for a in range(n)], axis=-1
-    )
-    return np.linalg.det(np.eye(n) + slopes)
+    # (n, n, *shape): row by row, how each component of the mapping changes along each axis
+    slopes = [
+        [
+            (np.gradient(steps[..., row], axis=axis) if grid.shape[axis] > 1 else 0.0) + float(row == axis)
+            for axis in range(n)
+        ]
+        for row in range(n)
+    ]
+    return np.broadcast_to(determinant(slopes), grid.shape).astype(float)
+
+
+def determinant(rows: Sequence[Sequence[Any]]) -> Any:
+    """Give the determinant of a matrix of arrays, element by element, by expansion along the first row.
+
+    Of two or three axes that is several times faster than ``np.linalg.det``, which takes one small matrix at a time.
+
+    >>> float(determinant([[2.0, 1.0], [1.0, 3.0]]))
+    5.0
+    """
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = ([[*row[:k], *row[k + 1 :]] for row in rows[1:]] for k in range(len(rows)))
+    return sum((-1) ** k * rows[0][k] * determinant(minor) for k, minor in enumerate(minors))
 
 
 @lru_cache(maxsize=8)

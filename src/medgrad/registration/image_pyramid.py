@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..data import Grid, Image, LabelMap
 from ..losses.regularisers.gaussian import gaussian_smooth
+from ..machine.threads import run_together
 from ..prepare.resample import rescale_grid
 from ..tasks import Batch
 
@@ -156,8 +158,13 @@ def make_pair_batch(
     Both are smoothed by a Gaussian of ``blur`` elements: what lies between elements is then as sharp as they are, and
     the places that need no interpolation attract nothing.
     """
-    fixed_values, known = sample_on_grid(fixed, grid, [np.eye(grid.dims + 1)])
-    moving_values, inside = sample_on_grid(moving, grid, matrices, order=order)
+    (fixed_values, known), (moving_values, inside) = run_together(
+        [
+            partial(sample_on_grid, fixed, grid, [np.eye(grid.dims + 1)]),
+            partial(sample_on_grid, moving, grid, matrices, order=order),
+        ],
+        n_threads=torch.get_num_threads(),
+    )
     first = gaussian_smooth(fixed_values.unsqueeze(1), blur).expand(len(moving_values), -1, *grid.shape)
     other = gaussian_smooth(moving_values.unsqueeze(1), blur)
     target = {"fixed": first, "moving": other, "weight": (known * inside).unsqueeze(1)}

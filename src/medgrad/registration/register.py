@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .. import registry
@@ -14,6 +16,7 @@ from ..data import Image, LabelMap
 from ..data.grid import matrix_to_tuples
 from ..data.transform import Transform, apply_affine, interpolate, voxel_positions
 from ..engine.progress import Progress, SilentProgress
+from ..machine.threads import run_together
 from .contrast import match_contrast
 from .deformable import LevelBudget, VelocityTransform, deformable_stage
 from .image_pyramid import GreyImage, to_grey_image
@@ -109,8 +112,9 @@ def register(
     """
     check_pair(fixed, moving, kind, similarity)
     used_options, progress = options or RegistrationOptions(), progress or SilentProgress()
-    fixed_grey, moving_grey = (
-        to_grey_image(i, r) for i, r in zip((fixed, moving), regions or (None, None), strict=True)
+    given = zip((fixed, moving), regions or (None, None), strict=True)
+    fixed_grey, moving_grey = run_together(
+        [partial(to_grey_image, image, region) for image, region in given], n_threads=torch.get_num_threads()
     )
     if initial is not None:
         return refine_initial(fixed, fixed_grey, moving_grey, initial, similarity, used_options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..data.formats import read_field, write, write_field, write_matrix
 from ..data.grid import matrix_to_tuples
 from ..data.transform import Transform, apply_affine, jacobian_determinant, voxel_positions, warp_image
 from ..errors import FormatError
+from ..machine.threads import run_together
 from .register import RegistrationResult
 
 FILE = "registration.json"
@@ -37,13 +39,19 @@ def write_result(
     whole = result.transform.to_deformation()
     moved = warp_image(moving, result.transform)
     ending = ".png" if fixed.grid.dims == 2 and moved.array.dtype in (np.uint8, np.uint16) else ".nii.gz"
-    jacobian_image = Image(jacobian_determinant(whole.field, whole.grid).astype(np.float32), whole.grid)
-    files = {
-        "moved": write(folder / f"moved{ending}", moved),
-        "transform": write_matrix(folder / "transform.txt", result.transform.matrix),
-        "displacement": write_field(folder / FIELD, whole),
-        "jacobian": write(folder / "jacobian.nii.gz", jacobian_image),
+
+    def write_jacobian() -> Path:
+        volume_change = jacobian_determinant(whole.field, whole.grid).astype(np.float32)
+        return write(folder / "jacobian.nii.gz", Image(volume_change, whole.grid))
+
+    writers: dict[str, Callable[[], Path]] = {
+        "displacement": partial(write_field, folder / FIELD, whole),
+        "moved": partial(write, folder / f"moved{ending}", moved),
+        "transform": partial(write_matrix, folder / "transform.txt", result.transform.matrix),
+        "jacobian": write_jacobian,
     }
+    written = run_together([*writers.values()], n_threads=torch.get_num_threads())
+    files = dict(zip(writers, written, strict=True))
     for name, picture in draw_comparison(fixed, moved).items():
         flat = Image(picture, Grid.from_shape(picture.shape, has_spacing=False))
         files[name] = write(folder / f"{name}.png", flat)
