@@ -12,7 +12,7 @@ from ._blocks import SkipBlock
 class MLP(nn.Module):
     """Fully connected layers on the flattened image; ``shape`` is the size of the images that it takes.
 
-    With ``around`` layers that keep their width have a residual connection, without which dozens of layers hardly
+    With ``skip`` layers that keep their width have a residual connection, without which dozens of layers hardly
     train.
     """
 

@@ -11,7 +11,7 @@ class VGG(nn.Module):
     """One number a class for a whole image. Simonyan and Zisserman, ICLR 2015, with norms and a pooled head.
 
     ``layers`` has the number of convolutions of each stack: (1, 1, 2, 2, 2) is VGG-11, (2, 2, 3, 3, 3) is VGG-16.
-    With ``around`` a convolution that keeps its width adds what it was given, without which dozens hardly learn.
+    With ``skip`` a convolution that keeps its width adds what it was given, without which dozens hardly learn.
     """
 
     output_kinds = ("pooled",)
