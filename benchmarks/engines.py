@@ -48,7 +48,7 @@ def learned(name: str, folder: Path, patch: int, steps: int, settings: dict[str,
         "training": {"patch": [patch] * 3},
     }
     run.write_recipe(recipe_from_tables(table))
-    write_checkpoint(run.best_checkpoint, {"planes": 1, "model": network.state_dict(), "average": None})
+    write_checkpoint(run.best_checkpoint, {"channels": 1, "model": network.state_dict(), "ema": None})
     (run.folder / "cohort.json").write_text(json.dumps(cohort(folder / "cases", patch)), encoding="utf-8")
     return run.folder
 

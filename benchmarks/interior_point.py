@@ -50,7 +50,7 @@ def data(table: str) -> tuple[Any, Any]:
 
 def kind_of(name: str, table: str) -> dict[str, Any]:
     """Give what is solved, with its strength."""
-    return {**KINDS[name], "strength": 0.01 if (name, table) == ("svm, linear", TABLES[1]) else 1.0}
+    return {**KINDS[name], "C": 0.01 if (name, table) == ("svm, linear", TABLES[1]) else 1.0}
 
 
 def ours(kind: dict[str, Any], way: str, rows: Any, signs: Any) -> Any:
@@ -66,7 +66,7 @@ def theirs(kind: dict[str, Any], tolerance: float | None, rows: Any, signs: Any)
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import SVC
 
-    how = {"C": kind["strength"]} | ({} if tolerance is None else {"tol": tolerance})
+    how = {"C": kind["C"]} | ({} if tolerance is None else {"tol": tolerance})
     if kind["family"] == "svm":
         return SVC(kernel=kind["kernel"], gamma=1 / rows.shape[1], cache_size=1000, **how).fit(rows, signs)
     most = {} if tolerance is None else {"max_iter": 100_000}
@@ -87,7 +87,7 @@ def told_by(found: Any, kind: dict[str, Any], rows: Any, signs: Any) -> tuple[fl
         pulls = found.coefficients if is_ours else found.dual_coef_[0]
         likeness = kernel_matrix(rows, rows[support], kernel="rbf", gamma=0.0)
         scores = likeness @ pulls + (found.offset if is_ours else found.intercept_[0])
-        lack = kind["strength"] * np.maximum(0, 1 - signs * scores).sum()
+        lack = kind["C"] * np.maximum(0, 1 - signs * scores).sum()
         return float(pulls @ likeness[support] @ pulls / 2 + lack), scores
     weights = found.weights if is_ours else found.coef_[0]
     offset = found.offset if is_ours else found.intercept_[0]
@@ -96,7 +96,7 @@ def told_by(found: Any, kind: dict[str, Any], rows: Any, signs: Any) -> tuple[fl
     size = np.abs(counted).sum() if kind.get("penalty") == "l1" else counted @ counted / 2
     margins = signs * (rows @ weights + offset)
     loss = np.logaddexp(0, -margins) if kind["family"] == "logistic" else np.maximum(0, 1 - margins)
-    return float(size + kind["strength"] * loss.sum()), every
+    return float(size + kind["C"] * loss.sum()), every
 
 
 def side(who: str, name: str, table: str) -> None:

@@ -73,7 +73,7 @@ def smoothness(_: str, rounds: int) -> Iterator[Row]:
         affine = known.errors(found_by(known.fixed, known.moving, kind="affine")).mean()
         times = []
         for value in SMOOTHNESS:
-            transform = found_by(known.fixed, known.moving, settings=RegistrationOptions(smoothness=float(value)))
+            transform = found_by(known.fixed, known.moving, options=RegistrationOptions(smoothness=float(value)))
             times.append(float(known.errors(transform).mean() / affine))
         each = ", ".join(f"{s}: {t:.2f}" for s, t in zip(SMOOTHNESS, times, strict=True))
         yield row("smoothness", known.name, "times the affine error at 1000", times[-1], STIFF, each)
@@ -123,7 +123,7 @@ def breaths(_: str, rounds: int) -> Iterator[Row]:
         for number in range(min(count, rounds or count)):
             known = breath(spacing_mm, number)
             transform = found_by(
-                known.fixed, known.moving, settings=RegistrationOptions(max_rotation=0), similarity="lncc"
+                known.fixed, known.moving, options=RegistrationOptions(max_rotation=0), similarity="lncc"
             )
             before = np.linalg.norm(known.points - known.ends, axis=-1).mean()
             yield row("breath", known.name, "mean mm", known.errors(transform).mean(), bound, f"before {before:.1f}")

@@ -126,7 +126,7 @@ def train(folder: str, features: str, patch: str, steps: str) -> Callable[[], fl
             cost = optimiser.step(partial(loss, *map(np.stack, zip(patch(), patch(), strict=True))))
             schedule.step()
         Run(Path(folder)).write_recipe(recipe)
-        write_checkpoint(Run(Path(folder)).best_checkpoint, {"planes": 1, "model": model.state_dict(), "average": None})
+        write_checkpoint(Run(Path(folder)).best_checkpoint, {"channels": 1, "model": model.state_dict(), "ema": None})
         return float(cost)
 
     return task
@@ -155,9 +155,9 @@ def measure(folder: str, size: str) -> Callable[[], tuple[float, int]]:
         found = choose_windows(trained, [case(100 + n) for n in range(JUDGES)], float("inf"))
         assert found is not None  # there are cases enough
         answering = replace(
-            trained.recipe.inference, overlap=found.overlap, coarse=found.first_pass_stride, measured=False
+            trained.recipe.inference, overlap=found.overlap, first_pass_stride=found.first_pass_stride, tune=False
         )
-        Run(Path(folder)).write_recipe(replace(trained.recipe, answering=answering))
+        Run(Path(folder)).write_recipe(replace(trained.recipe, inference=answering))
         print(found.as_dict(), file=sys.stderr)
         return found.overlap, found.first_pass_stride
 
