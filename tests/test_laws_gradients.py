@@ -69,10 +69,10 @@ class TestGradients:
     def test_changes_neither_weights_nor_batch(self, name, learning):
         network, _, batch = learning
         weights = {k: v.clone() for k, v in network.state_dict().items()}
-        inputs, target = batch.inputs.clone(), batch.target["class"].clone()
+        inputs, target = batch.inputs["image"].clone(), batch.target["class"].clone()
         after(gradients(name), learning)
         assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
-        assert torch.equal(batch.inputs, inputs)
+        assert torch.equal(batch.inputs["image"], inputs)
         assert torch.equal(batch.target["class"], target)
 
     def test_what_it_leads_to_is_lower(self, name, learning):
@@ -90,7 +90,7 @@ class TestGradients:
         calls = []
 
         def counted(network, task, batch):
-            calls.append(len(batch.inputs))
+            calls.append(batch.size)
             return gradients("plain")(network, task, batch) | {"seen/inside": 1.0}
 
         told, found = after(gradients(name, inner=counted), learning)
@@ -124,7 +124,7 @@ def test_a_teacher_is_part_of_the_loss_by_its_weight(learning):
 
     told, found = after(gradients("distilled", run="parent", weight=0.25, temperature=3.0, teacher=own), learning)
     network.zero_grad()
-    said = network(batch.inputs)
+    said = network(batch.inputs["image"])
     soft, known = (said / 3).log_softmax(1), (others / 3).softmax(1)
     apart = 9 * nn.functional.kl_div(soft, known, reduction="batchmean")
     wanted = 0.75 * nn.functional.cross_entropy(said, batch.target["class"]) + 0.25 * apart
@@ -141,13 +141,13 @@ def test_a_teacher_may_answer_about_the_first_samples_only(learning):
 
     def own(inputs):
         asked.append(inputs)
-        return others[: len(inputs)]
+        return others[: len(inputs["image"])]
 
     told, _ = after(
         gradients("distilled", run="parent", share=0.5, temperature=1.0, teacher=lambda _run: own), learning
     )
-    assert torch.equal(asked[0], batch.inputs[:3])
-    said = network(batch.inputs)[:3].log_softmax(1)
+    assert torch.equal(asked[0]["image"], batch.inputs["image"][:3])
+    said = network(batch.inputs["image"])[:3].log_softmax(1)
     apart = nn.functional.kl_div(said, others[:3].softmax(1), reduction="batchmean")
     assert told["distilled/loss"] == pytest.approx(apart.item(), rel=1e-5)
 

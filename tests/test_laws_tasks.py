@@ -17,7 +17,7 @@ from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Recipe, recipe_from_tables, recipe_to_toml
 from medgrad.engine.training.loop import EMA, train
-from medgrad.tasks import Task, full_resolution, stack_samples
+from medgrad.tasks import Task, full_resolution, network_arguments, run_network, stack_samples
 
 CPU = Compute("cpu", torch.float32)
 DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).output_kinds]
@@ -50,10 +50,16 @@ def network(task, seed=0):
     """The smallest network of the house that gives what a task needs."""
     torch.manual_seed(seed)
     name = fitting(task)
-    planes = task.encode(task.example(0)).inputs.shape[0]
+    planes = image_channels(task)
     channels = (8, 16) if name == "unet" else (8, 16, 16)
     settings = {"width": 16} if task.outputs.shape == "pyramid" else {}
     return registry.find("models", name)(planes, task.outputs.channels, task.dims, channels=channels, **settings)
+
+
+def image_channels(task):
+    """The number of channels of the images of a task; 0 where it takes none."""
+    image = task.encode(task.example(0)).inputs.get("image")
+    return 0 if image is None else image.shape[0]
 
 
 def fitting(task):
@@ -93,16 +99,16 @@ def test_comes_nearer_to_a_teacher(task, cases):
     with torch.no_grad():
         for p in teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
-        known = full_resolution(teacher(batch.inputs))
+        known = full_resolution(run_network(teacher, batch.inputs))
     assert task.distillation_loss(known, known).item() == pytest.approx(0, abs=1e-6)
     if getattr(task, "detector", "") == "faster_rcnn":
         with pytest.raises(ValueError, match="candidates"):
-            task.distillation_loss(full_resolution(pupil(batch.inputs)), known)
+            task.distillation_loss(full_resolution(run_network(pupil, batch.inputs)), known)
         return
     optimiser, apart = torch.optim.Adam(pupil.parameters(), 3e-3), []
     for _ in range(12):
         optimiser.zero_grad()
-        apart.append(task.distillation_loss(full_resolution(pupil(batch.inputs)), known, temperature=2.0))
+        apart.append(task.distillation_loss(full_resolution(run_network(pupil, batch.inputs)), known, temperature=2.0))
         apart[-1].backward()
         optimiser.step()
     assert apart[-1].item() < 0.9 * apart[0].item()
@@ -161,7 +167,7 @@ def test_the_answer_does_not_depend_on_the_truth(task, cases):
 
 def test_samples_have_one_shape(task, cases):
     samples = [task.encode(c) for c in cases]
-    assert len({s.inputs.shape for s in samples}) == 1
+    assert len({tuple(sorted((k, v.shape) for k, v in s.inputs.items())) for s in samples}) == 1
     assert len({tuple(sorted((k, v.shape) for k, v in s.target.items())) for s in samples}) == 1
 
 
@@ -176,8 +182,9 @@ def test_is_remembered_by_the_recipe(task):
 def test_score_has_a_gradient_at_the_input(task, cases):
     model = network(task)
     learn(task, cases, model, steps=5)
-    x = stack_samples([task.encode(c) for c in cases[:2]]).inputs.requires_grad_()
-    score = task.score(full_resolution(model.eval()(x)), task.outputs.channels - 1)
+    inputs = stack_samples([task.encode(c) for c in cases[:2]]).inputs
+    x = next(x.requires_grad_() for x in network_arguments(model, inputs) if x.is_floating_point())
+    score = task.score(full_resolution(run_network(model.eval(), inputs)), task.outputs.channels - 1)
     assert score.shape == (2,)
     score.sum().backward()
     assert x.grad is not None
@@ -188,7 +195,7 @@ def test_a_mappable_loss_is_the_mean_of_its_samples(task, cases):
     if not task.is_mappable:
         pytest.skip("the task says that its loss is not mappable")
     batch = stack_samples([task.encode(c) for c in cases[:3]])
-    output = full_resolution(network(task).eval()(batch.inputs)).detach()
+    output = full_resolution(run_network(network(task).eval(), batch.inputs)).detach()
     whole = sum(task.loss(output, batch.target).values())
     each = torch.func.vmap(lambda o, t: sum(task.loss(o[None], {k: v[None] for k, v in t.items()}).values()))(
         output, batch.target
@@ -220,21 +227,25 @@ def test_holds_settings_and_nothing_else(task):
 
 def test_can_be_exported(task, cases):
     model = network(task).eval()
-    x = task.encode(cases[0]).inputs[None]
-    program = torch.export.export(model, (x,))
-    torch.testing.assert_close(program.module()(x), model(x), rtol=1e-3, atol=1e-4)
+    x = network_arguments(model, stack_samples([task.encode(cases[0])]).inputs)
+    program = torch.export.export(model, x)
+    torch.testing.assert_close(program.module()(*x), model(*x), rtol=1e-3, atol=1e-4)
 
 
 def test_can_be_pruned_and_learns_on(task, cases):
     model, batch = network(task), stack_samples([task.encode(c) for c in cases[:2]])
     judge = registry.find("compress.criteria", "taylor")()
-    example, graph = batch.inputs[:1], build_graph(model, batch.inputs[:1])
+    example = network_arguments(model, batch.part(slice(1)).inputs)
+    graph = build_graph(model, example)
     scores = importance(graph.groups, judge(model, task, lambda: [batch]))
     smaller, widths = cut(model, choose_groups(graph, scores, {"flops": 0.7}, min_count=2))
     assert widths
     assert count_cost(smaller, example).flops <= 0.7 * count_cost(model, example).flops
     with torch.no_grad():
-        assert full_resolution(smaller(batch.inputs)).shape == full_resolution(model(batch.inputs)).shape
+        assert (
+            full_resolution(run_network(smaller, batch.inputs)).shape
+            == full_resolution(run_network(model, batch.inputs)).shape
+        )
     losses = [s.loss for s in learn(task, cases[:1], smaller, steps=12, rate=1e-2)]
     assert max(losses[-3:]) < min(losses[:2])
 

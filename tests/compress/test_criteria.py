@@ -1,6 +1,6 @@
 """Each criterion against its formula, worked out another way in float64."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def criterion(name, **settings):
 
 
 def batch(inputs, wanted):
-    return Batch(inputs, {"class": wanted}, [None] * len(inputs))
+    return Batch({"image": inputs}, {"class": wanted}, [None] * len(inputs))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_synflow_has_the_same_sum_in_every_layer_of_a_chain(normalise):
     cnn = registry.find("models", "cnn")(1, 2, 2, channels=(3, 8), normalise=normalise)
     for p in cnn.parameters():
         nn.init.normal_(p, std=0.5)
-    part = batch(torch.randn(2, 1, 16, 16), None)._replace(target={})
+    part = replace(batch(torch.randn(2, 1, 16, 16), None), target={})
     scores = criterion("synflow", rounds=1)(cnn, TASK, lambda: iter([part]))
     sums = [float(s.sum()) for s in scores.values()]
     assert len(sums) == 5
@@ -229,7 +229,7 @@ def test_synflow_of_a_chain_is_the_product_along_all_ways():
     model[0].weight.data[:] = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
     model[2].weight.data[:] = torch.tensor([[-5.0, 6.0]])
     scores = criterion("synflow", rounds=1)(
-        model, TASK, lambda: iter([batch(torch.randn(1, 2), None)._replace(target={})])
+        model, TASK, lambda: iter([replace(batch(torch.randn(1, 2), None), target={})])
     )
     torch.testing.assert_close(scores["0.weight"], torch.tensor([[5.0, 10.0], [18.0, 24.0]]))
     torch.testing.assert_close(scores["2.weight"], torch.tensor([[15.0, 42.0]]))
@@ -243,7 +243,7 @@ def test_synflow_in_rounds_leaves_more_ways_through():
     left = {}
     for rounds in (1, 30):
         made = criterion("synflow", rounds=rounds, share=0.99)
-        scores = made(model, TASK, lambda: iter([batch(torch.randn(1, 8), None)._replace(target={})]))
+        scores = made(model, TASK, lambda: iter([replace(batch(torch.randn(1, 8), None), target={})]))
         kept = make_masks(scores, share=0.99)
         through = torch.ones(1, 8)
         for layer, mask in zip(model, kept.values(), strict=True):

@@ -33,7 +33,7 @@ def learned(make, *, steps=STEPS, **settings):
     samples = [task.encode(task.example(seed)) for seed in range(24)]
     every, batches = stack_samples(samples), [stack_samples(samples[start : start + 8]) for start in (0, 8, 16)]
     network = nn.Sequential(nn.Flatten(), *layer(256, 32), *layer(32, 32), nn.Linear(32, 3))
-    loss_of_all = lambda: float(sum(task.loss(network.eval()(every.inputs), every.target).values()).detach())  # noqa: E731
+    loss_of_all = lambda: float(sum(task.loss(network.eval()(every.inputs["image"]), every.target).values()).detach())  # noqa: E731
     before = loss_of_all()
     stepper = make(network.named_parameters(), **settings)
     warm = registry.find("descent.schedules", "cosine")(warmup=0.05)

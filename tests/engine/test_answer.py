@@ -133,5 +133,5 @@ def test_cases_shown_together_are_answered_as_each_alone():
 
 
 def test_large_cases_are_shown_one_at_a_time():
-    encoded = [(None, torch.zeros(BATCH_SIZE // 2 + 1)), (None, torch.zeros(BATCH_SIZE // 2 + 1))]
+    encoded = [(None, {"image": torch.zeros(BATCH_SIZE // 2 + 1)}), (None, {"image": torch.zeros(BATCH_SIZE // 2 + 1)})]
     assert [len(group) for group in group_by_shape(encoded)] == [1, 1]

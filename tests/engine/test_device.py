@@ -42,9 +42,9 @@ def test_what_has_no_such_order_stays():
 def test_a_network_of_one_channel_runs_channels_last_from_its_first_layer(dims):
     """Its first level ran in the plain order, for 8 % of a training step in 3D."""
     network = CPU.move_model(registry.find("models", "unet")(1, 2, dims, channels=(8, 16)))
-    batch = CPU.move_batch(Batch(torch.randn(2, 1, *(8,) * dims), {}, [Grid.from_shape((8,) * dims)] * 2))
+    batch = CPU.move_batch(Batch({"image": torch.randn(2, 1, *(8,) * dims)}, {}, [Grid.from_shape((8,) * dims)] * 2))
     first = network.down[0][0][0]
-    assert first(batch.inputs).stride(1) == 1
+    assert first(batch.inputs["image"]).stride(1) == 1
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -116,7 +116,7 @@ def test_empty_places_of_a_target_change_no_cost():
     torch.manual_seed(0)
     for name in ("yolo", "retinanet", "faster_rcnn"):
         make = registry.find("models", name)
-        output = make(1, 2, 2, channels=(8, 16, 16), first=1, width=16)(batch.inputs)
+        output = make(1, 2, 2, channels=(8, 16, 16), first=1, width=16)(batch.inputs["image"])
         told = TASK.for_model(name).loss(output, batch.target)
         for term, value in make.loss(output, batch.target, classes=2).items():
             torch.testing.assert_close(told[term], value)

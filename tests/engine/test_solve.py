@@ -62,7 +62,7 @@ def solved(folder, ready, valid=(), *, classes=("a", "b"), exclusive=True, **set
 
 def outputs(trained, ready):
     """What the network says of cases, (n, outputs)."""
-    inputs = torch.stack([trained.task.encode(p.case).inputs for p in ready])
+    inputs = torch.stack([trained.task.encode(p.case).inputs["image"] for p in ready])
     with torch.no_grad():
         return trained.networks[0](inputs).double().numpy()
 
@@ -292,7 +292,7 @@ def test_descent_on_the_hinge_comes_to_the_machines_solution(tmp_path):
     ready = cases()
     trained, _, _ = solved(tmp_path, ready, model="svm", solver="svm_interior_point")
     network = trained.networks[0].network
-    inputs = torch.stack([trained.task.encode(p.case).inputs for p in ready])
+    inputs = torch.stack([trained.task.encode(p.case).inputs["image"] for p in ready])
     target = torch.tensor([1 if p.case.truth.top_class == "b" else 0 for p in ready])
     loss = registry.find("losses", "hinge")()(network(inputs), target)
     signs = np.where(target.numpy() > 0, 1.0, -1.0)

@@ -258,10 +258,10 @@ class Slow:
                 slow.did("saying", case.id)
             if case.id == "c":
                 raise ValueError("the network does not like c")
-            return case.images["image"].array[None].astype(np.float32)
+            return {"image": case.images["image"].array[None].astype(np.float32)}
 
         return Predictor(
-            networks=[lambda x: np.concatenate([2.5 - x, x - 2.5], axis=1)],
+            networks=[lambda x: np.concatenate([2.5 - x["image"], x["image"] - 2.5], axis=1)],
             encode=encode,
             decode=lambda output, grid: kind_named("label_map").decode([output], grid, {"labels": ["thing"]}),
             output="dense",

@@ -18,7 +18,7 @@ from ..engine.compute.torch_ops import TORCH
 from ..engine.runs.run import TrainedRun
 from ..errors import SettingError
 from ..inference.predictor import average_over_flips
-from ..tasks import Task, full_resolution
+from ..tasks import Inputs, Task, full_resolution, run_network
 from ..tasks.classification import Classification
 from ..tasks.detection import Detection
 from ._target import ExportModule
@@ -38,13 +38,13 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         networks = [partial(finest_output, network) for network in self.networks]
-        mean: Tensor = average_over_flips(networks, x, self.flips, TORCH)
+        mean: Tensor = average_over_flips(networks, {"image": x}, self.flips, TORCH)
         return mean
 
 
-def finest_output(network: nn.Module, x: Tensor) -> Tensor:
+def finest_output(network: nn.Module, inputs: Inputs) -> Tensor:
     """Give the output of a network at full resolution."""
-    return full_resolution(network(x))
+    return full_resolution(run_network(network, inputs))
 
 
 class CalibratedClassifier(nn.Module):

@@ -5,7 +5,7 @@ A run and an exported network differ only in ``networks``, ``encode`` and ``ops`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +20,11 @@ from .array_ops import NUMPY, ArrayOps
 from .coarse_to_fine import sliding_window_coarse_to_fine
 from .sliding_window import answer_each_window, choose_block_count, sliding_window, without_truth
 
-Network = Callable[[Any], Any]
-"""Gives the output about inputs (b, channels, *shape): one array, or several for boxes."""
+Network = Callable[[Mapping[str, Any]], Any]
+"""Gives the output about a batch of inputs, by name: one array, or several for boxes."""
+
+Inputs = Mapping[str, Any]
+"""The arrays that are shown to a network, by name; the ``image`` alone has the axes of the patient."""
 
 BATCH_SIZE = 1 << 19
 """So many numbers, of several cases, are shown to a network at a time; one case may have more."""
@@ -31,15 +34,16 @@ BATCH_SIZE = 1 << 19
 class Predictor:
     """All that it takes to answer about a case.
 
-    ``encode`` gives the inputs (channels, *shape) of a case, ``decode`` the answer of an output about one sample.
-    ``output`` says how the network answers: about every element, about the whole, or by candidate boxes; ``kind`` names
-    the kind of answer. ``images`` names the images of a case (empty: as they come), ``channels`` counts those of the
-    inputs, ``classes`` those of a dense output. ``merge_windows`` puts the answers about windows of one image together,
-    ``ensemble`` those of several networks. ``context`` is entered while a network is at work.
+    ``encode`` gives the inputs of a case by name, ``image`` (channels, *shape) among them, ``decode`` the answer of an
+    output about one sample. ``output`` says how the network answers: about every element, about the whole, or by
+    candidate boxes; ``kind`` names the kind of answer. ``images`` names the images of a case (empty: as they come),
+    ``channels`` counts those of the input image, ``classes`` those of a dense output. ``merge_windows`` puts the
+    answers about windows of one image together, ``ensemble`` those of several networks. ``context`` is entered while a
+    network is at work.
     """
 
     networks: Sequence[Network]
-    encode: Callable[[Case], Any]
+    encode: Callable[[Case], Inputs]
     decode: Callable[[Any, Grid], Any]
     output: Literal["dense", "pooled", "pyramid"]
     kind: str
@@ -73,7 +77,7 @@ class Predictor:
             if self.output == "dense":
                 return self.by_elements(case, sums)
             if self.output == "pooled":
-                return self.decode(self.average(self.encode(case)[None])[0], case.grid)
+                return self.decode(self.average(one_sample(self.encode(case)))[0], case.grid)
             answers = [self.by_windows(network, case) for network in self.networks]
             if len(answers) == 1:
                 return answers[0]
@@ -92,12 +96,16 @@ class Predictor:
         blind = (without_truth(case) for case in cases)
         for group in group_by_shape((case, self.encode(case)) for case in blind):
             with self.context():
-                outputs = self.average(self.ops.stack([inputs for _, inputs in group]))
+                outputs = self.average(self.stack([inputs for _, inputs in group]))
                 answers = [self.decode(output, case.grid) for (case, _), output in zip(group, outputs, strict=True)]
             yield from answers
 
-    def average(self, inputs: Any) -> Any:
-        """Give the mean output of all networks about inputs (b, channels, *shape) and their mirror images."""
+    def stack(self, samples: Sequence[Inputs]) -> Inputs:
+        """Put the inputs of samples side by side."""
+        return {name: self.ops.stack([inputs[name] for inputs in samples]) for name in samples[0]}
+
+    def average(self, inputs: Inputs) -> Any:
+        """Give the mean output of all networks about a batch of inputs and its mirror images."""
         return average_over_flips(self.networks, inputs, self.flips, self.ops)
 
     def by_elements(self, case: Case, sums: int) -> Any:
@@ -106,7 +114,7 @@ class Predictor:
         if self.coarse_to_fine:
             window = partial(sliding_window_coarse_to_fine, first_pass_stride=self.first_pass_stride)
         return window(
-            lambda box: self.average(self.encode(box)[None])[0],
+            lambda box: self.average(one_sample(self.encode(box)))[0],
             self.decode,
             case,
             patch=self.patch,
@@ -119,7 +127,7 @@ class Predictor:
         """Answer about each window, and merge the answers once; an axis that is a little longer is shown whole."""
 
         def answer_about(box: Case) -> Any:
-            output = network(self.encode(box)[None])
+            output = network(one_sample(self.encode(box)))
             one = tuple(o[0] for o in output) if isinstance(output, (list, tuple)) else output[0]
             return self.decode(one, box.grid)
 
@@ -130,32 +138,42 @@ class Predictor:
         return self.merge_windows(answers, windows, case.grid)
 
 
-def average_over_flips(networks: Sequence[Network], inputs: Any, flips: Sequence[int], ops: ArrayOps = NUMPY) -> Any:
-    """Show inputs (b, channels, *shape) to every network, mirrored in every way along the axes ``flips``.
+def one_sample(inputs: Inputs) -> Inputs:
+    """Give the batch of the inputs of one sample."""
+    return {name: array[None] for name, array in inputs.items()}
 
-    An output that has the axes of its input is mirrored back. Gives the mean of all.
+
+def average_over_flips(networks: Sequence[Network], inputs: Inputs, flips: Sequence[int], ops: ArrayOps = NUMPY) -> Any:
+    """Show a batch of inputs to every network, its image mirrored in every way along the axes ``flips``.
+
+    An output that has the axes of the image is mirrored back. Gives the mean of all.
     """
     total: Any = None
     choices = list(product(*[(False, True)] * len(flips)))
     for choice in choices:
         axes = [axis + 2 for axis, is_mirrored in zip(flips, choice, strict=True) if is_mirrored]
-        shown = ops.flip(inputs, axes) if axes else inputs
+        shown = {**inputs, "image": ops.flip(inputs["image"], axes)} if axes else inputs
         for network in networks:
             output = network(shown)
-            output = ops.flip(output, axes) if axes and output.ndim == inputs.ndim else output
+            output = ops.flip(output, axes) if axes and output.ndim == inputs["image"].ndim else output
             total = output if total is None else total + output
     count = len(choices) * len(networks)
     return total / count if count > 1 else total
 
 
-def group_by_shape(encoded: Iterable[tuple[Case, Any]]) -> Iterator[list[tuple[Case, Any]]]:
+def group_by_shape(encoded: Iterable[tuple[Case, Inputs]]) -> Iterator[list[tuple[Case, Inputs]]]:
     """Put inputs of one shape that follow one another together, as many as ``BATCH_SIZE`` allows."""
-    group: list[tuple[Case, Any]] = []
+    group: list[tuple[Case, Inputs]] = []
     for case, inputs in encoded:
-        is_full = (len(group) + 1) * prod(inputs.shape) > BATCH_SIZE
-        if group and (inputs.shape != group[0][1].shape or is_full):
+        is_full = (len(group) + 1) * sum(prod(array.shape) for array in inputs.values()) > BATCH_SIZE
+        if group and (shapes_of(inputs) != shapes_of(group[0][1]) or is_full):
             yield group
             group = []
         group.append((case, inputs))
     if group:
         yield group
+
+
+def shapes_of(inputs: Inputs) -> dict[str, tuple[int, ...]]:
+    """Give the shape of each input."""
+    return {name: tuple(array.shape) for name, array in inputs.items()}

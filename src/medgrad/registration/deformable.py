@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..models.transforms import jacobian_determinants, warp
 from ..models.transforms.affine import Affine
 from ..models.transforms.velocity import VelocityField
 from ..prepare.resample import rescale_grid
-from ..tasks import Batch
+from ..tasks import Batch, run_network
 from ..tasks.registration import Registration
 from ..trust.signed_rank import signed_rank_p_value
 from .image_pyramid import GreyImage, coarser_grid, make_pair_batch, sample_at, sampling_coordinates
@@ -160,7 +160,7 @@ class LevelSearch:
         if held_out is None:
             return batch
         there = nn.functional.interpolate(held_out.float(), size=grid.shape, mode="nearest")
-        return Batch(batch.inputs, {**batch.target, "weight": batch.target["weight"] * (1 - there)}, batch.grids)
+        return replace(batch, target={**batch.target, "weight": batch.target["weight"] * (1 - there)})
 
     def make_model(self, grid: Grid, stiffness: float) -> VelocityModel:
         """Make the velocity model of a level."""
@@ -302,7 +302,7 @@ class HeldOutJudge:
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> BlockErrors:
         """Give the mean error on the training blocks, and the error of each held-out block."""
-        return self.measure_blocks(warp(self.batch.target["moving"], model(self.batch.inputs)))
+        return self.measure_blocks(warp(self.batch.target["moving"], run_network(model, self.batch.inputs)))
 
     def measure_blocks(self, warped: Tensor) -> BlockErrors:
         """Give the errors of a warped image against the fixed one."""
@@ -334,11 +334,11 @@ class HeldOutJudge:
     @torch.no_grad()
     def log_jacobian_std(self, model: nn.Module) -> float:
         """Give the standard deviation of the log Jacobian determinant where both images are known."""
-        grown = jacobian_determinants(model(self.batch.inputs))[self.weight[:, 0] > 0]
+        grown = jacobian_determinants(run_network(model, self.batch.inputs))[self.weight[:, 0] > 0]
         return float(grown.clamp_min(1e-3).log().std())
 
     @torch.no_grad()
     def velocity_percentile(self, model: VelocityModel) -> float:
         """Give the 95th percentile of the velocity, in elements."""
-        moved = model.velocity(self.batch.inputs)
+        moved = model.velocity(self.batch.inputs["image"])
         return float(moved.norm(dim=1).quantile(0.95))

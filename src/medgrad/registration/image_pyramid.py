@@ -168,4 +168,4 @@ def make_pair_batch(
     first = gaussian_smooth(fixed_values.unsqueeze(1), blur).expand(len(moving_values), -1, *grid.shape)
     other = gaussian_smooth(moving_values.unsqueeze(1), blur)
     target = {"fixed": first, "moving": other, "weight": (known * inside).unsqueeze(1)}
-    return Batch(torch.cat([first, other], dim=1), target, [grid] * len(moving_values))
+    return Batch({"image": torch.cat([first, other], dim=1)}, target, [grid] * len(moving_values))

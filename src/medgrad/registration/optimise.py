@@ -12,7 +12,7 @@ from .. import registry
 from ..descent.gradients import Gradients, build_gradients
 from ..descent.stopping import build_rules
 from ..engine.training.loop import constant, train
-from ..tasks import Batch, Task
+from ..tasks import Batch, Task, run_network
 from ..tasks.registration import Registration
 
 ITERATIONS_PER_STEP = 5
@@ -76,7 +76,7 @@ def with_penalty(penalty: Penalty | None) -> Gradients:
         return build_gradients(())
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        terms = {**task.loss(model(batch.inputs), batch.target), "roughness": penalty()}
+        terms = {**task.loss(run_network(model, batch.inputs), batch.target), "roughness": penalty()}
         torch.stack([t.float() for t in terms.values()]).sum().backward()
         return {name: float(term.detach()) for name, term in terms.items()}
 

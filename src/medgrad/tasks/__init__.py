@@ -8,9 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ._task import Batch, Output, Sample, Task, full_resolution, stack_samples
+from ._task import (
+    Batch,
+    Inputs,
+    Output,
+    Sample,
+    Task,
+    full_resolution,
+    input_names,
+    network_arguments,
+    run_network,
+    stack_samples,
+)
 
-__all__ = ["Batch", "Output", "Sample", "Task", "full_resolution", "stack_samples"]
+__all__ = [
+    "Batch",
+    "Inputs",
+    "Output",
+    "Sample",
+    "Task",
+    "full_resolution",
+    "input_names",
+    "network_arguments",
+    "run_network",
+    "stack_samples",
+]
 
 if TYPE_CHECKING:
     from .classification import Classification as Classification

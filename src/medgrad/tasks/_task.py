@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import registry
 from ..answers import AnswerKind, kind_named
 from ..data import Case, Grid, LabelMap
+from ..errors import SettingError
 from ..inference.encode import stack_channels
 
 Output = Tensor | tuple[Tensor, ...]
@@ -27,33 +28,79 @@ class OutputSpec(NamedTuple):
     answer: str
 
 
-class Sample(NamedTuple):
-    """One case as tensors: inputs (channels, *shape), and targets of fixed shapes, so that samples stack."""
+Inputs = Mapping[str, Tensor]
+"""What a network may take, by name: ``image`` (channels, *shape), ``table``, ``tokens``, ``nodes``, ``edges``, ..."""
 
-    inputs: Tensor
+
+@dataclass(frozen=True)
+class Sample:
+    """One case as tensors: inputs and targets of fixed shapes, so that samples stack.
+
+    An image is the input ``image`` (channels, *shape); it alone is augmented and cut into windows. The ``owner`` is the
+    patient of the case, known wherever samples are drawn.
+    """
+
+    inputs: Inputs
     target: dict[str, Tensor]
     grid: Grid
+    owner: str = ""
 
 
-class Batch(NamedTuple):
-    """Samples side by side: inputs (b, channels, *shape)."""
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side: each input and target with one more axis, (b, ...). ``owners`` are their patients."""
 
-    inputs: Tensor
+    inputs: Inputs
     target: dict[str, Tensor]
     grids: list[Grid]
+    owners: tuple[str, ...] = ()
 
-    def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
-        """Give the batch on another device, its inputs in the order that the device is fast with."""
-        inputs = self.inputs.to(device, non_blocking=True)
-        if memory_format is not None:
-            inputs = inputs.contiguous(memory_format=memory_format)
-        return Batch(inputs, {k: v.to(device, non_blocking=True) for k, v in self.target.items()}, self.grids)
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def part(self, at: slice) -> Batch:
+        """Give the batch of some of its samples."""
+        inputs, target = ({k: v[at] for k, v in tensors.items()} for tensors in (self.inputs, self.target))
+        return Batch(inputs, target, self.grids[at], self.owners[at])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Give the batch on another device."""
+        inputs, target = (
+            {k: v.to(device, non_blocking=True) for k, v in tensors.items()} for tensors in (self.inputs, self.target)
+        )
+        return replace(self, inputs=inputs, target=target)
 
 
 def stack_samples(samples: Sequence[Sample]) -> Batch:
     """Put samples side by side."""
+    inputs = {k: torch.stack([s.inputs[k] for s in samples]) for k in samples[0].inputs}
     target = {k: torch.stack([s.target[k] for s in samples]) for k in samples[0].target}
-    return Batch(torch.stack([s.inputs for s in samples]), target, [s.grid for s in samples])
+    return Batch(inputs, target, [s.grid for s in samples], tuple(s.owner for s in samples))
+
+
+def input_names(network: nn.Module) -> tuple[str, ...]:
+    """Name the inputs that a network takes, in the order of its arguments: those that it declares, else the image."""
+    names = getattr(network, "inputs", None)
+    return names if isinstance(names, tuple) else ("image",)
+
+
+def network_arguments(network: nn.Module, inputs: Inputs) -> tuple[Tensor, ...]:
+    """Give the tensors that a network takes, in the order of its arguments."""
+    names = input_names(network)
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise SettingError(
+            f"{type(network).__name__} takes {', '.join(names)}, but the task gives {', '.join(inputs)}. "
+            "Choose a model that takes what the task gives."
+        )
+    return tuple(inputs[name] for name in names)
+
+
+def run_network(network: nn.Module, inputs: Inputs) -> Any:
+    """Give the output of a network about a batch of inputs."""
+    return network(*network_arguments(network, inputs))
 
 
 @dataclass(frozen=True)

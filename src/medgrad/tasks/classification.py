@@ -53,7 +53,7 @@ class Classification(Task):
         if isinstance(case.truth, Scores):
             values = torch.from_numpy(case.truth.values.astype(np.float32))
             target["class"] = values.argmax() if self.exclusive else values
-        return Sample(images_to_tensor(case, self.channels), target, case.grid)
+        return Sample({"image": images_to_tensor(case, self.channels)}, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         name = self.loss_name or ("cross_entropy" if self.exclusive else "bce")

@@ -86,7 +86,7 @@ class Detection(Task):
             boxes[:count] = torch.from_numpy(corners[:count]).float()
             classes[:count] = torch.from_numpy(kinds[:count])
             target = {"boxes": boxes, "classes": classes}
-        return Sample(images_to_tensor(case, self.channels), target, case.grid)
+        return Sample({"image": images_to_tensor(case, self.channels)}, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         return registry.find("models", self.detector).loss(output, trim_targets(target), classes=len(self.labels))

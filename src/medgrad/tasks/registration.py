@@ -75,7 +75,7 @@ class Registration(Task):
             if case.roi is None
             else torch.from_numpy((case.roi.array != 0).astype(np.float32))[None]
         )
-        return Sample(inputs, target, case.grid)
+        return Sample({"image": inputs}, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         displacement = self.displacement_of(full_resolution(output))

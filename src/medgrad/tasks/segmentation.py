@@ -76,7 +76,7 @@ class Segmentation(Task):
             if case.roi is not None:
                 labels[torch.from_numpy(case.roi.array == 0)] = IGNORED_LABEL
             target["labels"] = labels
-        return Sample(images_to_tensor(case, self.channels), target, case.grid)
+        return Sample({"image": images_to_tensor(case, self.channels)}, target, case.grid)
 
     def loss(self, output: Output, target: dict[str, Tensor]) -> dict[str, Tensor]:
         cost = registry.find("losses", self.loss_name)(**self.loss_settings)

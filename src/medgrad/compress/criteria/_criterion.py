@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ...descent.gradients import FullSet, prunable_weights
 from ...errors import Diverged, SettingError
-from ...tasks import Batch, Task
+from ...tasks import Batch, Task, run_network
 
 Scores = dict[str, Tensor]
 """For each weight that may be pruned, by its name in ``model.named_parameters()``, how much each element matters."""
@@ -64,7 +64,9 @@ def frozen_statistics(
 
 def batch_loss(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     """Give the loss of a batch as a tensor."""
-    return torch.stack([term.reshape(()) for term in task.loss(model(batch.inputs), batch.target).values()]).sum()
+    return torch.stack(
+        [term.reshape(()) for term in task.loss(run_network(model, batch.inputs), batch.target).values()]
+    ).sum()
 
 
 def weight_gradients(loss: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> Scores:
@@ -94,10 +96,9 @@ def iterate_batches(batches: FullSet, per: Granularity) -> Iterator[Batch]:
         raise SettingError(f"Gradients are taken of each 'sample' or each 'batch', not of each {per!r}.")
     empty = True
     for batch in batches():
-        for i in range(len(batch.inputs) if per == "sample" else 1):
+        for i in range(batch.size if per == "sample" else 1):
             empty = False
-            at = slice(i, i + 1) if per == "sample" else slice(None)
-            yield Batch(batch.inputs[at], {k: v[at] for k, v in batch.target.items()}, batch.grids[at])
+            yield batch.part(slice(i, i + 1)) if per == "sample" else batch
     if empty:
         raise SettingError("There is no sample to take gradients of. Give batches that hold at least one.")
 
@@ -115,7 +116,7 @@ def average_gradients(
     totals = [{name: torch.zeros_like(w) for name, w in weights.items()} for _ in functions]
     count = 0
     for part in iterate_batches(batches, per):
-        size = len(part.inputs)
+        size = part.size
         for name, g in weight_gradients(batch_loss(model, task, part), weights).items():
             for total, function in zip(totals, functions, strict=True):
                 total[name].add_(function(g), alpha=size)

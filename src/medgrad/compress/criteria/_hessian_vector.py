@@ -43,7 +43,7 @@ def exact_hvp(
     total = {name: torch.zeros_like(w) for name, w in weights.items()}
     count = 0
     for part in iterate_batches(batches, "batch"):
-        size = len(part.inputs)
+        size = part.size
         try:
             first = weight_gradients(batch_loss(model, task, part), weights, create_graph=True)
             along = torch.stack([(g * vector[name]).sum() for name, g in first.items()]).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ...descent.gradients import FullSet, Masks, keep_best_if_empty, lowest_mask, prunable_weights, zero_pruned
 from ...errors import SettingError
 from ...models import InstanceNorm
-from ...tasks import Task
+from ...tasks import Task, network_arguments
 from ._criterion import Criterion, Scores, frozen_statistics, iterate_batches, weight_gradients
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, InstanceNorm)
@@ -37,9 +38,9 @@ def synflow(*, rounds: int = 20, share: float = 0.9) -> Criterion:
 
     def criterion(model: nn.Module, task: Task, batches: FullSet) -> Scores:
         del task
-        first = next(iterate_batches(batches, "batch")).inputs[:1]
+        first = next(iterate_batches(batches, "batch")).part(slice(1)).inputs
         copy = linear_copy(model)
-        weights, ones = prunable_weights(copy), torch.ones_like(first)
+        weights, ones = prunable_weights(copy), [torch.ones_like(x) for x in network_arguments(model, first)]
         if rounds == 1:
             return synaptic_flow(copy, weights, ones)
         order = {name: torch.zeros_like(w) for name, w in weights.items()}
@@ -103,10 +104,10 @@ class LinearNorm(nn.Module):
         return x * (self.scale if self.on_last_axis else self.scale.view(-1, *(1,) * (x.ndim - 2)))
 
 
-def synaptic_flow(model: nn.Module, weights: dict[str, nn.Parameter], inputs: Tensor) -> Scores:
+def synaptic_flow(model: nn.Module, weights: dict[str, nn.Parameter], inputs: Sequence[Tensor]) -> Scores:
     """Give the SynFlow scores |w| dR/d|w| of a linearised network."""
     with frozen_statistics(model):
-        out = model(inputs)
+        out = model(*inputs)
         total = torch.stack([o.sum() for o in (out if isinstance(out, tuple) else (out,))]).sum()
         return {name: (g * weights[name].detach()).abs() for name, g in weight_gradients(total, weights).items()}
 

@@ -21,12 +21,13 @@ from ...engine.evaluation.calibrate import correct_priors, without_calibration
 from ...engine.evaluation.evaluate import JudgedCase
 from ...engine.evaluation.judge import judge_all
 from ...engine.loading.cache import Failure, PreparedCase, load_split
+from ...engine.loading.sampling import crop_case
 from ...engine.progress import Progress
 from ...engine.runs.recipe import Recipe
 from ...engine.runs.run import Run, build_model, load_network, open_run
 from ...engine.training.trainer import Trainer
 from ...errors import SettingError
-from ...tasks import Batch
+from ...tasks import Batch, input_names, network_arguments, stack_samples
 from ..structure.cost import Cost, count_cost, measure_milliseconds, time_interleaved
 from ..structure.graph import build_graph
 from ..structure.groups import ChannelGraph
@@ -106,7 +107,7 @@ class FoldContext:
             self.recipe.training.class_balance,
         )
         self.network, self.input_channels = load_network(run)
-        self.example = torch.zeros(1, self.input_channels, *self.recipe.training.patch)
+        self.example = self.make_example()
         self.cost = count_cost(self.network, self.example)
         self.inference_network = self.inference_copy(self.network)
         self.milliseconds = measure_milliseconds(self.inference_network, self.example_on_device, rounds=TIMING_ROUNDS)
@@ -114,6 +115,16 @@ class FoldContext:
         judged = judge_all(self.trained, valid, lost, progress=progress)
         self.judging_seconds = time.perf_counter() - began
         self.selection_subset = self.report_subset = ValidationSubset(valid, lost, judged)
+
+    def make_example(self) -> tuple[Tensor, ...]:
+        """Make what the network is shown to count its cost: an empty patch, with what belongs to the first case."""
+        patch = self.recipe.training.patch
+        empty = torch.zeros(1, self.input_channels, *patch)
+        if input_names(self.network) == ("image",):
+            return (empty,)
+        first = self.train_cases[0].case
+        batch = stack_samples([self.task.encode(crop_case(first, (0,) * len(patch), patch))])
+        return network_arguments(self.network, batch.inputs)
 
     def draw_batches(self, recipe: Recipe, folder: Path) -> Iterator[Batch]:
         """Yield the training batches of a recipe."""
@@ -136,9 +147,9 @@ class FoldContext:
         return build_model(recipe, self.task, self.input_channels)
 
     @property
-    def example_on_device(self) -> Tensor:
-        """The example input on the device and in its memory format."""
-        return to_channels_last(self.example.to(self.compute.device))
+    def example_on_device(self) -> tuple[Tensor, ...]:
+        """The example on the device and in its memory format."""
+        return tuple(to_channels_last(x.to(self.compute.device)) for x in self.example)
 
     def channel_graph(self, network: nn.Module) -> ChannelGraph:
         """Give the channel graph of a network; that of the parent is traced once."""

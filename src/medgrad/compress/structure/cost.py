@@ -34,8 +34,12 @@ class Cost:
     bytes: int
 
 
-def count_cost(model: nn.Module, example: Tensor) -> Cost:
-    """Count what a model costs on an example (b, channels, *shape), by tracing it: nothing is timed.
+Example = Tensor | tuple[Tensor, ...]
+"""What is shown to a network: an image (b, channels, *shape), or each of its arguments."""
+
+
+def count_cost(model: nn.Module, example: Example) -> Cost:
+    """Count what a model costs on an example, by tracing it: nothing is timed.
 
     >>> count_cost(nn.Linear(3, 2), torch.zeros(1, 3))
     Cost(flops=12, parameters=8, bytes=32)
@@ -43,7 +47,12 @@ def count_cost(model: nn.Module, example: Tensor) -> Cost:
     return Cost(count_model_flops(model, example), sum(p.numel() for p in model.parameters()), count_bytes(model))
 
 
-def count_model_flops(model: nn.Module, example: Tensor) -> int:
+def arguments(example: Example) -> tuple[Tensor, ...]:
+    """Give the arguments of a network that an example stands for."""
+    return example if isinstance(example, tuple) else (example,)
+
+
+def count_model_flops(model: nn.Module, example: Example) -> int:
     """Count the flops of a forward pass from shapes alone; a network whose code needs numbers is traced instead.
 
     Tracing takes six times longer.
@@ -51,7 +60,7 @@ def count_model_flops(model: nn.Module, example: Tensor) -> int:
     shapes = deepcopy(model)
     try:
         with temporary_mode(shapes.to("meta")), torch.no_grad(), FlopCounter() as counter:
-            shapes(example.to("meta"))
+            shapes(*[x.to("meta") for x in arguments(example)])
     except Exception:  # whatever code that looks at a number raises where there is none
         return count_program_flops(trace_model(model, example))
     return counter.flops
@@ -102,14 +111,15 @@ def without_stack_traces() -> Iterator[None]:
         config.do_not_emit_stack_traces = before
 
 
-def trace_model(model: nn.Module, example: Tensor, *, training: bool = False) -> Any:
+def trace_model(model: nn.Module, example: Example, *, training: bool = False) -> Any:
     """Trace a copy of a model on an example, in one of its two modes: some networks keep what they see."""
     with temporary_mode(model := deepcopy(model), training=training), without_stack_traces():
         try:
-            return torch.export.export(model, (example,), strict=False)
+            return torch.export.export(model, arguments(example), strict=False)
         except Exception as reason:  # whatever the code of a foreign network raises
             reason_line = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
-            raise SettingError(f"This network cannot be traced on {tuple(example.shape)}: {reason_line}") from reason
+            shapes = ", ".join(str(tuple(x.shape)) for x in arguments(example))
+            raise SettingError(f"This network cannot be traced on {shapes}: {reason_line}") from reason
 
 
 def count_program_flops(program: Any) -> int:
@@ -162,12 +172,12 @@ def node_shape(node: Node) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
 
-def measure_milliseconds(model: nn.Module, example: Tensor, *, rounds: int = 5) -> float:
+def measure_milliseconds(model: nn.Module, example: Example, *, rounds: int = 5) -> float:
     """Time one answer to an example on this machine: the median of so many rounds."""
     return median(one for (one,) in time_interleaved([model], example, rounds=rounds))
 
 
-def time_interleaved(models: Sequence[nn.Module], example: Tensor, *, rounds: int = 5) -> list[list[float]]:
+def time_interleaved(models: Sequence[nn.Module], example: Example, *, rounds: int = 5) -> list[list[float]]:
     """Time one answer of each model, in milliseconds, round by round: others on the machine then disturb all alike.
 
     Each answers twice in its turn, and what counts is the second: in use, too, answers of one model follow each other.
@@ -180,7 +190,7 @@ def time_interleaved(models: Sequence[nn.Module], example: Tensor, *, rounds: in
         return [[time_second_call(model, example) for model in models] for _ in range(rounds)]
 
 
-def time_second_call(model: nn.Module, example: Tensor) -> float:
+def time_second_call(model: nn.Module, example: Example) -> float:
     """Time a forward pass that follows another, in milliseconds."""
     run_and_synchronise(model, example)
     start = time.perf_counter()
@@ -188,8 +198,9 @@ def time_second_call(model: nn.Module, example: Tensor) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def run_and_synchronise(model: nn.Module, example: Tensor) -> None:
+def run_and_synchronise(model: nn.Module, example: Example) -> None:
     """Run a forward pass and wait for the device."""
-    model(example)
-    if example.device.type == "cuda":
-        torch.cuda.synchronize(example.device)
+    shown = arguments(example)
+    model(*shown)
+    if shown[0].device.type == "cuda":
+        torch.cuda.synchronize(shown[0].device)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from ...engine.compute.cpu_convolutions import CHANNEL_BLOCK
 from ...models import CONVOLUTION, layer_width
 from .channel_ids import LOCKED, AxisChannels, Numbers, ParameterRef, TensorState, Uniform
-from .cost import count_program_flops, temporary_mode, trace_model
+from .cost import Example, arguments, count_program_flops, temporary_mode, trace_model
 from .cut import cut
 from .graph_walk import GraphWalk, op_arguments, op_name, tensor_nodes
 from .groups import ChannelGraph, CostModel, CostTerm, Group, TensorAxis, first_names
 from .op_rules import RULES, Op, lock_inputs
 
 
-def list_groups(model: nn.Module, example: Tensor) -> list[Group]:
+def list_groups(model: nn.Module, example: Example) -> list[Group]:
     """List the groups of channels that can be removed from a model.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -31,8 +31,8 @@ def list_groups(model: nn.Module, example: Tensor) -> list[Group]:
     return list(build_graph(model, example).groups)
 
 
-def build_graph(model: nn.Module, example: Tensor) -> ChannelGraph:
-    """Trace a model on an example (b, channels, *shape), and tell its groups of channels and what each costs.
+def build_graph(model: nn.Module, example: Example) -> ChannelGraph:
+    """Trace a model on an example, and tell its groups of channels and what each costs.
 
     Give the plain network, not one that is wrapped for a device. Channels are followed both as the model answers and as
     it answers while it learns, where it may say more. Those of its inputs and outputs stay, and so do those that meet
@@ -173,7 +173,7 @@ def collect_groups(walk: GraphWalk) -> dict[int, Group]:
     return found
 
 
-def keep_removable(model: nn.Module, example: Tensor, found: Mapping[int, Group]) -> dict[int, Group]:
+def keep_removable(model: nn.Module, example: Example, found: Mapping[int, Group]) -> dict[int, Group]:
     """Keep the families of which a channel can be removed without a change of the output shapes.
 
     A family of a single group keeps it, so that no layer is left without channels.
@@ -203,11 +203,11 @@ def find_removable(families: Sequence[int], is_removable: Callable[[Sequence[int
     return left if is_removable(left) else []
 
 
-def output_shapes(model: nn.Module, example: Tensor) -> list[tuple[int, ...]]:
+def output_shapes(model: nn.Module, example: Example) -> list[tuple[int, ...]]:
     """Give the output shapes of a model in evaluation and in training mode."""
     found: list[Tensor] = []
     for learns in (False, True):
         with temporary_mode(model, training=learns), torch.no_grad():
-            out = model(example)
+            out = model(*arguments(example))
         found += out if isinstance(out, (tuple, list)) else [out]
     return [tuple(each.shape) for each in found]

@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...models import CONVOLUTION, with_widths
+from .cost import Example
 from .graph import output_shapes
 
 NetworkLoss = Callable[[nn.Module], float]
 
 
-def list_removable_layers(model: nn.Module, example: Tensor) -> list[str]:
+def list_removable_layers(model: nn.Module, example: Example) -> list[str]:
     """Name the parts of a network that can be left out: those of several layers, one of them a convolution or linear.
 
     Of parts that lie in one another the innermost are named.
@@ -52,7 +53,7 @@ def is_block(module: nn.Module) -> bool:
 
 
 def choose_removable_layers(
-    model: nn.Module, example: Tensor, count: int, *, loss: NetworkLoss, cost: Callable[[nn.Module], float]
+    model: nn.Module, example: Example, count: int, *, loss: NetworkLoss, cost: Callable[[nn.Module], float]
 ) -> list[str]:
     """Choose so many blocks to remove, one after another, each with the least rise of the loss for the cost it saves.
 
@@ -68,7 +69,7 @@ def choose_removable_layers(
 
 
 def rank_removable_layers(
-    model: nn.Module, example: Tensor, *, loss: NetworkLoss, cost: Callable[[nn.Module], float]
+    model: nn.Module, example: Example, *, loss: NetworkLoss, cost: Callable[[nn.Module], float]
 ) -> list[str]:
     """Rank the removable blocks by the rise of the loss for the cost saved, lowest first."""
     before, whole = loss(model), cost(model)

@@ -17,15 +17,13 @@ def accumulated(*, parts: int = 2, inner: Gradients | None = None) -> Gradients:
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
         terms: dict[str, float] = {}
         sums: list[torch.Tensor | None] = [None for _ in model.parameters()]
-        n = len(batch.inputs)
+        n = batch.size
         bounds = [round(i * n / parts) for i in range(parts + 1)]
         for start, stop in pairwise(bounds):
             if start == stop:
                 continue
             model.zero_grad()
-            piece = Batch(
-                batch.inputs[start:stop], {k: v[start:stop] for k, v in batch.target.items()}, batch.grids[start:stop]
-            )
+            piece = batch.part(slice(start, stop))
             share = (stop - start) / n
             for name, value in make(model, task, piece).items():
                 terms[name] = terms.get(name, 0.0) + share * value

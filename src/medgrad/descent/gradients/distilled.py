@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from ...tasks import Batch, Output, Task, full_resolution
+from ...tasks import Batch, Inputs, Output, Task, full_resolution
 from ._gradients import Gradients, total_loss
 from .plain import plain
 
-Teacher = Callable[[Tensor], Tensor]
+Teacher = Callable[[Inputs], Tensor]
 DISTILLED = "distilled"
 
 
@@ -40,13 +41,12 @@ def distilled(
     ask_teacher = teacher(run)
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        count = ceil(share * len(batch.inputs))
+        count = ceil(share * batch.size)
         with torch.no_grad():
-            teacher_output = ask_teacher(batch.inputs[:count])
-        distillation_task = cast(Task, DistillationTask(task, weight, temperature, count / len(batch.inputs)))
-        terms = make(
-            model, distillation_task, Batch(batch.inputs, {**batch.target, DISTILLED: teacher_output}, batch.grids)
-        )
+            teacher_output = ask_teacher(batch.part(slice(count)).inputs)
+        distillation_task = cast(Task, DistillationTask(task, weight, temperature, count / batch.size))
+        with_teacher = replace(batch, target={**batch.target, DISTILLED: teacher_output})
+        terms = make(model, distillation_task, with_teacher)
         return terms | {
             "distilled/loss": terms[DISTILLED] / max(weight, 1e-9),
             "distilled/own": total_loss(terms) - terms[DISTILLED],

@@ -25,7 +25,7 @@ def full_batch(*, full_set: FullSet | None = None, inner: Gradients | None = Non
         count = 0
         for part in full_set() if full_set is not None else iter([batch]):
             model.zero_grad()
-            weight = len(part.inputs)
+            weight = part.size
             for name, value in make(model, task, part).items():
                 terms[name] = terms.get(name, 0.0) + weight * value
             for i, p in enumerate(model.parameters()):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ...tasks import Batch, Task
+from ...tasks import Batch, Task, run_network
 from ._gradients import Gradients
 
 
@@ -11,7 +11,7 @@ def plain() -> Gradients:
     """Give the gradient of the batch's loss."""
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
-        terms = task.loss(model(batch.inputs), batch.target)
+        terms = task.loss(run_network(model, batch.inputs), batch.target)
         torch.stack([t.float() for t in terms.values()]).sum().backward()
         return {name: float(term.detach()) for name, term in terms.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import SettingError
 from ...machine.allocator import keep_freed_memory as keep_freed_memory
 from ...machine.cores import count_cores as cores_allowed
-from ...tasks import Batch
+from ...tasks import Batch, Inputs, input_names
 from .cpu_convolutions import SafeConvolutions
 
 BFLOAT16_CPU_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -47,7 +47,12 @@ class Compute:
     def move_batch(self, batch: Batch) -> Batch:
         """Move a batch to the device, with its inputs in channels-last memory format."""
         batch = batch.to(self.device)
-        return batch._replace(inputs=to_channels_last(batch.inputs))
+        return replace(batch, inputs=order_image(batch.inputs))
+
+
+def order_image(inputs: Inputs) -> Inputs:
+    """Give the inputs of a batch with the image, if there is one, in channels-last memory format."""
+    return {**inputs, "image": to_channels_last(inputs["image"])} if "image" in inputs else inputs
 
 
 def channels_last_format(inputs: Tensor) -> torch.memory_format | None:
@@ -72,7 +77,7 @@ def to_channels_last(inputs: Tensor) -> Tensor:
 class AutocastModule(nn.Module):
     """A network that runs under autocast in the chosen dtype, with its output cast back to float32.
 
-    It shares the network's weights; save the network, not this.
+    It shares the network's weights; save the network, not this. It takes the inputs that the network takes.
     """
 
     def __init__(self, network: nn.Module, compute: Compute) -> None:
@@ -80,14 +85,19 @@ class AutocastModule(nn.Module):
         self.network = network
         self.compute = compute
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the network's inputs."""
+        return input_names(self.network)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         kind = self.compute.device.split(":")[0]
         convolutions = SafeConvolutions() if kind == "cpu" else nullcontext()
         if self.compute.dtype == torch.float32:
             with convolutions:
-                return self.network(x)
+                return self.network(*inputs)
         with torch.autocast(kind, self.compute.dtype), convolutions:
-            out = self.network(x)
+            out = self.network(*inputs)
         return tuple(o.float() for o in out) if isinstance(out, tuple) else out.float()
 
 

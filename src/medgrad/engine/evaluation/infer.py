@@ -15,8 +15,8 @@ from ...data import Case
 from ...errors import SettingError
 from ...inference.predictor import Network, Predictor
 from ...prepare import Step
-from ...tasks import Task, full_resolution
-from ..compute.device import Compute, to_channels_last
+from ...tasks import Inputs, Task, full_resolution, run_network
+from ..compute.device import Compute, order_image
 from ..compute.torch_ops import TORCH
 from ..runs.recipe import Inference
 from ..runs.run import TrainedRun
@@ -42,7 +42,7 @@ def predictor(
     outputs = task.outputs
     return Predictor(
         networks=[network_of(model) for model in models],
-        encode=lambda case: task.encode(case).inputs.to(place.device),
+        encode=lambda case: {name: x.to(place.device) for name, x in task.encode(case).inputs.items()},
         decode=task.decode,
         output=outputs.shape,
         kind=outputs.answer,
@@ -65,8 +65,8 @@ def predictor(
 def network_of(model: nn.Module) -> Network:
     """Show a batch to a module, and give what it says at full resolution in float32."""
 
-    def network(inputs: Tensor) -> Tensor:
-        return full_resolution(model(to_channels_last(inputs))).float()
+    def network(inputs: Inputs) -> Tensor:
+        return full_resolution(run_network(model, order_image(inputs))).float()
 
     return network
 

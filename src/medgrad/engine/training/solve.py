@@ -131,10 +131,10 @@ def check_solver(recipe: Recipe, task: Task) -> None:
 
 def encode_cases(task: Classification, cases: Sequence[PreparedCase]) -> tuple[Matrix, Matrix]:
     """Encode whole cases as rows (n, d), with their truths (n, classes)."""
-    first = tuple(task.encode(cases[0].case).inputs.shape)
+    first = tuple(task.encode(cases[0].case).inputs["image"].shape)
     rows = np.empty((len(cases), prod(first)))
     for number, ready in enumerate(cases):
-        inputs = task.encode(ready.case).inputs
+        inputs = task.encode(ready.case).inputs["image"]
         if tuple(inputs.shape) != first:
             raise SettingError(
                 f"Case {ready.case.id!r} has the shape {tuple(inputs.shape)}, but {cases[0].case.id!r} has {first}. "

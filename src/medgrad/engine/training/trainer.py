@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ... import registry
-from ...augment import Augmentation, augment
 from ...descent.diagnostics import Diagnostics, Finding
 from ...descent.gradients import build_gradients
 from ...descent.layer_monitor import monitor_steps
@@ -21,11 +20,12 @@ from ...descent.parameter_groups import split_groups
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
 from ...errors import Diverged
-from ...tasks import Batch, Sample, Task, full_resolution, stack_samples
+from ...tasks import Batch, Inputs, Sample, Task, full_resolution, run_network, stack_samples
 from ..compute.device import AutocastModule, Compute, set_threads
 from ..compute.distributed import ProcessGroup, convert_sync_batchnorm
 from ..evaluation.evaluate import JudgedCase
 from ..evaluation.judge import validate_cases
+from ..loading.batches import augment_batch, build_augmentations, encode_case
 from ..loading.cache import PreparedCase
 from ..loading.prefetch import prefetch
 from ..loading.sampling import crop_case, draw_batch, grid_patch_starts, random_patch, shares_of
@@ -136,7 +136,7 @@ class Trainer:
     def make_batches(self, first_step: int) -> Iterator[Batch]:
         """Sample cases, cut patches, encode and augment them, and yield batches from a given step on."""
         training = self.recipe.training
-        changes = build_augmentations(self.recipe)
+        changes = build_augmentations(self.recipe.augment)
         number = first_step
         while True:
             whole = draw_batch(
@@ -153,12 +153,9 @@ class Trainer:
                 )
                 for d in chosen
             ]
-            batch = stack_samples([self.task.encode(c) for c in cut])
-            batch = batch.to(self.compute.device)
-            inputs, target = augment(
-                batch.inputs, batch.target, self.task.spatial_kinds, steps=changes, seeds=[(*d.seed, 1) for d in chosen]
-            )
-            yield self.compute.move_batch(Batch(inputs, target, batch.grids))
+            batch = stack_samples([encode_case(self.task, c) for c in cut]).to(self.compute.device)
+            seeds = [(*d.seed, 1) for d in chosen]
+            yield self.compute.move_batch(augment_batch(batch, self.task.spatial_kinds, changes, seeds))
             number += 1
 
     def full_set(self) -> Iterator[Batch]:
@@ -167,17 +164,21 @@ class Trainer:
         waiting: list[Sample] = []
         for ready in self.training_cases:
             for start in grid_patch_starts(ready.case.grid.shape, training.patch):
-                waiting.append(self.task.encode(crop_case(ready.case, start, training.patch)))
+                waiting.append(encode_case(self.task, crop_case(ready.case, start, training.patch)))
                 if len(waiting) == training.batch:
                     yield self.compute.move_batch(stack_samples(waiting))
                     waiting = []
         if waiting:
             yield self.compute.move_batch(stack_samples(waiting))
 
-    def load_teacher(self, run: str) -> Callable[[Tensor], Tensor]:
+    def load_teacher(self, run: str) -> Callable[[Inputs], Tensor]:
         """Load the teacher of a distillation from a run; several networks (folds) are averaged."""
         models = open_run(run, device=self.compute.device).networks
-        return lambda inputs: torch.stack([full_resolution(model(inputs)).float() for model in models]).mean(0)
+
+        def ask(inputs: Inputs) -> Tensor:
+            return torch.stack([full_resolution(run_network(model, inputs)).float() for model in models]).mean(0)
+
+        return ask
 
     def observe(self, line: Line) -> str:
         """Pass a line of the step log to the schedule and the stopping rules; return the reason to stop, or nothing."""
@@ -226,11 +227,6 @@ class Trainer:
             self.ema.weights[k] = torch.empty_like(v).copy_(self.ema.weights[k])
         self.steps_done, self.best_metric = int(state["done"]), float(state["best"])
         self.best_step = int(state["best_step"])
-
-
-def build_augmentations(recipe: Recipe) -> list[Augmentation]:
-    """Build the augmentations that a recipe names."""
-    return [registry.find("augment", t["name"])(**{k: v for k, v in t.items() if k != "name"}) for t in recipe.augment]
 
 
 def run_training(

@@ -38,7 +38,7 @@ def predictor_of(artefact: Artefact, forward: Forward, *, file_format: str = "")
 
     return Predictor(
         networks=[network_of(forward, several=len(kind.outputs) > 1)],
-        encode=lambda case: encoded(artefact, case),
+        encode=lambda case: {"image": encoded(artefact, case)},
         decode=decode,
         output=artefact.output,
         kind=read.name,
@@ -57,7 +57,7 @@ def predictor_of(artefact: Artefact, forward: Forward, *, file_format: str = "")
 
 def network_of(forward: Forward, *, several: bool) -> Network:
     """Show a batch to a backend, and give its output, or all of them where there are several."""
-    return (lambda inputs: tuple(forward(inputs))) if several else (lambda inputs: forward(inputs)[0])
+    return (lambda inputs: tuple(forward(inputs["image"]))) if several else (lambda inputs: forward(inputs["image"])[0])
 
 
 def encoded(artefact: Artefact, case: Case) -> NDArray[np.float32]:
