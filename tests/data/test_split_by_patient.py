@@ -28,7 +28,7 @@ def cohort(classes: list[int], patients: list[int] | None = None, sides: list[st
         )
         for i, c in enumerate(classes)
     )
-    return Cohort(Path("set"), "table", "classification", entries, NAMES)
+    return Cohort(Path("set"), "table", "classification", entries, NAMES, truth="scores")
 
 
 def sides_of(cohort: Cohort) -> dict[str, set[str | None]]:

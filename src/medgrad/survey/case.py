@@ -141,13 +141,16 @@ def _check_image(case: str, name: str, image: Image, grid: Grid) -> list[Issue]:
 
 def _read_labels(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | None, list[Issue]]:
     """Read the truth as the file numbers it, with what is wrong with it."""
-    if cohort.task == "registration" and (entry.truth is None or len(entry.images) == 2):
+    if cohort.truth == "pair" and (entry.truth is None or len(entry.images) == 2):
         return None, []
     if entry.truth is None:
         return None, [Issue(entry.id, "no truth", "There is no truth for it; nothing is learned from it.", "note")]
     if not isinstance(entry.truth, Source):
         return None, []
     try:
+        if cohort.truth == "image":
+            cohort.read_truth(entry.truth, grid)
+            return None, []
         labels = cohort.read_mask(entry.truth, grid)
         labels = cohort.renumber(labels, source_name=str(entry.truth)) if cohort.label_aliases else labels
         region = cohort.read_mask(entry.roi, grid) if entry.roi else None

@@ -311,9 +311,9 @@ def _mixed_properties(facts: Sequence[CaseFacts]) -> list[Issue]:
 
 
 def _missing_labels(cohort: Cohort, facts: Sequence[CaseFacts]) -> list[Issue]:
-    if cohort.task in ("segmentation", "detection") and any(f.has_labels for f in facts):
+    if cohort.truth in ("label_map", "boxes") and any(f.has_labels for f in facts):
         held = Counter(n for f in facts for n in f.labels)
-        what = "No mask holds the label" if cohort.task == "segmentation" else "No object is of the label"
+        what = "No mask holds the label" if cohort.truth == "label_map" else "No object is of the label"
     elif _has_classes(facts):
         held = Counter(n for f in facts for n in f.classes)
         what = "No case is of the class"

@@ -89,7 +89,7 @@ def question_hash(cohort: Cohort, entry: Entry) -> str:
     elif isinstance(truth, UnplacedBoxes):
         truth = (truth.corners.tolist(), truth.labels.tolist(), truth.space, dict(truth.names))
     settings = (
-        cohort.task, cohort.labels, cohort.label_values, cohort.dims, cohort.threshold, dict(cohort.modalities),
+        cohort.truth, cohort.labels, cohort.label_values, cohort.dims, cohort.threshold, dict(cohort.modalities),
         dict(cohort.label_aliases), cohort.all_labels,
     )  # fmt: skip
     said = repr((settings, dict(entry.images), truth, entry.roi))

@@ -120,6 +120,11 @@ class Task(ABC):
         """The output shape and the number of output channels of the network."""
 
     @property
+    def truth(self) -> str:
+        """The kind of truth that it learns from, as a cohort names it: that of its answers by default."""
+        return self.outputs.answer
+
+    @property
     def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         """How each target follows a spatial transform of the image; one that is not named stays as it is."""
         return {}

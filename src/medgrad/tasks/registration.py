@@ -42,6 +42,10 @@ class Registration(Task):
         return OutputSpec("dense", self.dims, "deformation")
 
     @property
+    def truth(self) -> str:
+        return "pair"
+
+    @property
     def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         return {"fixed": "values", "moving": "values", "weight": "values"}
 

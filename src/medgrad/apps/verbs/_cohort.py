@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...data.cohorts import Cohort
 from ...data.cohorts.cohort import with_labels, with_split
-from ...data.cohorts.layouts import Hints, recognise
+from ...data.cohorts.layouts import TRUTH_KINDS, Hints, recognise
 from ...data.cohorts.split import apply_split, read_split
 from ...data.cohorts.split import split as make_split
 from ...data.formats import cache_set_files, reading_ahead
@@ -46,7 +46,7 @@ def find_cohort(
     if not survey.cases:
         start_worker_early(folder)
     with stopping_idle_workers(), cache_set_files(), reading_ahead(read_ahead):
-        cohort = recognise(folder, Hints(truth, roi, task))
+        cohort = recognise(folder, Hints(truth, roi, task, truth_kind(task)))
         for sentence in (
             f"{cohort.layout}: {len(cohort.entries)} cases, {len(cohort.patients)} patients",
             *cohort.messages,
@@ -77,12 +77,21 @@ def find_cohort(
         if needs_split:
             raise
         return replace(cohort, messages=(*cohort.messages, str(reason))), found
-    if cohort.task == "registration":
+    if cohort.truth == "pair":
         from ...data.cohorts.registration_pairs import make_pairs
 
         cohort = make_pairs(cohort, seed=seed)
         progress.say(cohort.messages[-1])
     return cohort, found
+
+
+def truth_kind(task: str | None) -> str | None:
+    """Give the kind of truth that a task learns from; a task that layouts know is not imported for it."""
+    if task is None or task in TRUTH_KINDS:
+        return None
+    from ... import registry
+
+    return str(registry.find("tasks", task)().truth)
 
 
 def choose_validation_cases(cohort: Cohort, patterns: list[str]) -> Cohort:
@@ -119,7 +128,7 @@ def check_model(cohort: Cohort, model: str | None) -> None:
 
 def check_fold_count(cohort: Cohort, n_folds: int) -> None:
     """Raise if a cohort has fewer patients than folds."""
-    if n_folds > 1 and cohort.task == "registration":
+    if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     known = {e.patient or e.id for e in cohort.entries if e.truth is not None and e.split != "test"}
     if n_folds > len(known):

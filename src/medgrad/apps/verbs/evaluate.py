@@ -32,15 +32,17 @@ def evaluate(
     check_cohort_folder(folder)
     check_new_folder(out, folder, run)
 
-    from ...data.cohorts.layouts import Hints, recognise
+    from ...data.cohorts.layouts import recognise
     from ...engine.compute.device import set_threads
-    from ...engine.evaluation.evaluate_run import evaluate_run
+    from ...engine.evaluation.evaluate_run import evaluate_run, hints_of
+    from ...engine.runs.run import open_run
     from ...machine.cores import choose_threads
     from ...report import write
 
-    cohort = recognise(folder, Hints(truth, roi, None))
     threads = set_threads(choose_threads(threads))
-    evaluation = evaluate_run(run, cohort, out, split=split, device=device, progress=progress)
+    trained = open_run(run, device=device)
+    cohort = recognise(folder, hints_of(trained.task, truth=truth, roi=roi))
+    evaluation = evaluate_run(trained, cohort, out, split=split, progress=progress)
     return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 

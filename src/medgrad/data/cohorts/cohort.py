@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import FormatError, SettingError, suggest_name
 from ..case import Case
@@ -16,12 +17,14 @@ from ..source import PairSource, Source
 from ..types import Boxes, Image, LabelMap, Pair, Scores, UnplacedBoxes
 
 SPLITS = ("train", "val", "test")
+DERIVED_TRUTHS = {("label_map", "boxes"), ("label_map", "pair")}
+"""Which kind of truth another can be made of."""
 MASK_TOLERANCE_MM = 0.1  # how far a mask may lie from its image; headers are rounded
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One case of a cohort, not read yet."""
+    """One case of a cohort, not read yet; ``arrays`` are those of its case."""
 
     id: str
     images: Mapping[str, Source]
@@ -30,20 +33,22 @@ class Entry:
     split: str | None = None
     roi: Source | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cohort:
     """The cases that a layout found in a folder.
 
-    ``task`` is the problem that the data serves. ``labels`` names its classes. For segmentation they are the
-    labels 1, 2, ..., and ``label_values`` gives the number that each of them has in the files. Without ``label_values``
-    there is one label, and it is wherever a mask is larger than the threshold ``threshold`` (instance maps, masks kept
-    as JPEG). Where the files name their labels themselves (DICOM), ``label_aliases`` maps those names to ``labels``.
-    Where only some labels are learned, ``all_labels`` lists all labels of the files; those that are not in ``labels``
-    become background. ``modalities`` gives the modality of each image name, where the set says so. ``patients_source``
-    is a sentence on how patients were identified. ``messages`` holds messages for the user, one for each other
-    decision, so that a person can object.
+    ``task`` is the problem that the data serves, ``truth`` the kind of its truth: ``label_map``, ``boxes``, ``scores``,
+    ``image``, or ``pair`` (what is known of both images of a registration). ``labels`` names its classes. In label maps
+    they are the labels 1, 2, ..., and ``label_values`` gives the number that each of them has in the files. Without
+    ``label_values`` there is one label, and it is wherever a mask is larger than the threshold ``threshold`` (instance
+    maps, masks kept as JPEG). Where the files name their labels themselves (DICOM), ``label_aliases`` maps those names
+    to ``labels``. Where only some labels are learned, ``all_labels`` lists all labels of the files; those that are not
+    in ``labels`` become background. ``modalities`` gives the modality of each image name, where the set says so.
+    ``patients_source`` is a sentence on how patients were identified. ``hints`` is what the user said of the folder.
+    ``messages`` holds messages for the user, one for each other decision, so that a person can object.
     """
 
     root: Path
@@ -60,6 +65,12 @@ class Cohort:
     modalities: Mapping[str, str] = field(default_factory=dict)
     label_aliases: Mapping[str, str] = field(default_factory=dict)
     all_labels: tuple[str, ...] = ()
+    truth: str = "label_map"
+    hints: Mapping[str, str] = field(default_factory=dict)
+
+    def serving(self, task: str, truth: str) -> Cohort:
+        """Give the cohort for a task that learns from another kind of truth: masks have boxes, and can be moved."""
+        return replace(self, task=task, truth=truth) if (self.truth, truth) in DERIVED_TRUTHS else self
 
     def in_splits(self, *splits: str | None) -> Cohort:
         """Give the cohort with only the cases of some splits."""
@@ -77,17 +88,16 @@ class Cohort:
         grid of the first image. In a 2D set, volumes of one slice are given as 2D images.
         """
         images = {name: self.read_image(name, source) for name, source in entry.images.items()}
-        grid = next(iter(images.values())).grid
-        is_pair = len(images) == 2 and (self.task == "registration" or "across" in entry.metadata)
+        case = Case(entry.id, images, None, entry.patient or entry.id, None, entry.metadata, entry.arrays)
+        is_pair = len(images) == 2 and (self.truth == "pair" or "across" in entry.metadata)
         if is_pair or isinstance(entry.truth, PairSource):
             return self.load_pair(entry, images)
         truth: Any = entry.truth
         if isinstance(truth, Source):
-            truth = self.read_truth(truth, grid)
+            truth = self.read_truth(truth, case.grid)
         elif isinstance(truth, UnplacedBoxes):
-            truth = self.select_boxes(truth).to_world(grid)
-        region = self.read_mask(entry.roi, grid) if entry.roi else None
-        return Case(entry.id, images, truth, entry.patient or entry.id, region, entry.metadata)
+            truth = self.select_boxes(truth).to_world(case.grid)
+        return replace(case, truth=truth, roi=self.read_mask(entry.roi, case.grid) if entry.roi else None)
 
     def load_pair(self, entry: Entry, images: dict[str, Image]) -> Case:
         """Give the case of a registration pair with its truth; images of two patients are aligned by their centres."""
@@ -108,15 +118,18 @@ class Cohort:
             moving = align_centres(moving, moving.grid, fixed.grid)
         return Case(entry.id, {first: fixed, second: moving}, truth, entry.patient or entry.id, None, entry.metadata)
 
-    def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes:
-        """Read the mask of a case as labels or, for detection, as one box around each object."""
+    def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes | Image:
+        """Read the truth of a case: an image, or a mask as labels or as one box around each object."""
+        if self.truth == "image":
+            image = self.read_image("", source)
+            return replace(image, grid=checked_grid(image.grid, grid, source))
         mask = self.read_mask(source, grid)
-        if self.task == "detection" and not self.label_values and not self.label_aliases:
+        if self.truth == "boxes" and not self.label_values and not self.label_aliases:
             from ..masks_to_boxes import instances_to_boxes
 
             return instances_to_boxes(mask, dict(enumerate(self.labels)))
         labels = self.renumber(mask, source_name=str(source))
-        if self.task != "detection":
+        if self.truth != "boxes":
             return labels
         from ..masks_to_boxes import labels_to_boxes
 
@@ -140,21 +153,7 @@ class Cohort:
         if self.dims == 2 and labels.grid.dims == 3 and 1 in labels.grid.shape:
             axis = labels.grid.shape.index(1)
             labels = replace(labels, array=np.squeeze(labels.array, axis), grid=drop_axis(labels.grid, axis))
-        if labels.grid.shape != grid.shape:
-            raise FormatError(
-                f"{str(source)!r} has the shape {labels.grid.shape}, but its image has {grid.shape}. "
-                "Resample the mask to the image, or leave the case out."
-            )
-        if (
-            labels.grid.has_spacing
-            and grid.has_spacing
-            and not labels.grid.is_close(grid, tolerance_mm=MASK_TOLERANCE_MM)
-        ):
-            raise FormatError(
-                f"{str(source)!r} and its image have one shape but lie at different places in the body. "
-                "Save the mask with the image's own header."
-            )
-        return replace(labels, grid=grid)
+        return replace(labels, grid=checked_grid(labels.grid, grid, source))
 
     def renumber(self, labels: LabelMap, *, source_name: str) -> LabelMap:
         """Renumber the labels of a file to 1, 2, ...; instance maps (no ``label_values``) become one label."""
@@ -208,6 +207,21 @@ class Cohort:
         return LabelMap(array, labels.grid, dict(enumerate(label_names, 1)), labels.messages)
 
 
+def checked_grid(found: Grid, grid: Grid, source: Source) -> Grid:
+    """Give the grid of an image on which a mask or another truth lies, or raise if it lies elsewhere."""
+    if found.shape != grid.shape:
+        raise FormatError(
+            f"{str(source)!r} has the shape {found.shape}, but its image has {grid.shape}. "
+            "Resample the mask to the image, or leave the case out."
+        )
+    if found.has_spacing and grid.has_spacing and not found.is_close(grid, tolerance_mm=MASK_TOLERANCE_MM):
+        raise FormatError(
+            f"{str(source)!r} and its image have one shape but lie at different places in the body. "
+            "Save the mask with the image's own header."
+        )
+    return grid
+
+
 def read_merged_labels(source: Source, *, reference_grid: Grid | None = None) -> LabelMap:
     """Read a label map and merge its further files into it.
 
@@ -250,7 +264,7 @@ def with_labels(cohort: Cohort, label_names: Sequence[str]) -> Cohort:
         if name not in cohort.labels:
             near = suggest_name(name, cohort.labels)
             raise SettingError(f"There is no label {name!r} in this set.{near} It has {', '.join(cohort.labels)}.")
-    if cohort.task == "classification" or set(label_names) == set(cohort.labels):
+    if cohort.truth == "scores" or set(label_names) == set(cohort.labels):
         return cohort
     chosen = tuple(n for n in cohort.labels if n in label_names)
     messages = (*cohort.messages, f"Only {', '.join(chosen)} is looked for; the other labels are background.")

@@ -32,7 +32,7 @@ def split(
             raise SettingError(f"{name} is a share of the patients, from 0 to below 1, but got {share}.")
     if val + test >= 1:
         raise SettingError(f"val {val} and test {test} leave nobody to train on. Make them smaller.")
-    usable = [e for e in cohort.entries if e.truth is not None or cohort.task == "registration"]
+    usable = [e for e in cohort.entries if e.truth is not None or cohort.truth == "pair"]
     if not usable:
         raise LayoutError(f"No case in {str(cohort.root)!r} has a truth, so nothing can be learned from it.")
     have = {e.split for e in usable} - {None}

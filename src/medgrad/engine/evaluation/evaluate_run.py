@@ -8,10 +8,11 @@ from pathlib import Path
 from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
-from ...data.cohorts.layouts import MASK_BASED_TASKS
+from ...data.cohorts.layouts import Hints
 from ...data.cohorts.registration_pairs import make_pairs
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
+from ...tasks import Task
 from ..loading.cache import Failure, load_prepared_cases, read_truth_only, remove_cache
 from ..progress import Progress, SilentProgress
 from ..runs.provenance import write_cohort
@@ -33,14 +34,13 @@ def evaluate_run(
     """Judge a run on the cases of a cohort, or on those of one split, and write the results."""
     progress, folder = progress or SilentProgress(), Path(out)
     trained = run if isinstance(run, TrainedRun) else open_run(run, device=device)
-    if cohort.task == "segmentation" and trained.task.kind in MASK_BASED_TASKS:
-        cohort = replace(cohort, task=trained.task.kind)
+    cohort = cohort.serving(trained.task.kind, trained.task.truth)
     chosen = [e for e in cohort.entries if e.truth is not None and split in ("all", e.split)]
     if not chosen:
         todo = "Leave --split out to judge all its cases." if split != "all" else "Give such cases, or use predict."
         raise LayoutError(f"{str(cohort.root)!r} has no case with a truth on {split!r}. {todo}")
     cohort = replace(cohort, entries=tuple(replace(e, split="test") for e in chosen))
-    if cohort.task == "registration":
+    if cohort.truth == "pair":
         cohort = make_pairs(cohort)
     cohort, unfit = drop_incompatible_cases(cohort, trained)
     cohort = restrict_labels(cohort, trained)
@@ -56,6 +56,14 @@ def evaluate_run(
     write_cohort(Run(folder), (cohort,), {}, allow_leak=False)
     write_text(folder / "recipe.toml", recipe_to_toml(trained.recipe))
     return evaluation
+
+
+def hints_of(task: Task, *, truth: str | None = None, roi: str | None = None) -> Hints:
+    """Give what is known of a folder that a run is to be judged on.
+
+    An image beside another may be a second channel as well, so a task whose truth is an image is named.
+    """
+    return Hints(truth, roi, task.kind, "image") if task.truth == "image" else Hints(truth, roi)
 
 
 def restrict_labels(cohort: Cohort, trained: TrainedRun) -> Cohort:

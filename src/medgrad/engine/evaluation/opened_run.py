@@ -27,7 +27,7 @@ from ..runs import run as run_files
 from ..runs.recipe import Recipe
 from ..runs.run import TrainedRun
 from .evaluate import Evaluation
-from .evaluate_run import evaluate_run
+from .evaluate_run import evaluate_run, hints_of
 from .infer import answer_case
 from .predict import predict_with_run
 
@@ -125,7 +125,7 @@ class OpenedRun:
 
         Gives metrics with 95 % intervals and a row for each case; with ``out`` they are written there with a report.
         """
-        cohort = cases if isinstance(cases, Cohort) else recognise(Path(cases))
+        cohort = cases if isinstance(cases, Cohort) else recognise(Path(cases), hints_of(self.task))
         if out is None:
             with TemporaryDirectory() as folder:
                 return evaluate_run(self.trained, cohort, folder, split=split, progress=progress)

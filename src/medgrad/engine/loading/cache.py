@@ -122,8 +122,10 @@ def read_truth_only(cohort: Cohort, entry: Entry) -> Any:
     if not isinstance(entry.truth, Source):
         return entry.truth
     try:
+        if cohort.truth == "image":
+            return cohort.read_image("", entry.truth)
         labels = read_labels(entry.truth)
-        if cohort.task == "detection":
+        if cohort.truth == "boxes":
             return cohort.read_truth(entry.truth, labels.grid)
         return cohort.renumber(labels, source_name=str(entry.truth))
     except (MedgradError, ValueError, OSError):

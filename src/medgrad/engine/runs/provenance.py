@@ -47,6 +47,7 @@ def write_cohort(
         "layout": cohort.layout,
         "root": str(cohort.root),
         "task": cohort.task,
+        "hints": dict(cohort.hints),
         "labels": list(cohort.labels),
         "patients_from": cohort.patients_source,
         "told": list(cohort.messages),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,11 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
     if not recorded_cohort or not root.exists():
         raise LayoutError(f"The cases that {str(run)!r} learned from are not at {str(root)!r}. Say where with --data.")
     survey = read_survey(run)
-    cohort = recognise(root, Hints(None, None, recorded_cohort.get("task")))
+    cohort = recognise(root, recorded_hints(recorded_cohort))
     labels = recorded_cohort.get("labels", ())
     if labels and set(labels) < set(cohort.labels):
         cohort = with_labels(cohort, labels)
-    if cohort.task == "registration" and not {e.id for e in cohort.entries} & {
-        row["id"] for row in recorded_cohort["cases"]
-    }:
+    if cohort.truth == "pair" and not {e.id for e in cohort.entries} & {row["id"] for row in recorded_cohort["cases"]}:
         cohort = make_pairs(cohort)
     rows = {row["id"]: row for row in recorded_cohort["cases"]}
     entries = []
@@ -56,6 +55,12 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
     if not entries:
         raise LayoutError(f"{str(root)!r} has none of the cases that {str(run)!r} learned from.")
     return replace(cohort, entries=tuple(entries))
+
+
+def recorded_hints(recorded_cohort: Mapping[str, Any]) -> Hints:
+    """Give what the user said of the folder when the run was made."""
+    known = {f.name: recorded_cohort.get("hints", {}).get(f.name) for f in fields(Hints)}
+    return Hints(**{**known, "task": recorded_cohort.get("task")})
 
 
 def load_fold_cohorts(run: Path, folder: Path | None = None) -> list[Cohort]:

@@ -85,7 +85,7 @@ def fit(
     began, started, processes = time.perf_counter(), timestamp(), join_process_group()
     progress, run = progress if progress and processes.is_main else SilentProgress(), Run(Path(folder))
     linked_cases = look.inseparable_pairs if look else ()
-    if n_folds > 1 and cohort.task == "registration":
+    if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if n_folds > 1:
         cohorts = make_folds(cohort, n_folds, seed, keep_together=linked_cases)

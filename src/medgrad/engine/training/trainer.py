@@ -175,10 +175,10 @@ class Trainer:
         """Load the teacher of a distillation from a run; several networks (folds) are averaged."""
         models = open_run(run, device=self.compute.device).networks
 
-        def ask(inputs: Inputs) -> Tensor:
+        def mean_output(inputs: Inputs) -> Tensor:
             return torch.stack([full_resolution(run_network(model, inputs)).float() for model in models]).mean(0)
 
-        return ask
+        return mean_output
 
     def observe(self, line: Line) -> str:
         """Pass a line of the step log to the schedule and the stopping rules; return the reason to stop, or nothing."""

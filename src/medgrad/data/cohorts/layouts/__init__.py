@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,16 +11,13 @@ from .... import registry
 from ....errors import LayoutError
 from ...formats import file_suffix
 from ...source import Source
-from ..cohort import Cohort
+from ..cohort import DERIVED_TRUTHS, Cohort
 from ._explain_no_match import MIN_CLOSENESS, explain_no_match
 from ._files import IGNORED_FOLDERS, is_data_file, list_images
-from ._layout import HintError, Hints, Layout, NoMatch
+from ._layout import TRUTH_KINDS, HintError, Hints, Layout, NoMatch
 from ._single_images import build_single_image_cohort
 
-__all__ = ["Hints", "Layout", "NoMatch", "NotRecognisedError", "list_images", "recognise"]
-
-MASK_BASED_TASKS = ("detection", "registration")
-"""The tasks that a set of masks serves as well, though no layout says so: a mask has boxes, and it can be moved."""
+__all__ = ["TRUTH_KINDS", "Hints", "Layout", "NoMatch", "NotRecognisedError", "list_images", "recognise"]
 
 
 class NotRecognisedError(LayoutError):
@@ -60,14 +57,15 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
                 f"{str(folder)!r} is laid out as {name!r}, in which {' and '.join(idle)} names nothing. Leave it out."
             )
         else:
-            return found
+            return replace(found, hints={k: v for k, v in asdict(hints).items() if v and k != "task"})
     if ignored:
         raise HintError(ignored[0])
-    if hints.task in MASK_BASED_TASKS:
+    wanted = hints.wanted_kind
+    if hints.task is not None and ("label_map", wanted) in DERIVED_TRUTHS:
         try:
-            return replace(recognise(folder, replace(hints, task="segmentation")), task=hints.task)
+            return recognise(folder, replace(hints, task="segmentation", kind=None)).serving(hints.task, str(wanted))
         except LayoutError as reason:
-            if hints.task != "registration":
+            if wanted != "pair":
                 raise_if_other_task(folder, hints)
                 raise
             single_images_cohort = build_single_image_cohort(folder)
@@ -100,7 +98,7 @@ def unused_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:
 def raise_if_other_task(folder: Path, hints: Hints) -> None:
     """Raise a LayoutError that names the folder's task, if the folder serves another task than the requested one."""
     try:
-        found = recognise(folder, replace(hints, task=None))
+        found = recognise(folder, replace(hints, task=None, kind=None))
     except LayoutError:
         return
     raise LayoutError(

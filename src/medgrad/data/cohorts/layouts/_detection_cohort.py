@@ -43,7 +43,7 @@ class AnnotatedImage:
 
 def reject_other_tasks(hints: Hints) -> NoMatch | None:
     """Give a NoMatch if another task than detection is requested, else None."""
-    asked = hints.task not in (None, "detection")
+    asked = hints.rules_out("boxes")
     return NoMatch(0.1, f"boxes do not serve {hints.task}.") if asked else None
 
 
@@ -136,7 +136,7 @@ def build_detection_cohort(
             "The split is that of the files and folders: "
             f"{describe_split_counts(s.split_name for s in annotated_images)}."
         )
-    cohort = Cohort(root, layout, "detection", entries, names, dims=dims, messages=tuple(all_messages))
+    cohort = Cohort(root, layout, "detection", entries, names, dims=dims, messages=tuple(all_messages), truth="boxes")
     inside = [s.image.relative_to(below).with_name(image_stem(s.image)).as_posix() for s in annotated_images]
     return finish_cohort(
         cohort, root, names=[e.id for e in entries] if len(set(stems)) == len(annotated_images) else inside

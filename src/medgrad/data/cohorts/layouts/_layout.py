@@ -11,18 +11,37 @@ from pathlib import Path
 from ....errors import LayoutError
 from ..cohort import Cohort
 
+TRUTH_KINDS = {
+    "segmentation": "label_map",
+    "classification": "scores",
+    "detection": "boxes",
+    "registration": "pair",
+}
+"""The kind of truth of each task that data is known to serve."""
+
 
 @dataclass(frozen=True)
 class Hints:
     """What the user says about a folder; None where nothing was said.
 
     ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that
-    counts. ``task`` is the problem to solve where the data serves several.
+    counts. ``task`` is the problem to solve where the data serves several, ``kind`` the kind of truth that it takes:
+    that of the task where a layout knows it.
     """
 
     truth: str | None = None
     roi: str | None = None
     task: str | None = None
+    kind: str | None = None
+
+    def rules_out(self, *kinds: str) -> bool:
+        """Tell whether a task was asked for that takes none of these kinds of truth."""
+        return self.task is not None and self.wanted_kind not in kinds
+
+    @property
+    def wanted_kind(self) -> str | None:
+        """The kind of truth that the task takes, where it is known."""
+        return self.kind or TRUTH_KINDS.get(self.task or "")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from ._layout import HintError, Hints, NoMatch
 from ._side_table import find_side_table, patients_from_dicom_tags
 
 MAX_MASK_VALUES = 64
+TARGET_WORDS = {"target", "targets", "clean", "reference", "references", "truth", "truths", "gt"}
+"""What the images are called that a network is to make of others."""
 SAMPLE_SIZE = 8
 
 
@@ -53,7 +55,11 @@ def build_segmentation_cohort(
 
     ``role_kinds`` says of a role whether its name is of an image or a mask.
     """
-    roles = assign_roles(case_files, hints, role_kinds, root)
+    has_image_truth = hints.wanted_kind == "image"
+    if has_image_truth:
+        roles = assign_image_roles(case_files, hints, root)
+    else:
+        roles = assign_roles(case_files, hints, role_kinds, root)
     if isinstance(roles, NoMatch):
         return roles
     messages = list(roles.messages)
@@ -80,12 +86,35 @@ def build_segmentation_cohort(
     entries = tuple(_make_entry(d, roles, images) for d in kept)
     modalities = {n: m for n, r in zip(images, roles.images, strict=True) if (m := parse_modality(r))}
     cohort = Cohort(root, layout, "segmentation", entries, messages=tuple(messages), modalities=modalities)
+    if has_image_truth:
+        cohort = with_image_truth(cohort, str(hints.task))
+    else:
+        cohort = add_label_scheme(cohort, roles.truth)
     patients = {d.id: d.patient for d in kept if d.patient}
     patients_source = f"the folder, {next(iter(patients.values()))!r} for {next(iter(patients))!r}" if patients else ""
     names = [d.patient_source_name or d.id for d in kept]
-    return finish_cohort(
-        add_label_scheme(cohort, roles.truth), root, names=names, patients=patients, patients_source=patients_source
-    )
+    return finish_cohort(cohort, root, names=names, patients=patients, patients_source=patients_source)
+
+
+def with_image_truth(cohort: Cohort, task: str) -> Cohort:
+    """Give the cohort of a task whose truth is another image of each case."""
+    chosen = [cohort.entries[i] for i in evenly_spaced_indices(len(cohort.entries), SAMPLE_SIZE)]
+    shapes = [s for e in chosen if (s := read_image_shape(next(iter(e.images.values()))))]
+    return replace(cohort, task=task, truth="image", dims=infer_dims(shapes))
+
+
+def assign_image_roles(case_files: Sequence[CaseFiles], hints: Hints, root: Path) -> Roles | NoMatch:
+    """Decide which role is the truth where it is an image too: by the hint, else by a word such as target or clean."""
+    roles = list(dict.fromkeys(r for d in case_files for r in d.files))
+    region = _role_from_hint(hints.roi, roles, "roi", root)
+    truth = _role_from_hint(hints.truth, roles, "truth", root)
+    named = [r for r in roles if set(split_words(r)) & TARGET_WORDS]
+    if truth is None and len(named) == 1:
+        truth = named[0]
+    if truth is None:
+        return NoMatch(0.5, f"which of {quote_first(roles)} holds the truth is not clear. Name it with --truth.")
+    images = tuple(r for r in roles if r not in (truth, region))
+    return Roles(images, truth, region) if images else NoMatch(0.4, f"no images go with those in {truth!r}.")
 
 
 def _any_mask_fits_image(case_files: Sequence[CaseFiles], roles: Roles) -> bool:

@@ -27,5 +27,5 @@ def build_single_image_cohort(folder: Path) -> Cohort | NoMatch:
     shapes = [s for p in found[:4] if (s := read_image_shape(Source(p)))]
     entries = tuple(Entry(stem, {"image": Source(path)}) for stem, path in zip(stems, found, strict=True))
     messages = ("There is no mask, so a registration is judged by how alike the images become.",)
-    cohort = Cohort(folder, "images", "registration", entries, dims=infer_dims(shapes or [(2, 2)]), messages=messages)
+    cohort = Cohort(folder, "images", "registration", entries, dims=infer_dims(shapes or [(2, 2)]), truth="pair")
     return replace(apply_found_split(assign_patients(cohort, {}), folder), messages=messages)

@@ -36,7 +36,7 @@ def class_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise folders that are named after the class of their images."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
-    if hints.task not in (None, "classification"):
+    if hints.rules_out("scores"):
         return NoMatch(0.1, f"folders of classes do not serve {hints.task}.")
     found = [(path, *parse_split_and_class(path.relative_to(folder).parts[:-1])) for path in list_images(folder)]
     found = [(path, side, name) for path, side, name in found if name]
@@ -122,7 +122,7 @@ def _build_cohort(
     ]
     cohort = Cohort(
         root, "class_folders", "classification", tuple(entries), classes, dims=infer_dims(shapes or [(2, 2)]),
-        messages=tuple(messages),
+        messages=tuple(messages), truth="scores",
     )  # fmt: skip
     return finish_cohort(cohort, root, names=names)
 

@@ -31,7 +31,7 @@ def dicom_tree(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """
     if folder.is_file() or not any(load_header(p).is_dicom for p in list_first_files(folder)):
         return NoMatch(0.0, "it begins with no DICOM files.")
-    if hints.task not in (None, "segmentation"):
+    if hints.rules_out("label_map"):
         return NoMatch(0.1, f"labels and contours do not serve {hints.task}.")
     every = list_series(folder)
     truths = [s for s in every if s.modality in TRUTH_MODALITIES]

@@ -46,7 +46,7 @@ class ColumnRoles:
 
 def feature_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a table of features, given itself or by a folder that holds only tables."""
-    if hints.task not in (None, "classification"):
+    if hints.rules_out("scores"):
         return NoMatch(0.1, f"a table of features does not serve {hints.task}.")
     if folder.is_file():
         return (
@@ -121,7 +121,9 @@ def read_feature_table(path: Path, hints: Hints) -> Cohort | NoMatch:
     bare = [e.id for e in entries if e.truth is None]
     if bare:
         messages.append(f"{len(bare)} row(s) have no class and stand on no side: {quote_first(bare)}.")
-    cohort = Cohort(path, "feature_table", "classification", entries, classes, dims=1, messages=tuple(messages))
+    cohort = Cohort(
+        path, "feature_table", "classification", entries, classes, dims=1, messages=tuple(messages), truth="scores"
+    )
     return assign_patients_and_splits(cohort, table, columns, kept, path)
 
 

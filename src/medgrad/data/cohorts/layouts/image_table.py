@@ -58,7 +58,7 @@ class ColumnRoles:
 
 def image_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a CSV of image files with their classes or masks, given itself or by its folder."""
-    if hints.task not in (None, "segmentation", "classification"):
+    if hints.rules_out("label_map", "scores"):
         return NoMatch(0.1, f"a table of classes or masks does not serve {hints.task}.")
     if folder.is_file():
         if folder.suffix.lower() not in (".csv", ".tsv"):
@@ -190,9 +190,9 @@ def assign_columns(rows: Sequence[Mapping[str, str]], finder: FileFinder, hints:
         )
     taken = {file, patient, split, label, mask}
     flags = () if label else tuple(n for n in names if n and n not in taken and _is_flag_column(r[n] for r in rows))
-    if hints.task == "classification":
+    if hints.wanted_kind == "scores":
         mask = None
-    if hints.task == "segmentation":
+    if hints.wanted_kind == "label_map":
         label, flags = None, ()
     return ColumnRoles(file, label, mask, flags, patient, split)
 
@@ -316,6 +316,7 @@ def _build_classification_cohort(
         dims=infer_dims(shapes or [(2, 2)]),
         exclusive=exclusive,
         messages=tuple(messages),
+        truth="scores",
     )
 
 

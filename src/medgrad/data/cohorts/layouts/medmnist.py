@@ -34,7 +34,7 @@ def medmnist(folder: Path, hints: Hints) -> Cohort | NoMatch:
     sides = list_splits(folder)
     if not sides:
         return NoMatch(0.5, "it holds no train_images with train_labels.")
-    if hints.task not in (None, "classification"):
+    if hints.rules_out("scores"):
         return NoMatch(0.5, f"its labels do not serve {hints.task}.")
     return build_medmnist_cohort(folder, sides)
 
@@ -71,6 +71,7 @@ def build_medmnist_cohort(path: Path, splits: list[str]) -> Cohort:
     return Cohort(
         path, "medmnist", "classification", entries, names, dims=infer_dims([shape]), exclusive=not is_multi,
         patients_source="one patient a case (the set names none)", messages=tuple(messages),
+        truth="scores",
     )  # fmt: skip
 
 

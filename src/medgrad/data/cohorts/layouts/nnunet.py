@@ -25,7 +25,7 @@ def nnunet(folder: Path, hints: Hints) -> Cohort | NoMatch:
         return NoMatch(0.0, "it has no folder imagesTr.")
     if not (folder / "labelsTr").is_dir():
         return NoMatch(0.8, "it has imagesTr, but no labelsTr. Put the masks there.")
-    if hints.task not in (None, "segmentation"):
+    if hints.rules_out("label_map"):
         return NoMatch(0.3, f"labelsTr does not serve {hints.task}.")
     dataset_json = read_json(folder / "dataset.json") if (folder / "dataset.json").is_file() else {}
     if not isinstance(dataset_json, dict):

@@ -38,7 +38,7 @@ class ColumnRoles:
 
 def pairs_table(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise a table of registration pairs, given itself or by its folder."""
-    if hints.task not in (None, "registration"):
+    if hints.rules_out("pair"):
         return NoMatch(0.1, f"a table of pairs does not serve {hints.task}.")
     tables = [folder] if folder.is_file() else list_tables(folder)
     found = [read_pair_table(path) for path in tables if path.suffix.lower() in (".csv", ".tsv")]
@@ -70,7 +70,13 @@ def read_pair_table(path: Path) -> Cohort | NoMatch:
         messages.append(f"The split is the column {split!r}: {describe_split_counts(e.split for e in entries)}.")
     shapes = [s for e in entries[:4] if (s := read_image_shape(e.images["fixed"]))]
     cohort = Cohort(
-        path, "pairs_table", "registration", entries, dims=infer_dims(shapes or [(2, 2)]), messages=tuple(messages)
+        path,
+        "pairs_table",
+        "registration",
+        entries,
+        dims=infer_dims(shapes or [(2, 2)]),
+        messages=tuple(messages),
+        truth="pair",
     )
     if columns.patient:
         cohort = replace(cohort, patients_source=f"the column {columns.patient!r} of {path.name}")

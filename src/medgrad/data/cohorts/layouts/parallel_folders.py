@@ -32,7 +32,7 @@ def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise parallel folders of images and masks, also below a folder for each split."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
-    if hints.task not in (None, "segmentation"):
+    if hints.rules_out("label_map", "image"):
         return NoMatch(0.1, f"folders of masks do not serve {hints.task}.")
     files = list_images(folder)
     misses = []

@@ -36,7 +36,7 @@ def same_folder(folder: Path, hints: Hints) -> Cohort | NoMatch:
     """Recognise folders in which masks lie beside their images, distinguished by words in their names."""
     if folder.is_file():
         return NoMatch(0.0, "it is a file.")
-    if hints.task not in (None, "segmentation"):
+    if hints.rules_out("label_map", "image"):
         return NoMatch(0.1, f"masks beside images do not serve {hints.task}.")
     places: dict[tuple[str | None, str], list[Path]] = {}
     for path in list_images(folder):
