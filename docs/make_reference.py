@@ -29,6 +29,7 @@ ROOMS = {
     "descent.stopping": "Rules of stopping",
     "compress.criteria": "Criteria of pruning",
     "metrics": "Metrics",
+    "report.sections": "Sections of the report",
     "data.formats": "Formats",
     "data.cohorts.layouts": "Layouts",
     "engine.training.trackers": "Trackers",

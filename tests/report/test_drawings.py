@@ -5,11 +5,11 @@ import pytest
 
 from medgrad import metrics
 from medgrad.report import write_comparison
-from medgrad.report.answers import wilson_interval
 from medgrad.report.contours import trace_outlines
 from medgrad.report.curves import MAX_POINTS, downsample_line, elapsed_seconds
 from medgrad.report.figures import group_metrics
 from medgrad.report.html import format_duration, round_ticks
+from medgrad.report.sections.calibration import wilson_interval
 from medgrad.trust.paired import compare
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from .. import metrics
 from ..trust.paired import Comparison
-from .answers import metric_label
-from .figures import BAR_MARGIN, HEIGHT, decimals, metric_title
+from .definitions import metric_definitions
+from .figures import BAR_MARGIN, HEIGHT, decimals, metric_label, metric_title
 from .html import escape_text, format_count, format_number, header_cell, html_table, svg_image
 from .page import html_document
-from .provenance import metric_definitions
 
 WIDTH = 190.0
 DRAWING_NOTE = (

@@ -41,6 +41,7 @@ METRIC_TITLES = {
     "cpm": "CPM",
     "tre_mm": "Landmark error",
 }
+SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
 
 
 def metric_title(metric_name: str) -> str:
@@ -61,6 +62,16 @@ def label_title(label: str) -> str:
     ('liver', 'label 2')
     """
     return f"label {label}" if label.isdigit() else label
+
+
+def metric_label(name: str) -> str:
+    """Return the readable name of a metric and its label.
+
+    >>> metric_label("dice/liver")
+    'Dice, liver'
+    """
+    word, _, of = name.partition("/")
+    return f"{metric_title(word)}, {label_title(of)}" if of else metric_title(word)
 
 
 def decimals(name: str) -> int:

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from .. import metrics
+from .. import metrics, registry
 from ..version import VERSION
-from . import answers
-from . import provenance as sources
-from .contours import pictures_html
-from .curves import curves_html
-from .diagnostics import diagnostics_html
-from .figures import decimals, interval_numbers, metric_title, metrics_table
+from .figures import SPLIT_TITLES, decimals, interval_numbers, metric_label, metric_title
+from .headline import choose_main_metrics, evaluation_metrics, has_spacing, task_name
 from .html import escape_text, format_count, format_duration, format_number
-from .pruning import pruning_section
-from .read_run import RunFiles, read_run
+from .read_run import RunFiles, as_list, read_run
 
-HEADLINE_METRICS = (
-    "dice/mean",
-    "auroc",
-    "map@0.5",
-    "tre_mm",
-    "balanced_accuracy",
-    "accuracy",
-    "f1",
-    "hd95/mean",
-    "nsd/mean",
-)
-METRICS_BY_TASK = {
-    "segmentation": ("dice/mean", "hd95/mean", "nsd/mean"),
-    "classification": ("auroc", "balanced_accuracy", "ece"),
-    "detection": ("map@0.5", "map", "sensitivity@1fp"),
-}
+SECTIONS_PACKAGE = "report.sections"
 FEW_PATIENTS = 10
 DAMAGED_FILE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
@@ -82,76 +61,20 @@ def html_document(heading: str, body: str) -> str:
 
 
 def page_sections(run_files: RunFiles) -> list[tuple[str, str, str]]:
-    """Return anchor, heading and content of every section that is not empty."""
-    evaluation = run_files.evaluation
-    figures = evaluation_metrics(run_files)
-    makers: list[tuple[str, str, Callable[[], str]]] = [
-        ("pruned", "What pruning did", lambda: pruning_section(run_files.pruning)),
-        ("figures", "Figures", lambda: metrics_table(figures, has_spacing=has_spacing(run_files))),
-        ("cases", "Cases", lambda: cases_section(run_files)),
-        (
-            "pictures",
-            "Best, middling and worst answers",
-            lambda: pictures_html(run_files.pictures) if run_files.pictures else "",
-        ),
-        (
-            "confusion",
-            "Confusion",
-            lambda: answers.confusion_table(part) if (part := evaluation.get("confusion")) else "",
-        ),
-        ("calibration", "Calibration", lambda: calibration_section(run_files)),
-        ("failures", "Failures", lambda: answers.failures_table(run_files.cases) if run_files.cases else ""),
-        ("data", "Data", lambda: sources.data_section(run_files.cohort) if run_files.cohort else ""),
-        ("split", "Who was in which split", lambda: sources.split_section(run_files.cohort)),
-        ("training", "Training", lambda: training_section(run_files)),
-        (
-            "health",
-            "Health of the network",
-            lambda: diagnostics_html(run_files.steps, run_files.run_facts.get("healed", ())),
-        ),
-        (
-            "recipe",
-            "Recipe",
-            lambda: f"<pre>{escape_text(run_files.recipe.strip())}</pre>" if run_files.recipe.strip() else "",
-        ),
-        ("machine", "Versions and machine", lambda: sources.provenance_table(run_files.run_facts)),
-        ("terms", "How each number is defined", lambda: definitions_section(run_files)),
-        ("missing", "What could not be read", lambda: unreadable_files_list(run_files)),
-    ]
-    return [(name, heading, inside) for name, heading, make in makers if (inside := section_or_error(heading, make))]
+    """Return anchor, heading and content of every section that is not empty, in the order of the page."""
+    found = [(name, registry.find(SECTIONS_PACKAGE, name)) for name in registry.names(SECTIONS_PACKAGE)]
+    ordered = sorted(found, key=lambda pair: pair[1].order)
+    made = ((name, part.heading, section_or_error(part.heading, part.make, run_files)) for name, part in ordered)
+    return [(name, heading, inside) for name, heading, inside in made if inside]
 
 
-def section_or_error(heading: str, make_section: Callable[[], str]) -> str:
+def section_or_error(heading: str, make: Callable[[RunFiles], str], run_files: RunFiles) -> str:
     """Build a section, or one sentence where the run's files are not as expected."""
     try:
-        return make_section()
+        return make(run_files)
     except DAMAGED_FILE_ERRORS:
         why = "could not be drawn: a file of the run does not hold what a run writes."
         return f'<p class="soft">{escape_text(heading)} {why}</p>'
-
-
-def evaluation_metrics(run_files: RunFiles) -> Mapping[str, Any]:
-    """Return the metrics of the evaluation by name."""
-    figures = run_files.evaluation.get("metrics")
-    return figures if isinstance(figures, Mapping) else {}
-
-
-def has_spacing(run_files: RunFiles) -> bool:
-    """Tell whether the images had a spacing."""
-    return not any(name.startswith("size_bias_px") for name in evaluation_metrics(run_files))
-
-
-def choose_main_metrics(run_files: RunFiles) -> list[str]:
-    """Choose the metrics for the top of the page: those of the task, else the first available."""
-    figures = evaluation_metrics(run_files)
-    wanted = [*METRICS_BY_TASK.get(task_name(run_files), ()), *HEADLINE_METRICS]
-    chosen = [n for n in dict.fromkeys(wanted) if n in figures and interval_numbers(figures[n])["value"] is not None]
-    return (chosen or [n for n in figures if interval_numbers(figures[n])["value"] is not None])[:3]
-
-
-def task_name(run_files: RunFiles) -> str:
-    """Return the name of the run's task."""
-    return str(run_files.evaluation.get("task") or run_files.cohort.get("task") or "")
 
 
 def page_title(run_files: RunFiles) -> str:
@@ -179,7 +102,7 @@ def verdict_sentence(run_files: RunFiles) -> str:
     value, low, high = (format_number(row[k], decimals=decimals(chosen[0])) for k in ("value", "low", "high"))
     interval = f" (95 % interval {low} to {high})" if row["low"] is not None else ""
     evaluation = run_files.evaluation
-    side = sources.SPLIT_NAMES.get(str(evaluation.get("split") or ""), str(evaluation.get("split") or ""))
+    side = SPLIT_TITLES.get(str(evaluation.get("split") or ""), str(evaluation.get("split") or ""))
     patients, failed = evaluation.get("patients"), evaluation.get("failed")
     side = "" if side in ("no side", "all") else side
     of = f" on {patients} {side} patients".replace("  ", " ") if isinstance(patients, int) else ""
@@ -215,7 +138,7 @@ def metric_cards(run_files: RunFiles) -> str:
             else "no interval"
         )
         unit = metrics.unit_of(name, has_spacing=has_spacing(run_files))
-        out.append(metric_card(answers.metric_label(name), format_number(row["value"], decimals=d), note, unit=unit))
+        out.append(metric_card(metric_label(name), format_number(row["value"], decimals=d), note, unit=unit))
     evaluation = run_files.evaluation
     if isinstance(evaluation.get("patients"), int):
         cases, failed = evaluation.get("cases"), evaluation.get("failed")
@@ -241,7 +164,7 @@ def leak_banner(run_files: RunFiles) -> str:
         return ""
     look = run_files.cohort.get("look")
     look = look if isinstance(look, Mapping) else {}
-    count = look.get("n_leaks") or len(sources.as_list(look.get("leaks")))
+    count = look.get("n_leaks") or len(as_list(look.get("leaks")))
     what = (
         f" {format_count(count, 'leak was', 'leaks were')} found; see Data." if isinstance(count, int) and count else ""
     )
@@ -268,52 +191,3 @@ def warnings_banner(run_files: RunFiles) -> str:
     return (
         f'<div class="banner care"><p><strong>Before you believe the figures</strong></p>{lines}</div>' if out else ""
     )
-
-
-def cases_section(run_files: RunFiles) -> str:
-    """Return the section of single cases: a plot of all and a table of the worst."""
-    columns = {n for row in run_files.cases[:200] for n in row}
-    if any(n.startswith("truth/") for n in columns):
-        rows = answers.add_truth_probability(run_files.cases)
-        return answers.draw_sorted_cases(rows, answers.TRUTH_PROBABILITY) + answers.worst_cases_table(
-            rows, [answers.TRUTH_PROBABILITY], text_columns=["truth"]
-        )
-    names = [n for n in (*METRICS_BY_TASK.get(task_name(run_files), ()), *HEADLINE_METRICS) if n in columns]
-    names = list(dict.fromkeys(names))[:3]
-    return (
-        answers.draw_sorted_cases(run_files.cases, names[0]) + answers.worst_cases_table(run_files.cases, names)
-        if names
-        else ""
-    )
-
-
-def calibration_section(run_files: RunFiles) -> str:
-    """Return the calibration section, where the task has one."""
-    part, fitted = run_files.evaluation.get("calibration"), run_files.run_facts.get("calibration")
-    if not isinstance(part, Mapping):
-        return ""
-    return answers.calibration_html({**(fitted if isinstance(fitted, Mapping) else {}), **part})
-
-
-def training_section(run_files: RunFiles) -> str:
-    """Return the training curves, with a note where there was no validation."""
-    drawn = curves_html(run_files.steps)
-    if drawn and not any("valid" in row for row in run_files.steps):
-        drawn += '<p class="soft">No validation cases were set aside, so there is no curve on them.</p>'
-    return drawn
-
-
-def definitions_section(run_files: RunFiles) -> str:
-    """Return the definitions of the metrics on the page."""
-    figures = evaluation_metrics(run_files)
-    return (
-        sources.metric_definitions(list(figures), split=str(run_files.evaluation.get("split") or "")) if figures else ""
-    )
-
-
-def unreadable_files_list(run_files: RunFiles) -> str:
-    """List the files that could not be read."""
-    from .html import bullet_list
-
-    notes: Sequence[str] = run_files.unreadable
-    return bullet_list(list(notes))

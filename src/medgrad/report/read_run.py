@@ -137,6 +137,13 @@ def read_csv_rows(path: Path) -> tuple[dict[str, str], ...]:
     return tuple({str(k): v or "" for k, v in row.items() if isinstance(v, str)} for row in rows)
 
 
+def as_list(value: Any) -> list[Any]:
+    """Wrap a value in a list, unless it is one; None becomes an empty list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
 def read_picture(path: Path) -> Picture:
     """Read a picture from its ``.npz`` file."""
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Report section on pruning: score against cost, the baselines, and the pruned layers."""
+"""What pruning did: score against cost, the baselines, and the pruned layers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .curves import HEIGHT, WIDTH, ChartAxes
-from .figures import metric_title
-from .html import escape_text, format_count, format_number, header_cell, html_table, svg_image
+from ..curves import HEIGHT, WIDTH, ChartAxes
+from ..figures import metric_title
+from ..html import escape_text, format_count, format_number, header_cell, html_table, svg_image
+from ..read_run import RunFiles
+from ._section import Section
 
 COST_COLUMNS = (("flops", "Work"), ("parameters", "Parameters"), ("bytes", "Bytes"), ("milliseconds", "Time"))
 NETWORK_DESCRIPTIONS = {
@@ -19,8 +21,9 @@ NETWORK_DESCRIPTIONS = {
 }
 
 
-def pruning_section(pruning_result: Mapping[str, Any]) -> str:
-    """Return the section on how a run was pruned from its parent."""
+def pruning_section(run_files: RunFiles) -> str:
+    """Return how a run was pruned from its parent, where it was."""
+    pruning_result = run_files.pruning
     if not pruning_result:
         return ""
     return (
@@ -255,3 +258,6 @@ def removed_layers(pruning_result: Mapping[str, Any]) -> list[str]:
 def format_channels(channels: Sequence[int]) -> str:
     """Format the input and output channels of a layer."""
     return " → ".join(str(n) for n in channels[:2])
+
+
+THIS = Section("What pruning did", pruning_section, order=10)

@@ -1,4 +1,4 @@
-"""Report section on training diagnostics: gradients and updates of each layer, findings and remedies."""
+"""Health of the network in training: gradients and updates of each layer, findings and remedies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .html import bullet_list, escape_text, svg_image
+from ..html import bullet_list, escape_text, svg_image
+from ..read_run import RunFiles
+from ._section import Section
 
 COLUMNS, ROWS = 36, 60
 NAME, CELL, TALL, SHORT = 150.0, 9.0, 12.0, 7.0
@@ -21,8 +23,9 @@ HEATMAP_TITLES = {
 }
 
 
-def diagnostics_html(steps: Sequence[Mapping[str, Any]], remedies: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Return the section on training diagnostics, or nothing where they were not recorded."""
+def diagnostics_section(run_files: RunFiles) -> str:
+    """Return the training diagnostics, or nothing where they were not recorded."""
+    steps, remedies = run_files.steps, run_files.run_facts.get("healed", ())
     seen = [row for row in steps if isinstance(row.get("health"), Mapping) and row["health"].get("layers")]
     found = [row["finding"] | {"step": row["step"]} for row in steps if isinstance(row.get("finding"), Mapping)]
     if not seen and not remedies:
@@ -105,3 +108,6 @@ def shorten_layer_name(name: str) -> str:
     'encoder.0.1.first.0'
     """
     return name.removeprefix("network.").removesuffix(".weight")[-24:]
+
+
+THIS = Section("Health of the network", diagnostics_section, order=110)
