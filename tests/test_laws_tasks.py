@@ -125,6 +125,12 @@ def test_the_truth_is_the_best_answer(task, cases):
             assert value == 1, name
 
 
+def test_the_report_is_headed_by_figures_of_the_task(task, cases):
+    figures = task.summarise([task.judge(c.truth, c.truth) for c in cases])
+    assert set(task.headline_metrics) & set(figures)
+    assert len(set(task.headline_metrics)) == len(task.headline_metrics)
+
+
 def test_a_failed_case_counts_against_the_aim(task, cases):
     good = [task.judge(c.truth, c.truth) for c in cases]
     bad = [*good[1:], task.failed_row(cases[0].truth)]

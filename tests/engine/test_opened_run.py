@@ -124,6 +124,7 @@ def test_it_is_evaluated_as_the_command_does(run, volumes, tmp_path):
     assert (tmp_path / "python" / "report.html").exists()
     told = json.loads((tmp_path / "python" / "evaluation.json").read_text())
     assert evaluation.as_dict() == told
+    assert told["headline"] == list(run.task.headline_metrics)
     assert run.evaluate(medgrad.recognise(volumes)).metrics == evaluation.metrics
     assert "<td>Dice" in evaluation._repr_html_()
 

@@ -145,6 +145,7 @@ def write_segmentation(folder, seed=0, patients=40):
     figures["volume_error/mean"] = {"value": 0.08, "low": 0.06, "high": 0.11, "n": patients}
     figures["empty_agreed/anterior"] = {"value": None, "low": None, "high": None, "n": 0}
     evaluation = {"task": "segmentation", "split": "test", "cases": patients, "patients": patients, "failed": 1}
+    evaluation["headline"] = ["dice/mean", "hd95/mean", "nsd/mean"]
     write_json(
         folder / "evaluation.json",
         {**evaluation, "metrics": figures, "calibration": None, "confusion": None, "told": []},
@@ -196,6 +197,7 @@ def write_classification(folder, seed=0, patients=118):
         for c in np.arange(0.35, 1, 0.1)
     ]
     evaluation = {"task": "classification", "split": "test", "cases": patients, "patients": patients, "failed": 0}
+    evaluation |= {"headline": ["auroc", "balanced_accuracy", "ece"], "label_noun": "class"}
     calibration = {"temperature": 1.62, "ece_before": 0.084, "ece_after": 0.031, "bins": bins}
     confusion = {"names": labels, "counts": [[17, 2, 1], [3, 60, 4], [0, 5, 26]]}
     parts = {"metrics": figures, "calibration": calibration, "confusion": confusion, "told": []}

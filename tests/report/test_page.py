@@ -78,6 +78,43 @@ def test_the_figures_stand_there_with_interval_and_patients(segmentation_run):
     assert "on 40 test patients. 1 case failed and counts as the worst." in page
 
 
+def cards(page):
+    """Give the names of the figures that head a page."""
+    return re.findall(r'<div class="card \w*"><dt>(.*?)</dt>', page)[:-2]
+
+
+def change_json(path, change):
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+def test_the_figures_that_the_task_puts_first_head_the_page(segmentation_run):
+    path = segmentation_run / "evaluation.json"
+    change_json(path, lambda e: e.update(task="outlining", headline=["nsd/mean", "cpm", "dice/posterior"]))
+    page, _ = read_page(segmentation_run)
+    assert cards(page) == ["Surface Dice, mean", "Dice, posterior"]
+    assert "Surface Dice averaged over labels is <strong>" in page
+    assert "Surface Dice, mean of each of 40 cases" in page
+
+
+def test_the_first_figures_head_the_page_of_a_task_that_puts_none_first(segmentation_run):
+    path = segmentation_run / "evaluation.json"
+    change_json(path, lambda e: e.pop("headline"))
+    assert cards(read_page(segmentation_run)[0]) == ["Dice, anterior", "Dice, posterior", "Dice, mean"]
+    path.unlink()
+    page, _ = read_page(segmentation_run)
+    assert cards(page) == []
+    assert "Dice, anterior of each of 40 cases" in page
+
+
+def test_the_title_counts_labels_without_names_by_the_word_of_the_task(classification_run):
+    change_json(classification_run / "cohort.json", lambda c: c.update(labels=["0", "1", "2"]))
+    assert "<h1>Classification of 3 classes</h1>" in read_page(classification_run)[0]
+    change_json(classification_run / "evaluation.json", lambda e: e.pop("label_noun"))
+    assert "<h1>Classification of 3 labels</h1>" in read_page(classification_run)[0]
+
+
 def test_the_page_tells_failures_split_recipe_machine_and_definitions(segmentation_run):
     page, _ = read_page(segmentation_run)
     for words in (
@@ -155,7 +192,9 @@ def test_nothing_from_a_file_becomes_markup(classification_run):
         value = json.loads(path.read_text())
         path.write_text(json.dumps(poisoned(value)))
     (classification_run / "recipe.toml").write_text(f"name = '''{HOSTILE}'''")
-    (classification_run / "cases.csv").write_text(f'case,patient,failed,auroc\n"{HOSTILE[:20]}",p,why <b>,0.5\n')
+    (classification_run / "cases.csv").write_text(
+        'case,patient,failed,"{}"\n"{}",p,why <b>,0.5\n'.format(HOSTILE.replace('"', '""'), HOSTILE[:20])
+    )
     np.savez(
         classification_run / "pictures" / "p0.npz",
         image=np.zeros((4, 4), np.uint8),
@@ -167,6 +206,8 @@ def test_nothing_from_a_file_becomes_markup(classification_run):
     assert "script" not in reader.tags
     assert "b" not in reader.tags
     assert "alert(1)" in page
+    assert ">why &lt;b&gt;<" in page
+    assert "worst case" in page
 
 
 def poisoned(value):
@@ -178,7 +219,20 @@ def poisoned(value):
 
 
 KEPT = {
-    *("task", "split", "metrics", "value", "low", "high", "n", "calibration", "temperature", "bins", "confidence"),
+    *(
+        "task",
+        "split",
+        "headline",
+        "metrics",
+        "value",
+        "low",
+        "high",
+        "n",
+        "calibration",
+        "temperature",
+        "bins",
+        "confidence",
+    ),
     *("frequency", "confusion", "names", "counts", "cases", "patients", "failed", "look", "leaks", "labels", "root"),
     *("layout", "told", "id", "patient", "hash", "machine", "command", "started", "finished", "seconds", "steps"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import metrics, registry
 from ..version import VERSION
 from .figures import SPLIT_TITLES, decimals, interval_numbers, metric_label, metric_title
-from .headline import choose_main_metrics, evaluation_metrics, has_spacing, task_name
+from .headline import choose_main_metrics, evaluation_metrics, has_spacing
 from .html import escape_text, format_count, format_duration, format_number
 from .read_run import RunFiles, as_list, read_run
 
@@ -79,11 +79,13 @@ def section_or_error(heading: str, make: Callable[[RunFiles], str], run_files: R
 
 def page_title(run_files: RunFiles) -> str:
     """Return the page title: the task and its labels."""
-    task, labels = task_name(run_files).capitalize() or "Run", run_files.cohort.get("labels")
+    evaluation, cohort = run_files.evaluation, run_files.cohort
+    task = str(evaluation.get("task") or cohort.get("task") or "Run").capitalize()
+    labels = cohort.get("labels")
     if not isinstance(labels, list) or not labels:
         return task
     if all(str(v).isdigit() for v in labels):
-        return f"{task} of {format_count(len(labels), 'class' if task == 'Classification' else 'label')}"
+        return f"{task} of {format_count(len(labels), str(evaluation.get('label_noun') or 'label'))}"
     return f"{task}: {', '.join(str(v) for v in labels[:6])}{', …' if len(labels) > 6 else ''}"
 
 

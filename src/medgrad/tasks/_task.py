@@ -204,6 +204,16 @@ class Task(ABC):
     def primary_metric(self) -> str:
         """The figure by which models are selected; larger is better."""
 
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        """The figures that head a report, which shows the first three of them that the evaluation has."""
+        return (self.primary_metric,)
+
+    @property
+    def label_noun(self) -> str:
+        """What a report calls one of the labels, in the singular."""
+        return "label"
+
     @abstractmethod
     def score(self, output: Tensor, index: int) -> Tensor:
         """Give one number a sample, for gradient-based explanations."""

@@ -107,6 +107,14 @@ class Classification(Task):
     def primary_metric(self) -> str:
         return "auroc"
 
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        return ("auroc", "balanced_accuracy", "ece", "accuracy", "f1")
+
+    @property
+    def label_noun(self) -> str:
+        return "class"
+
     def score(self, output: Tensor, about: int) -> Tensor:
         return full_resolution(output)[:, about]
 

@@ -157,6 +157,10 @@ class Detection(Task):
     def primary_metric(self) -> str:
         return "map@0.5"
 
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        return ("map@0.5", "map", "sensitivity@1fp")
+
     def score(self, output: Tensor, about: int) -> Tensor:
         _, chances = registry.find("models", self.detector).decode(
             full_resolution(output), dims=self.dims, classes=len(self.labels)

@@ -139,6 +139,10 @@ class Registration(Task):
     def primary_metric(self) -> str:
         return "registration_score"
 
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        return ("tre_mm",)
+
     def score(self, output: Tensor, about: int) -> Tensor:
         """Give the mean squared displacement along one axis, in elements."""
         return full_resolution(output)[:, about].square().flatten(1).mean(1)

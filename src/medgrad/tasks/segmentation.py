@@ -111,6 +111,10 @@ class Segmentation(Task):
     def primary_metric(self) -> str:
         return "dice/mean"
 
+    @property
+    def headline_metrics(self) -> tuple[str, ...]:
+        return ("dice/mean", "hd95/mean", "nsd/mean")
+
     def score(self, output: Tensor, about: int) -> Tensor:
         said = full_resolution(output)
         return (said[:, about] * said.softmax(dim=1)[:, about].detach()).flatten(1).sum(1)

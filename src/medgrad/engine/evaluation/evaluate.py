@@ -115,8 +115,17 @@ def summarise_evaluation(
 def evaluation_details(
     task: Task, judged_cases: Sequence[JudgedCase], messages: Sequence[str], calibration: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return messages and, for classification, the calibration curve and the confusion matrix, for the report."""
-    extra: dict[str, Any] = {"told": list(messages), "calibration": None, "confusion": None}
+    """Return what the report needs besides the metrics.
+
+    It is which of them head it, messages and, for classification, the calibration curve and the confusion matrix.
+    """
+    extra: dict[str, Any] = {
+        "headline": list(task.headline_metrics),
+        "label_noun": task.label_noun,
+        "told": list(messages),
+        "calibration": None,
+        "confusion": None,
+    }
     if not isinstance(task, Classification):
         return extra
     truth, probabilities = task.truths_and_probabilities([j.row for j in judged_cases])

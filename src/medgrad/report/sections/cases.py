@@ -7,23 +7,25 @@ from collections.abc import Mapping, Sequence
 
 from ... import metrics
 from ..figures import decimals, metric_label
-from ..headline import wanted_metrics
+from ..headline import headline_metrics
 from ..html import escape_text, format_count, format_number, header_cell, html_table, svg_image
 from ..read_run import RunFiles
 from ._section import Section
 
+ID_COLUMNS = ("case", "patient", "failed")
 TRUTH_PROBABILITY = "probability of the truth"
 
 
 def cases_section(run_files: RunFiles) -> str:
     """Return a plot of all cases and a table of the worst."""
-    columns = {n for row in run_files.cases[:200] for n in row}
+    columns = list(dict.fromkeys(n for row in run_files.cases[:200] for n in row))
     if any(n.startswith("truth/") for n in columns):
         rows = add_truth_probability(run_files.cases)
         return draw_sorted_cases(rows, TRUTH_PROBABILITY) + worst_cases_table(
             rows, [TRUTH_PROBABILITY], text_columns=["truth"]
         )
-    names = [n for n in wanted_metrics(run_files) if n in columns][:3]
+    wanted = headline_metrics(run_files) or number_columns(run_files.cases[:200], columns)
+    names = [n for n in wanted if n in columns][:3]
     return draw_sorted_cases(run_files.cases, names[0]) + worst_cases_table(run_files.cases, names) if names else ""
 
 
@@ -34,6 +36,11 @@ def parse_number(row: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def number_columns(cases: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
+    """List the metrics of ``cases.csv``: the columns that hold numbers, without those that name a case."""
+    return [n for n in columns if n not in ID_COLUMNS and any(parse_number(case, n) is not None for case in cases)]
 
 
 def draw_sorted_cases(cases: Sequence[Mapping[str, str]], name: str) -> str:
@@ -79,7 +86,7 @@ def draw_sorted_cases(cases: Sequence[Mapping[str, str]], name: str) -> str:
 
 
 def add_truth_probability(cases: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Add the true classes, and the probability given to them, to the rows of a classification.
+    """Add the true classes, and the probability given to them, to the rows that hold both.
 
     Where several classes can hold, it is the lowest probability given to a correct statement.
     """
