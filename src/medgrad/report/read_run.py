@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import tomllib
 import zipfile
@@ -16,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.run_files import read_cases, read_record, read_steps
 from ..errors import FormatError
 
 T = TypeVar("T")
@@ -85,13 +83,13 @@ def read_run(folder: Path | str) -> RunFiles:
     return RunFiles(
         folder,
         read_or_default("recipe.toml", read_valid_toml, ""),
-        read_or_default("run.json", read_json_object, {}),
-        read_or_default("cohort.json", read_json_object, {}),
-        read_or_default("evaluation.json", read_json_object, {}),
-        read_or_default("steps.jsonl", read_json_lines, ()),
-        read_or_default("cases.csv", read_csv_rows, ()),
+        read_or_default("run.json", read_record, {}),
+        read_or_default("cohort.json", read_record, {}),
+        read_or_default("evaluation.json", read_record, {}),
+        tuple(read_or_default("steps.jsonl", read_steps, [])),
+        read_or_default("cases.csv", read_case_texts, ()),
         tuple(sorted(pictures, key=picture_rank)),
-        read_or_default("pruned.json", read_json_object, {}),
+        read_or_default("pruned.json", read_record, {}),
         tuple(missed),
     )
 
@@ -109,32 +107,9 @@ def read_valid_toml(path: Path) -> str:
     return content
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read the object of a JSON file."""
-    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    if not isinstance(found, dict):
-        raise ValueError("not an object")
-    return found
-
-
-def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """Read the objects of a JSON lines file; a truncated last line is left out."""
-    found = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                row = json.loads(line, parse_constant=lambda _: None)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and isinstance(row.get("step"), int | float):
-                found.append(row)
-    return tuple(found)
-
-
-def read_csv_rows(path: Path) -> tuple[dict[str, str], ...]:
-    """Read the rows of a CSV file."""
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-    return tuple({str(k): v or "" for k, v in row.items() if isinstance(v, str)} for row in rows)
+def read_case_texts(path: Path) -> tuple[dict[str, str], ...]:
+    """Read the rows of ``cases.csv``, each with the cells that it has."""
+    return tuple({str(k): v for k, v in row.items() if isinstance(v, str)} for row in read_cases(path))
 
 
 def as_list(value: Any) -> list[Any]:

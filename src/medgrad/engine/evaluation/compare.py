@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.run_files import read_cases
 from ...errors import FormatError, SettingError
 from ...metrics import better_direction, rank_only, rank_scores
 from ...tasks import Task
@@ -41,11 +41,10 @@ def read_cases_csv(folder: Path) -> tuple[list[str], list[str], list[dict[str, A
     if not path.exists():
         raise FormatError(f"{str(folder)!r} has no cases.csv. Give a folder that fit or evaluate wrote.")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+        lines = read_cases(path)
         rows = [{k: parse_cell(v) for k, v in line.items() if k not in ID_COLUMNS} for line in lines]
         return [line["case"] for line in lines], [line["patient"] for line in lines], rows
-    except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as reason:
+    except (KeyError, ValueError, TypeError) as reason:
         raise FormatError(f"{str(path)!r} is not a table of judged cases: {reason}.") from reason
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import nn
 from ...data import Case, Image, Source
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.layouts import recognise
+from ...data.run_files import read_record
 from ...errors import FormatError, MedgradError, SettingError
 from ...inference.input_check import check_case
 from ...inference.pipeline.inputs import find_inputs, is_one_input
@@ -149,8 +149,7 @@ class OpenedRun:
 
 def read_metrics(folder: Path) -> Mapping[str, Any]:
     """Read the metrics of a run's ``evaluation.json``; none before it is evaluated."""
-    path = folder / "evaluation.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))["metrics"]) if path.exists() else {}
+    return dict(read_record(folder / "evaluation.json").get("metrics", {}))
 
 
 def open_run(folder: Path | str, *, device: str | None = None) -> OpenedRun:

@@ -16,6 +16,7 @@ import torch
 from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split as make_split
+from ...data.run_files import read_steps
 from ...errors import Diverged, SettingError
 from ...prepare import build_steps
 from ...survey.dataset import Look
@@ -29,7 +30,6 @@ from ..runs.recipe import Recipe, merge_changes
 from ..runs.run import Run
 from ..training.dataset_facts import gather_dataset_facts
 from ..training.plan import Budget, plan
-from ..training.step_log import read_step_lines
 from ..training.time_budget import TimeBudget
 from ..training.timing import MIN_VALIDATION_CASES, time_steps
 from ..training.trainer import Trainer, run_training
@@ -298,7 +298,7 @@ def run_once(setup: RaceSetup, name: str, candidate_name: str, recipe: Recipe, s
     except Diverged as reason:
         failure_reason = str(reason)
     figure = setup.task.summarise(rows).get(setup.task.primary_metric) if rows else None
-    curve = validation_curve(read_step_lines(trainer.run.steps_file))
+    curve = validation_curve(read_steps(trainer.run.steps_file))
     trial = Trial(
         candidate_name, rate, seed, recipe.training.steps, step_seconds, figure, curve, tuple(rows), failure_reason
     )

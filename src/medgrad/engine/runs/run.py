@@ -13,6 +13,7 @@ from torch import nn
 
 from ... import registry
 from ...data.atomic_files import write_text
+from ...data.run_files import read_record
 from ...errors import FormatError, SettingError
 from ...inference.input_check import InputSpec, merge_image_facts
 from ...models import with_widths
@@ -78,8 +79,7 @@ class Run:
 
     def read_facts(self) -> dict[str, Any]:
         """Read the facts in ``run.json``; none where there is no such file."""
-        path = self.folder / "run.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return read_record(self.folder / "run.json")
 
 
 @dataclass(frozen=True)

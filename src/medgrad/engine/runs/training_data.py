@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
 from ...data.cohorts.layouts import Hints, recognise
 from ...data.cohorts.registration_pairs import make_pairs
+from ...data.run_files import read_record
 from ...errors import LayoutError, MedgradError
 from ...survey.survey_file import read_survey
 from .run import Run
@@ -20,10 +20,9 @@ from .run import Run
 def read_recorded_cohort(run: Path) -> dict[str, Any]:
     """Read ``cohort.json`` of a run; empty where it is missing or damaged."""
     try:
-        found = json.loads((run / "cohort.json").read_text(encoding="utf-8"))
+        return read_record(run / "cohort.json")
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool = True) -> Cohort:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.atomic_files import write_text
+from ...data.run_files import read_steps
 from ..compute.distributed import ProcessGroup
 from .loop import TrainingStep
 from .trackers import LogFigures
@@ -28,7 +29,7 @@ class StepLog:
         kept: list[dict[str, Any]] = []
         if self.processes.is_main:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in read_step_lines(self.path) if line["step"] < steps_done]
+            kept = [line for line in read_steps(self.path) if line["step"] < steps_done]
             if self.path.exists():
                 write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))
         return self.processes.broadcast(kept) if steps_done else []
@@ -41,19 +42,6 @@ class StepLog:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         for track in self.trackers:
             track(line["step"], flatten_figures(line))
-
-
-def read_step_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of ``steps.jsonl``; one that was cut off in the middle is left out."""
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and "step" in line:
-            found.append(line)
-    return found
 
 
 def flatten_figures(line: Mapping[str, Any]) -> dict[str, float]:
