@@ -37,10 +37,10 @@ def learning(side: str, folder: str, threads: int) -> Callable[[], list[tuple[in
     from medgrad.engine.progress import SilentProgress
     from medgrad.engine.runs.recipe import merge_changes
     from medgrad.engine.runs.run import Run
-    from medgrad.engine.training.dataset_facts import gather_dataset_facts
     from medgrad.engine.training.plan import Budget, plan
     from medgrad.engine.training.trainer import Trainer
     from medgrad.prepare import build_steps
+    from medgrad.survey.dataset_facts import gather_dataset_facts
 
     keep_freed_memory()
     cohort = split(recognise(Path(folder)), seed=0)

@@ -15,9 +15,9 @@ from medgrad.data import Grid, Image, LabelMap, Source
 from medgrad.data.cohorts.layouts import recognise
 from medgrad.data.dicom.write.ct import SeriesHeader, write_ct
 from medgrad.data.formats import write
-from medgrad.engine.training.dataset_facts import gather_dataset_facts
 from medgrad.survey import measure as measuring
 from medgrad.survey.dataset import look
+from medgrad.survey.dataset_facts import gather_dataset_facts
 from medgrad.survey.file_hashes import hash_case
 from medgrad.survey.survey_file import read_survey, write_survey
 
@@ -33,9 +33,8 @@ def heard(event, given):
     if path.startswith(root) and not os.path.isdir(path):
         opened[path] += 1
 from medgrad.data.cohorts.layouts import recognise
-from medgrad.engine.training.dataset_facts import gather
-from medgrad.engine.loading.cache import load_all
-from medgrad.survey.file_hashes import hash_of
+from medgrad.survey.dataset_facts import gather_dataset_facts
+from medgrad.engine.loading.cache import load_prepared_cases
 from medgrad.survey.dataset import look
 sys.addaudithook(heard)
 def counted():
@@ -45,9 +44,9 @@ def counted():
 found = {}
 cohort = recognise(Path(root)); found["recognise"] = counted()
 seen = look(cohort); found["look"] = counted()
-gather(cohort, survey=seen.survey); found["facts"] = counted()
+gather_dataset_facts(cohort, survey=seen.survey); found["facts"] = counted()
 [seen.survey.hash_of(e) for e in cohort.entries]; found["hashes"] = counted()
-load_all(cohort, []); found["load"] = counted()
+load_prepared_cases(cohort, []); found["load"] = counted()
 print(json.dumps(found))
 """
 

@@ -41,9 +41,9 @@ def plan(
     from ...data.atomic_files import write_text
     from ...engine.progress import SilentProgress
     from ...engine.runs.recipe import merge_changes, recipe_to_toml
-    from ...engine.training.dataset_facts import gather_dataset_facts
     from ...engine.training.plan import Budget
     from ...engine.training.plan import plan as make
+    from ...survey.dataset_facts import gather_dataset_facts
     from ._cohort import check_model, find_cohort
 
     cohort, seen = find_cohort(

@@ -20,6 +20,7 @@ from ...data.run_files import read_steps
 from ...errors import Diverged, SettingError
 from ...prepare import build_steps
 from ...survey.dataset import Look
+from ...survey.dataset_facts import gather_dataset_facts
 from ...tasks import Task
 from ...trust.holm import adjust_p_values
 from ..compute.device import choose_device, restore_threads
@@ -28,7 +29,6 @@ from ..loading.cache import load_split, remove_cache
 from ..progress import Progress, SilentProgress
 from ..runs.recipe import Recipe, merge_changes
 from ..runs.run import Run
-from ..training.dataset_facts import gather_dataset_facts
 from ..training.plan import Budget, plan
 from ..training.time_budget import TimeBudget
 from ..training.timing import MIN_VALIDATION_CASES, time_steps

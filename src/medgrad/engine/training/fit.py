@@ -22,6 +22,7 @@ from ...errors import LayoutError, SettingError
 from ...inference.input_check import collect_image_facts
 from ...prepare import build_steps
 from ...survey.dataset import Look
+from ...survey.dataset_facts import gather_dataset_facts
 from ...tasks import Task
 from ...version import VERSION
 from ..compute.device import choose_device, restore_threads
@@ -35,7 +36,6 @@ from ..progress import Progress, SilentProgress
 from ..runs.provenance import describe_machine, write_cohort
 from ..runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
 from ..runs.run import Run, open_run
-from .dataset_facts import gather_dataset_facts
 from .plan import Budget, plan
 from .remedies import train_with_fixes
 from .solve import solve, uses_solver

@@ -11,8 +11,8 @@ import numpy as np
 
 from ... import registry
 from ...errors import SettingError
+from ...survey.dataset_facts import DatasetFacts
 from ..runs.recipe import Inference, Recipe, Training
-from .dataset_facts import DatasetFacts
 
 CONVEX_MODELS = ("logistic", "svm")
 """The models whose optimum is found by a solver."""

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ...data import Scores
-from ...data.cohorts import Cohort, Entry
-from ...errors import FormatError, LayoutError
-from ...survey.case_sample import CaseSample, sample_case
-from ...survey.survey_file import Survey, question_hash
-from ..runs.recipe_tables import lists_to_tuples
+from ..data import Scores
+from ..data.cohorts import Cohort, Entry
+from ..errors import FormatError, LayoutError
+from .case_sample import CaseSample, sample_case
+from .survey_file import Survey, question_hash
 
 MAX_SAMPLED_CASES = 48
 
@@ -102,7 +101,12 @@ def cached_case_sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> C
 
 def facts_from_dict(values: Mapping[str, Any]) -> DatasetFacts:
     """Build the statistics from plain values."""
-    return DatasetFacts(**{name: lists_to_tuples(value) for name, value in values.items()})
+    return DatasetFacts(**{name: nested_tuple(value) for name, value in values.items()})
+
+
+def nested_tuple(value: Any) -> Any:
+    """Convert nested lists to tuples; anything else stays as it is."""
+    return tuple(nested_tuple(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def combine_samples(samples: Sequence[CaseSample], cohort: Cohort, modality: str | None, n_cases: int) -> DatasetFacts:
