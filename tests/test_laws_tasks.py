@@ -2,10 +2,13 @@
 
 import dataclasses
 import inspect
+import json
+import tomllib
 
 import numpy as np
 import pytest
 import torch
+from tiny_set import make_facts
 
 from medgrad import registry
 from medgrad.compress.structure.channels import choose_groups, cut, importance
@@ -16,8 +19,9 @@ from medgrad.descent.gradients import build_gradients, total_loss
 from medgrad.engine.compute.device import Compute
 from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Recipe, recipe_from_tables, recipe_to_toml
+from medgrad.engine.runs.run import build_model
 from medgrad.engine.training.loop import EMA, train
-from medgrad.tasks import Task, full_resolution, network_arguments, run_network, stack_samples
+from medgrad.tasks import Budget, Task, full_resolution, network_arguments, run_network, stack_samples
 
 CPU = Compute("cpu", torch.float32)
 DETECTORS = [name for name in registry.names("models") if "pyramid" in registry.find("models", name).output_kinds]
@@ -179,10 +183,32 @@ def test_samples_have_one_shape(task, cases):
 
 def test_is_remembered_by_the_recipe(task):
     recipe = Recipe(task=task.settings(), model={"name": fitting(task)})
-    import tomllib
-
     again = recipe_from_tables(tomllib.loads(recipe_to_toml(recipe)))
     assert again.build_task() == task
+
+
+def proposed(task, **changes):
+    return task.propose(make_facts(task.kind, task.dims, **changes), Budget(), model=getattr(task, "detector", ""))
+
+
+def test_proposes_a_recipe_of_itself(task):
+    recipe = recipe_from_tables(proposed(task))
+    assert recipe == recipe_from_tables(json.loads(json.dumps(proposed(task))))
+    assert recipe_from_tables(tomllib.loads(recipe_to_toml(recipe))) == recipe
+    mine = recipe.build_task()
+    assert type(mine) is type(task)
+    assert mine.dims == task.dims
+    assert mine.channels == ("image",)
+    assert getattr(mine, "labels", ("liver", "tumour")) == ("liver", "tumour")
+
+
+def test_proposes_a_network_that_gives_what_it_needs(task):
+    recipe = recipe_from_tables(proposed(task, shapes=((16,) * task.dims,) * 3))
+    mine, inputs = recipe.build_task(), torch.zeros(1, 2, *recipe.training.patch)
+    with torch.no_grad():
+        output = full_resolution(build_model(recipe, mine, 2).eval()(inputs))
+    assert mine.outputs.shape == "pyramid" or output.shape[:2] == (1, mine.outputs.channels)
+    assert mine.outputs.shape != "dense" or output.shape[2:] == inputs.shape[2:]
 
 
 def test_score_has_a_gradient_at_the_input(task, cases):

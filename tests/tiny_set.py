@@ -6,6 +6,7 @@ import numpy as np
 
 from medgrad.data import Grid, Image, LabelMap
 from medgrad.data.formats import write
+from medgrad.survey.dataset_facts import DatasetFacts
 
 RECIPE = """
 [model]
@@ -37,3 +38,14 @@ def make_folder(folder: Path, cases: int = 8, size: int = 16) -> Path:
         write(folder / "labels" / f"case_{number:02d}.nii.gz", LabelMap(labels, grid))
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
+
+
+def make_facts(task: str, dims: int, **changes) -> DatasetFacts:
+    """Give the facts of a made-up set: twelve small images with labels of two names."""
+    known = {
+        "task": task, "dims": dims, "cases": 12, "labels": ("liver", "tumour"), "exclusive": True,
+        "channels": ("image",), "planes": 1, "modality": "mr", "measured": True, "shapes": ((40,) * dims,) * 3,
+        "spacings": ((1.0,) * dims,) * 3, "intensity": (-100.0, 200.0, 40.0, 30.0), "foreground": 0.1,
+        "is_8_bit": False, "counts": (), "objects": (8.0, 20.0), "most_objects": 5,
+    }  # fmt: skip
+    return DatasetFacts(**known | changes)

@@ -87,20 +87,20 @@ def keyword_defaults(function: Any) -> dict[str, Any]:
 
 def check_settings(package: str, name: str, given: dict[str, Any]) -> None:
     """Raise unless every given setting is a keyword of the named function, and of the type of its default."""
-    thing = find(package, name)
-    if any(p.kind is Parameter.VAR_KEYWORD for p in signature_of(thing).parameters.values()):
+    check_keywords(find(package, name), given, f"{name!r} in {package}")
+
+
+def check_keywords(function: Any, given: dict[str, Any], source: str) -> None:
+    """Raise unless every given setting is a keyword of a function, and of the type of its default."""
+    if any(p.kind is Parameter.VAR_KEYWORD for p in signature_of(function).parameters.values()):
         return
-    known = keyword_defaults(thing)
+    known = keyword_defaults(function)
     for key, value in given.items():
         if key not in known:
-            raise SettingError(
-                f"{name!r} in {package} has no setting {key!r}.{suggest_name(key, known)} Known: {', '.join(known)}."
-            )
+            raise SettingError(f"{source} has no setting {key!r}.{suggest_name(key, known)} Known: {', '.join(known)}.")
         wanted = expected_type(value, known[key])
         if wanted:
-            raise SettingError(
-                f"{key!r} of {name!r} in {package} is {wanted}, such as {known[key]!r}, but it is {value!r}."
-            )
+            raise SettingError(f"{key!r} of {source} is {wanted}, such as {known[key]!r}, but it is {value!r}.")
 
 
 SETTING_TYPES: tuple[tuple[type, tuple[type, ...], str], ...] = (

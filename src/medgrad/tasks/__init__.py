@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
+from ._plans import Budget
 from ._task import (
     Batch,
     Inputs,
@@ -23,6 +24,7 @@ from ._task import (
 
 __all__ = [
     "Batch",
+    "Budget",
     "Inputs",
     "Output",
     "Sample",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,6 +15,8 @@ from ..answers import AnswerKind, kind_named
 from ..data import Case, Grid, LabelMap
 from ..errors import SettingError
 from ..inference.encode import stack_channels
+from ..survey.dataset_facts import DatasetFacts
+from ._plans import Budget, Tables, plan_by_output
 
 Output = Tensor | tuple[Tensor, ...]
 SpatialKind = Literal["values", "labels", "points", "vectors", "boxes"]
@@ -137,6 +139,39 @@ class Task(ABC):
     @abstractmethod
     def example(self, seed: int = 0) -> Case:
         """Make a small case with its truth: for tests, for export, for documentation."""
+
+    def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
+        """Give the tables of a recipe that suit a data set, by the output that the task needs of a network.
+
+        ``model`` is the network that the user chose, if any. A network that the task brings is the default.
+        """
+        del budget
+        chosen = "" if model == self.kind else model
+        tables = plan_by_output(self.outputs.shape, facts, has_gpu=has_gpu, model=chosen)
+        if self.has_network() and not chosen:
+            tables |= {"model": {"name": self.kind}, "solver": {}}
+        return {"task": self.settings_from(facts), **tables}
+
+    def settings_from(self, facts: DatasetFacts, **more: Any) -> dict[str, Any]:
+        """Give the table of the task for a data set; what is no setting of this task is left out."""
+        known = {"dims": facts.dims, "channels": facts.channels, "labels": facts.labels, "exclusive": facts.exclusive}
+        own = {f.name for f in fields(self)}
+        return {"kind": self.kind, **{k: v for k, v in (known | more).items() if k in own}}
+
+    def network(self, inputs: int, *args: Any, **settings: Any) -> nn.Module:
+        """Build the network that the task brings, for a number of input channels; few tasks bring one.
+
+        A recipe chooses it by the name of the task, and gives the keywords of this method as settings of the model.
+        """
+        del inputs, args, settings
+        raise SettingError(
+            f"The task {self.kind!r} brings no network. Name one of {', '.join(registry.names('models'))}."
+        )
+
+    @classmethod
+    def has_network(cls) -> bool:
+        """Whether the task brings a network."""
+        return cls.network is not Task.network
 
     @abstractmethod
     def encode(self, case: Case) -> Sample:

@@ -14,6 +14,8 @@ from torch import Tensor
 from .. import metrics, registry
 from ..answers.scores import class_probabilities
 from ..data import Case, Grid, Image, LabelMap, Scores
+from ..survey.dataset_facts import DatasetFacts
+from ._plans import CONVEX_MODELS, Budget, Tables, plan_vectors, plan_whole_images
 from ._task import Output, OutputSpec, Sample, Task, full_resolution, images_to_tensor, metrics_for, softened_divergence
 
 
@@ -47,6 +49,15 @@ class Classification(Task):
         images = {n: Image(image.astype(np.float32), grid) for n in names}
         truth = Scores(np.eye(len(self.labels))[kind], self.labels, self.exclusive)
         return Case(f"example-{seed}", images, truth, f"patient-{seed}")
+
+    def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
+        """Give the tables for whole images, or for vectors where a convex model is chosen or the data are a table."""
+        del budget
+        if model not in CONVEX_MODELS and facts.dims > 1:
+            return {"task": self.settings_from(facts), **plan_whole_images(facts, has_gpu=has_gpu)}
+        model = model or CONVEX_MODELS[0]
+        own = {"loss_name": "hinge"} if model == "svm" else {}
+        return {"task": self.settings_from(facts, **own), **plan_vectors(facts, model, has_gpu=has_gpu)}
 
     def encode(self, case: Case) -> Sample:
         target = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ..answers.boxes import clip, concatenated
 from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import map_boxes
 from ..models.boxes.suppress import weighted_box_fusion
+from ..survey.dataset_facts import DatasetFacts
+from ._plans import DEFAULT_DETECTOR, Budget, Tables, plan_boxes
 from ._task import Output, OutputSpec, Sample, SpatialKind, Task, full_resolution, images_to_tensor, metrics_for
 
 NO_OBJECT = -1
@@ -73,6 +76,12 @@ class Detection(Task):
             kinds.append(kind)
         images = {n: Image(image.astype(np.float32), grid) for n in self.channels or ("image",)}
         return Case(f"example-{seed}", images, Boxes(np.array(ends), np.array(kinds), None, self.names), f"p-{seed}")
+
+    def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
+        del budget
+        most = max(16, ceil(1.5 * facts.most_objects / 8) * 8)
+        task = self.settings_from(facts, max_objects=int(most))
+        return {"task": task, **plan_boxes(facts, model or DEFAULT_DETECTOR, has_gpu=has_gpu)}
 
     def encode(self, case: Case) -> Sample:
         target = {}

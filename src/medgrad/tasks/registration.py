@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..data.transform import identity_deformation, truth_grid
 from ..errors import SettingError
 from ..models.transforms import exponentiate, warp
+from ..survey.dataset_facts import DatasetFacts
+from ._plan_steps import MIN_BOTTLENECK_SIZE, spatial_steps
+from ._plans import Budget, Tables
 from ._task import Output, OutputSpec, Sample, SpatialKind, Task, full_resolution, images_to_tensor, metrics_for
 
 
@@ -63,6 +67,12 @@ class Registration(Task):
         truth = Deformation(np.broadcast_to(shift, index.shape).astype(np.float32), grid)
         images = {names[0]: Image(fixed, grid), names[1]: Image(moving, grid)}
         return Case(f"example-{seed}", images, truth, f"patient-{seed}")
+
+    def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
+        """Give the tables of a U-Net that predicts a velocity field from both whole images on one grid."""
+        del budget, model
+        own = {"smoothness": 0.5, "diffeomorphic": True, "centre_aligned": facts.across}
+        return {"task": self.settings_from(facts, **own), **plan_pairs(facts, has_gpu=has_gpu)}
 
     def encode(self, case: Case) -> Sample:
         if len(self.channels or case.images) != 2:
@@ -146,6 +156,36 @@ class Registration(Task):
     def score(self, output: Tensor, about: int) -> Tensor:
         """Give the mean squared displacement along one axis, in elements."""
         return full_resolution(output)[:, about].square().flatten(1).mean(1)
+
+
+def plan_pairs(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan a U-Net on both images of a pair, whole and on one grid."""
+    shape = np.max(np.array(facts.shapes), axis=0).astype(float)
+    max_elements = (1e6 if has_gpu else 2.5e5) if facts.dims == 3 else (2.6e5 if has_gpu else 6.6e4)
+    shape *= min(1.0, float(max_elements / np.prod(shape)) ** (1 / facts.dims))
+    levels = int(np.clip(np.floor(np.log2(float(shape.min()) / MIN_BOTTLENECK_SIZE)), 1, 4))
+    whole = tuple(int(ceil(s / 2**levels) * 2**levels) for s in shape)
+    widths = {2: (16, 32, 64, 96, 128), 3: (8, 16, 32, 48, 64)}[facts.dims]
+    return {
+        "model": {"name": "unet", "channels": widths[: levels + 1]},
+        "prepare": (
+            *spatial_steps(facts, ()),
+            {"name": "resize_pad", "shape": whole},
+            {"name": "normalise", "method": "zscore"},
+        ),
+        "augment": ({"name": "flip", "axes": tuple(range(facts.dims))},),
+        "optimiser": {"name": "muon", "rate": 5e-3, "decay": 1e-2},
+        "schedule": {"name": "cosine", "warmup": 0.1},
+        "gradients": ({"name": "clipped", "norm": 5.0},),
+        "training": {
+            "batch": 2 if facts.dims == 3 else 8,
+            "patch": whole,
+            "foreground_share": 0.0,
+            "class_balance": 0.0,
+            "ema": 0.99,
+            "precision": "float32",
+        },
+    }
 
 
 THIS = Registration

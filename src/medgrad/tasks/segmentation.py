@@ -13,6 +13,8 @@ from torch import Tensor
 
 from .. import metrics, registry
 from ..data import Case, Grid, Image, LabelMap
+from ..survey.dataset_facts import DatasetFacts
+from ._plans import Budget, Tables, plan_patches
 from ._task import (
     Output,
     OutputSpec,
@@ -68,6 +70,10 @@ class Segmentation(Task):
         names = self.channels or ("image",)
         images = {n: Image(image.astype(np.float32), grid) for n in names}
         return Case(f"example-{seed}", images, LabelMap(truth, grid, self.names), f"patient-{seed}")
+
+    def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
+        del budget, model
+        return {"task": self.settings_from(facts), **plan_patches(facts, has_gpu=has_gpu)}
 
     def encode(self, case: Case) -> Sample:
         target = {}

@@ -117,6 +117,8 @@ def check_model(cohort: Cohort, model: str | None) -> None:
     from ... import registry
 
     task = registry.find("tasks", cohort.task)(dims=cohort.dims)
+    if model == task.kind and task.has_network():
+        return
     gives = {name: registry.find("models", name).output_kinds for name in registry.names("models")}
     if task.outputs.shape not in gives[model]:
         fitting = [name for name, shapes in gives.items() if task.outputs.shape in shapes]

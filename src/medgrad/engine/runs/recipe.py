@@ -59,7 +59,11 @@ class Recipe:
         for room, table in self.named_parts():
             if "name" not in table:
                 raise SettingError(f"A table of [{room}] has no name. Known: {', '.join(registry.names(room))}.")
-            registry.check_settings(room, table["name"], {k: v for k, v in table.items() if k != "name"})
+            given = {k: v for k, v in table.items() if k != "name"}
+            if room == "models":
+                check_network_settings(table["name"], given, self.task.get("kind"))
+            else:
+                registry.check_settings(room, table["name"], given)
         for key, value in self.optimiser.items():
             if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
                 raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
@@ -123,10 +127,28 @@ def check_part_settings(changes: Table) -> None:
         for table in part_tables(key, value):
             name, room = part_name(key, table), PART_PACKAGES[key]
             given = {k: v for k, v in table.items() if k != ("kind" if key == "task" else "name")}
-            if name is not None:
+            if name is not None and key == "model":
+                check_network_settings(name, given, changes.get("task", {}).get("kind", name))
+            elif name is not None:
                 registry.check_settings(room, name, given)
             elif given and not table.get("name"):
                 check_keys(given, default_settings(room), f"any of {room}")
+
+
+def is_network_of_task(name: str, task_kind: str | None) -> bool:
+    """Tell whether a network is the one that the task brings, which has the name of the task."""
+    return name == task_kind and name in registry.names("tasks") and registry.find("tasks", name).has_network()
+
+
+def find_network(name: str, task_kind: str | None) -> Any:
+    """Find what builds the named network and has its settings as keywords: a file of models, or the task's own."""
+    own = is_network_of_task(name, task_kind)
+    return registry.find("tasks", name).network if own else registry.find("models", name)
+
+
+def check_network_settings(name: str, given: dict[str, Any], task_kind: str | None) -> None:
+    """Raise unless every setting is one of the named network."""
+    registry.check_keywords(find_network(name, task_kind), given, f"{name!r} in models")
 
 
 def default_settings(package: str) -> dict[str, Any]:

@@ -144,8 +144,14 @@ def check_tables(tables: Table, source: str) -> None:
             raise SettingError(f"{key!r} in {source} is a table, but it is {value!r}. Write [{key}] above it.")
         for each in part_tables(key, value):
             name = part_name(key, each)
-            if name is not None:
+            if name is not None and not (key == "model" and may_name_task(name, tables.get("task"))):
                 registry.check_name(PART_PACKAGES[key], name)
+
+
+def may_name_task(model: str, task: Any) -> bool:
+    """Tell whether a model has the name of its task, which may bring a network of its own."""
+    kind = task.get("kind") if isinstance(task, Mapping) else None
+    return model == kind if kind else model in registry.names("tasks")
 
 
 def part_tables(key: str, value: Any) -> Sequence[Table]:

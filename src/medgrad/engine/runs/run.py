@@ -21,7 +21,7 @@ from ...prepare import Step, build_steps
 from ...tasks import Task
 from ..compute.device import AutocastModule, Compute, choose_device
 from .checkpoint import load_weights, read_weights
-from .recipe import Recipe, read_recipe, recipe_to_toml
+from .recipe import Recipe, is_network_of_task, read_recipe, recipe_to_toml
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,25 @@ class TrainedRun:
 
 def build_model(recipe: Recipe, task: Task, n_channels: int) -> nn.Module:
     """Build the network that a recipe names, for a number of input channels."""
-    settings = {k: v for k, v in recipe.model.items() if k != "name"}
-    make = registry.find("models", recipe.model["name"])
-    if task.outputs.shape not in make.output_kinds:
-        fitting = [n for n in registry.names("models") if task.outputs.shape in registry.find("models", n).output_kinds]
-        raise SettingError(
-            f"{task.kind} needs a {task.outputs.shape} output, which {recipe.model['name']!r} does not give. "
-            f"These do: {', '.join(fitting)}."
-        )
+    name, settings = recipe.model["name"], {k: v for k, v in recipe.model.items() if k != "name"}
+    is_own = is_network_of_task(name, task.kind)
+    make = task.network if is_own else find_fitting_model(name, task)
+    sizes = (n_channels,) if is_own else (n_channels, task.outputs.channels, task.dims)
     if "shape" in signature(make).parameters and not settings.get("shape"):
         settings["shape"] = recipe.training.patch
-    model = make(n_channels, task.outputs.channels, task.dims, **settings)
+    model: nn.Module = make(*sizes, **settings)
     return with_widths(model, recipe.layer_widths) if recipe.layer_widths else model
+
+
+def find_fitting_model(name: str, task: Task) -> Any:
+    """Find the named model, or raise if it does not give the output that the task needs."""
+    make, needed = registry.find("models", name), task.outputs.shape
+    if needed not in make.output_kinds:
+        fitting = [n for n in registry.names("models") if needed in registry.find("models", n).output_kinds]
+        raise SettingError(
+            f"{task.kind} needs a {needed} output, which {name!r} does not give. These do: {', '.join(fitting)}."
+        )
+    return make
 
 
 def open_run(folder: Path | str, *, device: str | None = None) -> TrainedRun:

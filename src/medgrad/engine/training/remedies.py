@@ -10,7 +10,7 @@ from ... import registry
 from ...descent.diagnostics import CHECKS_IN_A_ROW, Finding
 from ...errors import Diverged, SettingError
 from ..runs.checkpoint import read_checkpoint, write_checkpoint
-from ..runs.recipe import Recipe
+from ..runs.recipe import Recipe, find_network
 from ..runs.run import Run
 from .time_budget import TimeBudget
 from .trackers import LogFigures
@@ -132,11 +132,12 @@ def lower_rate(recipe: Recipe, factor: float) -> Remedy:
 
 def add_normalisation(recipe: Recipe) -> Remedy:
     """Add normalisation and skip connections where the network has such settings, else normalise gradients."""
-    usual, changes, words = default_setting("models", recipe.model, "normalise"), dict[str, Any](), list[str]()
+    defaults = registry.keyword_defaults(find_network(recipe.model["name"], recipe.task["kind"]))
+    usual, changes, words = defaults.get("normalise"), dict[str, Any](), list[str]()
     if usual not in (None, "none") and recipe.model.get("normalise", usual) == "none":
         changes["normalise"] = usual
         words.append(f"the layers are normalised ({usual})")
-    if default_setting("models", recipe.model, "skip") is False and not recipe.model.get("skip", False):
+    if defaults.get("skip") is False and not recipe.model.get("skip", False):
         changes["skip"] = True
         words.append("ways lead around the layers")
     if changes:
