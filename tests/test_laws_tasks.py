@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_set import make_facts
 
-from medgrad import registry
+from medgrad import metrics, registry
 from medgrad.compress.structure.channels import choose_groups, cut, importance
 from medgrad.compress.structure.cost import count_cost
 from medgrad.compress.structure.graph import build_graph
@@ -119,8 +119,6 @@ def test_comes_nearer_to_a_teacher(task, cases):
 
 
 def test_the_truth_is_the_best_answer(task, cases):
-    from medgrad import metrics
-
     rows = [task.judge(c.truth, c.truth) for c in cases]
     figures = task.summarise(rows)
     assert figures[task.primary_metric] == 1
@@ -173,6 +171,19 @@ def test_the_answer_does_not_depend_on_the_truth(task, cases):
     ask = predictor([model], task, patch=shape, place=CPU).answer
     with_truth, without = ask(cases[0]), ask(dataclasses.replace(cases[0], truth=None))
     assert task.judge(with_truth, without) == task.judge(with_truth, with_truth)
+
+
+def test_calibration_keeps_the_order_of_answers(task, cases):
+    ask = predictor([network(task)], task, patch=cases[0].grid.shape, place=CPU).answer
+    rows = [task.judge(c.truth, ask(c)) for c in cases[:4]]
+    found = task.calibrated(rows)
+    assert [set(row) for row in found.rows] == [set(row) for row in rows]
+    assert found.task.without_calibration() == task.without_calibration()
+    after = task.summarise(found.rows)
+    for name, value in task.summarise(rows).items():
+        if metrics.rank_only(name):
+            assert after[name] == pytest.approx(value), name
+    assert json.loads(json.dumps([found.report, task.details(rows)])) is not None
 
 
 def test_samples_have_one_shape(task, cases):

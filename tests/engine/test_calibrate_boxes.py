@@ -8,7 +8,7 @@ import pytest
 from medgrad import registry
 from medgrad.answers.boxes import calibrated as rescored
 from medgrad.data import Boxes
-from medgrad.engine.evaluation.calibrate import fit_calibration, without_calibration
+from medgrad.engine.evaluation.calibrate import fit_calibration
 from medgrad.engine.evaluation.evaluate import JudgedCase
 from medgrad.trust import platt
 
@@ -46,7 +46,7 @@ def test_rows_are_what_judging_the_calibrated_answers_gives(dims):
     assert after["map@0.5"] == pytest.approx(before["map@0.5"])
     assert after["cpm"] == pytest.approx(before["cpm"])
     assert after["count_error/a"] < before["count_error/a"]
-    assert without_calibration(new) == task
+    assert new.without_calibration() == task
 
 
 def test_half_of_what_is_called_even_is_right():

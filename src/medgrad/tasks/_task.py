@@ -105,6 +105,14 @@ def run_network(network: nn.Module, inputs: Inputs) -> Any:
     return network(*network_arguments(network, inputs))
 
 
+class Calibration(NamedTuple):
+    """A task whose answers are calibrated, the rows of its validation cases as they are now, and what was found."""
+
+    task: Task
+    rows: Sequence[Mapping[str, Any]]
+    report: Mapping[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """A task: how cases become tensors, what the loss is, and how outputs become answers that are judged.
@@ -228,6 +236,27 @@ class Task(ABC):
         """
         del rows, weights
         return None
+
+    def without_calibration(self) -> Task:
+        """Give the task without what was fitted on validation cases."""
+        return self
+
+    def with_priors(self, oversampling: Mapping[str, float]) -> Task:
+        """Give the task for a network that saw each class so many times as often as it occurs."""
+        del oversampling
+        return self
+
+    def calibrated(self, rows: Sequence[Mapping[str, Any]]) -> Calibration:
+        """Fit the calibration of the answers on the rows of validation cases, at least one; by default there is none.
+
+        The rows come back in the same order, as the calibrated task would have given them.
+        """
+        return Calibration(self, rows)
+
+    def details(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Give what a report shows of the rows beside the figures, such as a ``calibration`` curve."""
+        del rows
+        return {}
 
     def distillation_loss(self, output: Tensor, teacher_output: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of an output from a teacher's: the mean square by default."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import log
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,22 @@ from torch import Tensor
 from .. import metrics, registry
 from ..answers.scores import class_probabilities
 from ..data import Case, Grid, Image, LabelMap, Scores
+from ..metrics.thresholded import confusion_matrix
 from ..survey.dataset_facts import DatasetFacts
+from ..trust.reliability import curve_to_dicts, reliability_curve
+from ..trust.temperature import apply_temperature, fit_temperature, to_logits
 from ._plans import CONVEX_MODELS, Budget, Tables, plan_vectors, plan_whole_images
-from ._task import Output, OutputSpec, Sample, Task, full_resolution, images_to_tensor, metrics_for, softened_divergence
+from ._task import (
+    Calibration,
+    Output,
+    OutputSpec,
+    Sample,
+    Task,
+    full_resolution,
+    images_to_tensor,
+    metrics_for,
+    softened_divergence,
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,39 @@ class Classification(Task):
         """Gather (n, k) truths and probabilities from rows."""
         truth = np.array([[r[f"truth/{n}"] for n in self.labels] for r in rows], float)
         return truth, np.array([[r[f"prob/{n}"] for n in self.labels] for r in rows], float)
+
+    def without_calibration(self) -> Classification:
+        return replace(self, temperature=1.0, shift=())
+
+    def with_priors(self, oversampling: Mapping[str, float]) -> Classification:
+        return replace(self, shift=tuple(round(-log(oversampling.get(n, 1.0)), 6) for n in self.labels))
+
+    def calibrated(self, rows: Sequence[Mapping[str, Any]]) -> Calibration:
+        """Fit the temperature."""
+        truth, before = self.truths_and_probabilities(rows)
+        logits = to_logits(before, exclusive=self.exclusive)
+        temperature = round(fit_temperature(logits, truth, exclusive=self.exclusive), 6)
+        after = apply_temperature(before, temperature, exclusive=self.exclusive)
+        new = [
+            {**row, **{f"prob/{n}": float(v) for n, v in zip(self.labels, values, strict=True)}}
+            for row, values in zip(rows, after, strict=True)
+        ]
+        errors = [self.calibration_error(truth, values) for values in (before, after)]
+        report = {"temperature": temperature, "ece_before": errors[0], "ece_after": errors[1]}
+        return Calibration(replace(self, temperature=temperature), new, report)
+
+    def calibration_error(self, truth: NDArray[np.float64], probabilities: NDArray[np.float64]) -> float | None:
+        """Give the expected calibration error of (n, k) probabilities."""
+        return metrics.judge_set(["ece"], truth, probabilities, names=self.labels, exclusive=self.exclusive).get("ece")
+
+    def details(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Give the calibration curve, and the confusion matrix of classes of which one holds."""
+        truth, probabilities = self.truths_and_probabilities(rows)
+        curve = curve_to_dicts(reliability_curve(probabilities, truth, exclusive=self.exclusive))
+        found: dict[str, Any] = {"calibration": {"temperature": self.temperature, "bins": curve}}
+        if self.exclusive:
+            found["confusion"] = {"names": list(self.labels), "counts": confusion_matrix(truth, probabilities)}
+        return found
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         if self.exclusive:

@@ -19,8 +19,19 @@ from ..data import Boxes, Case, Grid, Image, LabelMap
 from ..data.types import map_boxes
 from ..models.boxes.suppress import weighted_box_fusion
 from ..survey.dataset_facts import DatasetFacts
+from ._box_calibration import fit_box_calibration, recalibrate_row
 from ._plans import DEFAULT_DETECTOR, Budget, Tables, plan_boxes
-from ._task import Output, OutputSpec, Sample, SpatialKind, Task, full_resolution, images_to_tensor, metrics_for
+from ._task import (
+    Calibration,
+    Output,
+    OutputSpec,
+    Sample,
+    SpatialKind,
+    Task,
+    full_resolution,
+    images_to_tensor,
+    metrics_for,
+)
 
 NO_OBJECT = -1
 
@@ -137,6 +148,16 @@ class Detection(Task):
 
     def summarise_many(self, rows: Sequence[Mapping[str, Any]], weights: Any) -> Mapping[str, Any]:
         return metrics.pool_many(metrics_for("boxes"), rows, weights)
+
+    def without_calibration(self) -> Detection:
+        return replace(self, platt_a=(), platt_b=())
+
+    def calibrated(self, rows: Sequence[Mapping[str, Any]]) -> Calibration:
+        found, report = fit_box_calibration(rows, self.labels, self.dims)
+        slopes, shifts = (tuple(values) for values in zip(*found, strict=True))
+        by_label = dict(zip(self.labels, found, strict=True))
+        task = replace(self, platt_a=slopes, platt_b=shifts)
+        return Calibration(task, [recalibrate_row(row, by_label, self.dims) for row in rows], report)
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of the candidates: the divergence of class probabilities, and the smooth L1 of corners.

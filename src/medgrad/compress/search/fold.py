@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split
 from ...engine.compute.device import AutocastModule, Compute, to_channels_last
-from ...engine.evaluation.calibrate import correct_priors, without_calibration
+from ...engine.evaluation.calibrate import correct_priors
 from ...engine.evaluation.evaluate import JudgedCase
 from ...engine.evaluation.judge import judge_all
 from ...engine.loading.cache import Failure, PreparedCase, load_split
@@ -102,7 +102,7 @@ class FoldContext:
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."
             )
         self.task = correct_priors(
-            without_calibration(self.recipe.build_task()),
+            self.recipe.build_task().without_calibration(),
             [p.case.truth for p in self.train_cases],
             self.recipe.training.class_balance,
         )

@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from ...data import Case
 from ...data.atomic_files import write_text
 from ...metrics import value_range
-from ...metrics.thresholded import confusion_matrix
 from ...report.figures import metrics_as_html
 from ...tasks import Task
-from ...tasks.classification import Classification
 from ...trust.intervals import bootstrap_intervals
-from ...trust.reliability import curve_to_dicts, reliability_curve
 
 Row = Mapping[str, Any]
 
@@ -115,28 +112,15 @@ def summarise_evaluation(
 def evaluation_details(
     task: Task, judged_cases: Sequence[JudgedCase], messages: Sequence[str], calibration: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the report needs besides the metrics.
+    """Return which figures head the report, messages, and what the task tells beside the figures.
 
-    It is which of them head it, messages and, for classification, the calibration curve and the confusion matrix.
+    ``calibration`` is what the training reported.
     """
-    extra: dict[str, Any] = {
-        "headline": list(task.headline_metrics),
-        "label_noun": task.label_noun,
-        "told": list(messages),
-        "calibration": None,
-        "confusion": None,
-    }
-    if not isinstance(task, Classification):
-        return extra
-    truth, probabilities = task.truths_and_probabilities([j.row for j in judged_cases])
-    extra["calibration"] = {
-        **calibration,
-        "temperature": task.temperature,
-        "bins": curve_to_dicts(reliability_curve(probabilities, truth, exclusive=task.exclusive)),
-    }
-    if task.exclusive:
-        extra["confusion"] = {"names": list(task.labels), "counts": confusion_matrix(truth, probabilities)}
-    return extra
+    details = task.details([j.row for j in judged_cases])
+    if "calibration" in details:
+        details["calibration"] = {**calibration, **details["calibration"]}
+    shown = {"headline": list(task.headline_metrics), "label_noun": task.label_noun}
+    return {**shown, "told": list(messages), "calibration": None, "confusion": None, **details}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

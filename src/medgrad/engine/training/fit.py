@@ -27,7 +27,7 @@ from ...tasks import Task
 from ...version import VERSION
 from ..compute.device import choose_device, restore_threads
 from ..compute.distributed import ProcessGroup, join_process_group, leave_process_group
-from ..evaluation.calibrate import correct_priors, fit_calibration, without_calibration
+from ..evaluation.calibrate import correct_priors, fit_calibration
 from ..evaluation.evaluate import Evaluation, JudgedCase, summarise_evaluation, write_evaluation
 from ..evaluation.judge import judge_all
 from ..evaluation.tune_windows import tune_windows
@@ -171,7 +171,7 @@ def train_one_model(
 ) -> tuple[str, list[JudgedCase]]:
     """Train one model, calibrate it, and judge it on its validation cases."""
     recipe = broadcast_recipe(run.load_recipe() if processes.is_main else None, processes)
-    task = without_calibration(recipe.build_task())
+    task = recipe.build_task().without_calibration()
     compute = choose_device(recipe.training.precision, options.device)
     train_cases, validation_cases, failures = load_cases(run, cohort, recipe, progress)
     if processes.is_main:

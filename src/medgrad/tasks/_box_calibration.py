@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...metrics import format_scores, none_for_nan
-from ...metrics.ap import IOU_THRESHOLDS, parse_hits
-from ...metrics.box_counts import MIN_IOU, MIN_SCORE, sensitivity_and_precision
-from ...tasks.detection import Detection
-from ...trust import platt
-from .evaluate import JudgedCase
+from ..metrics import format_scores, none_for_nan
+from ..metrics.ap import IOU_THRESHOLDS, parse_hits
+from ..metrics.box_counts import MIN_IOU, MIN_SCORE, sensitivity_and_precision
+from ..trust import platt
+
+Row = Mapping[str, Any]
 
 MIN_ANSWERS = 10
 """Of fewer answers of a label nothing is learned about how sure to be."""
 
 
 def fit_box_calibration(
-    task: Detection, judged_cases: Sequence[JudgedCase]
-) -> tuple[Detection, list[JudgedCase], dict[str, Any] | None]:
-    """Fit Platt scaling of the box scores of each label on judged validation cases; return task, cases and a report."""
-    usable = [j for j in judged_cases if not j.failure_reason]
-    level = IOU_THRESHOLDS.index(MIN_IOU[task.dims])
+    rows: Sequence[Row], labels: Sequence[str], dims: int
+) -> tuple[list[tuple[float, float]], dict[str, Any]]:
+    """Fit Platt scaling of the box scores on judged rows; return slope and shift of each label, and a report."""
+    level = IOU_THRESHOLDS.index(MIN_IOU[dims])
     coefficients, report = [], {}
-    for label in task.labels:
-        scored_answers = [pair for j in usable for pair in parse_scores(j.row.get(f"prob/{label}"))]
+    for label in labels:
+        scored_answers = [pair for row in rows for pair in parse_scores(row.get(f"prob/{label}"))]
         scores = np.array([score for score, _ in scored_answers])
         right = np.array([parse_hits(word)[level] for _, word in scored_answers], float)
         slope, shift = platt.fit_platt(scores, right) if len(scored_answers) >= MIN_ANSWERS else (1.0, 0.0)
         coefficients.append((round(slope, 6), round(shift, 6)))
         report[label] = {"answers": len(scored_answers), "slope": coefficients[-1][0], "shift": coefficients[-1][1]}
-    slopes, shifts = (tuple(values) for values in zip(*coefficients, strict=True))
-    coefficients_by_label = dict(zip(task.labels, coefficients, strict=True))
-    rows = [
-        j if j.failure_reason else replace(j, row=recalibrate_row(j.row, coefficients_by_label, level))
-        for j in judged_cases
-    ]
-    return replace(task, platt_a=slopes, platt_b=shifts), rows, {"boxes": report}
+    return coefficients, {"boxes": report}
 
 
 def parse_scores(text: Any) -> list[tuple[float, str]]:
@@ -51,9 +43,9 @@ def parse_scores(text: Any) -> list[tuple[float, str]]:
     return [(float(score), word) for score, _, word in (part.partition(":") for part in str(text or "").split())]
 
 
-def recalibrate_row(row: Any, coefficients: dict[str, tuple[float, float]], iou_level: int) -> dict[str, Any]:
+def recalibrate_row(row: Row, coefficients: Mapping[str, tuple[float, float]], dims: int) -> dict[str, Any]:
     """Return a row with recalibrated scores, and with the counts that depend on them recomputed."""
-    new = dict(row)
+    new, iou_level = dict(row), IOU_THRESHOLDS.index(MIN_IOU[dims])
     for label, (slope, shift) in coefficients.items():
         for column in (f"prob/{label}", f"froc/{label}"):
             pairs = parse_scores(row.get(column))
@@ -61,7 +53,7 @@ def recalibrate_row(row: Any, coefficients: dict[str, tuple[float, float]], iou_
                 scores = platt.apply_platt(np.array([s for s, _ in pairs]), slope, shift)
                 new[column] = format_scores(scores, [word for _, word in pairs])
         confident = [word for score, word in parse_scores(new.get(f"prob/{label}")) if score >= MIN_SCORE]
-        counts = [
+        counts: list[Any] = [
             row.get(f"objects/{label}"),
             float(len(confident)),
             float(sum(parse_hits(w)[iou_level] for w in confident)),
