@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
@@ -242,6 +242,20 @@ class Task(ABC):
         return self
 
     def with_priors(self, oversampling: Mapping[str, float]) -> Task:
+    def judge_set(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, float | None]:
+        """Give the figures that only a whole set has, such as the distance of two distributions.
+
+        ``pairs`` are truth and answer of every case that was answered, and are kept only for tasks that override this.
+        The figures are reported without an interval.
+        """
+        del pairs
+        return {}
+
+    @classmethod
+    def judges_sets(cls) -> bool:
+        """Whether the task has figures of a whole set."""
+        return cls.judge_set is not Task.judge_set
+
         """Give the task for a network that saw each class so many times as often as it occurs."""
         del oversampling
         return self

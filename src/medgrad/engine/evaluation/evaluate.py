@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class JudgedCase:
-    """One judged case: its id, its patient, its row of metrics, and the reason if it failed."""
+    """One judged case: its id, its patient, its row of metrics, and the reason if it failed.
+
+    ``pair`` holds truth and answer for a task that judges whole sets.
+    """
 
     case: str
     patient: str
     row: Row
     failure_reason: str = ""
+    pair: tuple[Any, Any] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def judge_case(task: Task, case: Case, answer: Any, *, quick: bool = False) -> J
     if case.truth is None:
         raise ValueError(f"Case {case.id!r} has no truth to be judged by. Leave it out, or use predict.")
     row = task.judge(case.truth, answer, region=case.roi, quick=quick)
-    return JudgedCase(case.id, case.patient or case.id, row)
+    pair = (case.truth, answer) if task.judges_sets() and not quick else None
+    return JudgedCase(case.id, case.patient or case.id, row, pair=pair)
 
 
 def summarise_evaluation(
@@ -103,10 +108,20 @@ def summarise_evaluation(
     return Evaluation(
         task.kind,
         split,
-        tuple(judged_cases),
-        metrics,
+        tuple(replace(j, pair=None) for j in judged_cases),
+        metrics | figures_of_set(task, judged_cases),
         evaluation_details(task, judged_cases, messages, calibration or {}),
     )
+
+
+def figures_of_set(task: Task, judged_cases: Sequence[JudgedCase]) -> dict[str, dict[str, float | int | None]]:
+    """Return the figures that only the whole set has, without intervals; none where no case was answered."""
+    answered = [j for j in judged_cases if j.pair is not None]
+    if not answered:
+        return {}
+    found = task.judge_set(j.pair for j in answered if j.pair is not None)
+    n_patients = len({j.patient for j in answered})
+    return {name: {"value": value, "low": None, "high": None, "n": n_patients} for name, value in found.items()}
 
 
 def evaluation_details(
