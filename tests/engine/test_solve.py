@@ -305,3 +305,9 @@ def test_descent_on_the_hinge_comes_to_the_machines_solution(tmp_path):
 def test_a_network_for_images_is_not_given_a_table(tmp_path, model):
     ended = medgrad("fit", features(tmp_path / "data"), "-o", tmp_path / "run", "--model", model, "--steps", "5")
     one_line(ended, "logistic, mlp, svm")
+
+
+def test_a_task_without_classes_has_nothing_to_part():
+    task = registry.find("tasks", "segmentation")(dims=2)
+    with pytest.raises(SettingError, match=r"parts classes, but the task is 'segmentation'.*\[solver\]"):
+        task.binary_problems([task.example(0).truth])

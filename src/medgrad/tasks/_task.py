@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import registry
@@ -201,6 +203,9 @@ class Task(ABC):
     def check_export(self) -> None:  # noqa: B027
         """Raise if a network of this task cannot answer without torch."""
 
+    def check_predict(self) -> None:  # noqa: B027
+        """Raise if the task does not answer about one image at a time."""
+
     def for_model(self, model: str) -> Task:
         """Give the task for a network of this name, where decoding depends on the network."""
         del model
@@ -237,11 +242,6 @@ class Task(ABC):
         del rows, weights
         return None
 
-    def without_calibration(self) -> Task:
-        """Give the task without what was fitted on validation cases."""
-        return self
-
-    def with_priors(self, oversampling: Mapping[str, float]) -> Task:
     def judge_set(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, float | None]:
         """Give the figures that only a whole set has, such as the distance of two distributions.
 
@@ -256,6 +256,11 @@ class Task(ABC):
         """Whether the task has figures of a whole set."""
         return cls.judge_set is not Task.judge_set
 
+    def without_calibration(self) -> Task:
+        """Give the task without what was fitted on validation cases."""
+        return self
+
+    def with_priors(self, oversampling: Mapping[str, float]) -> Task:
         """Give the task for a network that saw each class so many times as often as it occurs."""
         del oversampling
         return self
@@ -271,6 +276,11 @@ class Task(ABC):
         """Give what a report shows of the rows beside the figures, such as a ``calibration`` curve."""
         del rows
         return {}
+
+    def binary_problems(self, truths: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+        """Give the problems of two sides by which a solver parts the cases: by name, the signs (n,) of the truths."""
+        del truths
+        raise SettingError(f"A solver parts classes, but the task is {self.kind!r}. Take [solver] out.")
 
     def distillation_loss(self, output: Tensor, teacher_output: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of an output from a teacher's: the mean square by default."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..answers.scores import class_probabilities
 from ..data import Case, Grid, Image, LabelMap, Scores
+from ..errors import LayoutError
 from ..metrics.thresholded import confusion_matrix
 from ..survey.dataset_facts import DatasetFacts
 from ..trust.reliability import curve_to_dicts, reliability_curve
@@ -153,6 +154,21 @@ class Classification(Task):
         found: dict[str, Any] = {"calibration": {"temperature": self.temperature, "bins": curve}}
         if self.exclusive:
             found["confusion"] = {"names": list(self.labels), "counts": confusion_matrix(truth, probabilities)}
+        return found
+
+    def binary_problems(self, truths: Sequence[Scores]) -> dict[str, NDArray[np.float64]]:
+        """Give the signs of each class against the others; two classes of which one holds are one problem."""
+        values = np.array([truth.values for truth in truths])
+        is_one = self.exclusive and len(self.labels) == 2
+        found = {}
+        for name in self.labels[1:] if is_one else self.labels:
+            found[name] = np.where(values[:, self.labels.index(name)] > 0.5, 1.0, -1.0)
+            if len(set(found[name].tolist())) < 2:
+                which = "none" if found[name][0] < 0 else "every one"
+                raise LayoutError(
+                    f"Of {len(truths)} training cases {which} is of the class {name!r}, so nothing can part it. "
+                    "Give another split, or take the class out."
+                )
         return found
 
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:

@@ -117,6 +117,12 @@ class Registration(Task):
             "is not exported. Use medgrad register FIXED MOVING --run RUN."
         )
 
+    def check_predict(self) -> None:
+        raise SettingError(
+            "A run that registers answers about two images. Use medgrad.register(FIXED, MOVING, run=RUN), or medgrad "
+            "register FIXED MOVING --run RUN."
+        )
+
     def judge(
         self,
         truth: Deformation | Pair,

@@ -71,10 +71,7 @@ class OpenedRun:
                     "and use medgrad.write."
                 )
             return self.predict_case(source)
-        if self.task.kind == "registration":
-            raise SettingError(
-                f"{str(self.folder)!r} lines images up and answers about two: medgrad.register(FIXED, MOVING, run=...)."
-            )
+        self.task.check_predict()
         return self.predict_files(Path(source), None if out is None else Path(out), file_format)
 
     def predict_case(self, source: Image | Case) -> Any:

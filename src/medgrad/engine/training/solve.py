@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ... import registry
-from ...data import Scores
 from ...data.atomic_files import write_text
 from ...descent.solvers import Solution
-from ...errors import LayoutError, SettingError
+from ...errors import SettingError
 from ...tasks import Task
-from ...tasks.classification import Classification
 from ..compute.device import AutocastModule, Compute
 from ..evaluation.judge import validate_cases
 from ..loading.cache import PreparedCase
@@ -85,11 +83,11 @@ def solve(
     by the task's primary metric, the smallest among equals.
     """
     began, progress = time.perf_counter(), progress or SilentProgress()
-    check_solver(recipe, task)
-    assert isinstance(task, Classification)
-    rows, truth = encode_cases(task, cases)
+    problems = task.binary_problems([ready.case.truth for ready in cases])
+    check_solver(recipe)
+    rows = encode_cases(task, cases)
     standard = Standardisation(rows.mean(axis=0), rows.std(axis=0))
-    standardised, problems = standard.standardise(rows), make_binary_problems(task, truth)
+    standardised = standard.standardise(rows)
     strengths = strengths_to_try(recipe, validation_cases)
     solved_models = []
     for strength in strengths:
@@ -115,11 +113,9 @@ def solve(
     return recipe, f"no weights are better: its duality gap is {gap:.1e}"
 
 
-def check_solver(recipe: Recipe, task: Task) -> None:
-    """Raise unless the solver fits the model, and the task is a classification."""
+def check_solver(recipe: Recipe) -> None:
+    """Raise unless the solver fits the model."""
     model, name = recipe.model["name"], str(recipe.solver["name"])
-    if not isinstance(task, Classification):
-        raise SettingError(f"The solver {name!r} parts classes, but the task is {task.kind!r}. Take [solver] out.")
     fitting = [n for n in registry.names("descent.solvers") if n.startswith(f"{model}_")]
     if name not in fitting:
         known = f"these do: {', '.join(fitting)}" if fitting else "logistic and svm have solvers"
@@ -129,8 +125,8 @@ def check_solver(recipe: Recipe, task: Task) -> None:
         raise SettingError(f"{double[0]!r} is a setting of [model], from which [solver] has it. Move it there.")
 
 
-def encode_cases(task: Classification, cases: Sequence[PreparedCase]) -> tuple[Matrix, Matrix]:
-    """Encode whole cases as rows (n, d), with their truths (n, classes)."""
+def encode_cases(task: Task, cases: Sequence[PreparedCase]) -> Matrix:
+    """Encode whole cases as rows (n, d)."""
     first = tuple(task.encode(cases[0].case).inputs["image"].shape)
     rows = np.empty((len(cases), prod(first)))
     for number, ready in enumerate(cases):
@@ -141,30 +137,7 @@ def encode_cases(task: Classification, cases: Sequence[PreparedCase]) -> tuple[M
                 "Bring all to one shape with the step 'fit' under [[prepare]]."
             )
         rows[number] = inputs.numpy().reshape(-1)
-    return rows, np.array([truth_values(ready) for ready in cases])
-
-
-def truth_values(prepared_case: PreparedCase) -> NDArray[np.float64]:
-    """Return the truth of a case, one number per class."""
-    assert isinstance(prepared_case.case.truth, Scores)  # a case without truth does not train
-    return prepared_case.case.truth.values
-
-
-def make_binary_problems(task: Classification, truth: Matrix) -> dict[str, NDArray[np.float64]]:
-    """Build the binary problems by class: each is the signs (n,) of the cases."""
-    is_one = task.exclusive and len(task.labels) == 2
-    chosen = task.labels[1:] if is_one else task.labels
-    found = {}
-    for name in chosen:
-        column = truth[:, task.labels.index(name)]
-        found[name] = np.where(column > 0.5, 1.0, -1.0)
-        if len(set(found[name].tolist())) < 2:
-            which = "none" if found[name][0] < 0 else "every one"
-            raise LayoutError(
-                f"Of {len(truth)} training cases {which} is of the class {name!r}, so nothing can part it. "
-                "Give another split, or take the class out."
-            )
-    return found
+    return rows
 
 
 def strengths_to_try(recipe: Recipe, validation_cases: Sequence[PreparedCase]) -> tuple[float, ...]:
