@@ -21,6 +21,7 @@ from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Recipe, recipe_from_tables, recipe_to_toml
 from medgrad.engine.runs.run import build_model
 from medgrad.engine.training.loop import EMA, train
+from medgrad.errors import SettingError
 from medgrad.tasks import Budget, Task, full_resolution, network_arguments, run_network, stack_samples
 
 CPU = Compute("cpu", torch.float32)
@@ -273,6 +274,21 @@ def test_can_be_exported(task, cases):
     x = network_arguments(model, stack_samples([task.encode(cases[0])]).inputs)
     program = torch.export.export(model, x)
     torch.testing.assert_close(program.module()(*x), model(*x), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_exported_is_decoded_to_the_same_answer(task, cases):
+    try:
+        task.check_export()
+    except SettingError:
+        return  # it says so
+    model, inputs = network(task).eval(), stack_samples([task.encode(cases[0])]).inputs
+    with torch.no_grad():
+        found = task.exported(model)(*network_arguments(model, inputs))
+        output = full_resolution(run_network(model, inputs))[0]
+    arrays = [a[0].numpy() for a in (found if isinstance(found, tuple) else (found,))]
+    assert len(arrays) == len(task.answer_kind.outputs)
+    answer = task.answer_kind.decode(arrays, cases[0].grid, task.settings())
+    assert task.answer_kind.compare([(answer, task.decode(output, cases[0].grid))]).off < 1e-5
 
 
 def test_can_be_pruned_and_learns_on(task, cases):

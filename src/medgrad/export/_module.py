@@ -11,16 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .. import registry
-from ..answers.scores import class_probabilities
 from ..engine.compute.device import AutocastModule, Compute
 from ..engine.compute.torch_ops import TORCH
 from ..engine.runs.run import TrainedRun
 from ..errors import SettingError
 from ..inference.predictor import average_over_flips
 from ..tasks import Inputs, Task, full_resolution, run_network
-from ..tasks.classification import Classification
-from ..tasks.detection import Detection
 from ._target import ExportModule
 
 N_EXAMPLES = 3
@@ -47,38 +43,6 @@ def finest_output(network: nn.Module, inputs: Inputs) -> Tensor:
     return full_resolution(run_network(network, inputs))
 
 
-class CalibratedClassifier(nn.Module):
-    """A classifier that returns calibrated probabilities."""
-
-    def __init__(self, network: nn.Module, task: Classification) -> None:
-        super().__init__()
-        self.logits, self.exclusive, self.temperature = network, task.exclusive, task.temperature
-        self.register_buffer("shift", torch.tensor(task.shift or (0.0,) * len(task.labels)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        probabilities: Tensor = class_probabilities(
-            self.logits(x),
-            exclusive=self.exclusive,
-            temperature=self.temperature,
-            shift=self.shift,
-            functions=torch.special,
-        )
-        return probabilities
-
-
-class DetectorWithBoxes(nn.Module):
-    """A detector that returns the corners of candidate boxes, and the probability of each class."""
-
-    def __init__(self, network: nn.Module, task: Detection) -> None:
-        super().__init__()
-        self.network = network
-        self.decode_boxes = registry.find("models", task.detector).decode
-        self.dims, self.classes = task.dims, len(task.labels)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decode_boxes(full_resolution(self.network(x)), dims=self.dims, classes=self.classes)
-
-
 def unwrap_network(model: nn.Module) -> nn.Module:
     """Return the float32 network without its autocast wrapper."""
     return (model.network if isinstance(model, AutocastModule) else model).float().eval()
@@ -90,20 +54,15 @@ def float32_networks(trained: TrainedRun) -> tuple[nn.Module, ...]:
 
 
 def build_export_module(trained: TrainedRun, n_channels: int, manifest: Mapping[str, Any]) -> ExportModule:
-    """Build the module of a run that is exported."""
-    task = trained.task
+    """Build the module of a run that is exported: that of the task, around the mean of its networks."""
+    task, flips = trained.task, trained.recipe.inference.tta_flips
     networks = [unwrap_network(m) for m in trained.networks]
-    if isinstance(task, Detection):
-        if len(networks) > 1:
-            raise SettingError(
-                f"This run has {len(networks)} folds, and the boxes of several networks have no mean that one network "
-                "could give. Export one of them: medgrad export RUN/fold-0."
-            )
-        module: nn.Module = DetectorWithBoxes(networks[0], task)
-    elif isinstance(task, Classification):
-        module = CalibratedClassifier(Ensemble(networks, trained.recipe.inference.tta_flips), task)
-    else:
-        module = Ensemble(networks)
+    if task.outputs.shape == "pyramid" and len(networks) > 1:
+        raise SettingError(
+            f"This run has {len(networks)} folds, and the boxes of several networks have no mean that one network "
+            "could give. Export one of them: medgrad export RUN/fold-0."
+        )
+    module = task.exported(Ensemble(networks, flips if task.outputs.shape == "pooled" else ()))
     inputs = torch.from_numpy(make_example_inputs(task, n_channels, trained.recipe.training.patch)[0])
     return ExportModule(module.eval(), inputs, task.answer_kind.outputs, task.outputs.shape, manifest)
 

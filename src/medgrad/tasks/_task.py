@@ -200,8 +200,21 @@ class Task(ABC):
         """Turn one sample's tensors (no batch axis) into the answer, in the form in which an expert would draw it."""
         return self.answer_kind.decode([in_numpy(full_resolution(output))], grid, self.settings())
 
-    def check_export(self) -> None:  # noqa: B027
+    def check_export(self) -> None:
         """Raise if a network of this task cannot answer without torch."""
+        missing = [name for name in self.answer_kind.settings if name not in self.settings()]
+        if missing:
+            raise SettingError(
+                f"The task {self.kind!r} is not exported: without torch its answers are decoded by the settings "
+                f"{', '.join(missing)}, which it does not have."
+            )
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """Give the module that is exported, which gives what the kind of answer is decoded from.
+
+        ``network`` gives the output at full resolution.
+        """
+        return network
 
     def check_predict(self) -> None:  # noqa: B027
         """Raise if the task does not answer about one image at a time."""

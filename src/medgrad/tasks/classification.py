@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import metrics, registry
 from ..answers.scores import class_probabilities
@@ -91,6 +91,9 @@ class Classification(Task):
         values = class_probabilities(logits, exclusive=self.exclusive, temperature=self.temperature, shift=shift)
         scores: Scores = self.answer_kind.decode([values], grid, self.settings())
         return scores
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        return CalibratedClassifier(network, self)
 
     def judge(
         self, truth: Scores, answer: Scores, *, region: LabelMap | None = None, quick: bool = False
@@ -191,6 +194,25 @@ class Classification(Task):
 
     def score(self, output: Tensor, about: int) -> Tensor:
         return full_resolution(output)[:, about]
+
+
+class CalibratedClassifier(nn.Module):
+    """A classifier that returns calibrated probabilities."""
+
+    def __init__(self, network: nn.Module, task: Classification) -> None:
+        super().__init__()
+        self.logits, self.exclusive, self.temperature = network, task.exclusive, task.temperature
+        self.register_buffer("shift", torch.tensor(task.shift or (0.0,) * len(task.labels)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        probabilities: Tensor = class_probabilities(
+            self.logits(x),
+            exclusive=self.exclusive,
+            temperature=self.temperature,
+            shift=self.shift,
+            functions=torch.special,
+        )
+        return probabilities
 
 
 THIS = Classification

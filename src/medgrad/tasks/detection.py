@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import metrics, registry
 from ..answers.boxes import clip, concatenated
@@ -135,6 +135,9 @@ class Detection(Task):
         order = scores.argsort(descending=True, stable=True)[: self.max_boxes]
         return Boxes(corners[order].numpy(), labels[order].numpy(), scores[order].numpy(), self.names)
 
+    def exported(self, network: nn.Module) -> nn.Module:
+        return DetectorWithBoxes(network, self)
+
     def judge(
         self, truth: Boxes, answer: Boxes, *, region: LabelMap | None = None, quick: bool = False
     ) -> dict[str, Any]:
@@ -219,6 +222,19 @@ def clip_to_image(
     part = (left[:, dims:] - left[:, :dims]).prod(1)
     kept = part > (corners[:, dims:] - corners[:, :dims]).prod(1) / 3
     return left[kept], labels[kept]
+
+
+class DetectorWithBoxes(nn.Module):
+    """A detector that returns the corners of candidate boxes, and the probability of each class."""
+
+    def __init__(self, network: nn.Module, task: Detection) -> None:
+        super().__init__()
+        self.network = network
+        self.decode_boxes = registry.find("models", task.detector).decode
+        self.dims, self.classes = task.dims, len(task.labels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode_boxes(self.network(x), dims=self.dims, classes=self.classes)
 
 
 THIS = Detection
