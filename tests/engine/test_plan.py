@@ -5,11 +5,14 @@ import types
 
 import pytest
 import torch
-from tiny_set import make_facts
+from tiny_set import make_facts, make_folder
 
 from medgrad import registry
+from medgrad.data.cohorts.layouts import recognise
+from medgrad.engine.evaluation.infer import answer_case
 from medgrad.engine.runs.recipe import Recipe, check_part_settings, merge_changes, recipe_from_tables
-from medgrad.engine.runs.run import build_model
+from medgrad.engine.runs.run import build_model, open_run
+from medgrad.engine.training.fit import fit
 from medgrad.engine.training.plan import Budget, plan
 from medgrad.engine.training.remedies import add_normalisation
 from medgrad.errors import NameNotFound, SettingError
@@ -137,3 +140,17 @@ def test_a_remedy_knows_the_settings_of_its_network(outline):
     remedy = add_normalisation(Recipe(task={"kind": outline}, model={"name": outline}))
     assert remedy.recipe.model == {"name": outline}
     assert remedy.recipe.gradients[-1]["name"] == "normalised"
+
+
+def test_its_network_is_trained_saved_and_opened(outline, tmp_path):
+    changes = {
+        "task": {"kind": outline},
+        "training": {"patch": (8, 8, 8), "threads": 1, "validations": 1},
+        "inference": {"tune": False},
+    }
+    cohort = recognise(make_folder(tmp_path / "set", cases=4, size=12))
+    fit(cohort, tmp_path / "run", steps=2, changes=changes, device="cpu")
+    trained = open_run(tmp_path / "run")
+    assert trained.recipe.model == {"name": outline}
+    assert trained.networks[0].network[0].weight.shape == (4, 1, 3, 3, 3)
+    assert answer_case(trained, trained.task.example(0)).array.shape == (16, 16, 16)
