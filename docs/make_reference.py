@@ -25,6 +25,7 @@ ROOMS = {
     "descent.optimisers": "Optimisers",
     "descent.gradients": "Ways of making gradients",
     "descent.schedules": "Schedules",
+    "descent.samplers": "Samplers",
     "descent.solvers": "Solvers",
     "descent.stopping": "Rules of stopping",
     "compress.criteria": "Criteria of pruning",

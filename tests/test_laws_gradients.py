@@ -108,6 +108,13 @@ class TestGradients:
         for key, value in wanted.items():
             torch.testing.assert_close(found[key], value)
 
+    def test_a_batch_without_samples_has_the_gradient_0(self, name, learning):
+        """As Poisson sampling may draw it."""
+        network, task, batch = learning
+        told, found = after(gradients(name), (network, task, batch.part(slice(0))))
+        assert total_loss(told) == 0
+        assert all(float(g.abs().max()) == 0 for g in found.values())
+
     def test_is_built_by_its_name(self, name, learning):
         _, found = after(build_gradients([{"name": name}]), learning)
         for key, value in after(gradients(name), learning)[1].items():

@@ -11,8 +11,8 @@ from medgrad.errors import NameNotFound, PackageNotInstalled, SettingError, requ
 
 ROOMS = ("tasks", "models", "losses", "losses.similarity", "losses.regularisers", "models.transforms", "augment",
          "prepare", "metrics", "data.formats", "data.cohorts.layouts", "apps.verbs", "descent.optimisers",
-         "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping", "engine.training.trackers",
-         "compress.criteria", "report.sections")  # fmt: skip
+         "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping", "descent.samplers",
+         "engine.training.trackers", "compress.criteria", "report.sections")  # fmt: skip
 EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
 
 

@@ -1,1 +1,1 @@
-"""Gradient methods: optimisers, gradient rules, schedules, stopping rules, convex solvers."""
+"""Gradient methods: optimisers, gradient rules, schedules, samplers, stopping rules, convex solvers."""

@@ -61,7 +61,7 @@ class Diagnostics:
             self.reported |= {(line["finding"]["kind"], name) for name in (line["finding"]["layer"], "")}
             self.quiet_until = line["step"] + RECENT_STEPS if line["finding"]["kind"] == "spike" else self.quiet_until
             return []
-        if "loss" not in line:
+        if not line.get("loss"):
             return []
         found = [*self.check_layers(line), *self.check_loss(line)]
         fresh = [f for f in found if (f.kind, f.layer) not in self.reported]

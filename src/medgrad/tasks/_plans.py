@@ -173,12 +173,12 @@ def plan_vectors(facts: DatasetFacts, model: str, *, has_gpu: bool) -> Tables:
         "optimiser": {"name": "adamw", "rate": 1e-2 if facts.dims == 1 else 2e-3, "decay": 1e-2},
         "schedule": {"name": "cosine", "warmup": 0.1},
         "solver": solver | ({"penalty": "l2"} if model == "logistic" else {}),
+        "sampler": {"name": "shuffled"},
         "gradients": ({"name": "clipped", "norm": 5.0},),
         "training": {
             "batch": int(max(4, min(32, facts.cases // 4))),
             "patch": shape,
             "foreground_share": 0.0,
-            "class_balance": 0.0,
             "ema": 0.99,
             "precision": "float32",
         },

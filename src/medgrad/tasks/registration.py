@@ -182,12 +182,12 @@ def plan_pairs(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
         "augment": ({"name": "flip", "axes": tuple(range(facts.dims))},),
         "optimiser": {"name": "muon", "rate": 5e-3, "decay": 1e-2},
         "schedule": {"name": "cosine", "warmup": 0.1},
+        "sampler": {"name": "shuffled"},
         "gradients": ({"name": "clipped", "norm": 5.0},),
         "training": {
             "batch": 2 if facts.dims == 3 else 8,
             "patch": whole,
             "foreground_share": 0.0,
-            "class_balance": 0.0,
             "ema": 0.99,
             "precision": "float32",
         },

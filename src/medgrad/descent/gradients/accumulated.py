@@ -15,6 +15,8 @@ def accumulated(*, parts: int = 2, inner: Gradients | None = None) -> Gradients:
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        if not batch.size:
+            return make(model, task, batch)
         terms: dict[str, float] = {}
         sums: list[torch.Tensor | None] = [None for _ in model.parameters()]
         n = batch.size

@@ -41,6 +41,8 @@ def distilled(
     ask_teacher = teacher(run)
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        if not batch.size:
+            return make(model, task, batch)
         count = ceil(share * batch.size)
         with torch.no_grad():
             teacher_output = ask_teacher(batch.part(slice(count)).inputs)

@@ -20,6 +20,8 @@ def full_batch(*, full_set: FullSet | None = None, inner: Gradients | None = Non
     make = inner or plain()
 
     def gradients(model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        if full_set is None and not batch.size:
+            return make(model, task, batch)
         terms: dict[str, float] = {}
         sums: list[torch.Tensor | None] = [None for _ in model.parameters()]
         count = 0

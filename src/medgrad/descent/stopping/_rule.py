@@ -17,12 +17,12 @@ What a rule remembers comes from the lines alone, so a run that is resumed tells
 
 
 def step_loss(line: Line) -> float | None:
-    """Give the loss of a step; None where the line is no step, or the step was skipped.
+    """Give the loss of a step; None where the line is no step, or the step was skipped or had an empty batch.
 
     >>> step_loss({"step": 3, "loss": {"dice": 0.5, "entropy": 0.25}})
     0.75
     """
-    if "loss" not in line or line.get("skipped"):
+    if not line.get("loss") or line.get("skipped"):
         return None
     return float(sum(line["loss"].values()))
 

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...data import Scores
 from ...tasks import Task
-from ..loading.sampling import shares_of
 from .evaluate import JudgedCase
 
 
-def correct_priors(task: Task, truths: Sequence[Any], class_balance: float) -> Task:
-    """Return the task that corrects for rare classes being sampled more often in training."""
-    _, oversampling = shares_of([t for t in truths if isinstance(t, Scores)], class_balance)
+def correct_priors(task: Task, oversampling: Mapping[str, float]) -> Task:
+    """Return the task that corrects for classes being sampled more often in training than they occur."""
     return task.with_priors(oversampling) if oversampling else task
 
 

@@ -1,72 +1,16 @@
-"""Sampling of cases and patches, determined by the seed, the epoch and the position in it alone."""
+"""Patches of cases: at random, determined by their seed alone, or all that cover a shape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data import Boxes, Case, LabelMap, Scores
+from ...data import Boxes, Case, LabelMap
 from ...inference.sliding_window import crop_case as crop_case
-
-
-@dataclass(frozen=True)
-class CaseDraw:
-    """A case that was drawn for a batch: its index, and the seed of its patch and augmentation."""
-
-    case: int
-    seed: tuple[int, ...]
-
-
-def draw_batch(
-    step: int, *, n_cases: int, batch_size: int, seed: int, probabilities: NDArray[np.float64] | None = None
-) -> list[CaseDraw]:
-    """Draw the cases of one training step. Every epoch visits each case once, in random order.
-
-    With ``probabilities`` (one probability per case, summing to 1) an epoch draws cases by these probabilities instead.
-
-    >>> sorted(d.case for d in draw_batch(0, n_cases=3, batch_size=3, seed=0))
-    [0, 1, 2]
-    """
-    chosen = []
-    for position in range(step * batch_size, (step + 1) * batch_size):
-        epoch, position_in_epoch = divmod(position, n_cases)
-        chosen.append(
-            CaseDraw(
-                int(epoch_order(epoch, n_cases, seed, probabilities)[position_in_epoch]),
-                (seed, 1, epoch, position_in_epoch),
-            )
-        )
-    return chosen
-
-
-def epoch_order(epoch: int, n_cases: int, seed: int, probabilities: NDArray[np.float64] | None) -> NDArray[np.int64]:
-    """Return the order of cases in an epoch; with probabilities, by stratified sampling, so that repeats are rare."""
-    rng = np.random.default_rng((seed, 0, epoch))
-    if probabilities is None:
-        return rng.permutation(n_cases)
-    start = rng.random()
-    at = (start + np.arange(n_cases)) / n_cases
-    picked = np.searchsorted(np.cumsum(probabilities[(mixed := rng.permutation(n_cases))]), at, side="right")
-    return rng.permutation(mixed[np.minimum(picked, n_cases - 1)])
-
-
-def shares_of(truths: Sequence[object], class_balance: float) -> tuple[NDArray[np.float64] | None, dict[str, float]]:
-    """Compute the probability to draw each case, and how much more often each class is drawn than it occurs.
-
-    With class balance 0 every case is as likely, with 1 every class. Only for mutually exclusive classes.
-    """
-    classes = [t.top_class for t in truths if isinstance(t, Scores) and t.exclusive]
-    if len(classes) != len(truths) or not class_balance or len(set(classes)) < 2:
-        return None, {}
-    count = {c: classes.count(c) for c in set(classes)}
-    weight = {c: (len(classes) / (len(count) * n)) ** class_balance for c, n in count.items()}
-    total = sum(weight[c] for c in classes)
-    shares = np.array([weight[c] / total for c in classes])
-    return shares, {c: weight[c] * len(classes) / total for c in count}
 
 
 def random_patch(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground_share: float = 0.0) -> Case:

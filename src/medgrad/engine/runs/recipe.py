@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import registry
+from ...descent.samplers import build_sampler
 from ...errors import SettingError
 from ...inference.coarse_to_fine import MAX_FIRST_PASS_STRIDE
 from ...tasks import Task
@@ -31,8 +32,9 @@ from .recipe_tables import read_toml_tables as read_toml_tables
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a run. ``task``, ``model``, ``optimiser`` and ``schedule`` name a registry file and its settings.
+    """All settings of a run.
 
+    ``task``, ``model``, ``optimiser``, ``schedule`` and ``sampler`` name a registry file and its settings.
     ``gradients`` wrap one another, the innermost first; any rule of ``stopping`` may end the run early;
     ``rates`` give some weights another learning rate. ``solver`` finds the optimum of a convex model; without
     it, or with the name "none", the model is trained by gradient descent. ``init`` names pretrained
@@ -46,6 +48,7 @@ class Recipe:
     augment: tuple[Table, ...] = ()
     optimiser: Table = field(default_factory=lambda: {"name": "adamw", "rate": 1e-3})
     schedule: Table = field(default_factory=lambda: {"name": "cosine"})
+    sampler: Table = field(default_factory=lambda: {"name": "balanced", "class_balance": 0.5})
     solver: Table = field(default_factory=dict)
     init: Table = field(default_factory=dict)
     gradients: tuple[Table, ...] = ()
@@ -64,6 +67,7 @@ class Recipe:
                 check_network_settings(table["name"], given, self.task.get("kind"))
             else:
                 registry.check_settings(room, table["name"], given)
+        build_sampler(self.sampler, ())  # its settings are checked without any case
         for key, value in self.optimiser.items():
             if any(isinstance(v, (int, float)) and v < 0 for v in (value if isinstance(value, tuple) else (value,))):
                 raise SettingError(f"{key!r} in [optimiser] is at least 0, but it is {value!r}.")
@@ -91,6 +95,7 @@ class Recipe:
             ("models", self.model),
             ("descent.optimisers", self.optimiser),
             ("descent.schedules", self.schedule),
+            ("descent.samplers", self.sampler),
             *[("descent.solvers", t) for t in (self.solver,) if t and t.get("name") != "none"],
             *[("prepare", t) for t in self.prepare],
             *[("augment", t) for t in self.augment],
@@ -131,6 +136,8 @@ def check_part_settings(changes: Table) -> None:
                 check_network_settings(name, given, changes.get("task", {}).get("kind", name))
             elif name is not None:
                 registry.check_settings(room, name, given)
+                if key == "sampler":
+                    build_sampler(table, ())
             elif given and not table.get("name"):
                 check_keys(given, default_settings(room), f"any of {room}")
 

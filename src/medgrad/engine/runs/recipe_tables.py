@@ -24,6 +24,7 @@ PART_PACKAGES = {
     "optimiser": "descent.optimisers",
     "schedule": "descent.schedules",
     "solver": "descent.solvers",
+    "sampler": "descent.samplers",
     "gradients": "descent.gradients",
     "stopping": "descent.stopping",
 }
@@ -34,17 +35,16 @@ LIST_KEYS = ("prepare", "augment", "gradients", "stopping", "rates")
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of training: its length, batches, sampling, validation and hardware.
+    """Settings of training: its length, batches, validation and hardware.
 
     ``steps`` 0 means that ``minutes`` are converted into steps by timing a few. ``patch`` is the size of the
-    network's input. ``foreground_share`` is the share of patches centred on a labelled element. ``class_balance`` is
-    how far rare classes are oversampled (0 not at all, 1 until all classes are equal). ``ema`` is the decay of the
-    weights' moving average. There are so many ``validations``, each on ``validation_cases`` cases (0: as many as take
-    little time). ``threads`` is the number of CPU threads (0: the fastest number, which is smaller on a machine that
-    others use too). Below ``boost_below_steps`` steps the learning rate is raised by the ratio of both, at most 3
-    times. Minutes are converted into ``min_steps`` at least, however long they take. ``replanned`` lists changes of the
-    plan during training, where the machine was slower or faster than expected: step, threads, and total steps from
-    there.
+    network's input. ``foreground_share`` is the share of patches centred on a labelled element. ``ema`` is the decay
+    of the weights' moving average. There are so many ``validations``, each on ``validation_cases`` cases (0: as many
+    as take little time). ``threads`` is the number of CPU threads (0: the fastest number, which is smaller on a
+    machine that others use too). Below ``boost_below_steps`` steps the learning rate is raised by the ratio of both,
+    at most 3 times. Minutes are converted into ``min_steps`` at least, however long they take. ``replanned`` lists
+    changes of the plan during training, where the machine was slower or faster than expected: step, threads, and total
+    steps from there.
     """
 
     steps: int = 0
@@ -52,7 +52,6 @@ class Training:
     batch: int = 2
     patch: tuple[int, ...] = ()
     foreground_share: float = 0.33
-    class_balance: float = 0.5
     ema: float = 0.995
     validations: int = 10
     validation_cases: int = 0
@@ -69,11 +68,10 @@ class Training:
             "min_steps": 1,
             "batch": 1,
             "foreground_share": 0,
-            "class_balance": 0,
             "ema": 0,
             "validations": 0,
         }
-        maximum = {"foreground_share": 1, "class_balance": 1, "ema": 1}
+        maximum = {"foreground_share": 1, "ema": 1}
         for name, low in {**minimum, "validation_cases": 0, "seed": 0, "boost_below_steps": 0}.items():
             value, high = getattr(self, name), maximum.get(name)
             if value < low or (high is not None and value > high):

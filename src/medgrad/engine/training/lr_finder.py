@@ -46,6 +46,8 @@ def find_rate(
     mean, weight = 0.0, 0.0
     try:
         for step in trainer.run_steps(lambda: n_steps, schedule_position=lambda number: number / n_steps):
+            if not step.terms:  # its batch was empty
+                continue
             loss = step_loss(step_to_line(step))
             if loss is None or not math.isfinite(loss):
                 break

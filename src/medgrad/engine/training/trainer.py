@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from ...descent.diagnostics import Diagnostics, Finding
 from ...descent.gradients import build_gradients
 from ...descent.layer_monitor import monitor_steps
 from ...descent.parameter_groups import split_groups
+from ...descent.samplers import CaseDraw, Sampler, build_sampler, facts_of_cases
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
-from ...errors import Diverged
+from ...errors import Diverged, SettingError
 from ...tasks import Batch, Inputs, Sample, Task, full_resolution, run_network, stack_samples
 from ..compute.device import AutocastModule, Compute, set_threads
 from ..compute.distributed import ProcessGroup, convert_sync_batchnorm
@@ -28,7 +30,7 @@ from ..evaluation.judge import validate_cases
 from ..loading.batches import augment_batch, build_augmentations, encode_case
 from ..loading.cache import PreparedCase
 from ..loading.prefetch import prefetch
-from ..loading.sampling import crop_case, draw_batch, grid_patch_starts, random_patch, shares_of
+from ..loading.sampling import crop_case, grid_patch_starts, random_patch
 from ..runs.checkpoint import as_format_error, load_weights, read_checkpoint, write_checkpoint
 from ..runs.pretrained import load_pretrained
 from ..runs.recipe import Recipe
@@ -59,7 +61,7 @@ class Trainer:
     ema_network: nn.Module = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
     ema: EMA = field(init=False)
-    sampling_probabilities: Any = field(init=False)
+    sampler: Sampler = field(init=False)
     schedule: Schedule = field(init=False)
     stopping_rules: list[Rule] = field(init=False)
     layer_health: Diagnostics = field(init=False)
@@ -91,7 +93,12 @@ class Trainer:
         self.schedule, self.stopping_rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
         self.layer_health = Diagnostics()
         self.ema = EMA(self.network, training.ema)
-        self.sampling_probabilities, _ = shares_of([p.case.truth for p in self.training_cases], training.class_balance)
+        self.sampler = build_sampler(self.recipe.sampler, facts_of_cases(p.case for p in self.training_cases))
+        if self.sampler.batches_vary and self.processes.size > 1:
+            raise SettingError(
+                f"The batches of the sampler {self.recipe.sampler['name']!r} differ in size, so {self.processes.size} "
+                "processes cannot share them evenly. Use one process, or another sampler under [sampler]."
+            )
         self.steps_done, self.best_metric, self.best_step = 0, -np.inf, -1
 
     def run_planned_steps(self) -> Iterator[TrainingStep]:
@@ -137,26 +144,26 @@ class Trainer:
         """Sample cases, cut patches, encode and augment them, and yield batches from a given step on."""
         training = self.recipe.training
         changes = build_augmentations(self.recipe.augment)
-        number = first_step
-        while True:
-            whole = draw_batch(
-                number,
-                n_cases=len(self.training_cases),
-                batch_size=training.batch,
-                seed=training.seed,
-                probabilities=self.sampling_probabilities,
-            )
-            chosen = whole[self.processes.batch_slice(training.batch)]
-            cut = [
-                random_patch(
-                    self.training_cases[d.case].case, training.patch, d.seed, foreground_share=training.foreground_share
-                )
-                for d in chosen
-            ]
-            batch = stack_samples([encode_case(self.task, c) for c in cut]).to(self.compute.device)
-            seeds = [(*d.seed, 1) for d in chosen]
-            yield self.compute.move_batch(augment_batch(batch, self.task.spatial_kinds, changes, seeds))
-            number += 1
+        for number in count(first_step):
+            chosen = self.sampler.draw(number, training.batch, training.seed)
+            if self.processes.size > 1:
+                chosen = chosen[self.processes.batch_slice(training.batch)]
+            if chosen:
+                batch = stack_samples([self.encode_draw(d) for d in chosen]).to(self.compute.device)
+                seeds = [(*d.seed, 1) for d in chosen]
+                yield self.compute.move_batch(augment_batch(batch, self.task.spatial_kinds, changes, seeds))
+            else:
+                yield self.compute.move_batch(self.empty_batch())
+
+    def encode_draw(self, drawn: CaseDraw) -> Sample:
+        """Cut the patch of a drawn case, and encode it."""
+        training, case = self.recipe.training, self.training_cases[drawn.case].case
+        patch = random_patch(case, training.patch, drawn.seed, foreground_share=training.foreground_share)
+        return encode_case(self.task, patch)
+
+    def empty_batch(self) -> Batch:
+        """Make a batch without samples, in the shapes of one with samples."""
+        return stack_samples([self.encode_draw(CaseDraw(0, (0,)))]).part(slice(0))
 
     def full_set(self) -> Iterator[Batch]:
         """Yield batches of patches that cover every training case, always the same."""
@@ -315,11 +322,11 @@ def validate_and_keep_best(trainer: Trainer, log: StepLog, time_budget: TimeBudg
     Returns a note for the progress bar, and the reason to stop if there is one.
     """
     leads = trainer.processes.is_main
-    count = trainer.recipe.training.validation_cases or len(trainer.validation_cases)
+    n_cases = trainer.recipe.training.validation_cases or len(trainer.validation_cases)
     began = time.perf_counter()
-    found = trainer.processes.broadcast(trainer.validate(count) if leads else None)
+    found = trainer.processes.broadcast(trainer.validate(n_cases) if leads else None)
     if time_budget:
-        time_budget.record_validation(time.perf_counter() - began, min(count, len(trainer.validation_cases)))
+        time_budget.record_validation(time.perf_counter() - began, min(n_cases, len(trainer.validation_cases)))
     if found is None:
         return "", ""
     ended = record_line(
