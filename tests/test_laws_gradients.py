@@ -9,6 +9,7 @@ from torch import nn
 
 from medgrad import registry
 from medgrad.descent.gradients import build_gradients, total_loss
+from medgrad.engine.runs.checkpoint import read_checkpoint, write_checkpoint
 from medgrad.tasks import stack_samples
 from medgrad.tasks.classification import Classification
 
@@ -114,6 +115,16 @@ class TestGradients:
         told, found = after(gradients(name), (network, task, batch.part(slice(0))))
         assert total_loss(told) == 0
         assert all(float(g.abs().max()) == 0 for g in found.values())
+
+    def test_goes_on_from_the_state_in_a_checkpoint(self, name, learning, tmp_path):
+        whole, resumed = build_gradients([{"name": name}]), build_gradients([{"name": name}])
+        for _ in range(2):
+            after(whole, learning)
+        write_checkpoint(tmp_path / "last.safetensors", {"gradients": whole.state_dict()})
+        resumed.load_state_dict(read_checkpoint(tmp_path / "last.safetensors")["gradients"])
+        (told, found), (wanted, expected) = after(resumed, learning), after(whole, learning)
+        assert told == wanted
+        assert all(torch.equal(value, expected[key]) for key, value in found.items())
 
     def test_is_built_by_its_name(self, name, learning):
         _, found = after(build_gradients([{"name": name}]), learning)

@@ -62,13 +62,14 @@ def learner(name):
     network = registry.find("models", "cnn")(1, 3, 2, channels=(4, 8)).to(memory_format=torch.channels_last)
     stepper = optimiser(name)(network.named_parameters())
     place = SimpleNamespace(device="cpu")
-    return SimpleNamespace(network=network, optimiser=stepper, ema=EMA(network, 0.9), compute=place)
+    chain = build_gradients([])
+    return SimpleNamespace(network=network, optimiser=stepper, ema=EMA(network, 0.9), compute=place, gradients=chain)
 
 
 def go(learner, first, last):
     task = Classification(dims=2, labels=("a", "b", "c"))
     batches = (stack_samples([task.encode(task.example(6 * n + k)) for k in range(6)]) for n in range(first, last))
-    settings = {"gradients": build_gradients([]), "n_steps": last, "first_step": first, "ema": learner.ema}
+    settings = {"gradients": learner.gradients, "n_steps": last, "first_step": first, "ema": learner.ema}
     for _ in train(learner.network, task, batches, optimiser=learner.optimiser, **settings):
         pass
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,13 +78,23 @@ def to_channels_last(inputs: Tensor) -> Tensor:
 class AutocastModule(nn.Module):
     """A network that runs under autocast in the chosen dtype, with its output cast back to float32.
 
-    It shares the network's weights; save the network, not this. It takes the inputs that the network takes.
+    It shares the network's weights; save the network, not this. It takes the inputs that the network takes, and other
+    attributes are those of the network. A part of the network runs as the whole does:
+    ``AutocastModule(network, compute).generator`` is ``network.generator`` under autocast. So a gradient rule calls a
+    part by its name, whether it is given the network or this.
     """
 
     def __init__(self, network: nn.Module, compute: Compute) -> None:
         super().__init__()
         self.network = network
         self.compute = compute
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            found = getattr(super().__getattr__("network"), name)
+        return AutocastModule(found, self.compute) if isinstance(found, nn.Module) else found
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -168,6 +168,7 @@ def return_to_healthy_checkpoint(trainer: Trainer, finding: Finding, remedy: Rem
     trainer.reset()
     if healthy_state is None:
         return 0
+    healthy_state.setdefault("gradients", trainer.gradients.state_dict())  # the best weights come without
     for group in healthy_state["optimiser"]["param_groups"]:
         for key in {"lr", "base_rate"} & group.keys():
             group[key] *= remedy.rate_factor

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ... import registry
 from ...descent.diagnostics import Diagnostics, Finding
-from ...descent.gradients import build_gradients
+from ...descent.gradients import Chain, build_gradients
 from ...descent.layer_monitor import monitor_steps
 from ...descent.parameter_groups import split_groups
 from ...descent.samplers import CaseDraw, Sampler, build_sampler, facts_of_cases
@@ -100,6 +101,13 @@ class Trainer:
                 "processes cannot share them evenly. Use one process, or another sampler under [sampler]."
             )
         self.steps_done, self.best_metric, self.best_step = 0, -np.inf, -1
+        self.__dict__.pop("gradients", None)
+
+    @cached_property
+    def gradients(self) -> Chain:
+        """The gradient rules, which may hold state; made when first needed, since a teacher is loaded with them."""
+        links = [{"name": "all_reduced"}, *self.recipe.gradients]
+        return build_gradients(links, full_set=self.full_set, teacher=self.load_teacher)
 
     def run_planned_steps(self) -> Iterator[TrainingStep]:
         """Train from the current step to the end of the plan, which may change during training."""
@@ -125,9 +133,7 @@ class Trainer:
             self.task,
             prefetch(self.make_batches(self.steps_done), 2 if self.compute.device.startswith("cuda") else 0),
             optimiser=self.optimiser,
-            gradients=build_gradients(
-                [{"name": "all_reduced"}, *self.recipe.gradients], full_set=self.full_set, teacher=self.load_teacher
-            ),
+            gradients=self.gradients,
             schedule=lambda done: rate_factor() * self.schedule(done),
             n_steps=sys.maxsize,
             schedule_position=schedule_position,
@@ -215,6 +221,7 @@ class Trainer:
             "model": self.network.state_dict(),
             "ema": self.ema.weights,
             "optimiser": self.optimiser.state_dict(),
+            "gradients": self.gradients.state_dict(),
             "channels": count_channels([self.training_cases[0].case], self.task),
             "done": self.steps_done,
             "best": self.best_metric,
@@ -229,6 +236,7 @@ class Trainer:
             for k, v in kept.items():
                 if isinstance(v, torch.Tensor) and v.shape == p.shape:
                     kept[k] = torch.empty_like(p).copy_(v)  # in the same order of memory as its weights
+        self.gradients.load_state_dict(state.get("gradients", {}))
         self.ema.weights = {k: v.to(self.compute.device) for k, v in state["ema"].items()}
         for k, v in self.network.state_dict().items():
             self.ema.weights[k] = torch.empty_like(v).copy_(self.ema.weights[k])
@@ -280,7 +288,7 @@ def run_training(
         if ended:
             break
     if trainer.processes.is_main and not run.best_checkpoint.exists():
-        write_checkpoint(run.best_checkpoint, trainer.state_dict())
+        write_best(trainer)
     return ended or f"its {trainer.recipe.training.steps} steps were done"
 
 
@@ -335,8 +343,14 @@ def validate_and_keep_best(trainer: Trainer, log: StepLog, time_budget: TimeBudg
     if np.isfinite(found) and found >= trainer.best_metric:
         trainer.best_metric, trainer.best_step = found, trainer.steps_done - 1
         if leads:
-            write_checkpoint(trainer.run.best_checkpoint, trainer.state_dict())
+            write_best(trainer)
     return f"{trainer.task.primary_metric} {found:.3f}", ended
+
+
+def write_best(trainer: Trainer) -> None:
+    """Write the weights as the best, without the state of gradient rules: it may be secret, and these are handed on."""
+    state = trainer.state_dict()
+    write_checkpoint(trainer.run.best_checkpoint, {k: v for k, v in state.items() if k != "gradients"})
 
 
 def save_checkpoint(trainer: Trainer, time_budget: TimeBudget | None = None) -> float:
