@@ -50,7 +50,12 @@ def test_every_weight_gets_a_gradient(model_and_dims):
             torch.nn.init.normal_(p, std=0.1)
     out = model.train()(torch.randn(4, 2, *SHAPES[dims]))
     (sum(o.square().sum() for o in out) if isinstance(out, tuple) else out.square().sum()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    for name, p in model.named_parameters():
+        if name.split(".")[0] in getattr(model, "training_only", ()):
+            assert p.grad is None, name
+        else:
+            assert p.grad is not None, name
+            assert p.grad.isfinite().all(), name
 
 
 def test_a_sample_is_answered_the_same_in_any_company(model_and_dims):

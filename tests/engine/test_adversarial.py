@@ -23,8 +23,8 @@ from medgrad.engine.training.trainer import Trainer, run_training
 from medgrad.errors import FormatError, SettingError
 from medgrad.tasks import stack_samples
 
-PARTS = Path(__file__).parents[1] / "new_parts"
-ROOMS = {"descent.gradients": PARTS / "gradients", "models": PARTS / "models"}
+PARTS = Path(__file__).parents[1] / "plugins"
+ROOMS = {"descent.gradients": PARTS / "descent" / "gradients", "models": PARTS / "models"}
 
 
 @pytest.fixture(scope="module", autouse=True)

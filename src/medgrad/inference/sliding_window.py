@@ -334,4 +334,4 @@ def crop_case(case: Case, start: Sequence[int], shape: Sequence[int]) -> Case:
 
 def without_truth(case: Case) -> Case:
     """Return the case without its truth and its region."""
-    return Case(case.id, case.images, None, case.patient, None, case.metadata)
+    return replace(case, truth=None, roi=None)

@@ -29,6 +29,7 @@ from ._task import (
     Task,
     full_resolution,
     images_to_tensor,
+    input_names,
     metrics_for,
     softened_divergence,
 )
@@ -197,16 +198,17 @@ class Classification(Task):
 
 
 class CalibratedClassifier(nn.Module):
-    """A classifier that returns calibrated probabilities."""
+    """A classifier that returns calibrated probabilities; it takes the inputs that the network takes."""
 
     def __init__(self, network: nn.Module, task: Classification) -> None:
         super().__init__()
+        self.inputs = input_names(network)
         self.logits, self.exclusive, self.temperature = network, task.exclusive, task.temperature
         self.register_buffer("shift", torch.tensor(task.shift or (0.0,) * len(task.labels)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         probabilities: Tensor = class_probabilities(
-            self.logits(x),
+            self.logits(*inputs),
             exclusive=self.exclusive,
             temperature=self.temperature,
             shift=self.shift,

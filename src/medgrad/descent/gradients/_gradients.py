@@ -18,6 +18,9 @@ A plain name is a term of the loss; a name with a slash (``gradient/norm``) is a
 The loop seeds torch's generators by seed and step before each step, so what a rule draws from them (noise, a time) is
 a function of the step, and a resumed run draws the same. What must not follow from the recipe is drawn from a
 ``SecretGenerator``. An optimiser that looks twice (SAM, L-BFGS) calls a rule several times a step.
+
+A rule with an objective of its own, such as two networks against each other, fills the gradients of all parts of the
+module. Its maker has a method ``example()``, which gives a network with those parts, a task and a batch.
 """
 
 FullSet = Callable[[], Iterator[Batch]]

@@ -74,7 +74,7 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
             raise LayoutError(
                 f"{reason} To line images up, their folder is enough, but {single_images_cohort.reason}"
             ) from None
-    if hints.task is not None:
+    if hints.task is not None and not (wanted == "image" and max(m.closeness for m in no_matches.values()) >= 0.5):
         raise_if_other_task(folder, hints)
     raise NotRecognisedError(
         f"{str(folder)!r} is not laid out in a way that is recognised: {describe_contents(folder)}. "

@@ -14,6 +14,7 @@ class AdversarialPair(nn.Module):
     """A convolutional generator and its discriminator; answers come from the generator."""
 
     output_kinds = ("dense",)
+    training_only = ("discriminator",)
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, channels: int = 4) -> None:
         super().__init__()

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from medgrad.descent.gradients import SecretGenerator
-from medgrad.tasks import Batch, Task
+from ... import registry
+from ...tasks import Batch, Task, stack_samples
+from ._secret import SecretGenerator
 
 
 class Adversarial:
@@ -24,7 +25,19 @@ class Adversarial:
         self.accuracy = torch.tensor(0.5)
         self.secret = SecretGenerator()
 
+    @staticmethod
+    def example() -> tuple[nn.Module, Task, Batch]:
+        """Give two networks in one module, a task and a batch."""
+        task = registry.find("tasks", "segmentation")(dims=2)
+        pair = nn.ModuleDict({"generator": nn.Conv2d(1, 2, 3, padding=1)})
+        pair["discriminator"] = nn.Sequential(nn.Conv2d(2, 1, 5, stride=4), nn.Flatten(), nn.Linear(9, 1), nn.Flatten(0))
+        return pair, task, stack_samples([task.encode(task.example(seed)) for seed in range(6)])
+
     def __call__(self, model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
+        if not batch.size:
+            for p in model.parameters():
+                p.grad = torch.zeros_like(p)
+            return {}
         logits = model.generator(batch.inputs["image"])
         drawn = one_hot(batch.target["labels"].clamp_min(0), logits.shape[1]).movedim(-1, 1).float()
         said = logits.softmax(1)
