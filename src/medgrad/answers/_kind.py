@@ -88,6 +88,10 @@ class AnswerKind(ABC):
         """The name of its file."""
         return self.__class__.__module__.rpartition(".")[2]
 
+    @abstractmethod
+    def example(self, grid: Grid, seed: int = 0) -> Any:
+        """Make a small value that belongs to an image on a grid: for tests and documentation."""
+
     def crop(self, value: Any, start: Sequence[int], shape: Sequence[int]) -> Any:
         """Cut it with its case; what lies in the patient's space stays as it is."""
         del start, shape

@@ -39,6 +39,14 @@ class BoxesKind(AnswerKind):
     tolerance = {"float32": 0.01, "int8": 0.05}
     settings = ("labels", "min_score", "max_boxes", "overlap", "platt_a", "platt_b")
 
+    def example(self, grid: Grid, seed: int = 0) -> Boxes:
+        rng = np.random.default_rng(seed)
+        low = rng.uniform(0, np.array(grid.shape) / 2, (3, grid.dims))
+        corners = np.concatenate([low, low + np.array(grid.shape) / 4], axis=1)
+        return Boxes(
+            map_boxes(corners, grid.to_world), np.array([0, 1, 0]), rng.uniform(0.5, 1, 3), {0: "cell", 1: "cyst"}
+        )
+
     def join(self, values: Sequence[Boxes], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Boxes:
         """Put the boxes of overlapping windows together, once.
 

@@ -23,6 +23,9 @@ class Deformations(AnswerKind):
     type = Deformation
     outputs = ("displacement",)
 
+    def example(self, grid: Grid, seed: int = 0) -> Deformation:
+        return Deformation(np.random.default_rng(seed).normal(0, 2, (*grid.shape, grid.dims)).astype(np.float32), grid)
+
     def join(
         self, values: Sequence[Deformation], windows: Sequence[Grid], grid: Grid, settings: Settings
     ) -> Deformation:

@@ -26,6 +26,9 @@ class Images(AnswerKind):
     formats = ("nifti",)
     tolerance = {"float32": 0.001, "int8": 0.05}
 
+    def example(self, grid: Grid, seed: int = 0) -> Image:
+        return Image(np.random.default_rng(seed).normal(40, 100, grid.shape).astype(np.float32), grid)
+
     def crop(self, value: Image, start: Sequence[int], shape: Sequence[int]) -> Image:
         cropped: Image = crop_box(value, start, shape)
         return cropped

@@ -40,6 +40,12 @@ class LabelMaps(AnswerKind):
     has_background = True
     settings = ("labels",)
 
+    def example(self, grid: Grid, seed: int = 0) -> LabelMap:
+        labels = np.zeros(grid.shape, np.uint8)
+        for value in (1, 2):
+            labels[tuple(slice(value + seed, value + seed + n // 2) for n in grid.shape)] = value
+        return LabelMap(labels, grid, {1: "liver", 2: "tumour"})
+
     def crop(self, value: LabelMap, start: Sequence[int], shape: Sequence[int]) -> LabelMap:
         cropped: LabelMap = crop_box(value, start, shape)
         return cropped

@@ -21,6 +21,10 @@ class LandmarksKind(AnswerKind):
     formats = ("csv",)
     tolerance = {"float32": 0.01, "int8": 1.0}
 
+    def example(self, grid: Grid, seed: int = 0) -> Landmarks:
+        places = np.random.default_rng(seed).uniform(0, np.array(grid.shape) - 1, (3, grid.dims))
+        return Landmarks(grid.to_world(places), ("apex", "base", "tip"))
+
     def join(self, values: Sequence[Landmarks], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Landmarks:
         del windows, grid, settings
         return Landmarks(np.mean([v.points for v in values], axis=0), values[0].names)

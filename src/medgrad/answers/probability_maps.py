@@ -24,6 +24,10 @@ class Probabilities(AnswerKind):
     formats = MAP_FORMATS
     settings = ("labels",)
 
+    def example(self, grid: Grid, seed: int = 0) -> ProbabilityMaps:
+        values = np.random.default_rng(seed).dirichlet((1, 1, 1), grid.shape).astype(np.float32)
+        return ProbabilityMaps(values[..., 1:], grid, "other", {"labels": ("liver", "tumour")})
+
     def crop(self, value: ProbabilityMaps, start: Sequence[int], shape: Sequence[int]) -> ProbabilityMaps:
         cropped: ProbabilityMaps = crop_box(value, start, shape)
         return cropped

@@ -23,6 +23,10 @@ class ClassScores(AnswerKind):
     formats = ("json",)
     settings = ("labels", "exclusive")
 
+    def example(self, grid: Grid, seed: int = 0) -> Scores:
+        del grid
+        return Scores(np.random.default_rng(seed).dirichlet((1, 1, 1)), ("well", "ill", "unsure"))
+
     def join(self, values: Sequence[Scores], windows: Sequence[Grid], grid: Grid, settings: Settings) -> Scores:
         del windows, grid, settings
         return Scores(np.mean([v.values for v in values], axis=0), values[0].names, values[0].exclusive)

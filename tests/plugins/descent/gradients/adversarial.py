@@ -30,7 +30,9 @@ class Adversarial:
         """Give two networks in one module, a task and a batch."""
         task = registry.find("tasks", "segmentation")(dims=2)
         pair = nn.ModuleDict({"generator": nn.Conv2d(1, 2, 3, padding=1)})
-        pair["discriminator"] = nn.Sequential(nn.Conv2d(2, 1, 5, stride=4), nn.Flatten(), nn.Linear(9, 1), nn.Flatten(0))
+        pair["discriminator"] = nn.Sequential(
+            nn.Conv2d(2, 1, 5, stride=4), nn.Flatten(), nn.Linear(9, 1), nn.Flatten(0)
+        )
         return pair, task, stack_samples([task.encode(task.example(seed)) for seed in range(6)])
 
     def __call__(self, model: nn.Module, task: Task, batch: Batch) -> dict[str, float]:
