@@ -44,7 +44,7 @@ class Images(AnswerKind):
     def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Image:
         del settings
         values = outputs[0] if isinstance(outputs[0], np.ndarray) else outputs[0].cpu().numpy()
-        values = values.astype(np.float32, copy=False)
+        values = values.astype(np.float32)  # a copy: the memory of windows is used again
         return Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), grid)
 
     def write(self, value: Image, to: Destination) -> list[Path]:

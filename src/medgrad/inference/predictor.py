@@ -146,12 +146,13 @@ def one_sample(inputs: Inputs) -> Inputs:
 def average_over_flips(networks: Sequence[Network], inputs: Inputs, flips: Sequence[int], ops: ArrayOps = NUMPY) -> Any:
     """Show a batch of inputs to every network, its image mirrored in every way along the axes ``flips``.
 
-    An output that has the axes of the image is mirrored back. Gives the mean of all.
+    An output that has the axes of the image is mirrored back. Inputs without an image are shown once. Gives the mean of
+    all.
     """
     total: Any = None
-    choices = list(product(*[(False, True)] * len(flips)))
+    choices = list(product(*[(False, True)] * (len(flips) if "image" in inputs else 0)))
     for choice in choices:
-        axes = [axis + 2 for axis, is_mirrored in zip(flips, choice, strict=True) if is_mirrored]
+        axes = [axis + 2 for axis, is_mirrored in zip(flips, choice, strict=False) if is_mirrored]
         shown = {**inputs, "image": ops.flip(inputs["image"], axes)} if axes else inputs
         for network in networks:
             output = network(shown)

@@ -43,6 +43,8 @@ def sample_case(cohort: Cohort, entry: Entry) -> CaseSample:
         case = cohort.load_case(entry)
     except MedgradError as reason:
         return CaseSample(failure=str(reason) or "nothing")
+    if not case.images:
+        return CaseSample(shape=case.grid.shape, spacing=case.grid.spacing)
     case = Reorient().apply(case)[0] if case.grid.dims == 3 else case
     first = next(iter(case.images.values()))
     return CaseSample(

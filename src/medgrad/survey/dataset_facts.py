@@ -165,7 +165,7 @@ def column_moments(cases: Sequence[CaseSample]) -> tuple[tuple[str, float, float
 def intensity_stats(cases: Sequence[CaseSample]) -> tuple[float, float, float, float]:
     """Return percentiles and moments of the labelled elements of the first image, or of all elements."""
     values = [c.values.astype(np.float64) for c in cases if c.values is not None]
-    every = np.concatenate([v[np.isfinite(v)] for v in values])
+    every = np.concatenate([np.empty(0), *[v[np.isfinite(v)] for v in values]])
     if not every.size:
         return 0.0, 1.0, 0.0, 1.0
     low, high = np.percentile(every, [0.5, 99.5])

@@ -52,14 +52,17 @@ class Restore(Task):
         inside = np.ones(truth.grid.shape, bool) if region is None else region.array > 0
         wanted, said = truth.array[inside].astype(float), answer.array[inside].astype(float)
         explained = 1 - ((said - wanted) ** 2).mean() / max(wanted.var(), 1e-12)
-        return {"explained": max(0.0, float(explained)), "error": float(np.abs(said - wanted).mean())}
+        return {
+            "explained": max(0.0, float(explained)),
+            "close": float((np.abs(said - wanted) <= 0.1 * np.ptp(wanted)).mean()),
+        }
 
     def failed_row(self, truth: Image, *, region: LabelMap | None = None) -> dict[str, Any]:
         nothing = Image(np.full(truth.grid.shape, truth.array.mean(), np.float32), truth.grid)
-        return self.judge(truth, nothing, region=region) | {"explained": 0.0}
+        return self.judge(truth, nothing, region=region) | {"explained": 0.0, "close": 0.0}
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-        return {name: float(np.mean([row[name] for row in rows])) for name in ("explained", "error")}
+        return {name: float(np.mean([row[name] for row in rows])) for name in ("explained", "close")}
 
     @property
     def primary_metric(self) -> str:

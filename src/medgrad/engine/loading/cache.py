@@ -134,7 +134,7 @@ def read_truth_only(cohort: Cohort, entry: Entry) -> Any:
 
 def count_array_bytes(case: Case) -> int:
     """Count the bytes of a case's arrays."""
-    total = sum(image.array.nbytes for image in case.images.values())
+    total = sum(image.array.nbytes for image in case.images.values()) + sum(a.nbytes for a in case.arrays.values())
     for labels in (case.truth, case.roi):
         total += labels.array.nbytes if isinstance(labels, (LabelMap, Image)) else 0
     return total

@@ -16,8 +16,10 @@ from ...inference.sliding_window import crop_case as crop_case
 def random_patch(case: Case, patch: Sequence[int], seed: Sequence[int], *, foreground_share: float = 0.0) -> Case:
     """Cut a random patch out of a prepared case; with probability ``foreground_share``, around a labelled element.
 
-    Where the patch exceeds the image it is filled with 0, and does not count.
+    Where the patch exceeds the image it is filled with 0, and does not count. A case without images stays whole.
     """
+    if not case.images:
+        return case
     rng = np.random.default_rng(seed)
     wants_label, fractions = rng.random() < foreground_share, rng.random(case.grid.dims)
     size = np.array(case.grid.shape)

@@ -54,7 +54,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     state = read_checkpoint(path)
     with as_format_error(path):
         weights, planes = dict(state["ema"] or state["model"]), state["channels"]
-        if not isinstance(planes, int) or not 1 <= planes <= MAX_CHANNELS:
+        if not isinstance(planes, int) or not 0 <= planes <= MAX_CHANNELS:
             raise ValueError(f"planes is {planes!r}")
         if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
             raise TypeError("weights are tensors")

@@ -11,7 +11,7 @@ from ._step import Memo, Step
 
 
 @dataclass(frozen=True)
-class Ranks(Step):
+class RankValues(Step):
     """Ranks from -1 to 1, by ``bins`` quantiles of the image; undoing needs the quantiles that were seen."""
 
     bins: int = 64
@@ -33,4 +33,4 @@ class Ranks(Step):
         return replace(image, array=back.astype(image.array.dtype))
 
 
-THIS = Ranks
+THIS = RankValues

@@ -34,13 +34,13 @@ class GraphNetwork(nn.Module):
         for own, heard in zip(self.own, self.heard, strict=True):
             sent = heard(nodes)
             start, end = (edges[..., i, None].expand(-1, -1, sent.shape[-1]) for i in (0, 1))
-            told = torch.zeros_like(sent).scatter_add(1, end, sent.gather(1, start) * is_edge[..., None])
+            told = torch.zeros_like(sent).scatter_add(1, end, sent.gather(1, start) * is_edge[..., None].to(sent.dtype))
             nodes = (own(nodes) + told).relu()
         return self.head(nodes.mean(1))
 
 
 @dataclass(frozen=True)
-class Graph(Classification):
+class CellGraph(Classification):
     """A case has the arrays ``nodes`` (nodes, features) and ``edges`` (edges, 2), at most so many of each."""
 
     nodes: int = 8
@@ -82,4 +82,4 @@ class Graph(Classification):
         return GraphNetwork(self.features, len(self.labels), width=width)
 
 
-THIS = Graph
+THIS = CellGraph

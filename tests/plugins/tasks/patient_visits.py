@@ -38,7 +38,7 @@ class VisitNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class Visits(Classification):
+class PatientVisits(Classification):
     """A case has one image a visit, at most ``visits``, and the array ``table`` (visits, columns) with gaps as nan."""
 
     visits: int = 3
@@ -80,4 +80,4 @@ class Visits(Classification):
         return VisitNetwork(self.columns, len(self.labels), self.dims, width=width)
 
 
-THIS = Visits
+THIS = PatientVisits
