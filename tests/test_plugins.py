@@ -302,7 +302,7 @@ def test_an_image_is_answered_in_hu_on_the_grid_that_it_came_with(house, travell
 
 def test_images_are_judged_pruned_and_drawn(house, travelled):
     found = travelled["restore"]
-    assert found["evaluate"]["metrics"]["explained"]["value"] > 0.9
+    assert found["evaluate"]["metrics"]["explained"]["value"] > 0.8
     assert found["evaluate"]["metrics"]["explained"]["n"] == 6
     assert found["prune"]["left"]["flops"] <= 0.6
     page = (house / "ct_judged" / "report.html").read_text()

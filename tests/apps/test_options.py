@@ -26,6 +26,21 @@ WRONG = [
 ]
 
 
+WATCHED = {}
+"""Folders under watch, and what of them was asked for."""
+
+
+def watch(event, words):
+    """Note what is opened or listed under a watched folder; there is one, as no audit hook can be taken away again."""
+    if WATCHED and words and event in ("open", "os.listdir", "os.scandir") and isinstance(words[0], (str, os.PathLike)):
+        for folder, touched in WATCHED.items():
+            if folder in str(words[0]):
+                touched.append((event, str(words[0])))
+
+
+sys.addaudithook(watch)
+
+
 @pytest.fixture
 def unread(tmp_path):
     """A set that nobody may list or open a file of; what was asked for anyway."""
@@ -33,15 +48,9 @@ def unread(tmp_path):
     (folder / "images").mkdir(parents=True)
     for number in range(20):
         (folder / "images" / f"case_{number}.png").write_bytes(b"")
-    touched = []
-
-    def watch(event, words):
-        path = words[0] if words and event in ("open", "os.listdir", "os.scandir") else None
-        if isinstance(path, (str, os.PathLike)) and str(folder) in str(path):
-            touched.append((event, str(path)))
-
-    sys.addaudithook(watch)
+    WATCHED[str(folder)] = touched = []
     yield folder
+    del WATCHED[str(folder)]
     assert touched == []
 
 
