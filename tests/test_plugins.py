@@ -62,6 +62,7 @@ def learned(kind):
     cohort = Cohort(folder, "examples", kind, tuple(entries), task.labels, dims=2, truth=task.truth)
     return fit(cohort, folder / "run", steps=60).evaluation.metrics
 
+FORCED = "--force-target", "--no-baselines", "--layers", "0"
 found = {
     "where": medgrad.__file__,
     "fit": verb("fit", "data", "-o", "run", "--steps", "20", "--recipe", "burden.toml"),
@@ -73,7 +74,7 @@ found = {
         "evaluate": verb("evaluate", "ct_run", "ct", "-o", "ct_judged", "--truth", "full"),
         "predict": verb("predict", "ct_run", "ct/low/case_0.nii.gz", "-o", "ct_answers"),
         "export": verb("export", "ct_run", "--to", "onnx", "-o", "ct_artefact"),
-        "prune": verb("prune", "ct_run", "--target", "flops=0.6", "--minutes", "0.1", "-o", "ct_pruned"),
+        "prune": verb("prune", "ct_run", "--target", "flops=0.6", "--steps", "8", *FORCED, "-o", "ct_pruned"),
     },
     **{kind: learned(kind) for kind in ("patient_visits", "tokens", "cell_graph")},
 }
