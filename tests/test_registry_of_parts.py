@@ -1,5 +1,8 @@
 """The folder is the registry: what is there is found, what is not is told with the nearest name."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 import medgrad
@@ -12,7 +15,7 @@ from medgrad.errors import NameNotFound, PackageNotInstalled, SettingError, requ
 ROOMS = ("tasks", "models", "losses", "losses.similarity", "losses.regularisers", "models.transforms", "augment",
          "prepare", "metrics", "data.formats", "data.cohorts.layouts", "apps.verbs", "descent.optimisers",
          "descent.gradients", "descent.schedules", "descent.solvers", "descent.stopping", "descent.samplers",
-         "engine.training.trackers", "compress.criteria", "report.sections")  # fmt: skip
+         "engine.training.trackers", "compress.criteria", "report.sections", "answers")  # fmt: skip
 EVERY = [(room, name) for room in ROOMS for name in registry.names(room)]
 
 
@@ -94,3 +97,28 @@ def test_each_class_is_in_its_room_by_its_own_name(room, name):
 def test_a_name_that_no_class_has_is_no_attribute(room):
     with pytest.raises(AttributeError, match=f"module 'medgrad.{room}' has no attribute 'Unet'"):
         getattr(medgrad, room).Unet  # noqa: B018
+
+
+PACKAGE = Path(medgrad.__file__).parent
+NAME_A_TASK = {
+    "tasks": "the tasks themselves",
+    "registration": "its subject is one of them",
+    "apps/verbs/register.py": "its subject is one of them",
+    "apps/verbs/demo.py": "a demonstration of three of them",
+    "data/cohorts/layouts": "a layout says which task its truth serves where the user does not",
+    "engine/runs/recipe.py": "the default of a recipe",
+    "export/monai_bundle.py": "a word of MONAI's format",
+}
+"""Where a task is named, and why; elsewhere, what differs between tasks is asked of the task."""
+
+
+def test_nothing_asks_what_a_task_is_called():
+    tasks, found = set(registry.names("tasks")), set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            is_word = isinstance(node, ast.Constant) and node.value in tasks
+            if is_word or (imported.startswith("tasks.") and imported.split(".")[1] in tasks):
+                found.add(path.relative_to(PACKAGE).as_posix())
+    strange = {f for f in found if not any(f == place or f.startswith(f"{place}/") for place in NAME_A_TASK)}
+    assert strange == set()

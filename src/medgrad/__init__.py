@@ -28,7 +28,7 @@ PUBLIC = {
     "build_gradients": "descent.gradients",
     "compare": "apps.verbs.compare",
     "demo": "apps.verbs.demo",
-    "differentiable_output": "engine.evaluation.differentiable",
+    "differentiable_output": "engine.evaluation.differentiable_output",
     "evaluate": "apps.verbs.evaluate",
     "fit": "apps.verbs.fit",
     "look": "apps.verbs.look",
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from .data.formats import read_landmarks as read_landmarks
     from .data.formats import write as write
     from .descent.gradients import build_gradients as build_gradients
-    from .engine.evaluation.differentiable import differentiable_output as differentiable_output
+    from .engine.evaluation.differentiable_output import differentiable_output as differentiable_output
     from .engine.evaluation.evaluate import Evaluation as Evaluation
     from .engine.evaluation.opened_run import OpenedRun as OpenedRun
     from .engine.evaluation.opened_run import open_run as open_run

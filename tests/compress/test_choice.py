@@ -15,6 +15,7 @@ from medgrad.compress.structure.channels import choose_groups
 from medgrad.compress.structure.cost import Cost
 from medgrad.compress.structure.graph import build_graph
 from medgrad.errors import SettingError
+from medgrad.tasks.detection import Detection
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +124,14 @@ def test_the_time_that_is_wished_for_is_met_where_enough_of_the_work_is_left(mon
     [("flops=0.1", None, False), ("flops=0.5", None, "tried"), ("flops=0.1", 0.5, True), ("flops=0.5", 0.0, False)],
 )
 def test_whether_the_parent_teaches_is_tried_only_where_it_does_not_make_steps_much_longer(target, asked, tells):
-    parents = SimpleNamespace(folds=[SimpleNamespace(task=SimpleNamespace(detector=""))])
+    parents = SimpleNamespace(folds=[SimpleNamespace(task=Detection())])
     assert (
         stages.choose_distillation(
             parents, Target.parse(target).with_soft_time(), stages.SearchBudget(0, 0.0, distill_weight=asked)
         )
         == tells
     )
-    two = SimpleNamespace(folds=[SimpleNamespace(task=SimpleNamespace(detector="faster_rcnn"))])
+    two = SimpleNamespace(folds=[SimpleNamespace(task=Detection(detector="faster_rcnn"))])
     assert (
         stages.choose_distillation(
             two, Target.parse(target).with_soft_time(), stages.SearchBudget(0, 0.0, distill_weight=asked)

@@ -9,7 +9,7 @@ from medgrad.data import Source
 from medgrad.data.cohorts.layouts import Hints, NoMatch, recognise
 from medgrad.data.cohorts.layouts.feature_table import feature_table
 from medgrad.data.formats import read
-from medgrad.data.formats.csv import list_named_rows, make_item, parse_column_indices
+from medgrad.data.formats.csv import format_row_and_columns, list_named_rows, parse_column_indices
 from medgrad.errors import FormatError, LayoutError
 
 
@@ -141,7 +141,7 @@ def test_a_list_beside_it_is_its_split(tmp_path):
 
 @pytest.mark.parametrize("places", [[0], [1, 2, 3], [0, 2, 3, 7, 8, 9]])
 def test_columns_are_named_in_short(places):
-    row, _, told = make_item(5, places).partition(":")
+    row, _, told = format_row_and_columns(5, places).partition(":")
     assert (row, parse_column_indices(told)) == ("5", places)
 
 

@@ -7,7 +7,7 @@ from tiny_set import make_folder
 from medgrad.data import Pair
 from medgrad.data.cohorts.layouts import Hints, recognise
 from medgrad.data.cohorts.pair_truth import grid_centre
-from medgrad.data.cohorts.registration_pairs import make_pairs
+from medgrad.data.cohorts.pairs_from_images import make_pairs
 from medgrad.data.cohorts.split import split
 
 

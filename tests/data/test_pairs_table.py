@@ -6,7 +6,7 @@ import pytest
 from medgrad import fit
 from medgrad.data import Deformation, Grid, Image, LabelMap, Landmarks, Pair
 from medgrad.data.cohorts.layouts import Hints, recognise
-from medgrad.data.cohorts.registration_pairs import make_pairs
+from medgrad.data.cohorts.pairs_from_images import make_pairs
 from medgrad.data.cohorts.split import split
 from medgrad.data.formats import write, write_field, write_matrix
 from medgrad.errors import LayoutError

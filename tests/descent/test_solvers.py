@@ -12,7 +12,7 @@ from medgrad.descent.solvers import Unsolved, _hinge, _logistic
 from medgrad.errors import SettingError
 
 LOGISTIC = ("logistic_interior_point", "logistic_descent")
-SVM = ("svm_interior_point", "svm_descent")
+SVM = ("svm_interior_point", "svm_dual_gradient")
 EVERY = (*LOGISTIC, *SVM)
 KERNELS = ("linear", "rbf", "polynomial")
 
@@ -338,7 +338,7 @@ def test_what_sets_no_problem_is_told(name, rows, signs, settings, said):
 def test_an_unknown_kernel_or_penalty_is_told():
     rows, signs = blobs()
     with pytest.raises(SettingError, match="Did you mean 'polynomial'"):
-        solver("svm_descent")(rows, signs, kernel="polynom")
+        solver("svm_dual_gradient")(rows, signs, kernel="polynom")
     with pytest.raises(SettingError, match="'l2' or 'l1'"):
         solver("logistic_descent")(rows, signs, penalty="l3")
 

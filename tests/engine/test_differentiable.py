@@ -9,7 +9,7 @@ from torch import nn
 
 from medgrad.data import Case, Grid, Image
 from medgrad.engine.compute.device import AutocastModule, Compute
-from medgrad.engine.evaluation.differentiable import differentiable_output
+from medgrad.engine.evaluation.differentiable_output import differentiable_output
 from medgrad.engine.evaluation.infer import predictor
 from medgrad.engine.runs.recipe import Inference
 from medgrad.errors import SettingError

@@ -89,7 +89,7 @@ def test_two_classes_are_one_problem_whose_scores_are_the_difference_of_the_outp
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf", "polynomial"])
-@pytest.mark.parametrize("name", ["svm_interior_point", "svm_descent"])
+@pytest.mark.parametrize("name", ["svm_interior_point", "svm_dual_gradient"])
 def test_a_machine_says_what_its_solution_says(tmp_path, kernel, name):
     ready = cases()
     trained, told, _ = solved(tmp_path, ready, model="svm", solver=name, kernel=kernel)
@@ -155,9 +155,9 @@ def test_images_of_two_shapes_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": "svm"}, "does not solve the model 'svm'; these do: svm_descent"),
+        ({"model": "svm"}, "does not solve the model 'svm'; these do: svm_dual_gradient"),
         ({"model": "mlp"}, "logistic and svm have solvers"),
-        ({"model": "svm", "solver": "svm_descent", "degree": 2}, "setting of \\[model\\]"),
+        ({"model": "svm", "solver": "svm_dual_gradient", "degree": 2}, "setting of \\[model\\]"),
     ],
 )
 def test_a_solver_that_does_not_fit_is_told(tmp_path, changes, said):
@@ -193,12 +193,12 @@ def test_a_recipe_holds_its_solver_and_is_read_as_it_was_written():
     assert uses_solver(recipe)
     assert not uses_solver(Recipe())
     assert not uses_solver(merge_changes(recipe, {"solver": {"name": "none"}}))
-    assert merge_changes(Recipe(), {"solver": {"name": "svm_descent"}}).solver == {"name": "svm_descent"}
+    assert merge_changes(Recipe(), {"solver": {"name": "svm_dual_gradient"}}).solver == {"name": "svm_dual_gradient"}
 
 
 def test_a_wrong_setting_of_a_solver_is_told_with_the_right_one():
     with pytest.raises(SettingError, match="Did you mean 'C'"):
-        Recipe(solver={"name": "svm_descent", "c": 1.0})
+        Recipe(solver={"name": "svm_dual_gradient", "c": 1.0})
     with pytest.raises(MedgradError, match="Did you mean"):
         Recipe(solver={"name": "svm_decent"})
 

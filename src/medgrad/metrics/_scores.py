@@ -27,7 +27,7 @@ def check_probabilities(truth: Numbers, probabilities: Numbers, names: Sequence[
         raise ValueError("Of exclusive classes just one holds for each case. Set exclusive=False where several can.")
 
 
-def without_weights(many: Many) -> Callable[..., dict[str, float | None]]:
+def as_unweighted(many: Many) -> Callable[..., dict[str, float | None]]:
     """Turn a function over resampling weights into one over the set itself, with None for undefined figures."""
 
     def compute(

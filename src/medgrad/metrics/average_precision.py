@@ -9,12 +9,12 @@ import numpy as np
 from ._metric import Figure, Metric
 from ._scores import (
     Numbers,
+    as_unweighted,
     divide_or_nan,
     figure_by_class,
     is_binary,
     mean_ignoring_nan,
     weights_by_score,
-    without_weights,
 )
 
 
@@ -39,7 +39,7 @@ def compute_many(
 
 THIS = Metric(
     input_kind="scores",
-    compute=without_weights(compute_many),
+    compute=as_unweighted(compute_many),
     compute_many=compute_many,
     figures={
         "average_precision": Figure(

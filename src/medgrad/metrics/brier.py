@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._metric import Figure, Metric
-from ._scores import Numbers, divide_or_nan, figure_by_class, is_binary, without_weights
+from ._scores import Numbers, as_unweighted, divide_or_nan, figure_by_class, is_binary
 
 
 def compute_many(
@@ -22,7 +22,7 @@ def compute_many(
 
 THIS = Metric(
     input_kind="scores",
-    compute=without_weights(compute_many),
+    compute=as_unweighted(compute_many),
     compute_many=compute_many,
     figures={
         "brier": Figure(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._metric import Figure, Metric
-from ._scores import Numbers, divide_or_nan, mean_ignoring_nan, without_weights
+from ._scores import Numbers, as_unweighted, divide_or_nan, mean_ignoring_nan
 
 BINS = 10
 
@@ -34,7 +34,7 @@ def compute_many(
 
 THIS = Metric(
     input_kind="scores",
-    compute=without_weights(compute_many),
+    compute=as_unweighted(compute_many),
     compute_many=compute_many,
     figures={
         "ece": Figure(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._metric import F1, SPECIFICITY, Figure, Metric
-from ._scores import Numbers, divide_or_nan, figure_by_class, mean_ignoring_nan, predicted_classes, without_weights
+from ._scores import Numbers, as_unweighted, divide_or_nan, figure_by_class, mean_ignoring_nan, predicted_classes
 
 
 def compute_many(
@@ -51,7 +51,7 @@ def confusion_matrix(truth: Numbers, probabilities: Numbers) -> list[list[int]]:
 
 THIS = Metric(
     input_kind="scores",
-    compute=without_weights(compute_many),
+    compute=as_unweighted(compute_many),
     compute_many=compute_many,
     figures={
         "accuracy": Figure("higher", "The share of cases whose likeliest class is the true one."),

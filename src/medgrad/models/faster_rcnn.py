@@ -38,6 +38,7 @@ class FasterRCNN(nn.Module):
     """
 
     output_kinds = ("pyramid",)
+    chooses_candidates = True
     forms: Tensor
 
     def __init__(

@@ -29,7 +29,7 @@ def run_adam(
     optimiser = registry.find("descent.optimisers", "adam")(list(model.named_parameters()), rate=rate)
     gradients = with_penalty(penalty)
     schedule = lambda done: 1 - 0.95 * done  # noqa: E731
-    for _ in train_on_batch(model, task, batch, optimiser, steps=steps, gradients=gradients, schedule=schedule):
+    for _ in run_training_loop(model, task, batch, optimiser, steps=steps, gradients=gradients, schedule=schedule):
         pass
 
 
@@ -49,12 +49,12 @@ def run_lbfgs(
     optimiser = registry.find("descent.optimisers", "lbfgs")(list(model.named_parameters()), rate=1.0, **settings)
     rule = build_rules([{"name": "relative_decrease", "share": min_decrease, "window": 1}])[0]
     gradients = with_penalty(penalty)
-    for step in train_on_batch(model, task, batch, optimiser, steps=max_steps, gradients=gradients):
+    for step in run_training_loop(model, task, batch, optimiser, steps=max_steps, gradients=gradients):
         if rule({"step": step.number, "loss": step.terms}):
             return
 
 
-def train_on_batch(
+def run_training_loop(
     model: nn.Module,
     task: Registration,
     batch: Batch,

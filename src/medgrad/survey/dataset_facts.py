@@ -14,7 +14,7 @@ import numpy as np
 from ..data import Scores
 from ..data.cohorts import Cohort, Entry
 from ..errors import FormatError, LayoutError
-from .case_sample import CaseSample, sample_case
+from .case_stats import CaseStats, gather_case_stats
 from .survey_file import Survey, question_hash
 
 MAX_SAMPLED_CASES = 48
@@ -79,7 +79,7 @@ def gather_dataset_facts(cohort: Cohort, *, modality: str | None = None, survey:
         known = survey.plans[key]
     else:
         known = asdict(
-            combine_samples([cached_case_sample(cohort, e, survey) for e in chosen], cohort, modality, len(entries))
+            combine_case_stats([cached_case_stats(cohort, e, survey) for e in chosen], cohort, modality, len(entries))
         )
         if survey is not None:
             survey.plans[key] = json.loads(json.dumps(known))
@@ -93,10 +93,12 @@ def cache_key(cohort: Cohort, entries: Sequence[Entry], modality: str | None, su
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def cached_case_sample(cohort: Cohort, entry: Entry, survey: Survey | None) -> CaseSample:
+def cached_case_stats(cohort: Cohort, entry: Entry, survey: Survey | None) -> CaseStats:
     """Return the statistics of one case, from the survey where it has them."""
     known = survey.samples.get(entry.id) if survey is not None else None
-    return known[1] if known is not None and known[0] == question_hash(cohort, entry) else sample_case(cohort, entry)
+    return (
+        known[1] if known is not None and known[0] == question_hash(cohort, entry) else gather_case_stats(cohort, entry)
+    )
 
 
 def facts_from_dict(values: Mapping[str, Any]) -> DatasetFacts:
@@ -109,7 +111,9 @@ def nested_tuple(value: Any) -> Any:
     return tuple(nested_tuple(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def combine_samples(samples: Sequence[CaseSample], cohort: Cohort, modality: str | None, n_cases: int) -> DatasetFacts:
+def combine_case_stats(
+    samples: Sequence[CaseStats], cohort: Cohort, modality: str | None, n_cases: int
+) -> DatasetFacts:
     """Combine the statistics of single cases."""
     cases = [s for s in samples if not s.failure]
     if not cases:
@@ -141,7 +145,7 @@ def combine_samples(samples: Sequence[CaseSample], cohort: Cohort, modality: str
     )
 
 
-def box_length_range(cases: Sequence[CaseSample]) -> tuple[float, float]:
+def box_length_range(cases: Sequence[CaseStats]) -> tuple[float, float]:
     """Return the 10th percentile length of the smallest class's boxes, and the 90th of the largest; 0 if none."""
     boxes = [c.boxes for c in cases if c.boxes is not None and len(c.boxes[0])]
     if not boxes:
@@ -153,7 +157,7 @@ def box_length_range(cases: Sequence[CaseSample]) -> tuple[float, float]:
     return float(min(low for low, _ in each)), float(max(high for _, high in each))
 
 
-def column_moments(cases: Sequence[CaseSample]) -> tuple[tuple[str, float, float], ...]:
+def column_moments(cases: Sequence[CaseStats]) -> tuple[tuple[str, float, float], ...]:
     """Return name, mean and deviation of each column of a feature table; empty where cases are images."""
     if cases[0].row is None:
         return ()
@@ -162,7 +166,7 @@ def column_moments(cases: Sequence[CaseSample]) -> tuple[tuple[str, float, float
     return tuple((name, *both) for name, both in zip(cases[0].row[0], moments, strict=True))
 
 
-def intensity_stats(cases: Sequence[CaseSample]) -> tuple[float, float, float, float]:
+def intensity_stats(cases: Sequence[CaseStats]) -> tuple[float, float, float, float]:
     """Return percentiles and moments of the labelled elements of the first image, or of all elements."""
     values = [c.values.astype(np.float64) for c in cases if c.values is not None]
     every = np.concatenate([np.empty(0), *[v[np.isfinite(v)] for v in values]])

@@ -17,7 +17,7 @@ from ..data.file_cache import cache_set_files, current_set_cache
 from ..data.formats import cache_case_files
 from ..machine.cores import count_cores
 from .case import CaseFacts, Issue, measure_case
-from .case_sample import CaseSample, sample_case
+from .case_stats import CaseStats, gather_case_stats
 from .dicom_headers import HeaderRecords, list_known_headers, read_headers, remember_headers
 from .file_hashes import hash_case, unshared_files
 from .survey_file import Stamps, distrust_recent_stamps, file_stamps
@@ -35,7 +35,7 @@ class CaseMeasurement:
     facts: CaseFacts
     hash: str
     stamps: Stamps
-    sample: CaseSample | None = None
+    sample: CaseStats | None = None
 
 
 def measure_entry(cohort: Cohort, planned_cohort: Cohort | None, entry: Entry) -> CaseMeasurement:
@@ -51,7 +51,7 @@ def measure_entry(cohort: Cohort, planned_cohort: Cohort | None, entry: Entry) -
             hashed = ""
         facts = measure_case(cohort, entry)
         return CaseMeasurement(
-            facts, hashed, stamps, sample_case(planned_cohort, entry) if planned_cohort is not None else None
+            facts, hashed, stamps, gather_case_stats(planned_cohort, entry) if planned_cohort is not None else None
         )
 
 

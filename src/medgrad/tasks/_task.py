@@ -295,6 +295,11 @@ class Task(ABC):
         del truths
         raise SettingError(f"A solver parts classes, but the task is {self.kind!r}. Take [solver] out.")
 
+    @property
+    def can_distill(self) -> bool:
+        """Whether the outputs of two networks about one input can be compared."""
+        return True
+
     def distillation_loss(self, output: Tensor, teacher_output: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of an output from a teacher's: the mean square by default."""
         del temperature

@@ -162,6 +162,10 @@ class Detection(Task):
         task = replace(self, platt_a=slopes, platt_b=shifts)
         return Calibration(task, [recalibrate_row(row, by_label, self.dims) for row in rows], report)
 
+    @property
+    def can_distill(self) -> bool:
+        return not getattr(registry.find("models", self.detector), "chooses_candidates", False)
+
     def distillation_loss(self, output: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
         """Give the distance of the candidates: the divergence of class probabilities, and the smooth L1 of corners.
 

@@ -185,17 +185,6 @@ def check_registration(folder: Path | str) -> None:
         raise FormatError(f"{str(folder)!r} holds no registration.json. Give the folder that 'medgrad register' wrote.")
 
 
-def check_run_task(run: Path | str, *, is_registration: bool) -> None:
-    """Raise unless a run is a registration run where one is wanted, and is none where not."""
-    task = read_task_name(Path(run))
-    if is_registration and task not in (None, "registration"):
-        raise SettingError(f"{str(run)!r} was made for {task}. Give a run that fit made with --task registration.")
-    if not is_registration and task == "registration":
-        raise SettingError(
-            f"{str(run)!r} lines images up and answers about two: medgrad register FIXED MOVING --run {run}."
-        )
-
-
 def check_init(path: Path | str | None) -> None:
     """Raise unless there are pretrained weights at a path, where one was given."""
     if path is None or check_exists(path).is_file():

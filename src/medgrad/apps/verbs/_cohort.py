@@ -78,7 +78,7 @@ def find_cohort(
             raise
         return replace(cohort, messages=(*cohort.messages, str(reason))), found
     if cohort.truth == "pair":
-        from ...data.cohorts.registration_pairs import make_pairs
+        from ...data.cohorts.pairs_from_images import make_pairs
 
         cohort = make_pairs(cohort, seed=seed)
         progress.say(cohort.messages[-1])

@@ -19,7 +19,6 @@ from ._checks import (
     check_number,
     check_part,
     check_run,
-    check_run_task,
     is_run,
 )
 
@@ -64,7 +63,6 @@ def predict(
         raise SettingError("--engine is for what export wrote; a run answers with torch. Export it first.")
     if not by_artefact:
         check_run(run, source)
-        check_run_task(run, is_registration=False)
     check_exists(source)
     if is_run(source):
         raise SettingError(
@@ -119,9 +117,10 @@ def start_run_prediction(
     """Start the prediction with a run."""
     from ...engine.compute.device import set_threads
     from ...engine.evaluation.predict import predict_with_run as predictions_of
-    from ...engine.runs.run import open_run
+    from ...engine.runs.run import Run, open_run
     from ...machine.cores import choose_threads
 
+    Run(run).load_recipe().build_task().check_predict()
     trained = open_run(run, device=device)
     used = set_threads(choose_threads(n_threads))
     asked = predictions_of(trained, source, out, file_format=output_format, memory=max_memory)

@@ -10,6 +10,7 @@ import typer
 
 from ... import registry
 from ...engine.progress import Progress
+from ...errors import SettingError
 from ._arguments import Device, Threads
 from ._checks import (
     check_choice,
@@ -18,8 +19,8 @@ from ._checks import (
     check_new_folder,
     check_number,
     check_run,
-    check_run_task,
     parse_path_pair,
+    read_task_name,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def register(
         check_exists(path)
     if run is not None:
         check_run(run)
-        check_run_task(run, is_registration=True)
+        if (task := read_task_name(run)) not in (None, "registration"):
+            raise SettingError(f"{str(run)!r} was made for {task}. Give a run that fit made with --task registration.")
     check_new_folder(out, fixed, moving)
     check_landmark_tables(tables)
 

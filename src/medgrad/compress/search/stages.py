@@ -230,7 +230,7 @@ def choose_distillation(
     It is not tried where time is short, or where the parent would make a step of the smallest network much
     slower: a step costs about three forward passes, and the parent answers about a part of the batch.
     """
-    if not all(can_distill(ground) for ground in parents.folds) or budget.distill_weight == 0:
+    if not all(fold.task.can_distill for fold in parents.folds) or budget.distill_weight == 0:
         return False
     if budget.distill_weight is not None:
         return True
@@ -325,14 +325,9 @@ def write_stage_recipe(
         task=fold.task.settings(),
         layer_widths=merge_widths(recipe.layer_widths, widths),
         init={"weights": str(begin.resolve())},
-        gradients=(*(teacher_gradients if distill_weight and can_distill(fold) else ()), *own_gradients),
+        gradients=(*(teacher_gradients if distill_weight and fold.task.can_distill else ()), *own_gradients),
     ).with_training(steps=0, threads=0, boost_below_steps=0, replanned=(), seed=fold.recipe.training.seed + seed)
     run.write_recipe(child)
-
-
-def can_distill(fold: FoldContext) -> bool:
-    """Tell whether the parent can be a teacher: a two-stage detector chooses its own proposals, so it cannot."""
-    return getattr(fold.task, "detector", "") != "faster_rcnn"
 
 
 def train_fold(fold: FoldContext, run: Run, deadline: float, steps: int) -> FoldCandidate:

@@ -108,10 +108,10 @@ def number_rows(path: Path, n_rows: int) -> list[str]:
     return [f"{path.stem}_{i + 1:0{len(str(n_rows))}d}" for i in range(n_rows)]
 
 
-def make_item(row: int, column_indices: Sequence[int]) -> str:
+def format_row_and_columns(row: int, column_indices: Sequence[int]) -> str:
     """Make the item that names some columns of a row, counted from 0.
 
-    >>> make_item(7, [1, 2, 3, 5])
+    >>> format_row_and_columns(7, [1, 2, 3, 5])
     '7:1-3,5'
     """
     runs: list[list[int]] = []

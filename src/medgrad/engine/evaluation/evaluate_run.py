@@ -9,7 +9,7 @@ from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
 from ...data.cohorts.layouts import Hints
-from ...data.cohorts.registration_pairs import make_pairs
+from ...data.cohorts.pairs_from_images import make_pairs
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
 from ...tasks import Task

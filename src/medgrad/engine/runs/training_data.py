@@ -10,7 +10,7 @@ from typing import Any
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
 from ...data.cohorts.layouts import Hints, recognise
-from ...data.cohorts.registration_pairs import make_pairs
+from ...data.cohorts.pairs_from_images import make_pairs
 from ...data.run_files import read_record
 from ...errors import LayoutError, MedgradError
 from ...survey.survey_file import read_survey

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import FormatError, LayoutError
-from ...formats.csv import MISSING_VALUES, NAME_COLUMNS, SUFFIXES, Table, is_number, load_table, make_item, number_rows
+from ...formats.csv import (
+    MISSING_VALUES,
+    NAME_COLUMNS,
+    SUFFIXES,
+    Table,
+    format_row_and_columns,
+    is_number,
+    load_table,
+    number_rows,
+)
 from ...source import Source
 from ...tables import find_column
 from ...types import Scores
@@ -115,7 +124,7 @@ def read_feature_table(path: Path, hints: Hints) -> Cohort | NoMatch:
     names = make_row_names(table, columns, path)
     truths = {c: Scores(np.eye(len(classes))[i], classes) for i, c in enumerate(classes)}
     entries = tuple(
-        Entry(names[i], {"features": Source(path, make_item(i, columns.feature_columns))}, truths.get(c))
+        Entry(names[i], {"features": Source(path, format_row_and_columns(i, columns.feature_columns))}, truths.get(c))
         for i, c in zip(kept, cells, strict=True)
     )
     bare = [e.id for e in entries if e.truth is None]

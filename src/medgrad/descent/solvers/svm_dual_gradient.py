@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 from ._hinge import HingeProblem, build_hinge_problem, build_solution
 from ._solver import Offset, Solution, Vector, is_close, unsolved_error
 
-NAME = "svm_descent"
+NAME = "svm_dual_gradient"
 FIRST, LATER = 25, 1.5
 """The step after which the gap is looked at first, and by how much later each time."""
 STEP_GROWTH = 1.1
 """How much longer each step tries to be."""
 
 
-def svm_descent(
+def svm_dual_gradient(
     rows: ArrayLike,
     signs: ArrayLike,
     *,
@@ -40,7 +40,7 @@ def svm_descent(
     section 3.2). They tell early which amounts lie between 0 and ``C``; from time to time these are solved for,
     and the gap says whether that was the optimum.
 
-    >>> found = svm_descent([[-3.0], [-1.0], [1.0], [2.0]], [-1, -1, 1, 1])
+    >>> found = svm_dual_gradient([[-3.0], [-1.0], [1.0], [2.0]], [-1, -1, 1, 1])
     >>> found.weights.round(6).tolist(), found.gap < 1e-9
     ([1.0], True)
     """
@@ -134,4 +134,4 @@ def exact_last_step(problem: HingeProblem, iterate: Iterate) -> Vector:
     return problem.solve_active_set(iterate.duals, iterate.duals <= 0, iterate.duals >= problem.strength)
 
 
-THIS = svm_descent
+THIS = svm_dual_gradient

@@ -1,4 +1,4 @@
-"""Sample one case for planning: its size, channels and some of its values."""
+"""Statistics of one case for planning: its size, channels and some of its values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..prepare.reorient import Reorient
 
 
 @dataclass(frozen=True)
-class CaseSample:
+class CaseStats:
     """One case as a plan sees it.
 
     ``values`` are some elements of the first image, of what is labelled where something is. ``row`` is a row of a
@@ -37,17 +37,17 @@ class CaseSample:
     boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
 
-def sample_case(cohort: Cohort, entry: Entry) -> CaseSample:
+def gather_case_stats(cohort: Cohort, entry: Entry) -> CaseStats:
     """Read a case and give what a plan must know of it, its axes turned to those of the body."""
     try:
         case = cohort.load_case(entry)
     except MedgradError as reason:
-        return CaseSample(failure=str(reason) or "nothing")
+        return CaseStats(failure=str(reason) or "nothing")
     if not case.images:
-        return CaseSample(shape=case.grid.shape, spacing=case.grid.spacing)
+        return CaseStats(shape=case.grid.shape, spacing=case.grid.spacing)
     case = Reorient().apply(case)[0] if case.grid.dims == 3 else case
     first = next(iter(case.images.values()))
-    return CaseSample(
+    return CaseStats(
         channels=tuple(case.images),
         n_channels=sum(i.channels for i in case.images.values()),
         modalities=tuple(i.modality for i in case.images.values() if i.modality),
