@@ -54,7 +54,7 @@ def cases(task):
 def network(task, seed=0):
     """The smallest network of the house that gives what a task needs."""
     torch.manual_seed(seed)
-    if task.has_network():
+    if task.brings_network():
         return task.network(image_channels(task))
     name = fitting(task)
     planes = image_channels(task)
@@ -71,7 +71,7 @@ def image_channels(task):
 
 def fitting(task):
     """The name of the network that suits a task."""
-    if task.has_network():
+    if task.brings_network():
         return task.kind
     return {"dense": "unet", "pooled": "cnn", "pyramid": getattr(task, "detector", "")}[task.outputs.shape]
 
@@ -221,7 +221,7 @@ def test_proposes_a_recipe_of_itself(task):
 def test_proposes_a_network_that_gives_what_it_needs(task):
     recipe = recipe_from_tables(proposed(task, shapes=((16,) * task.dims,) * 3))
     mine, image = recipe.build_task(), torch.zeros(1, 2, *recipe.training.patch)
-    inputs = stack_samples([task.encode(task.example(0))]).inputs if task.has_network() else {"image": image}
+    inputs = stack_samples([task.encode(task.example(0))]).inputs if task.brings_network() else {"image": image}
     with torch.no_grad():
         output = full_resolution(run_network(build_model(recipe, mine, 2).eval(), inputs))
     assert mine.outputs.shape == "pyramid" or output.shape[:2] == (1, mine.outputs.channels)

@@ -14,7 +14,7 @@ from medgrad.compress.search.shrinking import cut_to_time, min_cost
 from medgrad.compress.search.target import Target
 from medgrad.compress.structure.cost import count_cost
 from medgrad.compress.structure.graph import build_graph
-from medgrad.compress.structure.layers import (
+from medgrad.compress.structure.removable_layers import (
     choose_removable_layers,
     list_removable_layers,
     merge_widths,

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from medgrad.engine.runs.recipe import Recipe, Training, recipe_from_tables, recipe_to_toml
-from medgrad.engine.training.step_schedule import (
+from medgrad.engine.training.planned_steps import (
     is_validation_due,
     schedule_progress,
     threads_at,

@@ -158,7 +158,7 @@ class Task(ABC):
         del budget
         chosen = "" if model == self.kind else model
         tables = plan_by_output(self.outputs.shape, facts, has_gpu=has_gpu, model=chosen)
-        if self.has_network() and not chosen:
+        if self.brings_network() and not chosen:
             tables |= {"model": {"name": self.kind}, "solver": {}}
         return {"task": self.settings_from(facts), **tables}
 
@@ -179,7 +179,7 @@ class Task(ABC):
         )
 
     @classmethod
-    def has_network(cls) -> bool:
+    def brings_network(cls) -> bool:
         """Whether the task brings a network."""
         return cls.network is not Task.network
 

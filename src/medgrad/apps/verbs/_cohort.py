@@ -117,7 +117,7 @@ def check_model(cohort: Cohort, model: str | None) -> None:
     from ... import registry
 
     task = registry.find("tasks", cohort.task)(dims=cohort.dims)
-    if model == task.kind and task.has_network():
+    if model == task.kind and task.brings_network():
         return
     gives = {name: registry.find("models", name).output_kinds for name in registry.names("models")}
     if task.outputs.shape not in gives[model]:

@@ -77,7 +77,7 @@ def register(
         check_exists(path)
     if run is not None:
         check_run(run)
-        if (task := read_task_name(run)) not in (None, "registration"):
+        if (task := read_task_name(Path(run))) not in (None, "registration"):
             raise SettingError(f"{str(run)!r} was made for {task}. Give a run that fit made with --task registration.")
     check_new_folder(out, fixed, moving)
     check_landmark_tables(tables)

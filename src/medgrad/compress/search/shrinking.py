@@ -20,7 +20,7 @@ from ..structure.channels import CostName, choose_groups, cut, importance, small
 from ..structure.cost import count_cost
 from ..structure.graph import output_shapes
 from ..structure.groups import ChannelGraph
-from ..structure.layers import choose_removable_layers, rank_removable_layers, remove_layers
+from ..structure.removable_layers import choose_removable_layers, rank_removable_layers, remove_layers
 from .fold import FoldContext
 from .selection import ChannelSelection
 from .target import TIME, TIMING_TOLERANCE, Target

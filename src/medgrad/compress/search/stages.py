@@ -20,7 +20,7 @@ from ...engine.runs.run import Run, load_network
 from ...engine.training.fit import FitOptions, run_descent
 from ...engine.training.trainer import Trainer
 from ...errors import SettingError
-from ..structure.layers import merge_widths, remove_layers
+from ..structure.removable_layers import merge_widths, remove_layers
 from .fold import FoldCandidate, FoldContext
 from .parents import Candidate, Parents
 from .selection import ChannelSelection, choose_widths
@@ -242,7 +242,7 @@ def describe_stage(state: SearchState, target: Target) -> str:
     """Describe the stage that starts, for the progress display."""
     stage, down = state.stages[-1], len(state.stages)
     again = [n for n, e in enumerate(state.stages[:-1]) if e.down == stage.down]
-    what = "learns on" if again and stage.begin in again else f"is cut to {target.at_depth(stage.down)} and learns"
+    what = "learns on" if again and stage.begin in again else f"is cut to {target.at_fraction(stage.down)} and learns"
     taught = ", taught by its parent" if stage.taught else ""
     source = "the parent" if stage.begin < 0 else f"the network of stage {stage.begin + 1}"
     return f"Stage {down}: {source} {what}{taught}."
@@ -263,7 +263,7 @@ def train_stage(
             else:
                 source = None if stage.begin < 0 else Run(state.children[stage.begin].folds[fold_number].folder)
                 is_cut = source is None or state.stages[stage.begin].down != stage.down
-                stage_target = target.at_depth(stage.down) if is_cut else None
+                stage_target = target.at_fraction(stage.down) if is_cut else None
                 prepare_stage(fold, run, source, state.gone[fold_number], stage_target, selection, weight, seed)
         until = began + stage.time * (fold_number + 1) / len(parents.folds)
         steps = max(1, round(stage.time / len(parents.folds))) if state.counts_steps else 0

@@ -69,13 +69,13 @@ class Target:
             return self
         return replace(self, soft_time_share=self.shares["flops"] ** TIME_POWER)
 
-    def at_depth(self, depth: float) -> Target:
-        """Give the goal so far on the way down: 0 is the parent, 1 is this one.
+    def at_fraction(self, fraction: float) -> Target:
+        """Give the goal at a fraction of the way: 0 is the parent, 1 is this one.
 
-        >>> Target({"flops": 0.25}).at_depth(0.5)
+        >>> Target({"flops": 0.25}).at_fraction(0.5)
         Target(shares={'flops': 0.5}, soft_time_share=1.0)
         """
-        return Target({what: share**depth for what, share in self.shares.items()}, self.soft_time_share**depth)
+        return Target({what: share**fraction for what, share in self.shares.items()}, self.soft_time_share**fraction)
 
     def count_stages(self, ratio: float) -> int:
         """Count the stages to this goal, each of which costs at least a ``ratio`` of the one before.
@@ -92,7 +92,7 @@ class Target:
         ['0.464', '0.215', '0.1']
         """
         count = self.count_stages(ratio)
-        return [self.at_depth((number + 1) / count) for number in range(count)]
+        return [self.at_fraction((number + 1) / count) for number in range(count)]
 
     def is_reached(self, candidate: HasCost, parent: HasCost) -> bool:
         """Tell whether a network meets the target."""

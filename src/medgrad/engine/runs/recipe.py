@@ -144,7 +144,7 @@ def check_part_settings(changes: Table) -> None:
 
 def is_network_of_task(name: str, task_kind: str | None) -> bool:
     """Tell whether a network is the one that the task brings, which has the name of the task."""
-    return name == task_kind and name in registry.names("tasks") and registry.find("tasks", name).has_network()
+    return name == task_kind and name in registry.names("tasks") and registry.find("tasks", name).brings_network()
 
 
 def find_network(name: str, task_kind: str | None) -> Any:

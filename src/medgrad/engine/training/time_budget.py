@@ -10,7 +10,7 @@ from math import inf
 
 from ...machine.cores import FreeCores, threads_for_free_cores
 from ..runs.recipe import Replan, Training
-from .step_schedule import count_validations_left, threads_at
+from .planned_steps import count_validations_left, threads_at
 
 N_CHECKS = 200
 """So often, evenly over the steps as they were first planned, it is asked whether the pace still holds."""

@@ -37,8 +37,8 @@ from ..runs.pretrained import load_pretrained
 from ..runs.recipe import Recipe
 from ..runs.run import Run, build_model, count_channels, open_run
 from .loop import EMA, TrainingStep, train
+from .planned_steps import is_validation_due, schedule_progress, threads_at, with_replan
 from .step_log import StepLog, json_safe, step_to_line
-from .step_schedule import is_validation_due, schedule_progress, threads_at, with_replan
 from .time_budget import TimeBudget
 from .trackers import LogFigures
 
