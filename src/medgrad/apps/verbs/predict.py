@@ -120,7 +120,7 @@ def start_run_prediction(
     from ...engine.runs.run import Run, open_run
     from ...machine.cores import choose_threads
 
-    Run(run).load_recipe().build_task().check_predict()
+    Run(Path(run)).load_recipe().build_task().check_predict()
     trained = open_run(run, device=device)
     used = set_threads(choose_threads(n_threads))
     asked = predictions_of(trained, source, out, file_format=output_format, memory=max_memory)
