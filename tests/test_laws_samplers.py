@@ -5,14 +5,14 @@ import pytest
 
 from medgrad import registry
 from medgrad.data import Case, Grid, Image, Scores
-from medgrad.descent.samplers import CaseFacts, Sampler, build_sampler, facts_of_cases
+from medgrad.descent.samplers import Sampler, SamplerCase, build_sampler, sampler_cases
 from medgrad.errors import SettingError
 
 SAMPLERS = registry.names("descent.samplers")
 VISITS = (1, 1, 2, 1, 5, 1, 1, 3, 1, 1, 1, 2)
 LABELS = "aababbaaacaa"
 CASES = [
-    CaseFacts(f"patient-{number}", label)
+    SamplerCase(f"patient-{number}", label)
     for number, (count, label) in enumerate(zip(VISITS, LABELS, strict=True))
     for _ in range(count)
 ]
@@ -71,7 +71,7 @@ class TestSamplers:
             assert np.mean([d == label for d in drawn]) == pytest.approx(wanted, abs=0.02)
 
     def test_cases_without_classes_can_be_drawn(self, name):
-        sampler = made(name, [CaseFacts(case.patient) for case in CASES])
+        sampler = made(name, [SamplerCase(case.patient) for case in CASES])
         assert sampler.oversampling == {}
         assert {d.case for d in draws(sampler, range(100))} == set(range(len(CASES)))
 
@@ -81,14 +81,14 @@ class TestSamplers:
 
 @pytest.mark.parametrize("name", ["shuffled", "balanced"])
 def test_every_epoch_visits_each_case_once(name):
-    sampler = made(name, [CaseFacts(str(n)) for n in range(10)])
+    sampler = made(name, [SamplerCase(str(n)) for n in range(10)])
     for first in range(0, 30, 5):
         assert sorted(d.case for d in draws(sampler, range(first, first + 5), batch=2, seed=3)) == list(range(10))
 
 
 def test_a_recipe_draws_what_it_always_drew():
     """It repeats its run: the order of cases and the seeds of patches stay."""
-    labels = [CaseFacts(str(n), "ab"[n < 3]) for n in range(9)]
+    labels = [SamplerCase(str(n), "ab"[n < 3]) for n in range(9)]
     shuffled, balanced = made("shuffled", labels), made("balanced", labels, class_balance=0.5)
     assert [d.case for d in draws(shuffled, range(3), batch=3, seed=1)] == [7, 0, 1, 4, 2, 5, 8, 6, 3]
     assert [d.case for d in draws(balanced, range(3), batch=3, seed=1)] == [4, 8, 3, 2, 5, 6, 7, 0, 1]
@@ -98,7 +98,7 @@ def test_a_recipe_draws_what_it_always_drew():
 
 @pytest.mark.parametrize("balance", [0.5, 1.0])
 def test_rare_classes_come_as_often_as_their_shares_say(balance):
-    cases = [CaseFacts(str(n), "rare" if n < 10 else "common") for n in range(100)]
+    cases = [SamplerCase(str(n), "rare" if n < 10 else "common") for n in range(100)]
     sampler = made("balanced", cases, class_balance=balance)
     rare = np.mean([d.case < 10 for d in draws(sampler, range(200), batch=10)])
     weights = {"rare": 10 * 10**-balance, "common": 90 * 90**-balance}
@@ -135,7 +135,7 @@ def test_facts_are_the_patient_and_the_class():
     truth = Scores(np.array([0.0, 1.0]), ("benign", "malignant"))
     several = Scores(np.array([1.0, 1.0]), ("a", "b"), exclusive=False)
     cases = [Case("x", image, truth, "P1"), Case("y", image, several, "P1"), Case("z", image)]
-    assert facts_of_cases(cases) == [CaseFacts("P1", "malignant"), CaseFacts("P1"), CaseFacts("z")]
+    assert sampler_cases(cases) == [SamplerCase("P1", "malignant"), SamplerCase("P1"), SamplerCase("z")]
 
 
 @pytest.mark.parametrize(("name", "setting"), [("balanced", "class_balance"), ("poisson", "rate")])

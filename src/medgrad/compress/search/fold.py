@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...data.cohorts import Cohort
 from ...data.cohorts.split import split
-from ...descent.samplers import build_sampler, facts_of_cases
+from ...descent.samplers import build_sampler, sampler_cases
 from ...engine.compute.device import AutocastModule, Compute, to_channels_last
 from ...engine.evaluation.calibrate import correct_priors
 from ...engine.evaluation.evaluate import JudgedCase
@@ -104,7 +104,7 @@ class FoldContext:
             )
         self.task = correct_priors(
             self.recipe.build_task().without_calibration(),
-            build_sampler(self.recipe.sampler, facts_of_cases(p.case for p in self.train_cases)).oversampling,
+            build_sampler(self.recipe.sampler, sampler_cases(p.case for p in self.train_cases)).oversampling,
         )
         self.network, self.input_channels = load_network(run)
         self.example = self.make_example()

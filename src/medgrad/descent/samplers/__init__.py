@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import registry
-from ._sampler import CaseDraw, CaseFacts, Sampler, facts_of_cases
+from ._sampler import CaseDraw, Sampler, SamplerCase, sampler_cases
 
-__all__ = ["CaseDraw", "CaseFacts", "Sampler", "build_sampler", "facts_of_cases"]
+__all__ = ["CaseDraw", "Sampler", "SamplerCase", "build_sampler", "sampler_cases"]
 
 
-def build_sampler(table: Mapping[str, Any], cases: Sequence[CaseFacts]) -> Sampler:
+def build_sampler(table: Mapping[str, Any], cases: Sequence[SamplerCase]) -> Sampler:
     """Make the sampler that a recipe names, of the training cases."""
     settings = {k: v for k, v in table.items() if k != "name"}
     made: Sampler = registry.find("descent.samplers", table["name"])(cases, **settings)

@@ -22,7 +22,7 @@ class CaseDraw:
 
 
 @dataclass(frozen=True)
-class CaseFacts:
+class SamplerCase:
     """What a sampler knows of a training case: its patient, and its class if it has exactly one."""
 
     patient: str
@@ -48,9 +48,9 @@ class Sampler(ABC):
         return {}
 
 
-def facts_of_cases(cases: Iterable[Case]) -> list[CaseFacts]:
+def sampler_cases(cases: Iterable[Case]) -> list[SamplerCase]:
     """Gather what a sampler may know of cases. A case without a patient is its own."""
-    return [CaseFacts(case.patient or case.id, label_of(case.truth)) for case in cases]
+    return [SamplerCase(case.patient or case.id, label_of(case.truth)) for case in cases]
 
 
 def label_of(truth: object) -> str | None:
@@ -86,10 +86,10 @@ def shuffle(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, 0, epoch)).permutation(n)
 
 
-def group_by_patient(cases: Sequence[CaseFacts]) -> list[list[int]]:
+def group_by_patient(cases: Sequence[SamplerCase]) -> list[list[int]]:
     """List the indices of each patient's cases, patients in the order in which they first come.
 
-    >>> group_by_patient([CaseFacts("a"), CaseFacts("b"), CaseFacts("a")])
+    >>> group_by_patient([SamplerCase("a"), SamplerCase("b"), SamplerCase("a")])
     [[0, 2], [1]]
     """
     groups: dict[str, list[int]] = {}
@@ -98,10 +98,10 @@ def group_by_patient(cases: Sequence[CaseFacts]) -> list[list[int]]:
     return list(groups.values())
 
 
-def patient_oversampling(cases: Sequence[CaseFacts]) -> dict[str, float]:
+def patient_oversampling(cases: Sequence[SamplerCase]) -> dict[str, float]:
     """Compute how much more often each class is drawn than it occurs, if patients are equally likely.
 
-    >>> patient_oversampling([CaseFacts("a", "ill"), CaseFacts("a", "ill"), CaseFacts("b", "well")])
+    >>> patient_oversampling([SamplerCase("a", "ill"), SamplerCase("a", "ill"), SamplerCase("b", "well")])
     {'ill': 0.75, 'well': 1.5}
     """
     labels = [case.label for case in cases]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SettingError
-from ._sampler import CaseDraw, CaseFacts, Sampler, draw_epochs, shuffle
+from ._sampler import CaseDraw, Sampler, SamplerCase, draw_epochs, shuffle
 
 
 class Balanced(Sampler):
@@ -18,7 +18,7 @@ class Balanced(Sampler):
     classes every epoch visits each case once, in random order.
     """
 
-    def __init__(self, cases: Sequence[CaseFacts], *, class_balance: float = 0.5) -> None:
+    def __init__(self, cases: Sequence[SamplerCase], *, class_balance: float = 0.5) -> None:
         if not 0 <= class_balance <= 1:
             raise SettingError(f"'class_balance' in [sampler] is from 0 to 1, but it is {class_balance}.")
         self.n_cases = len(cases)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._sampler import CaseDraw, CaseFacts, Sampler, draw_epochs, group_by_patient, patient_oversampling, shuffle
+from ._sampler import CaseDraw, Sampler, SamplerCase, draw_epochs, group_by_patient, patient_oversampling, shuffle
 
 
 class ByPatient(Sampler):
@@ -16,7 +16,7 @@ class ByPatient(Sampler):
     For follow-up data: a patient with many visits counts as much as one with a single visit.
     """
 
-    def __init__(self, cases: Sequence[CaseFacts]) -> None:
+    def __init__(self, cases: Sequence[SamplerCase]) -> None:
         self.patients = group_by_patient(cases)
         self.ratios = patient_oversampling(cases)
 

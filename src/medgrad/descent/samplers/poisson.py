@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...errors import SettingError
-from ._sampler import CaseDraw, CaseFacts, Sampler, group_by_patient, patient_oversampling
+from ._sampler import CaseDraw, Sampler, SamplerCase, group_by_patient, patient_oversampling
 
 
 class Poisson(Sampler):
@@ -21,7 +21,7 @@ class Poisson(Sampler):
 
     batches_vary: ClassVar[bool] = True
 
-    def __init__(self, cases: Sequence[CaseFacts], *, rate: float = 0.0) -> None:
+    def __init__(self, cases: Sequence[SamplerCase], *, rate: float = 0.0) -> None:
         if not 0 <= rate <= 1:
             raise SettingError(f"'rate' in [sampler] is from 0 to 1, but it is {rate}.")
         self.rate = rate

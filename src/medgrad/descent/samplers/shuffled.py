@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._sampler import CaseDraw, CaseFacts, Sampler, draw_epochs, shuffle
+from ._sampler import CaseDraw, Sampler, SamplerCase, draw_epochs, shuffle
 
 
 class Shuffled(Sampler):
     """Every epoch visits each case once, in random order.
 
-    >>> sorted(d.case for d in Shuffled([CaseFacts(p) for p in "abc"]).draw(0, 3, 0))
+    >>> sorted(d.case for d in Shuffled([SamplerCase(p) for p in "abc"]).draw(0, 3, 0))
     [0, 1, 2]
     """
 
-    def __init__(self, cases: Sequence[CaseFacts]) -> None:
+    def __init__(self, cases: Sequence[SamplerCase]) -> None:
         self.n_cases = len(cases)
 
     def draw(self, step: int, batch_size: int, seed: int) -> list[CaseDraw]:

@@ -18,7 +18,7 @@ from ... import registry
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.split import folds as make_folds
 from ...data.cohorts.split import split as make_split
-from ...descent.samplers import build_sampler, facts_of_cases
+from ...descent.samplers import build_sampler, sampler_cases
 from ...errors import LayoutError, SettingError
 from ...inference.input_check import collect_image_facts
 from ...prepare import build_steps
@@ -178,7 +178,7 @@ def train_one_model(
     if processes.is_main:
         run.write_facts(inputs=collect_image_facts(p.original for p in train_cases))
     if not uses_solver(recipe):
-        sampler = build_sampler(recipe.sampler, facts_of_cases(p.case for p in train_cases))
+        sampler = build_sampler(recipe.sampler, sampler_cases(p.case for p in train_cases))
         task = correct_priors(task, sampler.oversampling)
     recipe = replace(recipe, task=task.settings())
     if not uses_solver(recipe):

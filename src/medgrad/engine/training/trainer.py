@@ -19,7 +19,7 @@ from ...descent.diagnostics import Diagnostics, Finding
 from ...descent.gradients import Chain, build_gradients
 from ...descent.layer_monitor import monitor_steps
 from ...descent.parameter_groups import split_groups
-from ...descent.samplers import CaseDraw, Sampler, build_sampler, facts_of_cases
+from ...descent.samplers import CaseDraw, Sampler, build_sampler, sampler_cases
 from ...descent.schedules import Schedule, build_schedule
 from ...descent.stopping import Line, Rule, build_rules
 from ...errors import Diverged, SettingError
@@ -94,7 +94,7 @@ class Trainer:
         self.schedule, self.stopping_rules = build_schedule(self.recipe.schedule), build_rules(self.recipe.stopping)
         self.layer_health = Diagnostics()
         self.ema = EMA(self.network, training.ema)
-        self.sampler = build_sampler(self.recipe.sampler, facts_of_cases(p.case for p in self.training_cases))
+        self.sampler = build_sampler(self.recipe.sampler, sampler_cases(p.case for p in self.training_cases))
         if self.sampler.batches_vary and self.processes.size > 1:
             raise SettingError(
                 f"The batches of the sampler {self.recipe.sampler['name']!r} differ in size, so {self.processes.size} "

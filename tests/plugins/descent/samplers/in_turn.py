@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ._sampler import CaseDraw, CaseFacts, Sampler, group_by_patient, patient_oversampling, positions
+from ._sampler import CaseDraw, Sampler, SamplerCase, group_by_patient, patient_oversampling, positions
 
 
 class InTurn(Sampler):
     """Start at a patient that the seed chooses; a patient's cases take turns from round to round."""
 
-    def __init__(self, cases: Sequence[CaseFacts]) -> None:
+    def __init__(self, cases: Sequence[SamplerCase]) -> None:
         self.patients = group_by_patient(cases)
         self.ratios = patient_oversampling(cases)
 
