@@ -1,76 +1,15 @@
-"""DICOM files and series, made here element by element."""
-
-import struct
-import zlib
+"""DICOM files and series, made element by element, and the pictures and volumes they give."""
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
+from made_dicom import made, one_line, saved, series, without
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from medgrad.data.dicom.pixels import parse_codestream
 from medgrad.data.formats import find_format, list_series, read, read_stored_pixels
 from medgrad.errors import FormatError
-
-CT = "1.2.840.10008.5.1.4.1.1.2"
-
-
-def made(array, syntax=ExplicitVRLittleEndian, **elements):
-    """Give a data set of one CT picture; ``elements`` are set on it, and None removes one."""
-    source = Dataset()
-    source.file_meta = FileMetaDataset()
-    source.file_meta.TransferSyntaxUID = syntax
-    source.SOPClassUID, source.Modality, source.PatientID = CT, "CT", "P1"
-    source.SOPInstanceUID = source.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    source.file_meta.MediaStorageSOPClassUID = CT
-    source.StudyInstanceUID, source.SeriesInstanceUID, source.SeriesDescription = "1.2.3", "1.2.3.4", "chest"
-    source.Rows, source.Columns = array.shape[-2:] if array.ndim < 4 else array.shape[1:3]
-    source.SamplesPerPixel, source.PhotometricInterpretation = 1, "MONOCHROME2"
-    source.BitsAllocated = source.BitsStored = array.dtype.itemsize * 8
-    source.HighBit = source.BitsStored - 1
-    source.PixelRepresentation = int(array.dtype.kind == "i")
-    source.PixelSpacing = [2.0, 0.5]  # rows lie 2 mm apart, columns 0.5
-    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    source.ImagePositionPatient = [10, 20, 30]
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    source.add_new(
-        "PixelData", "OW" if array.dtype.itemsize > 1 else "OB", array.astype(array.dtype.newbyteorder(order)).tobytes()
-    )
-    if len(source.PixelData) % 2:
-        source.PixelData += b"\0"
-    for name, value in elements.items():
-        if value is None:
-            del source[name]
-        else:
-            setattr(source, name, value)
-    return source
-
-
-def without(elements, *names):
-    return {k: v for k, v in elements.items() if k not in names}
-
-
-def saved(path, array, **elements):
-    source = made(array, **elements)
-    source.save_as(path, enforce_file_format=True)
-    return path
-
-
-def series(folder, n=5, *, shape=(3, 4), step=(0, 0, 2.5), positions=None, **elements):
-    """Write ``n`` slices whose values are 100 k + 10 row + column, under names that say nothing of their order."""
-    folder.mkdir(exist_ok=True)
-    row, column = np.indices(shape)
-    for k in range(n):
-        place = positions[k] if positions is not None else np.array([10, 20, 30]) + k * np.array(step)
-        array = (100 * k + 10 * row + column).astype(np.int16)
-        saved(folder / f"{(k * 7) % 11:02}.dcm", array, ImagePositionPatient=[float(v) for v in place], **elements)
-    return folder
-
-
-def one_line(caught, path):
-    return str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_slices_are_ordered_by_place_and_turned_to_ras(tmp_path):
@@ -389,123 +328,6 @@ def test_packed_runs_of_another_size_are_refused(tmp_path, rows):
     with pytest.raises(FormatError) as caught:
         read(tmp_path / "a.dcm")
     assert one_line(caught, tmp_path / "a.dcm")
-
-
-def test_a_file_without_preamble_and_meta_is_read(tmp_path):
-    array = np.arange(12, dtype=np.int16).reshape(3, 4)
-    path = saved(tmp_path / "a.dcm", array)
-    raw = path.read_bytes()
-    path.write_bytes(raw[raw.index(b"\x08\0\x16\0UI") :])
-    assert (read_stored_pixels(path) == array).all()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"Rows": 0},
-        {"Rows": 4},
-        {"Rows": 2},
-        {"Columns": 60000},
-        {"NumberOfFrames": 999999},
-        {"NumberOfFrames": 2},
-        {"BitsAllocated": 12},
-        {"BitsAllocated": 8},
-        {"BitsStored": 17},
-        {"HighBit": 3},
-        {"SamplesPerPixel": 3},
-        {"PhotometricInterpretation": "FUZZ"},
-        {"PixelData": b""},
-        {"PixelData": b"\0" * 12},
-        {"PixelData": b"\0" * 48},
-        {"PixelData": b"\0" * 24 + b"\1\2"},
-        {"PixelSpacing": [0, 1]},
-        {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
-        {"RescaleSlope": 0},
-    ],
-    ids=str,
-)
-def test_a_header_that_cannot_be_is_refused_in_one_line(tmp_path, change):
-    elements = {"BitsStored": 8, "HighBit": 7} if change == {"BitsAllocated": 8} else {}
-    path = saved(tmp_path / "a.dcm", np.full((3, 4), 5, np.int16), **{**elements, **change})
-    with pytest.raises(FormatError) as caught:
-        read(path)
-    assert one_line(caught, path)
-
-
-@pytest.mark.parametrize(
-    "syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5", "1.2.3.99"]
-)
-def test_a_wrong_transfer_syntax_is_refused_in_one_line(tmp_path, syntax):
-    path = saved(tmp_path / "a.dcm", np.zeros((3, 40), np.int16))
-    raw = path.read_bytes()
-    uid = syntax.encode() + b"\0" * (len(syntax) % 2)
-    at = raw.index(b"\x02\0\x10\0UI")
-    old = struct.unpack("<H", raw[at + 6 : at + 8])[0]
-    path.write_bytes(raw[: at + 6] + struct.pack("<H", len(uid)) + uid + raw[at + 8 + old :])
-    with pytest.raises(FormatError) as caught:
-        read(path)
-    assert one_line(caught, path)
-
-
-def test_a_cut_file_never_gives_a_picture(tmp_path):
-    path = saved(tmp_path / "a.dcm", np.arange(3000, dtype=np.int16).reshape(50, 60))
-    raw = path.read_bytes()
-    for n in range(0, len(raw), 97):
-        path.write_bytes(raw[:n])
-        with pytest.raises(FormatError) as caught:
-            read(path)
-        assert one_line(caught, path)
-
-
-def test_sequences_nested_300_deep_are_refused_in_one_line(tmp_path):
-    path = saved(tmp_path / "a.dcm", np.zeros((3, 4), np.int16))
-    start = b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
-    end = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
-    raw = path.read_bytes()
-    at = raw.index(b"\xe0\x7f\x10\0OW")
-    path.write_bytes(raw[:at] + start * 300 + end * 300 + raw[at:])
-    with pytest.raises(FormatError, match="nested too deeply") as caught:
-        read(path)
-    assert one_line(caught, path)
-
-
-def deflated(path, body):
-    """Write a file whose body is packed as a whole."""
-    saved(path, np.zeros((3, 4), np.int16))
-    raw = path.read_bytes()
-    at = raw.index(b"\x02\0\x10\0UI")
-    uid = b"1.2.840.10008.1.2.1.99"
-    meta = (
-        raw[144:at]
-        + raw[at : at + 6]
-        + struct.pack("<H", len(uid))
-        + uid
-        + raw[at + 8 + 20 : raw.index(b"\x08\0\x16\0UI")]
-    )
-    packer = zlib.compressobj(9, wbits=-15)
-    packed = packer.compress(body(raw[raw.index(b"\x08\0\x16\0UI") :])) + packer.flush()
-    path.write_bytes(raw[:140] + struct.pack("<I", len(meta)) + meta + packed)
-    return path
-
-
-def test_a_deflated_file_is_read(tmp_path):
-    path = deflated(tmp_path / "a.dcm", lambda body: body)
-    assert (read_stored_pixels(path) == 0).all()
-
-
-def test_a_deflated_bomb_is_refused_in_one_line(tmp_path):
-    path = deflated(tmp_path / "a.dcm", lambda body: body + b"\0" * 2**25)
-    assert path.stat().st_size < 100_000
-    with pytest.raises(FormatError, match="unpacks to more than") as caught:
-        read(path)
-    assert one_line(caught, path)
-
-
-def test_a_codestream_tells_its_own_size():
-    jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc3\0\x0b\x0c\x02\0\x01\0\x01\x01\x11\0"
-    assert parse_codestream(jpeg) == ("lossless JPEG", 512, 256, 1, 12)
-    size = struct.pack(">HHHIIIIIIIIH", 0xFF51, 41, 0, 256, 512, 0, 0, 256, 512, 0, 0, 1) + bytes([11, 1, 1])
-    assert parse_codestream(b"\xff\x4f" + size) == ("JPEG 2000", 512, 256, 1, 12)
 
 
 @pytest.mark.peer

@@ -6,9 +6,9 @@ import struct
 
 import numpy as np
 import pytest
+from made_dicom import made
 from PIL import Image as Pillow
 from pydicom.encaps import encapsulate
-from test_format_dicom import made
 
 from medgrad.data.formats import list_series, read, read_stored_pixels
 from medgrad.errors import FormatError

@@ -1,4 +1,4 @@
-"""Exact solutions of the convex problems, with a certificate each: ``THIS(rows, signs, *, strength=1.0, ...)``.
+"""Exact solutions of the convex problems, with a certificate each: ``THIS(rows, signs, *, C=1.0, ...)``.
 
 A certificate is a point of the dual problem. Its value lies below every value that the primal problem can take, so the
 gap between the two bounds how far a solution is from the best one, whatever became of the method that found it.
