@@ -28,7 +28,7 @@ def logistic_descent(
     tolerance: float = 1e-11,
     iterations: int = 200_000,
 ) -> Solution:
-    """Minimise ``size(w) + strength * sum log(1 + exp(-sign * (row @ w + b)))`` by proximal gradient steps.
+    """Minimise ``size(w) + C * sum log(1 + exp(-sign * (row @ w + b)))`` by proximal gradient steps.
 
     The settings are those of ``logistic_interior_point``. A step costs 2 n d, and their number grows with the root of
     how differently long the directions of the rows are; so this is the choice where n d min(n, d) is too much.

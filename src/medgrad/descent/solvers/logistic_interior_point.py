@@ -25,7 +25,7 @@ def logistic_interior_point(
     tolerance: float = 1e-11,
     iterations: int = 200,
 ) -> Solution:
-    """Minimise ``size(w) + strength * sum log(1 + exp(-sign * (row @ w + b)))`` until primal and dual meet.
+    """Minimise ``size(w) + C * sum log(1 + exp(-sign * (row @ w + b)))`` until primal and dual meet.
 
     ``penalty`` "l2" is half the square of the weights, "l1" the sum of their sizes. A "free" offset b is not penalised,
     as by scikit-learn's lbfgs; a "penalised" one is, as by its liblinear. ``tolerance`` is that of the gap, absolute.

@@ -30,7 +30,7 @@ def svm_dual_gradient(
     tolerance: float = 1e-9,
     iterations: int = 100_000,
 ) -> Solution:
-    """Minimise ``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))`` by raising its dual.
+    """Minimise ``|w|^2 / 2 + C * sum max(0, 1 - sign * (score + b))`` by raising its dual.
 
     The settings are those of ``svm_interior_point``. A step costs 2 n d with a linear kernel and n^2 with another.
 

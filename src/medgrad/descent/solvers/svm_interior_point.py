@@ -29,13 +29,13 @@ def svm_interior_point(
     tolerance: float = 1e-9,
     iterations: int = 100,
 ) -> Solution:
-    """Minimise ``|w|^2 / 2 + strength * sum max(0, 1 - sign * (score + b))`` until primal and dual meet.
+    """Minimise ``|w|^2 / 2 + C * sum max(0, 1 - sign * (score + b))`` until primal and dual meet.
 
     ``kernel`` is "linear", "rbf" or "polynomial", of ``gamma`` (0: one over the columns) and ``degree``. A "free"
     offset b is not penalised, as by libsvm; a "penalised" one is, as by liblinear. ``tolerance`` is that of the gap,
     absolute. A step costs n d min(n, d) with a linear kernel and n^3 / 3 with another, in memory n^2.
 
-    The dual is a quadratic problem in the amounts a: ``a' Q a / 2 - sum a`` over ``0 <= a <= strength``, and
+    The dual is a quadratic problem in the amounts a: ``a' Q a / 2 - sum a`` over ``0 <= a <= C``, and
     ``sum sign a = 0`` where the offset is free. It is solved by Mehrotra's predictor and corrector (SIAM J. Optim. 2,
     1992, section 2), with the linear kernel's low rank used as by Fine and Scheinberg (JMLR 2, 2001, section 4.1):
     ``(D + Z Z')^-1`` by a factor of ``I + Z' D^-1 Z``. Once it shows which amounts lie between 0 and ``C``,
