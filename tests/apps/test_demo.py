@@ -1,4 +1,4 @@
-"""The demo: its folder, its steps, its page; and, slowly, the whole of it."""
+"""The demo: its folder, its steps, its page; the whole of it in a few steps, and, slowly, as it is."""
 
 import inspect
 import json
@@ -129,7 +129,6 @@ def test_patients_are_made_as_files_and_kept_apart(tmp_path):
     assert "0 leaks" in going.messages[-1]
 
 
-@pytest.mark.slow
 def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
     pytest.importorskip("highdicom")
     from medgrad.data.formats import read, read_labels

@@ -182,7 +182,7 @@ def fit_and_evaluate(
     task = "detection" if task_name == "detection" else None
     cohort, look = find_demo_cohort(state, data_folder, state.progress)
     if task:
-        cohort = with_labels(replace(cohort, task=task), [only_label] if only_label else cohort.labels)
+        cohort = with_labels(cohort.serving(task, "boxes"), [only_label] if only_label else cohort.labels)
     run = state.folder / task_name
     planned = 60 * state.minutes * TIME_SHARES[task_name]
     fitted = fit(

@@ -69,8 +69,12 @@ class Cohort:
     hints: Mapping[str, str] = field(default_factory=dict)
 
     def serving(self, task: str, truth: str) -> Cohort:
-        """Give the cohort for a task that learns from another kind of truth: masks have boxes, and can be moved."""
-        return replace(self, task=task, truth=truth) if (self.truth, truth) in DERIVED_TRUTHS else self
+        """Give the cohort for a task that learns from a kind of truth; it stays as it is where it has no such truth.
+
+        Masks have boxes, and can be moved.
+        """
+        serves = truth == self.truth or (self.truth, truth) in DERIVED_TRUTHS
+        return replace(self, task=task, truth=truth) if serves else self
 
     def in_splits(self, *splits: str | None) -> Cohort:
         """Give the cohort with only the cases of some splits."""

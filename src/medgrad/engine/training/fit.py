@@ -86,6 +86,8 @@ def fit(
     began, started, processes = time.perf_counter(), timestamp(), join_process_group()
     progress, run = progress if progress and processes.is_main else SilentProgress(), Run(Path(folder))
     linked_cases = look.inseparable_pairs if look else ()
+    if kind := (changes or {}).get("task", {}).get("kind"):
+        cohort = cohort.serving(kind, registry.find("tasks", kind)(dims=cohort.dims).truth)
     if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if n_folds > 1:
@@ -144,12 +146,9 @@ def make_recipe(
         progress.say("This run has begun before; it goes on with its own recipe.")
         return run.load_recipe()
     progress.say("Planning ...")
-    task = changes.get("task", {}).get("kind")
     modality = look.statistics.get("modality") if look else None
     survey = look.survey if look else None
-    facts = gather_dataset_facts(
-        cohort if task is None else replace(cohort, task=task), modality=modality, survey=survey
-    )
+    facts = gather_dataset_facts(cohort, modality=modality, survey=survey)
     gpu = torch.cuda.is_available()
     chosen = changes.get("model")
     model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
