@@ -9,7 +9,7 @@ from medgrad import registry
 from medgrad.answers import restore
 from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.data.grid import matrix_to_tuples
-from medgrad.prepare import build_steps, prepare
+from medgrad.prepare import ImageStep, build_steps, prepare
 
 NAMES = registry.names("prepare")
 SETTINGS = {"resize_pad": {"shape": (24, 24, 24)}, "resample": {"spacing": (1.0, 1.0, 1.0)}}
@@ -138,3 +138,72 @@ def test_channels_come_to_one_grid():
     }
     ready = build_steps([{"name": "common_grid"}])[0].apply(Case("x", images))[0]
     assert {i.grid for i in ready.images.values()} == {fine}
+
+
+ON_IMAGES = [name for name in NAMES if issubclass(registry.find("prepare", name), ImageStep)]
+CHANGES_UNIT = ()
+"""Steps after which values mean something else."""
+
+
+def noisy(dtype, dims=3, channels=1):
+    """A bright ball on a dark ground with noise, as whole numbers."""
+    grid = oriented((2, 0, 1), (1, -1, 1)) if dims == 3 else Grid.from_shape((40, 36), spacing=(0.5, 0.8))
+    off = np.indices(grid.shape) - np.array([(s - 1) / 2 for s in grid.shape]).reshape(-1, *[1] * dims)
+    inside = (off**2).sum(0) < 25
+    rng = np.random.default_rng(1)
+    planes = [100 + 60 * inside + rng.normal(0, 6, grid.shape) for _ in range(channels)]
+    array = np.rint(planes[0] if channels == 1 else np.stack(planes, -1))
+    return Image(array.astype(dtype), grid), inside
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_an_image_keeps_its_grid_and_its_type(name, dtype):
+    for image in (noisy(dtype)[0], noisy(dtype, 2)[0], noisy(dtype, 2, 3)[0]):
+        changed, _ = made(name).apply(Case("a", {"image": image}))
+        found = changed.images["image"]
+        assert (found.array.dtype, found.array.shape, found.grid) == (image.array.dtype, image.array.shape, image.grid)
+        assert not np.array_equal(found.array, image.array)
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_outside_the_region_not_a_bit_changes(name):
+    image, inside = noisy(np.float32)
+    region = LabelMap(inside.astype(np.uint8), image.grid)
+    found = made(name).apply(Case("a", {"image": image}, roi=region))[0].images["image"]
+    np.testing.assert_array_equal(found.array[~inside], image.array[~inside])
+    assert (found.array[inside] != image.array[inside]).any()
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_what_is_not_finite_stays_so_and_does_not_spread(name):
+    image, _ = noisy(np.float32)
+    image.array[:3, 4, :] = np.nan
+    image.array[7, 7, 7] = np.inf
+    found = made(name).apply(Case("a", {"image": image}))[0].images["image"]
+    np.testing.assert_array_equal(np.isnan(found.array), np.isnan(image.array))
+    np.testing.assert_array_equal(np.isinf(found.array), np.isinf(image.array))
+    nowhere = Image(np.full(image.grid.shape, np.nan, np.float32), image.grid)
+    assert np.isnan(made(name).apply(Case("a", {"image": nowhere}))[0].images["image"].array).all()
+
+
+@pytest.mark.parametrize("name", [n for n in ON_IMAGES if n not in CHANGES_UNIT])
+def test_means_of_flat_regions_stay(name):
+    """CT in HU within half a unit: far from edges, in the mean."""
+    grid = Grid.from_shape((30, 30, 24), spacing=(1.0, 1.0, 2.0))
+    array = np.where(np.indices(grid.shape)[0] < 15, -1000.0, 40.0) + np.random.default_rng(0).normal(0, 12, grid.shape)
+    image = Image(np.rint(array).astype(np.int16), grid, modality="ct")
+    found = made(name).apply(Case("a", {"image": image}))[0].images["image"]
+    for flat in (np.s_[:8], np.s_[22:]):
+        assert abs(found.array[flat].mean() - image.array[flat].mean()) < 0.5
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_the_same_image_gives_the_same_bits_and_one_of_a_single_value_stays(name):
+    image, _ = noisy(np.float32)
+    case = Case("a", {"image": image})
+    one, two = (made(name).apply(case)[0].images["image"].array for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    flat = Image(np.full(image.grid.shape, 70, np.int16), image.grid)
+    if name not in CHANGES_UNIT:
+        np.testing.assert_array_equal(made(name).apply(Case("a", {"image": flat}))[0].images["image"].array, 70)

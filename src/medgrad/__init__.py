@@ -35,6 +35,7 @@ PUBLIC = {
     "open_run": "engine.evaluation.opened_run",
     "plan": "apps.verbs.plan",
     "predict": "apps.verbs.predict",
+    "process": "apps.verbs.process",
     "prune": "apps.verbs.prune",
     "race": "apps.verbs.race",
     "read": "data.formats",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .apps.verbs.look import look as look
     from .apps.verbs.plan import plan as plan
     from .apps.verbs.predict import predict as predict
+    from .apps.verbs.process import process as process
     from .apps.verbs.prune import prune as prune
     from .apps.verbs.race import race as race
     from .apps.verbs.register import register as register

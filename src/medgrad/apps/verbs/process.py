@@ -1,0 +1,128 @@
+"""``medgrad process``: clean, enhance or smooth images by exact steps, each kept on its grid and in its unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ... import registry
+from ...engine.progress import Progress
+from ...errors import MedgradError, SettingError, suggest_name
+from ._checks import check_exists, check_new_folder, check_output_unused
+
+
+def process(
+    steps: Annotated[str, typer.Argument(metavar="STEP[,STEP...]", help="The steps, in order: denoise,smooth.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, DICOM series, or folders of them.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting: fwhm=6, or smooth.fwhm=6.")
+    ] = None,
+    roi: Annotated[Path | None, typer.Option(help="A mask: values change inside alone.")] = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Process images by exact steps; each is written in its own format, on its own grid and in its own type."""
+    chain = parse_steps(steps, settings or [])
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(map(Path, inputs))
+    for path in inputs:
+        check_exists(path)
+    if roi is not None:
+        check_exists(roi)
+    check_new_folder(out, *inputs)
+    check_output_unused(out, "process.json", description="images that process wrote")
+
+    from ...engine.progress import SilentProgress
+    from ...inference.pipeline.inputs import find_inputs
+    from ...inference.pipeline.process_images import process_all
+    from ...prepare import build_steps
+
+    made, progress, out = build_steps(chain), progress or SilentProgress(), Path(out)
+    entries = [entry for path in inputs for entry in find_inputs(path, ())]
+    found = []
+    with progress.bar("Processing") as bar:
+        for number, one in enumerate(process_all(entries, made, out, roi=roi)):
+            bar(number + 1, len(entries), "")
+            if one.failure:
+                progress.say(f"{one.source}: {one.failure}")
+            found.append(one.as_dict())
+    written = [one for one in found if "output" in one]
+    if not written:
+        raise MedgradError(f"No image could be processed: {found[0]['failure']}")
+    record = {"steps": chain, "images": found}
+    (out / "process.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    text = "\n".join(f"{one['input']} -> {one['output']}" for one in written)
+    return {"text": text, "record": str(out / "process.json"), **record}
+
+
+def parse_steps(steps: str, settings: Sequence[str]) -> list[dict[str, Any]]:
+    """Parse the names of steps and their settings, or raise in one line that names the nearest.
+
+    >>> parse_steps("smooth", ["fwhm=6"])
+    [{'name': 'smooth', 'fwhm': 6}]
+    """
+    known = registry.names("prepare")
+    chain: list[dict[str, Any]] = []
+    for name in (word.strip() for word in steps.split(",")):
+        if name not in known:
+            raise SettingError(f"A step is one of {', '.join(known)}, not {name!r}.{suggest_name(name, known)}")
+        chain.append({"name": name})
+    for text in settings:
+        assign_setting(chain, text)
+    for link in chain:
+        check_link(link)
+    return chain
+
+
+def assign_setting(chain: list[dict[str, Any]], text: str) -> None:
+    """Write ``NAME=VALUE`` or ``STEP.NAME=VALUE`` into the step that has such a setting."""
+    name, is_set, value = text.partition("=")
+    step, is_named, setting = name.strip().rpartition(".")
+    if not is_set or not setting:
+        raise SettingError(f"--set takes NAME=VALUE, such as --set fwhm=6, not {text!r}.")
+    takers = [
+        link
+        for link in chain
+        if (not is_named or link["name"] == step)
+        and setting in registry.keyword_defaults(registry.find("prepare", link["name"]))
+    ]
+    if len(takers) != 1:
+        if takers:
+            example = f"{chain[0]['name']}.{setting}={value}"
+            raise SettingError(f"--set {text!r}: several steps have it. Say which, such as {example}.")
+        names = [k for c in chain for k in registry.keyword_defaults(registry.find("prepare", c["name"]))]
+        raise SettingError(
+            f"--set {text!r}: no step has it; their settings are {', '.join(names)}.{suggest_name(setting, names)}"
+        )
+    takers[0][setting] = parse_value(value.strip())
+
+
+def check_link(link: dict[str, Any]) -> None:
+    """Raise unless a step can be made with its settings."""
+    settings = {k: v for k, v in link.items() if k != "name"}
+    registry.check_settings("prepare", link["name"], settings)
+    try:
+        registry.find("prepare", link["name"])(**settings)
+    except (TypeError, ValueError) as reason:
+        raise SettingError(f"The step {link['name']!r} cannot be made: {reason}") from None
+
+
+def parse_value(text: str) -> Any:
+    """Give a number, true or false, or a list of numbers where the text is one, else the text.
+
+    >>> parse_value("6"), parse_value("0.5"), parse_value("true"), parse_value("1,2"), parse_value("tv")
+    (6, 0.5, True, [1, 2], 'tv')
+    """
+    if "," in text:
+        return [parse_value(word.strip()) for word in text.split(",")]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+THIS = process

@@ -1,0 +1,126 @@
+"""Process images by preparation steps, and write each in the format of its input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...data import Case, Image, LabelMap
+from ...data.cohorts import Entry
+from ...data.formats import file_suffix, read, read_labels, write
+from ...errors import FormatError, MedgradError
+from ...prepare import Step
+
+KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
+"""The endings of inputs that are written as they came; others become NIfTI, or PNG where they are flat."""
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What became of one input: where it was written, the settings chosen on it a step, and its unit and type."""
+
+    source: Path
+    written: Path | None = None
+    chosen: tuple[dict[str, Any], ...] = ()
+    unit: str = ""
+    unit_before: str = ""
+    dtype: str = ""
+    dtype_before: str = ""
+    messages: tuple[str, ...] = field(default_factory=tuple)
+    failure: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain values, with the hashes of what was read and written."""
+        if self.failure:
+            return {"input": str(self.source), "failure": self.failure}
+        return {
+            "input": str(self.source),
+            "input_sha256": hash_path(self.source),
+            "output": str(self.written),
+            "output_sha256": hash_path(self.written) if self.written else "",
+            "chosen": list(self.chosen),
+            "unit": {"before": self.unit_before, "after": self.unit},
+            "type": {"before": self.dtype_before, "after": self.dtype},
+            "messages": list(self.messages),
+        }
+
+
+def process_all(
+    entries: Sequence[Entry], steps: Sequence[Step], out: Path, *, roi: Path | None = None
+) -> Iterator[Processed]:
+    """Process every input and write it; one that cannot be processed does not stop the others."""
+    for entry in entries:
+        source = next(iter(entry.images.values()))
+        try:
+            yield process_one(entry, steps, out, roi=roi)
+        except (MedgradError, OSError) as reason:
+            yield Processed(source.path, failure=str(reason))
+
+
+def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | None = None) -> Processed:
+    """Process one input and write it."""
+    source = next(iter(entry.images.values()))
+    image = read(source)
+    case = Case(entry.id, {"image": image}, roi=read_region(roi, image))
+    chosen = []
+    for step in steps:
+        case, memo = step.apply(case)
+        chosen.append({"step": type(step).__module__.rpartition(".")[2], **memo.values.get("chosen", {})})
+    made = case.images["image"]
+    written = write(out / output_name(entry, source.path, made), made)
+    return Processed(
+        source.path,
+        written,
+        tuple(chosen),
+        unit_of(made),
+        unit_of(image),
+        str(made.array.dtype),
+        str(image.array.dtype),
+        image.messages,
+    )
+
+
+def read_region(path: Path | None, image: Image) -> LabelMap | None:
+    """Read the region in which values may change, or raise if it does not lie on the grid of the image."""
+    if path is None:
+        return None
+    region = read_labels(path, reference_grid=image.grid)
+    if not region.grid.is_close(image.grid):
+        raise FormatError(
+            f"--roi {str(path)!r} is of {region.grid.shape}, but the image of {image.grid.shape}, or they lie "
+            "elsewhere. Give a mask on the grid of the image."
+        )
+    return region
+
+
+def output_name(entry: Entry, path: Path, image: Image) -> str:
+    """Give the name of the file to write: that of the input where its format is written, else a new ending."""
+    suffix = file_suffix(path)
+    if path.is_file() and suffix in KEPT_SUFFIXES:
+        return path.name
+    return f"{entry.id}{'.nii.gz' if image.grid.dims == 3 else '.png'}"
+
+
+def unit_of(image: Image) -> str:
+    """Give the unit of an image's values, or an empty string where it has none that is known.
+
+    >>> from medgrad.data import Grid
+    >>> import numpy as np
+    >>> unit_of(Image(np.zeros((2, 2)), Grid.from_shape((2, 2)), modality="ct"))
+    'HU'
+    """
+    return str(image.tags.get("units", "HU" if image.modality == "ct" else ""))
+
+
+def hash_path(path: Path) -> str:
+    """Give the SHA-256 of a file, or of the names and contents of the files of a folder."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()

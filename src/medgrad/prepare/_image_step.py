@@ -1,0 +1,71 @@
+"""The interface of steps that change the values of an image and keep its grid, unit and type."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..data import Case, Image, LabelMap
+from ._step import Memo, Step
+
+Values = NDArray[np.float32]
+Chosen = Mapping[str, float | str]
+
+
+class ImageStep(Step):
+    """A step on the images of a case alone; a truth that is an image stays as it is.
+
+    Values are changed where the case's region is, if it has one. What is not finite stays so, and does not spread;
+    an image of integers is rounded and clipped to its type.
+    """
+
+    @abstractmethod
+    def change(self, values: Values, spacing: Sequence[float]) -> tuple[Values, Chosen]:
+        """Change one channel, of finite values; also give the settings that were chosen on it, by name."""
+
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        changed = {name: self.changed(image, case.roi) for name, image in case.images.items()}
+        images = {name: image for name, (image, _) in changed.items()}
+        chosen = {name: settings for name, (_, settings) in changed.items() if any(settings)}
+        return replace(case, images=images), Memo(case.grid, {"chosen": chosen})
+
+    def changed(self, image: Image, region: LabelMap | None = None) -> tuple[Image, list[Chosen]]:
+        """Change an image, each channel by itself; also give the settings that were chosen on each."""
+        planes, settings = [], []
+        for plane in image.channels_first:
+            known = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
+            values, chosen = self.change(fill_from_nearest(plane.astype(np.float32), known), image.grid.spacing)
+            kept = ~known if region is None else ~known | (region.array == 0)
+            planes.append(np.where(kept, plane, as_type(values, plane.dtype)))
+            settings.append(chosen)
+        array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
+        return replace(image, array=array), settings
+
+
+def fill_from_nearest(values: Values, known: NDArray[np.bool_]) -> Values:
+    """Give values in which each unknown element has that of the nearest known one; all 0 where none is known."""
+    if known.all():
+        return values
+    if not known.any():
+        return np.zeros_like(values)
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    filled: Values = values[tuple(nearest)]
+    return filled
+
+
+def as_type(values: Values, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert values to a type; integers are rounded and clipped to its range.
+
+    >>> as_type(np.array([-3.0, 1.6, 300.0], np.float32), np.dtype(np.uint8)).tolist()
+    [0, 2, 255]
+    """
+    if dtype.kind not in "iu":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max).astype(dtype)
