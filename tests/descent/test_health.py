@@ -199,7 +199,7 @@ def test_watching_takes_under_two_hundredths_of_a_long_training():
     def step(watch=None):
         began = time.process_time()
         if watch:
-            watch.before(0)
+            watch.begin_step(0)
         said = network(x)
         (said[0] if isinstance(said, tuple) else said).square().mean().backward()
         if watch:

@@ -163,7 +163,7 @@ def side_by_side(cohort, monkeypatch):
             asked.wait(60)
         return measured(*given)
 
-    monkeypatch.setattr(measuring.Worker, "ask", told)
+    monkeypatch.setattr(measuring.Worker, "request", told)
     monkeypatch.setattr(measuring, "measure_entry", patient)
     found = look(cohort)
     assert asked.is_set()
@@ -187,7 +187,7 @@ def test_a_process_that_dies_is_a_fault_of_its_case(tmp_path, monkeypatch):
             worker.process.kill()
         return ask(worker, what, entry, *more)
 
-    monkeypatch.setattr(measuring.Worker, "ask", dying)
+    monkeypatch.setattr(measuring.Worker, "request", dying)
     found = side_by_side(cohort, monkeypatch)
     (fault,) = [f for f in found.issues if f.kind == "unreadable"]
     assert fault.case == asked[0]

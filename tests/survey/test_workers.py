@@ -58,7 +58,7 @@ def test_headers_read_by_two_processes_are_those_read_by_one(tmp_path, many, mon
         asked.wait(60)
         return own(path)
 
-    monkeypatch.setattr(workers.Worker, "ask", dying)
+    monkeypatch.setattr(workers.Worker, "request", dying)
     monkeypatch.setattr(dicom_heads, "load_header", patient)
     with workers.stopping_idle_workers(), cache_set_files(), reading_ahead(dicom_heads.read_ahead):
         workers.start_worker_early(folder)
