@@ -24,8 +24,8 @@ sys.addaudithook(heard)
 """
 COMMAND = """
 from medgrad.survey import dicom_headers, workers
-workers.WORTH_FILES = dicom_headers.FEWEST = 1
-dicom_headers.AT_ONCE = 8
+workers.MIN_FILES = dicom_headers.MIN_FILES = 1
+dicom_headers.FILES_PER_REQUEST = 8
 from medgrad.apps.cli import main
 main()
 """
