@@ -129,7 +129,7 @@ def test_the_plain_hausdorff_distance_is_that_of_simpleitk():
     masks = [np.zeros((20, 20, 20), np.uint8) for _ in range(2)]
     masks[0][4:10, 4:10, 4:10], masks[1][5:14, 4:10, 6:10] = 1, 1
     grid = Grid.from_shape((20, 20, 20), spacing=(1.0, 1.0, 2.0))
-    pair = metrics._labels.Pair("a", masks[0] > 0, masks[1] > 0, grid)
+    pair = metrics._labels.MaskPair("a", masks[0] > 0, masks[1] > 0, grid)
     images = [SimpleITK.GetImageFromArray(m.transpose(2, 1, 0)) for m in masks]
     for image in images:
         image.SetSpacing(grid.spacing)
