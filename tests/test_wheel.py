@@ -82,8 +82,9 @@ def make_set(folder):
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of what is kept, so that no old build lends it a file."""
     source, out = tmp_path_factory.mktemp("source") / "medgrad", tmp_path_factory.mktemp("dist")
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "demo", "runs", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, source, ignore=left_out)
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     ran(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out, source)
     (found,) = out.glob("*.whl")
     return found
