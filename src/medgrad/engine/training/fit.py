@@ -87,7 +87,7 @@ def fit(
     progress, run = progress if progress and processes.is_main else SilentProgress(), Run(Path(folder))
     linked_cases = look.inseparable_pairs if look else ()
     if kind := (changes or {}).get("task", {}).get("kind"):
-        cohort = cohort.serving(kind, registry.find("tasks", kind)(dims=cohort.dims).truth)
+        cohort = replace(cohort.serving(kind, registry.find("tasks", kind)(dims=cohort.dims).truth), task=kind)
     if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if n_folds > 1:
