@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import registry
 from ..data import Case, Grid, Image, LabelMap
@@ -25,6 +25,9 @@ class Step(ABC):
     ``apply`` gives a new case. ``undo`` takes an answer on the grid after the step and the grid before it, and
     gives the answer on the grid before.
     """
+
+    derivation: ClassVar[tuple[str, str]] = ("110001", "Image Processing")
+    """The code of DICOM's scheme DCM, and its meaning, by which a derived image says what the step did (CID 7203)."""
 
     @abstractmethod
     def apply(self, case: Case) -> tuple[Case, Memo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from scipy import ndimage
 
@@ -14,6 +15,8 @@ from ._image_step import Chosen, ImageStep, Values
 @dataclass(frozen=True)
 class Smooth(ImageStep):
     """A Gaussian whose full width at half of its height is ``fwhm`` millimetres, along each axis."""
+
+    derivation: ClassVar[tuple[str, str]] = ("113088", "Gaussian blur")
 
     fwhm: float = 4.0
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ... import registry
 from ...data import Case, Image, LabelMap
 from ...data.cohorts import Entry
-from ...data.formats import file_suffix, read, read_labels, write
+from ...data.dicom.write.derived import write_derived_file, write_derived_series
+from ...data.dicom.write.snomed import Code
+from ...data.formats import file_suffix, find_format, read, read_labels, write
 from ...errors import FormatError, MedgradError
-from ...prepare import Step
+from ...prepare import ImageStep, Step
 
 KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
-"""The endings of inputs that are written as they came; others become NIfTI, or PNG where they are flat."""
+"""Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG where they are flat."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | N
     chosen = []
     for step in steps:
         case, memo = step.apply(case)
-        chosen.append({"step": type(step).__module__.rpartition(".")[2], **memo.values.get("chosen", {})})
+        chosen.append({"step": name_of_step(step), **memo.values.get("chosen", {})})
     made = case.images["image"]
-    written = write(out / output_name(entry, source.path, made), made)
+    written, messages = write_processed(entry, (image, made), steps, out, words=derivation_words(steps, chosen, roi))
     return Processed(
         source.path,
         written,
@@ -79,8 +82,61 @@ def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | N
         unit_of(image),
         str(made.array.dtype),
         str(image.array.dtype),
-        image.messages,
+        (*image.messages, *messages),
     )
+
+
+def write_processed(
+    entry: Entry, before_after: tuple[Image, Image], steps: Sequence[Step], out: Path, *, words: str
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a processed image in the format of its input; give the path, and messages on how it was written."""
+    source, (before, made) = next(iter(entry.images.values())), before_after
+    other = out / output_name(entry, source.path, made)
+    if find_format(source.path) is not registry.find("data.formats", "dicom"):
+        return write(other, made), ()
+    try:
+        check_stays_dicom(before, made, steps)
+        codes = list(dict.fromkeys(Code(*step.derivation, "DCM") for step in steps))
+        if source.path.is_file():
+            path = write_derived_file(out / source.path.name, made, source, derivation=words, codes=codes)
+            return path, ("It was written as a derived DICOM image.",)
+        files = write_derived_series(out / entry.id, made, source, derivation=words, codes=codes)
+        return out / entry.id, (f"It was written as a derived DICOM series of {len(files)} files.",)
+    except FormatError as reason:
+        return write(other, made), (f"It was not written as DICOM: {reason}",)
+
+
+def check_stays_dicom(before: Image, made: Image, steps: Sequence[Step]) -> None:
+    """Raise unless the steps kept the grid and the unit, as a derived series does."""
+    if not made.grid.is_close(before.grid):
+        raise FormatError("its grid was changed.")
+    for step in steps:
+        if not isinstance(step, ImageStep):
+            raise FormatError(f"{name_of_step(step)!r} may change the unit.")
+
+
+def name_of_step(step: Step) -> str:
+    """Give the name by which a step is found."""
+    return type(step).__module__.rpartition(".")[2]
+
+
+def derivation_words(steps: Sequence[Step], chosen: Sequence[dict[str, Any]], roi: Path | None) -> str:
+    """Say what was done: each step with its settings, and those chosen on the image.
+
+    >>> from medgrad.prepare.smooth import THIS as Smooth
+    >>> derivation_words([Smooth(5)], [{}], None)
+    'smooth fwhm=5'
+    """
+    words = []
+    for step, found in zip(steps, chosen, strict=True):
+        settings: dict[str, Any] = asdict(step)  # type: ignore[call-overload]
+        for channel in found.get("image", ())[:1]:
+            settings |= channel
+        said = " ".join(
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
+        )
+        words.append(f"{name_of_step(step)} {said}".strip())
+    return ", ".join(words) + (" (in a region alone)" if roi is not None else "")
 
 
 def read_region(path: Path | None, image: Image) -> LabelMap | None:
