@@ -2,12 +2,17 @@
 
 import shutil
 
+import made_dicom
+import numpy as np
 import pydicom
 import pytest
 from derived_scans import random_slices, scan
+from dicom_answers import write_segmentation
 
 import medgrad
+from medgrad.data import LabelMap, Source
 from medgrad.data.formats import read
+from medgrad.errors import MedgradError
 
 BLUR = "113088"
 
@@ -35,3 +40,26 @@ def test_process_writes_another_format_where_grid_or_unit_was_changed_and_says_s
     found = medgrad.process(step, [source.path], out=tmp_path / "out", settings=settings)["images"][0]
     assert found["output"] == str(tmp_path / "out" / "chest.nii.gz")
     assert said in found["messages"][-1]
+
+
+def test_a_region_of_the_series_is_kept_to_and_one_of_another_series_is_refused(tmp_path):
+    pytest.importorskip("highdicom", reason="the dicom extra is not installed")
+    source = scan(tmp_path / "chest", random_slices(), FrameOfReferenceUID="1.2.7", SliceThickness="2.5")
+    other = Source(
+        made_dicom.series(tmp_path / "other", 4, shape=(7, 7), FrameOfReferenceUID="1.2.8", SliceThickness="2")
+    )
+    masks = {}
+    for name, one in (("own", source), ("other", other)):
+        grid = read(one).grid
+        inside = np.zeros(grid.shape, np.uint8)
+        inside[1:4, 1:4, 1:3] = 1
+        masks[name] = write_segmentation(tmp_path / f"{name}.dcm", LabelMap(inside, grid, {1: "liver"}), one)
+    medgrad.process("smooth", [source.path], out=tmp_path / "out", roi=masks["own"])
+    is_same = read(tmp_path / "out" / "chest").array == read(source).array
+    inside = np.zeros(is_same.shape, bool)
+    inside[1:4, 1:4, 1:3] = True
+    assert is_same[~inside].all()
+    assert not is_same[inside].all()
+    assert "a region alone" in pydicom.dcmread(tmp_path / "out" / "chest" / "0001.dcm").DerivationDescription
+    with pytest.raises(MedgradError):
+        medgrad.process("smooth", [source.path], out=tmp_path / "no", roi=masks["other"])

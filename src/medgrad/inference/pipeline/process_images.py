@@ -13,7 +13,7 @@ from ...data import Case, Image, LabelMap
 from ...data.cohorts import Entry
 from ...data.dicom.write.derived import write_derived_file, write_derived_series
 from ...data.dicom.write.snomed import Code
-from ...data.formats import file_suffix, find_format, read, read_labels, write
+from ...data.formats import file_suffix, find_format, list_series, read, read_labels, write
 from ...errors import FormatError, MedgradError
 from ...prepare import ImageStep, Step
 
@@ -143,6 +143,12 @@ def read_region(path: Path | None, image: Image) -> LabelMap | None:
     """Read the region in which values may change, or raise if it does not lie on the grid of the image."""
     if path is None:
         return None
+    theirs, ours = {s.frame_of_reference for s in list_series(path)} - {""}, image.tags.get("frame_of_reference")
+    if theirs and ours and ours not in theirs:
+        raise FormatError(
+            f"--roi {str(path)!r} was drawn in the frame of reference {min(theirs)}, but the image lies in {ours}. "
+            "Give a mask of this image."
+        )
     region = read_labels(path, reference_grid=image.grid)
     if not region.grid.is_close(image.grid):
         raise FormatError(
