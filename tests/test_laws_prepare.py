@@ -1,6 +1,7 @@
 """Laws that every step of preparation keeps: what it does, it can undo."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_channels_come_to_one_grid():
 
 
 ON_IMAGES = [name for name in NAMES if issubclass(registry.find("prepare", name), ImageStep)]
-CHANGES_UNIT = ()
+CHANGES_UNIT = [name for name in ON_IMAGES if made(name).unit is not None]
 """Steps after which values mean something else."""
 
 
@@ -158,20 +159,31 @@ def noisy(dtype, dims=3, channels=1):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("name", ON_IMAGES)
-def test_an_image_keeps_its_grid_and_its_type(name, dtype):
+def test_an_image_keeps_its_grid_and_its_type_or_becomes_float32(name, dtype):
+    type_after = dtype if made(name).keeps_type else np.float32
     for image in (noisy(dtype)[0], noisy(dtype, 2)[0], noisy(dtype, 2, 3)[0]):
         changed, _ = made(name).apply(Case("a", {"image": image}))
         found = changed.images["image"]
-        assert (found.array.dtype, found.array.shape, found.grid) == (image.array.dtype, image.array.shape, image.grid)
+        assert (found.array.dtype, found.array.shape, found.grid) == (type_after, image.array.shape, image.grid)
         assert not np.array_equal(found.array, image.array)
 
 
 @pytest.mark.parametrize("name", ON_IMAGES)
-def test_outside_the_region_not_a_bit_changes(name):
+def test_a_new_unit_is_told_and_no_modality_promises_the_old_one(name):
+    image = replace(noisy(np.int16)[0], modality="ct", tags={"patient": "1"})
+    found = made(name).apply(Case("a", {"image": image}))[0].images["image"]
+    if name in CHANGES_UNIT:
+        assert (found.modality, found.tags) == (None, {"patient": "1", "units": made(name).unit})
+    else:
+        assert (found.modality, found.tags) == ("ct", {"patient": "1"})
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_outside_the_region_not_a_bit_changes_or_all_is_0_in_a_new_unit(name):
     image, inside = noisy(np.float32)
     region = LabelMap(inside.astype(np.uint8), image.grid)
     found = made(name).apply(Case("a", {"image": image}, roi=region))[0].images["image"]
-    np.testing.assert_array_equal(found.array[~inside], image.array[~inside])
+    np.testing.assert_array_equal(found.array[~inside], 0 if name in CHANGES_UNIT else image.array[~inside])
     assert (found.array[inside] != image.array[inside]).any()
 
 

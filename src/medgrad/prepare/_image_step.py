@@ -1,4 +1,4 @@
-"""The interface of steps that change the values of an image and keep its grid, unit and type."""
+"""The interface of steps that change the values of an image and keep its grid, and mostly its unit and type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,25 @@ class ImageStep(Step):
 
     Values are changed where the case's region is, if it has one. What is not finite stays so, and does not spread;
     an image of integers is rounded and clipped to its type.
+
+    After a step that names a ``unit`` the image has it in ``tags["units"]``, and no modality, which would promise
+    another. Such a step reads the region alone: outside it sees the nearest value of the region, and gives 0.
     """
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the changed values: ``"1"`` for a fraction, or a word; None where they keep theirs."""
+        return None
+
+    @property
+    def keeps_type(self) -> bool:
+        """Whether the changed values are of the type of the image; else they are float32."""
+        return self.unit is None
+
+    @property
+    def border(self) -> float:
+        """The width in mm of a rim of the region that a step with a new unit does not read."""
+        return 0.0
 
     @abstractmethod
     def change(self, values: Values, spacing: Sequence[float]) -> tuple[Values, Chosen]:
@@ -37,15 +55,29 @@ class ImageStep(Step):
 
     def changed(self, image: Image, region: LabelMap | None = None) -> tuple[Image, list[Chosen]]:
         """Change an image, each channel by itself; also give the settings that were chosen on each."""
+        inside = np.ones(image.grid.shape, bool) if region is None else region.array != 0
+        read = inside if self.unit is None else without_border(inside, self.border, image.grid.spacing)
         planes, settings = [], []
         for plane in image.channels_first:
-            known = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
+            finite = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
+            known = finite if self.unit is None else finite & read
             values, chosen = self.change(fill_from_nearest(plane.astype(np.float32), known), image.grid.spacing)
-            kept = ~known if region is None else ~known | (region.array == 0)
-            planes.append(np.where(kept, plane, as_type(values, plane.dtype)))
+            changed = as_type(values, plane.dtype if self.keeps_type else np.dtype(np.float32))
+            outside = plane if self.unit is None else np.zeros((), changed.dtype)
+            planes.append(np.where(finite, np.where(inside, changed, outside), plane.astype(changed.dtype)))
             settings.append(chosen)
         array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
-        return replace(image, array=array), settings
+        if self.unit is None:
+            return replace(image, array=array), settings
+        return replace(image, array=array, modality=None, tags={**image.tags, "units": self.unit}), settings
+
+
+def without_border(inside: NDArray[np.bool_], width: float, spacing: Sequence[float]) -> NDArray[np.bool_]:
+    """Give a region without what lies within ``width`` mm of its outside; all of it where nothing would be left."""
+    if width <= 0 or inside.all():
+        return inside
+    deep: NDArray[np.bool_] = ndimage.distance_transform_edt(inside, sampling=spacing) > width
+    return deep if deep.any() else inside
 
 
 def fill_from_nearest(values: Values, known: NDArray[np.bool_]) -> Values:

@@ -1,4 +1,4 @@
-"""``medgrad process``: clean, enhance or smooth images by exact steps, each kept on its grid and in its unit."""
+"""``medgrad process``: clean, enhance or smooth images by exact steps, each kept on its grid; its unit is told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def process(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting: fwhm=6, or smooth.fwhm=6.")
     ] = None,
-    roi: Annotated[Path | None, typer.Option(help="A mask: values change inside alone.")] = None,
+    roi: Annotated[
+        Path | None, typer.Option(help="A mask: values change inside alone; in a new unit, 0 outside.")
+    ] = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Process images by exact steps; each is written in its own format, on its own grid and in its own type."""

@@ -18,7 +18,7 @@ from ...errors import FormatError, MedgradError
 from ...prepare import ImageStep, Step
 
 KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
-"""Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG where they are flat."""
+"""Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG or TIFF where flat."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def check_stays_dicom(before: Image, made: Image, steps: Sequence[Step]) -> None
     if not made.grid.is_close(before.grid):
         raise FormatError("its grid was changed.")
     for step in steps:
-        if not isinstance(step, ImageStep):
+        if not isinstance(step, ImageStep) or step.unit is not None:
             raise FormatError(f"{name_of_step(step)!r} may change the unit.")
 
 
@@ -159,11 +159,11 @@ def read_region(path: Path | None, image: Image) -> LabelMap | None:
 
 
 def output_name(entry: Entry, path: Path, image: Image) -> str:
-    """Give the name of the file to write: that of the input where its format is written, else a new ending."""
-    suffix = file_suffix(path)
-    if path.is_file() and suffix in KEPT_SUFFIXES:
+    """Give the name of the file to write: that of the input where its format can hold the image, else a new ending."""
+    suffix, is_real = file_suffix(path), image.array.dtype.kind == "f"
+    if path.is_file() and suffix in KEPT_SUFFIXES and not (is_real and suffix == ".png"):
         return path.name
-    return f"{entry.id}{'.nii.gz' if image.grid.dims == 3 else '.png'}"
+    return f"{entry.id}{'.nii.gz' if image.grid.dims == 3 else '.tiff' if is_real else '.png'}"
 
 
 def unit_of(image: Image) -> str:
