@@ -17,6 +17,8 @@ NOISES: tuple[Noise, ...] = ("gaussian", "rician", "poisson")
 Doubles = NDArray[np.float64]
 
 SHARPEST_AXES = 3
+FLATTEST = 0.5
+"""The share of the elements, those of the least slope, on which the noise is estimated."""
 MAD_OF_GAUSSIAN = 0.6744897501960817
 TRUNCATION = 2.5
 """Residuals beyond so many deviations are edges, not noise."""
@@ -45,25 +47,33 @@ def estimate_sigma(values: Values, noise: Noise = "gaussian") -> float:
     counted = ~is_background(values, axes)[inner]
     if not counted.any():
         return 0.0
-    size = [3 if axis in axes else 1 for axis in range(values.ndim)]
-    mean = ndimage.uniform_filter(values, size, mode="nearest")[inner][counted]
+    smooth = ndimage.uniform_filter(values, [3 if axis in axes else 1 for axis in range(values.ndim)], mode="nearest")
+    slope = np.sum([np.abs(central_difference(smooth, axis))[inner] for axis in axes], axis=0)
+    counted &= slope <= np.quantile(slope[counted], FLATTEST)
     residual = residual[counted]
     if noise == "gaussian":
         return truncated_deviation(residual)
     if noise == "poisson":
-        above = mean > 0
-        return truncated_deviation(residual[above] / np.sqrt(mean[above])) if above.any() else 0.0
-    return rician_fixed_point(residual, mean)
+        mean = smooth[inner][counted]
+        return truncated_deviation(residual[mean > 0] / np.sqrt(mean[mean > 0])) if (mean > 0).any() else 0.0
+    width = 5 if len(axes) == SHARPEST_AXES else 7
+    mean = ndimage.uniform_filter(values, [width if axis in axes else 1 for axis in range(values.ndim)], mode="nearest")
+    return rician_fixed_point(residual, mean[inner][counted], averaged=width ** len(axes))
 
 
-def rician_fixed_point(residual: Values, mean: Values) -> float:
-    """Find the sigma at which residuals, each divided by the deviation that its mean lets expect, have deviation 1."""
+def rician_fixed_point(residual: Values, mean: Values, *, averaged: int) -> float:
+    """Find the sigma at which residuals, each divided by the deviation that its mean lets expect, have deviation 1.
+
+    A mean of so many elements that is not clearly above that of no signal counts as that of no signal.
+    """
     table = rician_table()
+    clear = table.means[0] + 2 * table.deviations[0] / np.sqrt(averaged)
     sigma = truncated_deviation(residual)
     for _ in range(50):
         if sigma <= 0:
             return 0.0
-        expected = np.interp(mean / np.float32(sigma), table.means, table.deviations)
+        level = mean / np.float32(sigma)
+        expected = np.interp(np.where(level < clear, 0, level), table.means, table.deviations)
         before, sigma = sigma, truncated_deviation((residual / expected).astype(np.float32))
         if abs(sigma - before) < 1e-4 * before:
             break
@@ -75,6 +85,11 @@ def second_difference(values: Values, axis: int) -> Values:
     size = values.shape[axis]
     left, middle, right = (np.take(values, range(i, size - 2 + i), axis) for i in range(3))
     return 2 * middle - left - right
+
+
+def central_difference(values: Values, axis: int) -> Values:
+    """Give the element after less the one before along an axis, in the same shape."""
+    return ndimage.correlate1d(values, [-1, 0, 1], axis, mode="nearest")
 
 
 def is_background(values: Values, axes: list[int]) -> NDArray[np.bool_]:
