@@ -45,20 +45,22 @@ def estimate_sigma(values: Values, noise: Noise = "gaussian") -> float:
         residual = second_difference(residual, axis)
     residual = residual / np.float32(6 ** (len(axes) / 2))
     counted = ~is_background(values, axes)[inner]
+    smooth = ndimage.uniform_filter(values, [3 if axis in axes else 1 for axis in range(values.ndim)], mode="nearest")
+    if noise == "poisson":  # few counts are no Gaussian
+        counted &= smooth[inner] > values.mean()
+    slope = np.sum([np.abs(central_difference(smooth, axis))[inner] for axis in axes], axis=0)
     if not counted.any():
         return 0.0
-    smooth = ndimage.uniform_filter(values, [3 if axis in axes else 1 for axis in range(values.ndim)], mode="nearest")
-    slope = np.sum([np.abs(central_difference(smooth, axis))[inner] for axis in axes], axis=0)
     counted &= slope <= np.quantile(slope[counted], FLATTEST)
     residual = residual[counted]
     if noise == "gaussian":
         return truncated_deviation(residual)
     if noise == "poisson":
-        mean = smooth[inner][counted]
-        return truncated_deviation(residual[mean > 0] / np.sqrt(mean[mean > 0])) if (mean > 0).any() else 0.0
+        return truncated_deviation(residual / np.sqrt(smooth[inner][counted]))
     width = 5 if len(axes) == SHARPEST_AXES else 7
     mean = ndimage.uniform_filter(values, [width if axis in axes else 1 for axis in range(values.ndim)], mode="nearest")
-    return rician_fixed_point(residual, mean[inner][counted], averaged=width ** len(axes))
+    mean = np.minimum(mean, smooth)[inner][counted]  # near an edge the smaller one is nearer to the truth
+    return rician_fixed_point(residual, mean, averaged=width ** len(axes))
 
 
 def rician_fixed_point(residual: Values, mean: Values, *, averaged: int) -> float:

@@ -84,10 +84,12 @@ def threshold_patches(values: Values, patch: Sequence[int]) -> Values:
     margin = [p - 1 for p in patch]
     padded = np.pad(values, [(m, m) for m in margin], mode="symmetric")
     coefficients = transform_patches(padded, patch)
-    keep = np.abs(coefficients) > THRESHOLD
-    keep[0] = True
-    weights: Values = 1 / keep.sum(0, dtype=np.float32)
-    coefficients *= keep
+    kept = np.ones(coefficients.shape[1:], np.float32)
+    for band in coefficients[1:]:
+        is_large = (np.abs(band) > THRESHOLD).astype(np.float32)
+        band *= is_large
+        kept += is_large
+    weights: Values = np.float32(1) / kept
     coefficients *= weights
     denoised: Values = sum_patches(coefficients, patch) / sum_over_patches(weights, patch)
     return denoised[tuple(slice(m, n - m) for m, n in zip(margin, padded.shape, strict=True))]
