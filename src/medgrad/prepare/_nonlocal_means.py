@@ -111,7 +111,7 @@ def sum_patches(coefficients: Values, patch: Sequence[int]) -> Values:
     for axis, size in reversed(list(enumerate(patch))):
         if size > 1:
             parts = (cosines(size).T @ found.reshape(size, -1)).reshape(size, -1, *found.shape[1:])
-            found = overlap(parts, axis + 1)
+            found = overlap_add(parts, axis + 1)
     return found[0]
 
 
@@ -119,11 +119,11 @@ def sum_over_patches(weights: Values, patch: Sequence[int]) -> Values:
     """Add up for every element the weights of the patches that hold it."""
     found = weights
     for axis, size in enumerate(patch):
-        found = overlap([found] * size, axis)
+        found = overlap_add([found] * size, axis)
     return found
 
 
-def overlap(parts: Sequence[Values] | Values, axis: int) -> Values:
+def overlap_add(parts: Sequence[Values] | Values, axis: int) -> Values:
     """Add parts up, each one element further along an axis than the one before."""
     shape = list(parts[0].shape)
     length = shape[axis]

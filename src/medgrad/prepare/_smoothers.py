@@ -144,7 +144,7 @@ def shrink_bands(values: Values, levels: Sequence[int], level: int, sigma: float
     for axis in axes:
         split = [split_band(band, shift, axis) for band in bands]
         bands = [low for low, _ in split] + [high for _, high in split]
-    bands = [shrink_bands(bands[0], levels, level + 1, inner), *[shrink(band, inner) for band in bands[1:]]]
+    bands = [shrink_bands(bands[0], levels, level + 1, inner), *[soft_threshold(band, inner) for band in bands[1:]]]
     for axis in reversed(axes):
         half = len(bands) // 2
         bands = [join_bands(*pair, shift, axis) for pair in zip(bands[:half], bands[half:], strict=True)]
@@ -168,7 +168,7 @@ def join_bands(low: Values, high: Values, shift: int, axis: int) -> Values:
     return (low + high + np.roll(low - high, -shift, axis)) * np.float32(0.5)
 
 
-def shrink(band: Values, sigma: float) -> Values:
+def soft_threshold(band: Values, sigma: float) -> Values:
     """Soft threshold by the noise's variance over the signal's deviation (Chang, Yu and Vetterli 2000)."""
     signal = float(np.mean(band**2, dtype=np.float64)) - sigma**2
     if signal <= 0:
