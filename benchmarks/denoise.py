@@ -1,13 +1,15 @@
 """Denoising of brain crops under Rician noise of 5 % and 10 % of their maximum, ours beside dipy and scikit-image.
 
-Ours is told that the noise is Rician, and estimates its strength. The peers' non-local means are told the strength; dipy
-takes the bias away too. PSNR is against the image before the noise, and its range is the maximum of that image.
+Ours is told that the noise is Rician, and estimates its strength. The peers' non-local means are told the strength;
+dipy takes the bias away too. PSNR is against the image before the noise, and its range is the maximum of that image.
 
 Bounds: mean PSNR at least that of dipy's non-local means less 0.1 dB, with its own settings and with patches of 5 in
-windows of 15 voxels a side; at most a fifth of the processor's seconds of scikit-image's ``denoise_nl_means`` with its own
-settings (patches of 7 in windows of 23); the noise of phantoms estimated within 10 %, Gaussian and Rician.
-scikit-image with smaller windows is measured too, and no bound is set on its time: with windows as small as ours it takes
-about as long. What takes long runs on fewer of the images, the same for each row.
+windows of 15 voxels a side; at most a fifth of the processor's seconds of scikit-image's ``denoise_nl_means`` with its
+own settings (patches of 7 in windows of 23); the noise of phantoms estimated within 10 %, Gaussian and Rician.
+
+dipy with its own settings and scikit-image with smaller windows are measured too, and no bound is set on their time:
+dipy is quicker than ours, and scikit-image takes about as long in windows as small as ours. What takes long runs on
+fewer of the images, and its PSNR is of those.
 """
 
 from __future__ import annotations
