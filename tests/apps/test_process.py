@@ -43,7 +43,7 @@ def test_inside_a_mask_alone(folder, tmp_path):
     inside[4:10, 4:10, 3:9] = 1
     mask = write(tmp_path / "mask.nii.gz", LabelMap(inside, GRID))
     scan = folder / "scan_0.nii.gz"
-    package.process("smooth", [scan], out=tmp_path / "out", roi=mask)
+    package.process("smooth", str(scan), out=str(tmp_path / "out"), roi=str(mask))
     before, after = read(scan).array, read(tmp_path / "out" / "scan_0.nii.gz").array
     np.testing.assert_array_equal(after[inside == 0], before[inside == 0])
     assert (after[inside == 1] != before[inside == 1]).any()

@@ -30,7 +30,8 @@ def process(
 ) -> dict[str, Any]:
     """Process images by exact steps; each is written in its own format, on its own grid and in its own type."""
     chain = parse_steps(steps, settings or [])
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(map(Path, inputs))
+    inputs = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    out, roi = Path(out), None if roi is None else Path(roi)
     for path in inputs:
         check_exists(path)
     if roi is not None:
@@ -43,7 +44,7 @@ def process(
     from ...inference.pipeline.process_images import process_all
     from ...prepare import build_steps
 
-    made, progress, out = build_steps(chain), progress or SilentProgress(), Path(out)
+    made, progress = build_steps(chain), progress or SilentProgress()
     entries = [entry for path in inputs for entry in find_inputs(path, ())]
     found = []
     with progress.bar("Processing") as bar:
