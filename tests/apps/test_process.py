@@ -53,8 +53,10 @@ def test_a_file_that_cannot_be_read_stops_no_other(folder, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.nii.gz").write_bytes((folder / "scan_1.nii.gz").read_bytes()[:2000])
     (tmp_path / "in" / "b.nii.gz").write_bytes((folder / "scan_0.nii.gz").read_bytes())
+    (tmp_path / "in" / "c.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "notes.txt").write_text("no image")
     found = package.process("smooth", tmp_path / "in", out=tmp_path / "out")
-    assert ["failure" in one for one in found["images"]] == [True, False]
+    assert ["failure" in one for one in found["images"]] == [True, False, True]
     one_line(medgrad("process", "smooth", tmp_path / "in" / "a.nii.gz", "-o", tmp_path / "no"), "a.nii.gz")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ... import registry
 from ...data import Source
 from ...data.cohorts import Entry
 from ...data.formats import csv as rows
@@ -74,11 +75,17 @@ def is_series(path: Path) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Tell whether a file is in a format that holds images."""
+    """Tell whether a file is an image, or has the name of one: what is damaged is asked about too, and said to be."""
     try:
         return find_format(path).read is not None and not rows.can_read(path)
     except MedgradError:
-        return False
+        return file_suffix(path) in image_suffixes()
+
+
+def image_suffixes() -> set[str]:
+    """Give the endings of files that hold images, tables left out."""
+    forms = [registry.find("data.formats", name) for name in registry.names("data.formats")]
+    return {suffix for form in forms if form.read is not None for suffix in form.suffixes} - set(rows.SUFFIXES)
 
 
 def name_without_suffix(path: Path) -> str:
