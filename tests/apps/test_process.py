@@ -85,3 +85,11 @@ def test_a_mask_on_another_grid_is_refused(folder, tmp_path):
     one_line(
         medgrad("process", "smooth", folder / "scan_0.nii.gz", "-o", tmp_path / "out", "--roi", mask), "mask.nii.gz"
     )
+
+
+def test_two_inputs_of_one_name_do_not_replace_each_other(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "scan_0.nii.gz").write_bytes((folder / "scan_1.nii.gz").read_bytes())
+    words = folder / "scan_0.nii.gz", tmp_path / "other"
+    one_line(medgrad("process", "smooth", *words, "-o", tmp_path / "out"), "'scan_0.nii.gz'", "two folders")
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,7 @@ def process(
 
     made, progress = build_steps(chain), progress or SilentProgress()
     entries = [entry for path in inputs for entry in find_inputs(path, ())]
+    check_names_differ([next(iter(entry.images.values())).path.name for entry in entries])
     found = []
     with progress.bar("Processing") as bar:
         for number, one in enumerate(process_all(entries, made, out, roi=roi)):
@@ -60,6 +62,15 @@ def process(
     (out / "process.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     text = "\n".join(f"{one['input']} -> {one['output']}" for one in written)
     return {"text": text, "record": str(out / "process.json"), **record}
+
+
+def check_names_differ(names: Sequence[str]) -> None:
+    """Raise if two inputs would be written under one name."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SettingError(
+            f"Two inputs are named {twice[0]!r}, and one would replace the other. Write into two folders."
+        )
 
 
 def parse_steps(steps: str, settings: Sequence[str]) -> list[dict[str, Any]]:
