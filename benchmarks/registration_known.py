@@ -122,9 +122,7 @@ def breaths(_: str, rounds: int) -> Iterator[Row]:
     for spacing_mm, (bound, count) in BREATH_MM.items():
         for number in range(min(count, rounds or count)):
             known = breath(spacing_mm, number)
-            transform = found_by(
-                known.fixed, known.moving, options=RegistrationOptions(max_rotation=0), similarity="lncc"
-            )
+            transform = found_by(known.fixed, known.moving, options=RegistrationOptions(max_rotation=0))
             before = np.linalg.norm(known.points - known.ends, axis=-1).mean()
             yield row("breath", known.name, "mean mm", known.errors(transform).mean(), bound, f"before {before:.1f}")
 

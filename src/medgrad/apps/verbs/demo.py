@@ -153,7 +153,7 @@ def register_dates(state: DemoState) -> None:
             first, last = patient.studies[0], patient.studies[-1]
             if first is last:
                 continue
-            found = register(last.image, first.image, options=RegistrationOptions(max_rotation=0), similarity="lncc")
+            found = register(last.image, first.image, options=RegistrationOptions(max_rotation=0))
             organs = LabelMap((last.labels.array > 0).astype("uint8"), last.labels.grid, {1: "organs"})
             rows.append(LANDMARKS.compute(last.deformation, found.transform.to_deformation(), region=organs))
             whose.append(patient.id)
