@@ -1,6 +1,7 @@
 """Registry of models, losses, metrics and formats: one file each, found by its file name."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -125,3 +126,16 @@ def expected_type(value: Any, default: Any) -> str:
             is_wrong = not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool)
             return words if is_wrong or (isinstance(value, float) and not isfinite(value)) else ""
     return ""
+
+
+def lists_to_tuples(value: Any) -> Any:
+    """Convert nested lists, as files of settings have them, to the tuples that parts take.
+
+    >>> lists_to_tuples({"channels": [8, [16, 32]]})
+    {'channels': (8, (16, 32))}
+    """
+    if isinstance(value, Mapping):
+        return {k: lists_to_tuples(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(lists_to_tuples(v) for v in value)
+    return value

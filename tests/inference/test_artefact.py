@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from medgrad.data.checksum import hash_file
 from medgrad.errors import FormatError, MedgradError, PackageNotInstalled, SettingError
 from medgrad.inference.artefact import select_backend as choosing
-from medgrad.inference.artefact.artefact import hash_file, is_artefact, open_artefact
+from medgrad.inference.artefact.artefact import is_artefact, open_artefact
 from medgrad.inference.artefact.select_backend import list_usable_backends, select_backend
 from medgrad.registry import find, names
 

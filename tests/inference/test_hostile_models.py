@@ -12,9 +12,9 @@ from hostile_models import about, every
 from PIL import Image as Pillow
 from untrained import make_run
 
+from medgrad.data.checksum import hash_file
 from medgrad.engine.runs.pretrained import load_pretrained
 from medgrad.errors import FormatError
-from medgrad.inference.artefact.artefact import hash_file
 
 pytest.importorskip("onnxruntime")
 

@@ -13,7 +13,7 @@ from medgrad.answers.label_map import argmax
 from medgrad.data import Grid
 from medgrad.engine.compute.torch_ops import TORCH
 from medgrad.inference import sliding_window as windows
-from medgrad.inference.artefact.artefact import lists_to_tuples
+from medgrad.registry import lists_to_tuples
 
 GRID = Grid.from_shape((24, 20), spacing=(0.5, 2.0), origin=(3, -4))
 

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from .. import registry
 from ..answers import Agreement, agreement
 from ..data.atomic_files import write_bytes, write_text
+from ..data.checksum import hash_file
 from ..engine.evaluation.infer import answer_case as answer_with_torch
 from ..engine.progress import Progress, SilentProgress
 from ..engine.runs.checkpoint import read_weights
 from ..engine.runs.run import Run, TrainedRun, open_run
 from ..errors import MedgradError, SettingError
-from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, hash_file, is_artefact
+from ..inference.artefact.artefact import EXAMPLE, FILE, VERSION, Artefact, is_artefact
 from ..inference.artefact.predictor import Forward, predictor_of
 from ..inference.artefact.select_backend import (
     BACKENDS_PACKAGE,

@@ -19,7 +19,6 @@ from .recipe_tables import (
     Table,
     check_keys,
     check_tables,
-    lists_to_tuples,
     make_section,
     part_name,
     part_tables,
@@ -117,7 +116,7 @@ def recipe_from_tables(tables: Table, *, source: str = "the recipe") -> Recipe:
     """Build a recipe from nested tables; an unknown key raises an error that names the nearest known one."""
     check_tables(tables, source)
     made = {
-        k: make_section(SECTIONS[k], v, f"[{k}] of {source}") if k in SECTIONS else lists_to_tuples(v)
+        k: make_section(SECTIONS[k], v, f"[{k}] of {source}") if k in SECTIONS else registry.lists_to_tuples(v)
         for k, v in tables.items()
     }
     return Recipe(**made)

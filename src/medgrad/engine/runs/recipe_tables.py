@@ -177,7 +177,7 @@ def make_section(section_class: Any, table: Table, source: str) -> Any:
     for key, value in table.items():
         wanted = type(defaults[key])
         if wanted is tuple and isinstance(value, (list, tuple)):
-            made[key] = lists_to_tuples(value)
+            made[key] = registry.lists_to_tuples(value)
         elif wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             made[key] = float(value)
         elif type(value) is wanted:
@@ -194,15 +194,6 @@ def check_keys(table: Table, known_keys: Sequence[str] | set[str] | Mapping[str,
             raise SettingError(
                 f"{key!r} is not a setting of {source}.{suggest_name(key, known_keys)} Known: {', '.join(known_keys)}."
             )
-
-
-def lists_to_tuples(value: Any) -> Any:
-    """Convert nested lists to tuples."""
-    if isinstance(value, Mapping):
-        return {k: lists_to_tuples(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(lists_to_tuples(v) for v in value)
-    return value
 
 
 def read_toml_tables(path: Path) -> dict[str, Any]:

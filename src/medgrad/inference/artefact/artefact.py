@@ -10,9 +10,8 @@ agreement with the run. The kind of output is one of three:
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from ... import registry
 from ...answers import AnswerKind, kind_named
+from ...data.checksum import hash_file
 from ...errors import FormatError
 from ...prepare import Step, build_steps
 from ..coarse_to_fine import MAX_FIRST_PASS_STRIDE
@@ -83,7 +83,7 @@ class Artefact:
     @property
     def task_settings(self) -> Mapping[str, Any]:
         """All settings of the task."""
-        return lists_to_tuples(self.manifest["task"])
+        return registry.lists_to_tuples(self.manifest["task"])
 
     @property
     def task_name(self) -> str:
@@ -114,7 +114,7 @@ class Artefact:
     @cached_property
     def prepare_steps(self) -> list[Step]:
         """The preparation steps."""
-        return build_steps(lists_to_tuples(self.manifest["prepare"]))
+        return build_steps(registry.lists_to_tuples(self.manifest["prepare"]))
 
     @cached_property
     def example(self) -> tuple[list[NDArray[np.float32]], list[dict[str, NDArray[Any]]]]:
@@ -179,18 +179,3 @@ def check_manifest(manifest: Any, folder: Path) -> None:
         raise FormatError(f"{where} names files outside its own folder. Do not trust it.")
     if manifest["network"] not in manifest["files"] or EXAMPLE not in manifest["files"]:
         raise FormatError(f"{where} does not vouch for its own network and its example. Export the run again.")
-
-
-def hash_file(path: Path) -> str:
-    """Compute the SHA-256 hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def lists_to_tuples(value: Any) -> Any:
-    """Convert nested lists to tuples."""
-    if isinstance(value, Mapping):
-        return {k: lists_to_tuples(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(lists_to_tuples(v) for v in value)
-    return value

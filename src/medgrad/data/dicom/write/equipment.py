@@ -14,6 +14,7 @@ from pydicom.sr.coding import Code as Coded
 from pydicom.uid import generate_uid
 
 from ....version import VERSION
+from ...checksum import hash_file
 from .ct import uid_from_words
 from .snomed import PRIVATE, Code, RegionCode, printable_text
 
@@ -34,11 +35,7 @@ class Algorithm:
     @cached_property
     def weight_hashes(self) -> tuple[str, ...]:
         """The SHA-256 of each weight file, as ``sha256sum`` gives it."""
-        found = []
-        for path in self.weight_files:
-            with path.open("rb") as file:
-                found.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return tuple(found)
+        return tuple(map(hash_file, self.weight_files))
 
     @property
     def serial_number(self) -> str:
