@@ -1,5 +1,6 @@
 """``medgrad process``: what it writes, what it says of it, and what it refuses in one line."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -31,6 +32,8 @@ def test_each_image_is_written_in_its_own_format_type_and_place(folder, tmp_path
     record = json.loads((tmp_path / "out" / "process.json").read_text())
     assert record["steps"] == [{"name": "smooth", "fwhm": 5}]
     assert [one["type"] for one in record["images"]] == [{"before": t, "after": t} for t in ("int16", "int16", "uint8")]
+    digest = hashlib.sha256((folder / "scan_0.nii.gz").read_bytes()).hexdigest()
+    assert digest in [one["input_sha256"] for one in record["images"]]
     for name in ("scan_0.nii.gz", "slide.png"):
         before, after = read(folder / name), read(tmp_path / "out" / name)
         assert after.grid.is_close(before.grid)

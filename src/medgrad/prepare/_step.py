@@ -29,6 +29,11 @@ class Step(ABC):
     derivation: ClassVar[tuple[str, str]] = ("110001", "Image Processing")
     """The code of DICOM's scheme DCM, and its meaning, by which a derived image says what the step did (CID 7203)."""
 
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
     @abstractmethod
     def apply(self, case: Case) -> tuple[Case, Memo]:
         """Give a changed copy of a case, and the memo that undoes the change."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from ... import registry
 from ...engine.progress import Progress
 from ...errors import MedgradError, SettingError, suggest_name
 from ._checks import check_exists, check_new_folder, check_output_unused
+
+if TYPE_CHECKING:
+    from ...prepare import Step
 
 
 def process(
@@ -31,6 +34,7 @@ def process(
 ) -> dict[str, Any]:
     """Process images by exact steps; each is written in its own format, on its own grid and in its own type."""
     chain = parse_steps(steps, settings or [])
+    made = make_steps(chain)
     inputs = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     out, roi = Path(out), None if roi is None else Path(roi)
     for path in inputs:
@@ -43,9 +47,8 @@ def process(
     from ...engine.progress import SilentProgress
     from ...inference.pipeline.inputs import find_inputs
     from ...inference.pipeline.process_images import process_all
-    from ...prepare import build_steps
 
-    made, progress = build_steps(chain), progress or SilentProgress()
+    progress = progress or SilentProgress()
     entries = [entry for path in inputs for entry in find_inputs(path, ())]
     check_names_differ([next(iter(entry.images.values())).path.name for entry in entries])
     found = []
@@ -87,8 +90,6 @@ def parse_steps(steps: str, settings: Sequence[str]) -> list[dict[str, Any]]:
         chain.append({"name": name})
     for text in settings:
         assign_setting(chain, text)
-    for link in chain:
-        check_link(link)
     return chain
 
 
@@ -115,14 +116,19 @@ def assign_setting(chain: list[dict[str, Any]], text: str) -> None:
     takers[0][setting] = parse_value(value.strip())
 
 
-def check_link(link: dict[str, Any]) -> None:
-    """Raise unless a step can be made with its settings."""
-    settings = {k: v for k, v in link.items() if k != "name"}
-    registry.check_settings("prepare", link["name"], settings)
-    try:
-        registry.find("prepare", link["name"])(**settings)
-    except (TypeError, ValueError) as reason:
-        raise SettingError(f"The step {link['name']!r} cannot be made: {reason}") from None
+def make_steps(chain: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Make the steps, or raise in one line that names the step that cannot be made."""
+    from ...prepare import build_steps
+
+    made: list[Step] = []
+    for link in chain:
+        try:
+            made += build_steps([link])
+        except MedgradError:
+            raise
+        except (TypeError, ValueError) as reason:
+            raise SettingError(f"The step {link['name']!r} cannot be made: {reason}") from None
+    return made
 
 
 def parse_value(text: str) -> Any:

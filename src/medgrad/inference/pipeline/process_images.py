@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ... import registry
 from ...data import Case, Image, LabelMap
+from ...data.checksum import hash_file
 from ...data.cohorts import Entry
 from ...data.dicom.write.derived import write_derived_file, write_derived_series
 from ...data.dicom.write.snomed import Code
@@ -32,7 +33,7 @@ class Processed:
     unit_before: str = ""
     dtype: str = ""
     dtype_before: str = ""
-    messages: tuple[str, ...] = field(default_factory=tuple)
+    messages: tuple[str, ...] = ()
     failure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | N
     chosen = []
     for step in steps:
         case, memo = step.apply(case)
-        chosen.append({"step": name_of_step(step), **memo.values.get("chosen", {})})
+        chosen.append({"step": step.name, **memo.values.get("chosen", {})})
     made = case.images["image"]
     written, messages = write_processed(entry, (image, made), steps, out, words=derivation_words(steps, chosen, roi))
     return Processed(
@@ -112,12 +113,7 @@ def check_stays_dicom(before: Image, made: Image, steps: Sequence[Step]) -> None
         raise FormatError("its grid was changed.")
     for step in steps:
         if not isinstance(step, ImageStep) or step.unit is not None:
-            raise FormatError(f"{name_of_step(step)!r} may change the unit.")
-
-
-def name_of_step(step: Step) -> str:
-    """Give the name by which a step is found."""
-    return type(step).__module__.rpartition(".")[2]
+            raise FormatError(f"{step.name!r} may change the unit.")
 
 
 def derivation_words(steps: Sequence[Step], chosen: Sequence[dict[str, Any]], roi: Path | None) -> str:
@@ -135,7 +131,7 @@ def derivation_words(steps: Sequence[Step], chosen: Sequence[dict[str, Any]], ro
         said = " ".join(
             f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
         )
-        words.append(f"{name_of_step(step)} {said}".strip())
+        words.append(f"{step.name} {said}".strip())
     return ", ".join(words) + (" (in a region alone)" if roi is not None else "")
 
 
@@ -178,11 +174,9 @@ def unit_of(image: Image) -> str:
 
 
 def hash_path(path: Path) -> str:
-    """Give the SHA-256 of a file, or of the names and contents of the files of a folder."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        if file != path:
-            digest.update(file.relative_to(path).as_posix().encode())
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
+    """Give the SHA-256 of a file, or of the names and checksums of the files of a folder."""
+    if path.is_file():
+        return hash_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    named = [f"{hash_file(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
+    return hashlib.sha256("".join(named).encode()).hexdigest()
