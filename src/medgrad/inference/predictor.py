@@ -150,9 +150,10 @@ def average_over_flips(networks: Sequence[Network], inputs: Inputs, flips: Seque
     all.
     """
     total: Any = None
-    choices = list(product(*[(False, True)] * (len(flips) if "image" in inputs else 0)))
+    flips = flips if "image" in inputs else ()
+    choices = list(product(*[(False, True)] * len(flips)))
     for choice in choices:
-        axes = [axis + 2 for axis, is_mirrored in zip(flips, choice, strict=False) if is_mirrored]
+        axes = [axis + 2 for axis, is_mirrored in zip(flips, choice, strict=True) if is_mirrored]
         shown = {**inputs, "image": ops.flip(inputs["image"], axes)} if axes else inputs
         for network in networks:
             output = network(shown)
