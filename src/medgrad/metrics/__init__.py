@@ -7,6 +7,7 @@ The name of a figure is a path of small words: what it is, then of what: ``dice/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import registry
 from ..data.grid import Grid
-from ..data.types import Boxes, LabelMap
+from ..data.types import Boxes, Image, LabelMap
 from ._boxes import format_scores
 from ._metric import Figure, Metric, Row, grid_diagonal
 from ._ranks import rank_scores
@@ -113,7 +114,7 @@ def worst_value(name: str, grid: Grid | None = None) -> float | None:
 
 
 def judge(metrics: Sequence[str], truth: Any, answer: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
-    """Give one row for one case by all the named metrics on labels, or by those on boxes.
+    """Give one row for one case by all the named metrics on labels, on images or on boxes.
 
     A row on boxes also holds short texts, from which ``pool`` makes the figures of a set.
     """
@@ -129,15 +130,18 @@ def judge_failed(metrics: Sequence[str], truth: Any, *, region: LabelMap | None 
     Each figure gets its worst value, also for a label that the truth does not have; one that has none (a count) is told
     as if the answer were empty.
     """
-    grid = truth.grid if isinstance(truth, LabelMap) else None
+    grid = truth.grid if isinstance(truth, (LabelMap, Image)) else None
     row = judge(metrics, truth, empty_answer(truth), region=region)
     return {name: low if (low := worst_value(name, grid)) is not None else value for name, value in row.items()}
 
 
-def empty_answer(truth: LabelMap | Boxes) -> LabelMap | Boxes:
-    """Give an empty answer of the kind of a truth."""
+def empty_answer(truth: LabelMap | Boxes | Image) -> LabelMap | Boxes | Image:
+    """Give an empty answer of the kind of a truth; of an image, its mean everywhere."""
     if isinstance(truth, Boxes):
         return Boxes(truth.corners[:0], truth.labels[:0], np.zeros(0), truth.names)
+    if isinstance(truth, Image):
+        finite = truth.array[np.isfinite(truth.array)]
+        return replace(truth, array=np.full(truth.array.shape, finite.mean() if finite.size else 0.0))
     return LabelMap(np.zeros_like(truth.array), truth.grid, truth.names)
 
 

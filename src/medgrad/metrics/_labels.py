@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.grid import Grid
-from ..data.types import LabelMap
+from ..data.types import Image, LabelMap
 from ._surface import bounding_box
 
 Mask = NDArray[np.bool_]
@@ -34,12 +34,12 @@ class MaskPair:
         return bool(self.truth.any()) != bool(self.answer.any())
 
 
-def check_grids(truth: LabelMap, answer: LabelMap, region: LabelMap | None) -> None:
+def check_grids(truth: LabelMap | Image, answer: LabelMap | Image, region: LabelMap | None) -> None:
     """Raise unless all lie on the same grid."""
     for what, other in (("The answer", answer), ("The region", region)):
-        if other is not None and other.array.shape != truth.array.shape:
+        if other is not None and other.grid.shape != truth.grid.shape:
             raise ValueError(
-                f"{what} has the shape {other.array.shape}, but the truth has {truth.array.shape}. "
+                f"{what} has the shape {other.grid.shape}, but the truth has {truth.grid.shape}. "
                 "Bring it to the grid of the truth first."
             )
         if other is not None and not truth.grid.is_close(other.grid, tolerance_mm=0.01 * min(truth.grid.spacing)):

@@ -40,8 +40,9 @@ class Metric:
     On labels, ``compute(truth, answer, *, region=None)`` takes two label maps and gives one row for one case. On
     scores, ``compute(truth, probabilities, *, names, exclusive)`` takes (n, k) arrays of a whole set and gives its
     figures. On boxes, ``compute(truth, answer, *, region=None)`` gives one row of counts and short texts, which
-    ``pool`` turns into figures. On a field, ``compute(truth, answer)`` takes a deformation as the answer. A figure that
-    is not defined is None and never counts.
+    ``pool`` turns into figures. On a field, ``compute(truth, answer)`` takes a deformation as the answer. On an image,
+    ``compute(truth, answer, *, region=None)`` takes two images and gives one row. A figure that is not defined is None
+    and never counts.
 
     Both are also made for resampling, where ``weights`` (b, n) says how often each of n rows counts in each of b
     resamples, and arrays (b,) come back that hold nan where a figure is not defined. ``pool(rows, weights)`` turns the
@@ -49,7 +50,7 @@ class Metric:
     ``compute_many`` is ``compute`` on scores with ``weights``.
     """
 
-    input_kind: Literal["labels", "scores", "boxes", "field"]
+    input_kind: Literal["labels", "scores", "boxes", "field", "image"]
     compute: Callable[..., dict[str, Any]]
     figures: Mapping[str, Figure]
     pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None
