@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._augment import RandomDraw, Targets, apply_to_rows
+from ._degradation import Degradation
 
 MAX_REACH = 4
 
 
 @dataclass(frozen=True)
-class Blur:
+class Blur(Degradation):
     """``p`` of the samples are blurred, with a standard deviation from ``min_std`` to ``max_std`` elements."""
 
     p: float = 0.15

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._augment import RandomDraw, Targets, apply_to_rows
+from ._degradation import Degradation
 
 
 @dataclass(frozen=True)
-class LowResolution:
+class LowResolution(Degradation):
     """``p`` of the samples are shrunk to a share of their size, from ``min_scale`` to 1, and enlarged again."""
 
     p: float = 0.15

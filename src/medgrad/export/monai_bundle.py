@@ -175,7 +175,7 @@ def matching_transforms(step: Mapping[str, Any], channels: int) -> list[dict[str
         spacing = [s or -1.0 for s in given["spacing"]]
         settings = {"mode": given["order"], "padding_mode": "nearest", "align_corners": False, "scale_extent": True}
         return [{"_target_": "Spacingd", "pixdim": spacing, **settings}] if spacing else []
-    if name != "normalise" or given["nonzero"]:
+    if name != "normalise" or given["nonzero"] or given["method"] == "scale":
         return None
     if given["method"] == "zscore":
         return [{"_target_": "NormalizeIntensityd", "channel_wise": True}]

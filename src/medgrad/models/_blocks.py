@@ -185,6 +185,13 @@ class ResidualBlock(nn.Module):
         return self.active(self.second(self.first(x)) + self.around(x))
 
 
+def add_to_image(image: Tensor, correction: Tensor) -> Tensor:
+    """Add a correction to as many first channels of an image, or to their mean where it has fewer; in float32."""
+    outputs = correction.shape[1]
+    begun = image[:, :outputs] if image.shape[1] >= outputs else image.mean(1, keepdim=True)
+    return begun.float() + correction.float()
+
+
 class ClassifierHead(nn.Sequential):
     """Global average pooling and a linear layer that starts at zero."""
 

@@ -1,4 +1,4 @@
-"""Normalise intensities: z-score, window, or 8-bit range."""
+"""Normalise intensities: z-score, window, scale, or 8-bit range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ._step import Memo, Step
 Scale = tuple[float, float]
 """A mean and a deviation."""
 
-METHODS = ("zscore", "window", "uint8", "none")
+METHODS = ("zscore", "window", "scale", "uint8", "none")
+SCALE_PERCENTILE = 99.5
 CHUNK_ELEMENTS = 1 << 20
 """So many elements are scaled at a time."""
 
@@ -25,7 +26,8 @@ CHUNK_ELEMENTS = 1 << 20
 class Normalise(Step):
     """``zscore``: every channel of every image to mean 0 and deviation 1, for MR, ultrasound and whatever has no unit.
     ``window``: the same cut (``low``, ``high``), ``mean`` and ``deviation`` for all, for CT and SUV, whose numbers mean
-    something. ``uint8``: 0 to 255 becomes -1 to 1, for photographs.
+    something. ``scale``: every channel by its 99.5th percentile, so that 0 stays 0, for magnitudes of MR that stay
+    images. ``uint8``: 0 to 255 becomes -1 to 1, for photographs.
 
     With ``nonzero``, ``zscore`` measures where the image is not 0 (a head cut out of its background).
     Values that are not finite become the lowest that is.
@@ -72,6 +74,8 @@ class Normalise(Step):
         """Give the mean and the deviation that one channel is brought to 0 and 1 by."""
         if self.method == "window":
             return self.mean, max(self.deviation, 1e-6)
+        if self.method == "scale":
+            return 0.0, max(float(np.percentile(array, SCALE_PERCENTILE)), 1e-6)
         if self.method == "uint8":
             return 127.5, 127.5
         if self.method == "none":
@@ -85,6 +89,8 @@ class Normalise(Step):
         if self.method == "window":
             np.clip(array, self.low, self.high, out=array)
             array -= mean
+            array /= deviation
+        elif self.method == "scale":
             array /= deviation
         elif self.method == "uint8":
             array /= deviation

@@ -22,6 +22,7 @@ from ...engine.evaluation.calibrate import correct_priors
 from ...engine.evaluation.evaluate import JudgedCase
 from ...engine.evaluation.judge import judge_all
 from ...engine.loading.cache import Failure, PreparedCase, load_split
+from ...engine.loading.degrade import build_degradations
 from ...engine.loading.sampling import crop_case
 from ...engine.progress import Progress
 from ...engine.runs.recipe import Recipe
@@ -97,7 +98,8 @@ class FoldContext:
         self.recipe = run.load_recipe()
         cache = self.folder / "pruning"
         self.train_cases, _ = load_split(cohort, "train", self.trained.prepare_steps, cache, progress)
-        valid, lost = load_split(cohort, "val", self.trained.prepare_steps, cache, progress)
+        degradations = build_degradations(self.recipe.augment)
+        valid, lost = load_split(cohort, "val", self.trained.prepare_steps, cache, progress, degradations)
         if not self.train_cases or not valid:
             raise SettingError(
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."

@@ -71,10 +71,23 @@ class Cohort:
     def serving(self, task: str, truth: str) -> Cohort:
         """Give the cohort for a task that learns from a kind of truth; it stays as it is where it has no such truth.
 
-        Masks have boxes, and can be moved.
+        Masks have boxes, and can be moved. Every image can be its own truth (``self``), where no other is given.
         """
+        if truth == "self":
+            return replace(self, task=task) if self.truth == "image" else self.with_images_as_truth(task)
         serves = truth == self.truth or (self.truth, truth) in DERIVED_TRUTHS
         return replace(self, task=task, truth=truth) if serves else self
+
+    def with_images_as_truth(self, task: str) -> Cohort:
+        """Give the cohort in which the first image of each case is its truth, whatever else is known of it."""
+        entries = tuple(replace(e, truth=next(iter(e.images.values()), None)) for e in self.entries)
+        said = "Each image is its own truth: what a network is shown of it is degraded by the recipe."
+        unlabelled = replace(self, labels=(), label_values=(), label_aliases={}, all_labels=())
+        return replace(unlabelled, task=task, truth="image", entries=entries, messages=(*self.messages, said))
+
+    def is_own_truth(self, entry: Entry) -> bool:
+        """Tell whether the truth of a case is one of its images."""
+        return self.truth == "image" and entry.truth in entry.images.values()
 
     def in_splits(self, *splits: str | None) -> Cohort:
         """Give the cohort with only the cases of some splits."""

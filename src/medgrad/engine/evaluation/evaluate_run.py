@@ -14,6 +14,7 @@ from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
 from ...tasks import Task
 from ..loading.cache import Failure, load_prepared_cases, read_truth_only, remove_cache
+from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
 from ..runs.provenance import write_cohort
 from ..runs.recipe import recipe_to_toml
@@ -45,7 +46,13 @@ def evaluate_run(
     cohort, unfit = drop_incompatible_cases(cohort, trained)
     cohort = restrict_labels(cohort, trained)
     with progress.bar("Reading") as bar:
-        ready, failures = load_prepared_cases(cohort, trained.prepare_steps, folder=folder / "cache", on_progress=bar)
+        ready, failures = load_prepared_cases(
+            cohort,
+            trained.prepare_steps,
+            folder=folder / "cache",
+            on_progress=bar,
+            degradations=build_degradations(trained.recipe.augment),
+        )
     failures = [*unfit, *failures]
     for failure in failures:
         progress.say(f"Case {failure.id!r} failed: {failure.reason}")
@@ -63,7 +70,7 @@ def hints_of(task: Task, *, truth: str | None = None, roi: str | None = None) ->
 
     An image beside another may be a second channel as well, so a task whose truth is an image is named.
     """
-    return Hints(truth, roi, task.kind, "image") if task.truth == "image" else Hints(truth, roi)
+    return Hints(truth, roi, task.kind, task.truth) if task.truth in ("image", "self") else Hints(truth, roi)
 
 
 def restrict_labels(cohort: Cohort, trained: TrainedRun) -> Cohort:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...augment import Augmentation
 from ...data import Case, Grid, Image, LabelMap, Source, UnplacedBoxes
 from ...data.cohorts import Cohort, Entry
 from ...data.formats import cache_case_files, read_labels
@@ -18,6 +19,7 @@ from ...errors import MedgradError
 from ...prepare import Memo, Step, prepare
 from ...survey.file_hashes import unshared_files
 from ..progress import Progress
+from .degrade import degrade_case
 from .sampling import index_labels
 
 MAX_MEMORY_BYTES = 4 << 30
@@ -51,16 +53,17 @@ def load_prepared_cases(
     n_workers: int = 2,
     on_progress: OnProgress | None = None,
     max_memory: int = MAX_MEMORY_BYTES,
+    degradations: Sequence[Augmentation] = (),
 ) -> tuple[list[PreparedCase], list[Failure]]:
     """Read and prepare every case of a cohort; return the prepared cases and the failures.
 
     The arrays of all cases take at most ``max_memory`` bytes of memory; those beyond are written to files in
-    ``folder``.
+    ``folder``. Cases that are their own truth are degraded by the ``degradations``.
     """
     prepared_cases: list[PreparedCase] = []
     failures: list[Failure] = []
     used_bytes = 0
-    for number, (entry, found) in enumerate(prepare_each(cohort, prepare_steps, n_workers)):
+    for number, (entry, found) in enumerate(prepare_each(cohort, prepare_steps, n_workers, degradations)):
         if isinstance(found, PreparedCase):
             size = count_array_bytes(found.case) + count_array_bytes(found.original)
             if used_bytes + size > max_memory and folder is not None:
@@ -81,17 +84,22 @@ def load_split(
     prepare_steps: Sequence[Step],
     folder: Path,
     progress: Progress,
+    degradations: Sequence[Augmentation] = (),
 ) -> tuple[list[PreparedCase], list[Failure]]:
-    """Read and prepare the cases of one split, with a progress bar."""
+    """Read and prepare the cases of one split, with a progress bar; see ``load_prepared_cases``."""
     words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
     with progress.bar(words[split]) as bar:
         return load_prepared_cases(
-            cohort.in_splits(split), prepare_steps, folder=folder / "cache" / split, on_progress=bar
+            cohort.in_splits(split),
+            prepare_steps,
+            folder=folder / "cache" / split,
+            on_progress=bar,
+            degradations=degradations,
         )
 
 
 def prepare_each(
-    cohort: Cohort, prepare_steps: Sequence[Step], n_workers: int
+    cohort: Cohort, prepare_steps: Sequence[Step], n_workers: int, degradations: Sequence[Augmentation] = ()
 ) -> Iterator[tuple[Any, PreparedCase | str]]:
     """Read and prepare cases in several threads, and yield them in the cohort's order."""
 
@@ -99,6 +107,8 @@ def prepare_each(
         try:
             with cache_case_files(unshared_files(entry)):
                 case = cohort.load_case(entry)
+            if degradations and cohort.is_own_truth(entry):
+                case = degrade_case(case, prepare_steps, degradations)
             ready, memos = prepare(case, prepare_steps)
             return PreparedCase(index_labels(ready), tuple(memos), case)
         except (MedgradError, ValueError, OSError, MemoryError) as reason:

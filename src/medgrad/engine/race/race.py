@@ -26,6 +26,7 @@ from ...trust.holm import adjust_p_values
 from ..compute.device import choose_device, restore_threads
 from ..evaluation.evaluate import Row
 from ..loading.cache import load_split, remove_cache
+from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
 from ..runs.recipe import Recipe, merge_changes
 from ..runs.run import Run
@@ -158,7 +159,8 @@ def prepare_race(
         merge_changes(recipe, entrant.recipe_changes)
     steps = build_steps(recipe.prepare)
     cases, _ = load_split(split_cohort, "train", steps, folder, progress)
-    validation_cases, _ = load_split(split_cohort, "val", steps, folder, progress)
+    degradations = build_degradations(recipe.augment)
+    validation_cases, _ = load_split(split_cohort, "val", steps, folder, progress, degradations)
     if not cases or not validation_cases:
         raise SettingError("A race needs training cases and validation cases that can be read.")
     task = recipe.build_task()

@@ -33,6 +33,7 @@ from ..evaluation.evaluate import Evaluation, JudgedCase, summarise_evaluation, 
 from ..evaluation.judge import judge_all
 from ..evaluation.tune_windows import tune_windows
 from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
+from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
 from ..runs.provenance import describe_machine, write_cohort
 from ..runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
@@ -277,7 +278,8 @@ def load_cases(
     """Load and prepare training and validation cases; training cases that fail are reported and left out."""
     steps = build_steps(recipe.prepare)
     training_cases, training_failures = load_split(cohort, "train", steps, run.folder, progress)
-    validation_cases, validation_failures = load_split(cohort, "val", steps, run.folder, progress)
+    degradations = build_degradations(recipe.augment)
+    validation_cases, validation_failures = load_split(cohort, "val", steps, run.folder, progress, degradations)
     for failure in [*training_failures, *validation_failures]:
         progress.say(f"Case {failure.id!r} failed: {failure.reason}")
     if training_failures:
@@ -314,7 +316,8 @@ def evaluate_fitted_run(
     trained = open_run(run.folder, device=device)
     split = "val"
     if list_test_cases(cohort):
-        ready, failures = load_split(cohort, "test", trained.prepare_steps, run.folder, progress)
+        degradations = build_degradations(trained.recipe.augment)
+        ready, failures = load_split(cohort, "test", trained.prepare_steps, run.folder, progress, degradations)
         judged_cases, split = judge_all(trained, ready, failures, progress=progress, pictures_folder=run.folder), "test"
         remove_cache(run.folder / "cache")
         messages = ()

@@ -99,7 +99,9 @@ def count_temporary_bytes(spec_before: ImageSpec, spec_after: ImageSpec, step: S
         return image_memory_bytes(spec_before.grid, target) + (spec_after.n_bytes if spec_after.channels > 1 else 0)
     if isinstance(step, Normalise):
         # Which values are finite, and, where they are measured, all of one channel in float64.
-        return many * spec_after.channels * 5 * (spec_after.channels > 1) + many * (9 if step.method == "zscore" else 1)
+        return many * spec_after.channels * 5 * (spec_after.channels > 1) + many * (
+            9 if step.method in ("zscore", "scale") else 1
+        )
     if isinstance(step, (Reorient, Channels)):
         return 0
     return (

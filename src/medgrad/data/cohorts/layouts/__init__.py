@@ -61,6 +61,8 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
     if ignored:
         raise HintError(ignored[0])
     wanted = hints.wanted_kind
+    if hints.kind == "self" and not hints.truth:
+        return images_without_truth(folder, hints).serving(str(hints.task), "self")
     if hints.task is not None and ("label_map", wanted) in DERIVED_TRUTHS:
         try:
             return recognise(folder, replace(hints, task="segmentation", kind=None)).serving(hints.task, str(wanted))
@@ -80,6 +82,17 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
         f"{str(folder)!r} is not laid out in a way that is recognised: {describe_contents(folder)}. "
         f"{explain_no_match(folder, no_matches)}"
     )
+
+
+def images_without_truth(folder: Path, hints: Hints) -> Cohort:
+    """Give the cohort of images whose truth, if they have one, is not asked for."""
+    try:
+        return recognise(folder, replace(hints, task=None, kind=None))
+    except LayoutError:
+        single_images_cohort = build_single_image_cohort(folder)
+        if isinstance(single_images_cohort, NoMatch):
+            raise
+        return single_images_cohort
 
 
 def unused_hints(cohort: Cohort, layout: Layout, hints: Hints) -> list[str]:

@@ -26,7 +26,8 @@ class Hints:
 
     ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that
     counts. ``task`` is the problem to solve where the data serves several, ``kind`` the kind of truth that it takes:
-    that of the task where a layout knows it.
+    that of the task where a layout knows it. The kind ``self`` is an image beside each image where there is one, else
+    each image itself.
     """
 
     truth: str | None = None
@@ -41,7 +42,7 @@ class Hints:
     @property
     def wanted_kind(self) -> str | None:
         """The kind of truth that the task takes, where it is known."""
-        return self.kind or TRUTH_KINDS.get(self.task or "")
+        return "image" if self.kind == "self" else self.kind or TRUTH_KINDS.get(self.task or "")
 
 
 @dataclass(frozen=True)

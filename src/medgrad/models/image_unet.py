@@ -1,0 +1,56 @@
+"""A U-Net that answers an image with an image: what it gives is added to its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ._blocks import add_to_image
+from .unet import UNet
+
+
+class ImageUNet(nn.Module):
+    """The input (its first ``outputs`` channels) and a correction by a U-Net, which begins at zero.
+
+    Without normalisation by default: what is corrected depends on how strong the noise is, which a norm takes away.
+    The sum is in float32, also where the network computes in bfloat16. Settings are those of ``unet``.
+
+    After DRUNet (Zhang et al., TPAMI 2021), which has no norms either.
+    """
+
+    output_kinds = ("dense",)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dims: int,
+        *,
+        channels: Sequence[int] = (16, 32, 64),
+        strides: Sequence[Sequence[int]] | None = None,
+        encoder: str = "plain",
+        blocks: int = 2,
+        decoder_blocks: int = 2,
+        normalise: str = "none",
+    ) -> None:
+        super().__init__()
+        self.correction = UNet(
+            inputs,
+            outputs,
+            dims,
+            channels=channels,
+            strides=strides,
+            encoder=encoder,
+            blocks=blocks,
+            decoder_blocks=decoder_blocks,
+            normalise=normalise,
+        )
+        for parameter in self.correction.heads.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return add_to_image(x, self.correction(x))
+
+
+THIS = ImageUNet

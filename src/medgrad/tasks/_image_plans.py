@@ -1,0 +1,58 @@
+"""Planned recipes of tasks whose answer is an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..survey.dataset_facts import DatasetFacts
+from ._plan_steps import choose_patch_and_strides, spatial_steps
+from ._plans import Tables
+
+UNCUT = 1e6
+"""Values are not cut at a window: a restored image has them all."""
+
+
+def plan_restoration(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan a network on patches of the grid that the images came on; its values come back to their unit."""
+    max_elements = (2.5e5 if has_gpu else 6.6e4) if facts.dims == 3 else (2.6e5 if has_gpu else 3.3e4)
+    median_shape = np.median(np.array(facts.shapes), axis=0)
+    patch, strides = choose_patch_and_strides(median_shape, facts.median_spacing(), max_elements)
+    levels = min(len(strides), 2) + 1
+    base = 32 if has_gpu or facts.dims == 2 else 16
+    batch = 4 if facts.dims == 3 else max(4, min(16, round(2.6e5 / float(np.prod(patch)))))
+    return {
+        "model": {
+            "name": "image_unet",
+            "channels": tuple(base * 2**level for level in range(levels)),
+            "strides": tuple(tuple(s) for s in strides[: levels - 1]),
+        },
+        "prepare": (*spatial_steps(facts, ()), scale_step(facts)),
+        "augment": ({"name": "flip", "axes": tuple(range(facts.dims))}, degradation(facts)),
+        "optimiser": {"name": "adamw", "rate": 2e-3, "decay": 1e-4},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "sampler": {"name": "shuffled"},
+        "gradients": ({"name": "clipped", "norm": 1.0},),
+        "training": {"batch": batch, "patch": tuple(patch), "foreground_share": 0.0, "ema": 0.995},
+    }
+
+
+def scale_step(facts: DatasetFacts) -> dict[str, Any]:
+    """Return the scaling of values: the same for all where they have a unit, else by each image, so that 0 stays 0."""
+    _, high, mean, deviation = (round(v, 3) for v in facts.intensity)
+    if facts.modality == "ct":
+        return {"name": "normalise", "method": "window", "low": -UNCUT, "high": UNCUT, "mean": mean,
+                "deviation": deviation}  # fmt: skip
+    if facts.modality == "pet":
+        return {"name": "normalise", "method": "window", "low": -UNCUT, "high": UNCUT, "mean": 0.0, "deviation": high}
+    return {"name": "normalise", "method": "scale"}
+
+
+def degradation(facts: DatasetFacts) -> dict[str, Any]:
+    """Return the noise of a modality: Rician in MR, of counts in PET, Gaussian elsewhere."""
+    if facts.modality == "pet":
+        return {"name": "counts"}
+    if facts.modality == "mr" or (facts.dims == 3 and facts.modality is None):
+        return {"name": "rician"}
+    return {"name": "noise", "p": 0.9, "max_std": 0.2}
