@@ -34,6 +34,10 @@ class ImageStep(Step):
         return None
 
     @property
+    def keeps_unit(self) -> bool:
+        return self.unit is None
+
+    @property
     def keeps_type(self) -> bool:
         """Whether the changed values are of the type of the image; else they are float32."""
         return self.unit is None

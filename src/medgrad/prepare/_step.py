@@ -34,6 +34,11 @@ class Step(ABC):
         """The name of its file."""
         return type(self).__module__.rpartition(".")[2]
 
+    @property
+    def keeps_unit(self) -> bool:
+        """Whether what it changes are the values of images alone, which stay in their unit and on their grid."""
+        return False
+
     @abstractmethod
     def apply(self, case: Case) -> tuple[Case, Memo]:
         """Give a changed copy of a case, and the memo that undoes the change."""

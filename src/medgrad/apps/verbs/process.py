@@ -1,4 +1,4 @@
-"""``medgrad process``: clean, enhance or smooth images by exact steps, each kept on its grid; its unit is told."""
+"""``medgrad process``: clean, enhance or smooth images by exact steps or by runs that restore images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def process(
-    steps: Annotated[str, typer.Argument(metavar="STEP[,STEP...]", help="The steps, in order: denoise,smooth.")],
+    steps: Annotated[
+        str,
+        typer.Argument(
+            metavar="STEP[,STEP...]", help="The steps, in order: denoise,smooth. A step may be the folder of a run."
+        ),
+    ],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, DICOM series, or folders of them.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
@@ -32,7 +37,7 @@ def process(
     ] = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Process images by exact steps; each is written in its own format, on its own grid and in its own type."""
+    """Process images by exact steps, or by runs; each is written in its own format, on its own grid, in its type."""
     chain = parse_steps(steps, settings or [])
     made = make_steps(chain)
     inputs = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
@@ -61,7 +66,7 @@ def process(
     written = [one for one in found if "output" in one]
     if not written:
         raise MedgradError(f"No image could be processed: {found[0]['failure']}")
-    record = {"steps": chain, "images": found}
+    record = {"steps": [link | facts_of(step) for link, step in zip(chain, made, strict=True)], "images": found}
     (out / "process.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     text = "\n".join(f"{one['input']} -> {one['output']}" for one in written)
     return {"text": text, "record": str(out / "process.json"), **record}
@@ -85,9 +90,12 @@ def parse_steps(steps: str, settings: Sequence[str]) -> list[dict[str, Any]]:
     known = registry.names("prepare")
     chain: list[dict[str, Any]] = []
     for name in (word.strip() for word in steps.split(",")):
-        if name not in known:
-            raise SettingError(f"A step is one of {', '.join(known)}, not {name!r}.{suggest_name(name, known)}")
-        chain.append({"name": name})
+        is_run = name not in known and (Path(name) / "recipe.toml").is_file()
+        if name not in known and not is_run:
+            raise SettingError(
+                f"A step is one of {', '.join(known)}, or the folder of a run, not {name!r}.{suggest_name(name, known)}"
+            )
+        chain.append({"run": name} if is_run else {"name": name})
     for text in settings:
         assign_setting(chain, text)
     return chain
@@ -99,17 +107,18 @@ def assign_setting(chain: list[dict[str, Any]], text: str) -> None:
     step, is_named, setting = name.strip().rpartition(".")
     if not is_set or not setting:
         raise SettingError(f"--set takes NAME=VALUE, such as --set fwhm=6, not {text!r}.")
+    exact = [link for link in chain if "name" in link]
     takers = [
         link
-        for link in chain
+        for link in exact
         if (not is_named or link["name"] == step)
         and setting in registry.keyword_defaults(registry.find("prepare", link["name"]))
     ]
     if len(takers) != 1:
         if takers:
-            example = f"{chain[0]['name']}.{setting}={value}"
+            example = f"{takers[0]['name']}.{setting}={value}"
             raise SettingError(f"--set {text!r}: several steps have it. Say which, such as {example}.")
-        names = [k for c in chain for k in registry.keyword_defaults(registry.find("prepare", c["name"]))]
+        names = [k for c in exact for k in registry.keyword_defaults(registry.find("prepare", c["name"]))]
         raise SettingError(
             f"--set {text!r}: no step has it; their settings are {', '.join(names)}.{suggest_name(setting, names)}"
         )
@@ -120,15 +129,23 @@ def make_steps(chain: Sequence[Mapping[str, Any]]) -> list[Step]:
     """Make the steps, or raise in one line that names the step that cannot be made."""
     from ...prepare import build_steps
 
+    if any("run" in link for link in chain):
+        from ...engine.evaluation.run_step import load_run_step
     made: list[Step] = []
     for link in chain:
         try:
-            made += build_steps([link])
+            made += [load_run_step(link["run"])] if "run" in link else build_steps([link])
         except MedgradError:
             raise
         except (TypeError, ValueError) as reason:
             raise SettingError(f"The step {link['name']!r} cannot be made: {reason}") from None
     return made
+
+
+def facts_of(step: Step) -> dict[str, Any]:
+    """Give what the record says of a step beside its settings: of a run, the checksums of its weights."""
+    weights = getattr(step, "weights_sha256", [])
+    return {"weights_sha256": weights} if weights else {}
 
 
 def parse_value(text: str) -> Any:

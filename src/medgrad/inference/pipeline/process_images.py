@@ -16,7 +16,7 @@ from ...data.dicom.write.derived import write_derived_file, write_derived_series
 from ...data.dicom.write.snomed import Code
 from ...data.formats import file_suffix, find_format, list_series, read, read_labels, write
 from ...errors import FormatError, MedgradError
-from ...prepare import ImageStep, Step
+from ...prepare import Step
 
 KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
 """Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG or TIFF where flat."""
@@ -112,7 +112,7 @@ def check_stays_dicom(before: Image, made: Image, steps: Sequence[Step]) -> None
     if not made.grid.is_close(before.grid):
         raise FormatError("its grid was changed.")
     for step in steps:
-        if not isinstance(step, ImageStep) or step.unit is not None:
+        if not step.keeps_unit:
             raise FormatError(f"{step.name!r} may change the unit.")
 
 

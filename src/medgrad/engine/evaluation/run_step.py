@@ -1,0 +1,64 @@
+"""A trained run as a step that processes images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...data import Case, Image
+from ...data.checksum import hash_file
+from ...errors import SettingError
+from ...prepare import Memo, Step, as_type
+from .opened_run import OpenedRun, open_run
+
+
+@dataclass(frozen=True)
+class RunStep(Step):
+    """Replaces the image of a case by the answer of a run about it, in its unit and its type.
+
+    Values are changed where the case's region is, if it has one. What is not finite stays so.
+    """
+
+    run: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.run).name
+
+    @property
+    def keeps_unit(self) -> bool:
+        return True
+
+    @cached_property
+    def opened(self) -> OpenedRun:
+        """The run with its weights loaded."""
+        return open_run(self.run)
+
+    @property
+    def weights_sha256(self) -> list[str]:
+        """The checksums of its weights, one a fold."""
+        return [hash_file(path) for path in self.opened.trained.weight_files]
+
+    def apply(self, case: Case) -> tuple[Case, Memo]:
+        ((name, image),) = case.images.items()
+        shown = (self.opened.task.channels or (name,))[0]
+        answer: Image = self.opened.predict_case(Case(case.id, {shown: image}))
+        inside = np.ones(image.grid.shape, bool) if case.roi is None else case.roi.array != 0
+        if image.array.ndim > image.grid.dims:
+            inside = inside[..., None]
+        changed = np.where(inside & np.isfinite(image.array), as_type(answer.array, image.array.dtype), image.array)
+        return replace(case, images={name: replace(image, array=changed)}), Memo(case.grid)
+
+
+def load_run_step(folder: Path | str) -> RunStep:
+    """Load a run as a step, or raise if what it answers is no image."""
+    step = RunStep(str(folder))
+    if step.opened.task.outputs.answer != "image":
+        raise SettingError(
+            f"{str(folder)!r} answers {step.opened.task.outputs.answer!r} ({step.opened.task.kind}), and process takes "
+            "runs that answer an image. Use predict."
+        )
+    return step

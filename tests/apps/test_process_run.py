@@ -1,0 +1,70 @@
+"""``medgrad process RUN``: a run that restores images as a step among others."""
+
+import json
+
+import numpy as np
+import pytest
+from command_line import done, medgrad, one_line
+
+from medgrad.data import Grid, Image, LabelMap
+from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.formats import read, write
+from medgrad.engine.training.fit import fit
+
+GRID = Grid(
+    (16, 18, 12), ((0.0, -1.5, 0.0, 40.0), (-1.5, 0.0, 0.0, 30.0), (0.0, 0.0, 3.0, -60.0), (0.0, 0.0, 0.0, 1.0))
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Clean scans, a run that learned to restore them, and one that learned to segment them."""
+    folder, rng = tmp_path_factory.mktemp("process_run"), np.random.default_rng(0)
+    for number in range(6):
+        array = np.full(GRID.shape, 100, np.int16)
+        corner = rng.integers(2, 6, 3)
+        array[tuple(slice(c, c + 6) for c in corner)] = 800
+        write(folder / "images" / f"case_{number}.nii.gz", Image(array, GRID, modality="mr"))
+        write(folder / "labels" / f"case_{number}.nii.gz", LabelMap((array > 500).astype(np.uint8), GRID))
+    write(folder / "scan.nii.gz", Image(np.rint(array + rng.normal(0, 60, GRID.shape)).astype(np.int16), GRID))
+    training = {"steps": 30, "batch": 2, "patch": [16, 16, 12], "threads": 1}
+    small = {"model": {"name": "dncnn", "depth": 3, "width": 8}, "training": training}
+    noise = {"augment": [{"name": "noise", "p": 1.0, "min_std": 0.05, "max_std": 0.1}]}
+    fit(recognise(folder, Hints(task="restoration", kind="self")), folder / "denoiser", changes=small | noise)
+    unet = {"name": "unet", "channels": [4, 8], "strides": [[2, 2, 2]]}
+    fit(recognise(folder), folder / "segmenter", changes={"model": unet, "training": training | {"steps": 2}})
+    return folder
+
+
+def test_a_run_is_a_step_among_others_and_the_type_stays(folder, tmp_path):
+    inside = np.zeros(GRID.shape, np.uint8)
+    inside[4:, 4:, 3:9] = 1
+    mask = write(tmp_path / "mask.nii.gz", LabelMap(inside, GRID))
+    chain = f"{folder / 'denoiser'},smooth"
+    done("process", chain, folder / "scan.nii.gz", "-o", tmp_path / "out", "--roi", mask, "--set", "fwhm=1")
+    before, after = read(folder / "scan.nii.gz"), read(tmp_path / "out" / "scan.nii.gz")
+    assert after.array.dtype == np.int16
+    assert after.grid.is_close(GRID)
+    np.testing.assert_array_equal(after.array[inside == 0], before.array[inside == 0])
+    dark = (inside == 1) & (before.array < 400)
+    assert after.array[dark].std() < 0.8 * before.array[dark].std()
+    record = json.loads((tmp_path / "out" / "process.json").read_text())
+    assert [sorted(step) for step in record["steps"]] == [["run", "weights_sha256"], ["fwhm", "name"]]
+    assert len(record["steps"][0]["weights_sha256"][0]) == 64
+    assert [step["step"] for step in record["images"][0]["chosen"]] == ["denoiser", "smooth"]
+
+
+def test_what_a_run_has_not_learned_from_is_refused_in_one_line(folder, tmp_path):
+    flat = write(tmp_path / "flat.png", Image(np.zeros((20, 20), np.uint8), Grid.from_shape((20, 20))))
+    double = write(tmp_path / "two.nii.gz", Image(np.zeros((9, 9, 9, 2), np.int16), Grid.from_shape((9, 9, 9))))
+    denoiser, scan = folder / "denoiser", folder / "scan.nii.gz"
+    for number, (steps, image, said) in enumerate(
+        [
+            (folder / "segmenter", scan, "answers 'label_map'"),
+            ("denoisr", scan, "or the folder of a run"),
+            (f"{denoiser},smoth", scan, "'smooth'"),
+            (denoiser, flat, "this run takes"),
+            (denoiser, double, "1 channel"),
+        ]
+    ):
+        one_line(medgrad("process", steps, image, "-o", tmp_path / str(number)), said)
