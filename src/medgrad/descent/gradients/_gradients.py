@@ -20,7 +20,8 @@ a function of the step, and a resumed run draws the same. What must not follow f
 ``SecretGenerator``. An optimiser that looks twice (SAM, L-BFGS) calls a rule several times a step.
 
 A rule with an objective of its own, such as two networks against each other, fills the gradients of all parts of the
-module. Its maker has a method ``example()``, which gives a network with those parts, a task and a batch.
+module. Its maker has a method ``example()``, which gives a network with those parts, a task and a batch. A maker whose
+``needs_clean_images`` is False learns from images that are noisy as they are: nothing degrades them further.
 """
 
 FullSet = Callable[[], Iterator[Batch]]

@@ -38,7 +38,7 @@ from ..progress import Progress, SilentProgress
 from ..runs.provenance import describe_machine, write_cohort
 from ..runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
 from ..runs.run import Run, open_run
-from .plan import Budget, plan
+from .plan import Budget, for_noisy_images, plan
 from .remedies import train_with_fixes
 from .solve import solve, uses_solver
 from .time_budget import TimeBudget, resume_time_budget
@@ -153,7 +153,8 @@ def make_recipe(
     gpu = torch.cuda.is_available()
     chosen = changes.get("model")
     model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
-    return merge_changes(plan(facts, budget, has_gpu=gpu, seed=seed, model=model), changes)
+    planned = merge_changes(plan(facts, budget, has_gpu=gpu, seed=seed, model=model), changes)
+    return for_noisy_images(planned, changes)
 
 
 @dataclass(frozen=True)

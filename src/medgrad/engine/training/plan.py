@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ... import registry
 from ...survey.dataset_facts import DatasetFacts
@@ -24,6 +26,20 @@ def plan(
     if budget.until_plateau:
         return with_plateau_stopping(recipe)
     return recipe.with_training(minutes=float(budget.minutes), steps=budget.steps)
+
+
+def for_noisy_images(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe without planned degradations where its gradients learn from images that are noisy as they are.
+
+    It is judged at its end alone: by images that are noisy, the network that changes least would be the best.
+    """
+    rules = [registry.find("descent.gradients", table["name"]) for table in recipe.gradients]
+    if all(getattr(rule, "needs_clean_images", True) for rule in rules):
+        return recipe
+    kept = recipe.augment
+    if "augment" not in changes:
+        kept = tuple(t for t in kept if not getattr(registry.find("augment", t["name"]), "is_degradation", False))
+    return replace(recipe, augment=kept).with_training(validations=1)
 
 
 def with_plateau_stopping(recipe: Recipe) -> Recipe:
