@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Grid, Image, concatenate_answers
-from ..data.display import Plane, eight_bit
+from ..data.display import Plane, eight_bit, plane_window
 from ..data.formats import file_suffix, write
 from ..prepare import Memo, Step
 from ..prepare.crop import crop_box
 from ._kind import Agreement, AnswerKind, Destination, Settings
 from .label_map import SAME_SUFFIX
+
+RESIDUAL_SHARE = 0.25
+"""A difference by so much of the window is drawn white, or black."""
 
 
 class Images(AnswerKind):
@@ -62,7 +65,13 @@ class Images(AnswerKind):
         return {name: float(figure) for name, figure in figures.items()}
 
     def drawn(self, value: Image, image: Image, plane: Plane) -> Mapping[str, NDArray[Any]]:
-        return {"image": eight_bit(value.array, value.grid, plane)}
+        """Give it in the window of the image that it is about, and how it differs: grey where it does not."""
+        low, high = plane_window(image.array, image.grid, plane)
+        drawn = {"image": eight_bit(value.array, value.grid, plane, (low, high))}
+        if value.array.shape == image.array.shape:
+            apart, reach = value.array.astype(np.float64) - image.array, RESIDUAL_SHARE * max(high - low, 1e-9)
+            drawn["residual"] = eight_bit(apart, value.grid, plane, (-reach, reach))
+        return drawn
 
     def compare(self, pairs: Sequence[tuple[Image, Image]]) -> Agreement:
         """Give the largest difference between two values of one element, as a share of the range of the first image."""

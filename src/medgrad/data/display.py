@@ -59,15 +59,30 @@ def upright(flat: NDArray[Any], grid: Grid) -> NDArray[Any]:
     return flat.swapaxes(0, 1)
 
 
-def eight_bit(array: NDArray[Any], grid: Grid, plane: Plane) -> NDArray[np.uint8]:
-    """Stretch a plane of an array (*grid.shape) or (*grid.shape, channels) to 0 to 255, upright, with its colours."""
-    flat = upright(np.nan_to_num(array[plane].astype(np.float64)), grid)
-    if flat.ndim == 3 and flat.shape[-1] not in (3,):
-        flat = flat[..., 0]
-    low, high = np.percentile(flat, [0.5, 99.5])
-    if array.dtype == np.uint8:
-        low, high = 0.0, 255.0
+def eight_bit(
+    array: NDArray[Any], grid: Grid, plane: Plane, window: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Stretch a plane of an array (*grid.shape) or (*grid.shape, channels) to 0 to 255, upright, with its colours.
+
+    The ``window`` is its own unless one is given.
+    """
+    flat = flat_plane(array, grid, plane)
+    low, high = window or plane_window(array, grid, plane)
     return (np.clip((flat - low) / max(high - low, 1e-9), 0, 1) * 255).round().astype(np.uint8)
+
+
+def flat_plane(array: NDArray[Any], grid: Grid, plane: Plane) -> NDArray[np.float64]:
+    """Give a plane of an array, upright: its colours where it has three channels, else the first."""
+    flat = upright(np.nan_to_num(array[plane].astype(np.float64)), grid)
+    return flat[..., 0] if flat.ndim == 3 and flat.shape[-1] not in (3,) else flat
+
+
+def plane_window(array: NDArray[Any], grid: Grid, plane: Plane) -> tuple[float, float]:
+    """Give the values of a plane that become black and white: its percentiles 0.5 and 99.5, or all of 8 bits."""
+    if array.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = np.percentile(flat_plane(array, grid, plane), [0.5, 99.5])
+    return float(low), float(high)
 
 
 def fullest_plane(mask: NDArray[Any], axis: int) -> int | None:

@@ -35,6 +35,13 @@ THIS = Metric(
             "(its highest less its lowest value, where it counts) over the root mean square error; at most 100.",
             unit="dB",
             bounds=(0.0, MOST_DB),
-        )
+        ),
+        "psnr_before": Figure(
+            "higher",
+            "The peak signal-to-noise ratio of the image that was shown, by the same truth.",
+            worst=None,
+            unit="dB",
+            bounds=(0.0, MOST_DB),
+        ),
     },
 )

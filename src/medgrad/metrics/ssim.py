@@ -52,6 +52,12 @@ THIS = Metric(
             "range is the highest less the lowest value of the true image, where it counts.",
             worst=0.0,
             bounds=(-1.0, 1.0),
-        )
+        ),
+        "ssim_before": Figure(
+            "higher",
+            "The structural similarity of the image that was shown and the true one.",
+            worst=None,
+            bounds=(-1.0, 1.0),
+        ),
     },
 )

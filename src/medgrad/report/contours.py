@@ -125,12 +125,22 @@ def draw_picture(picture: Picture) -> str:
     return svg_image(width, height, "".join(inside), description=f"{picture.title}: the image{outlined}")
 
 
-def images_beside(picture: Picture) -> list[Picture]:
-    """Give the answer and the truth as pictures of their own, where they are images."""
-    sides = (("answer", picture.answer_image), ("truth", picture.truth_image))
-    return [
-        Picture(f"{picture.title}: the {whose}", image, picture.spacing) for whose, image in sides if image is not None
+def draw_with_images(picture: Picture) -> str:
+    """Draw what was shown to the network beside the answer and the truth, in one window, and what they differ by."""
+    tiles = {
+        "shown": picture.image,
+        "answer": picture.answer_image,
+        "truth": picture.truth_image,
+        "answer less shown": picture.answer_residual,
+        "truth less shown": picture.truth_residual,
+    }
+    figures = [
+        f"<figure>{draw_picture(Picture(f'{picture.title}: {what}', image, picture.spacing))}"
+        f"<figcaption>{what}</figcaption></figure>"
+        for what, image in tiles.items()
+        if image is not None
     ]
+    return f'<div class="beside">{"".join(figures)}</div>'
 
 
 def has_truth(picture: Picture) -> bool:
@@ -143,7 +153,7 @@ def pictures_html(pictures_to_show: tuple[Picture, ...]) -> str:
     ranks: dict[str, list[str]] = {}
     for picture in pictures_to_show:
         rank, _, rest = picture.title.partition(": ")
-        drawn = draw_picture(picture) + "".join(draw_picture(other) for other in images_beside(picture))
+        drawn = draw_picture(picture) if picture.answer_image is None else draw_with_images(picture)
         figure = f'<figure class="picture">{drawn}<figcaption>{escape_text(rest or rank)}</figcaption></figure>'
         ranks.setdefault(rank if rest else "", []).append(figure)
     columns = [

@@ -40,6 +40,12 @@ METRIC_TITLES = {
     "map": "Mean AP",
     "cpm": "CPM",
     "tre_mm": "Landmark error",
+    "psnr": "PSNR",
+    "psnr_before": "PSNR of the image shown",
+    "ssim": "SSIM",
+    "ssim_before": "SSIM of the image shown",
+    "nrmse": "NRMSE",
+    "mae": "Mean absolute error",
 }
 SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
 

@@ -25,7 +25,8 @@ MAX_PICTURES = 12
 class Picture:
     """A slice of an image, with the labels or boxes of truth and answer where there are any.
 
-    ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper.
+    ``spacing`` is (rows, columns); boxes are (n, 4), lower row and column, then upper. A residual is what an image
+    differs by from the one that was shown, grey where it does not.
     """
 
     title: str
@@ -38,6 +39,8 @@ class Picture:
     answer_boxes: NDArray[np.float64] | None = None
     truth_image: NDArray[np.uint8] | None = None
     answer_image: NDArray[np.uint8] | None = None
+    truth_residual: NDArray[np.uint8] | None = None
+    answer_residual: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,9 @@ def read_picture(path: Path) -> Picture:
         image = np.asarray(arrays["image"], np.uint8)
         if image.ndim not in (2, 3) or not image.size or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError("no picture")
-        flat = ("truth_labels", "answer_labels", "truth_image", "answer_image")
+        flat = [f"{whose}_{what}" for whose in ("truth", "answer") for what in ("labels", "image", "residual")]
         maps = {n: np.asarray(arrays[n], np.uint8) for n in flat if n in arrays}
-        if any(m.shape != image.shape[:2] for m in maps.values()):
+        if any(m.shape[:2] != image.shape[:2] or m.shape[2:] not in ((), (3,)) for m in maps.values()):
             raise ValueError("what is drawn does not fit the picture")
         spacing = [float(v) for v in np.ravel(arrays["spacing"])] if "spacing" in arrays else [1.0, 1.0]
         labels = [str(v) for v in np.ravel(arrays["labels"])] if "labels" in arrays else []

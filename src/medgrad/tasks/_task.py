@@ -239,6 +239,11 @@ class Task(ABC):
         Only what lies in the ``region`` counts. With ``quick``, only what the aim needs.
         """
 
+    def judge_shown(self, case: Case) -> dict[str, Any]:
+        """Give the figures of what a case showed to the network, beside which those of its answer are read; or none."""
+        del case
+        return {}
+
     @abstractmethod
     def failed_row(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
         """Give the row of a case without an answer: the worst value of every figure."""

@@ -77,6 +77,13 @@ class Restoration(Task):
     ) -> dict[str, Any]:
         return metrics.judge(["psnr"] if quick else metrics_for("image"), truth, answer, region=region)
 
+    def judge_shown(self, case: Case) -> dict[str, Any]:
+        shown, truth = next(iter(case.images.values())), case.truth
+        if not isinstance(truth, Image) or shown.channels != truth.channels or not shown.grid.is_close(truth.grid):
+            return {}
+        found = metrics.judge(["psnr", "ssim"], truth, shown, region=case.roi)
+        return {f"{name}_before": value for name, value in found.items()}
+
     def failed_row(self, truth: Image, *, region: LabelMap | None = None) -> dict[str, Any]:
         return metrics.judge_failed(metrics_for("image"), truth, region=region)
 

@@ -73,6 +73,8 @@ def judge_case(task: Task, case: Case, answer: Any, *, quick: bool = False) -> J
     if case.truth is None:
         raise ValueError(f"Case {case.id!r} has no truth to be judged by. Leave it out, or use predict.")
     row = task.judge(case.truth, answer, region=case.roi, quick=quick)
+    if not quick:
+        row |= task.judge_shown(case)
     pair = (case.truth, answer) if task.judges_sets() and not quick else None
     return JudgedCase(case.id, case.patient or case.id, row, pair=pair)
 
