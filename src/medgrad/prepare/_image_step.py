@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..data import Case, Image, LabelMap
+from ..data import Case, Grid, Image, LabelMap
+from ..errors import FormatError
 from ._step import Memo, Step
 
 Values = NDArray[np.float32]
@@ -59,7 +60,7 @@ class ImageStep(Step):
 
     def changed(self, image: Image, region: LabelMap | None = None) -> tuple[Image, list[Chosen]]:
         """Change an image, each channel by itself; also give the settings that were chosen on each."""
-        inside = np.ones(image.grid.shape, bool) if region is None else region.array != 0
+        inside = where_inside(region, image.grid)
         read = inside if self.unit is None else without_border(inside, self.border, image.grid.spacing)
         planes, settings = [], []
         for plane in image.channels_first:
@@ -74,6 +75,26 @@ class ImageStep(Step):
         if self.unit is None:
             return replace(image, array=array), settings
         return replace(image, array=array, modality=None, tags={**image.tags, "units": self.unit}), settings
+
+
+def unit_of(image: Image) -> str:
+    """Give the unit of an image's values, or an empty string where it has none that is known.
+
+    >>> from medgrad.data import Grid
+    >>> unit_of(Image(np.zeros((2, 2)), Grid.from_shape((2, 2)), modality="ct"))
+    'HU'
+    """
+    return str(image.tags.get("units", "HU" if image.modality == "ct" else ""))
+
+
+def where_inside(region: LabelMap | None, grid: Grid) -> NDArray[np.bool_]:
+    """Tell of each element of a grid whether it lies in a region on it; all do where there is none."""
+    if region is not None and region.grid.shape != grid.shape:
+        raise FormatError(
+            f"The region is of {region.grid.shape}, but an image of the case of {grid.shape}. "
+            "Bring both to one grid first: by the step common_grid."
+        )
+    return np.ones(grid.shape, bool) if region is None else region.array != 0
 
 
 def without_border(inside: NDArray[np.bool_], width: float, spacing: Sequence[float]) -> NDArray[np.bool_]:

@@ -29,6 +29,9 @@ class Step(ABC):
     derivation: ClassVar[tuple[str, str]] = ("110001", "Image Processing")
     """The code of DICOM's scheme DCM, and its meaning, by which a derived image says what the step did (CID 7203)."""
 
+    joins_images: ClassVar[bool] = False
+    """Whether the step makes one image of all images of a case: the first one's name and grid stay."""
+
     @property
     def name(self) -> str:
         """The name of its file."""
@@ -38,6 +41,9 @@ class Step(ABC):
     def keeps_unit(self) -> bool:
         """Whether what it changes are the values of images alone, which stay in their unit and on their grid."""
         return False
+    def check_image_count(self, count: int) -> None:
+        """Raise if the settings do not fit so many images of a case."""
+        del count
 
     @abstractmethod
     def apply(self, case: Case) -> tuple[Case, Memo]:

@@ -15,6 +15,7 @@ from .. import metrics, registry
 from ..data import Case, Deformation, Grid, Image, LabelMap, Pair
 from ..data.transform import identity_deformation, truth_grid
 from ..errors import SettingError
+from ..inference.encode import input_names
 from ..models.transforms import exponentiate, warp
 from ..survey.dataset_facts import DatasetFacts
 from ._plan_steps import MIN_BOTTLENECK_SIZE, spatial_steps
@@ -75,7 +76,7 @@ class Registration(Task):
         return {"task": self.settings_from(facts, **own), **plan_pairs(facts, has_gpu=has_gpu)}
 
     def encode(self, case: Case) -> Sample:
-        if len(self.channels or case.images) != 2:
+        if len(input_names(case, self.channels)) != 2:
             raise ValueError(
                 f"Case {case.id!r} has the images {list(case.images)}, but registration needs two: the fixed one, "
                 "then the moving one. Name them as channels."

@@ -16,6 +16,7 @@ from ...errors import MedgradError, SettingError, suggest_name
 from ._checks import check_exists, check_new_folder, check_output_unused
 
 if TYPE_CHECKING:
+    from ...data.cohorts import Entry
     from ...prepare import Step
 
 
@@ -26,7 +27,10 @@ def process(
             metavar="STEP[,STEP...]", help="The steps, in order: denoise,smooth. A step may be the folder of a run."
         ),
     ],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, DICOM series, or folders of them.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Images, DICOM series, or folders of them; fuse makes one of several."),
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
     settings: Annotated[
@@ -38,10 +42,13 @@ def process(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Process images by exact steps, or by runs; each is written in its own format, on its own grid, in its type."""
+    from ...inference.pipeline.joined_inputs import check_joining
+
     chain = parse_steps(steps, settings or [])
     made = make_steps(chain)
     inputs = [Path(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     out, roi = Path(out), None if roi is None else Path(roi)
+    check_joining(made, inputs)
     for path in inputs:
         check_exists(path)
     if roi is not None:
@@ -50,11 +57,12 @@ def process(
     check_output_unused(out, "process.json", description="images that process wrote")
 
     from ...engine.progress import SilentProgress
-    from ...inference.pipeline.inputs import find_inputs
     from ...inference.pipeline.process_images import process_all
 
     progress = progress or SilentProgress()
-    entries = [entry for path in inputs for entry in find_inputs(path, ())]
+    entries, lone = find_entries(made, inputs)
+    if lone:
+        progress.say(f"No partner of the same name, so left out: {', '.join(map(str, lone))}")
     check_names_differ([next(iter(entry.images.values())).path.name for entry in entries])
     found = []
     with progress.bar("Processing") as bar:
@@ -66,10 +74,26 @@ def process(
     written = [one for one in found if "output" in one]
     if not written:
         raise MedgradError(f"No image could be processed: {found[0]['failure']}")
-    record = {"steps": [link | facts_of(step) for link, step in zip(chain, made, strict=True)], "images": found}
+    done = [link | facts_of(step) for link, step in zip(chain, made, strict=True)]
+    record = {"steps": done, "images": found, **({"left_out": [str(path) for path in lone]} if lone else {})}
     (out / "process.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-    text = "\n".join(f"{one['input']} -> {one['output']}" for one in written)
+    text = "\n".join(f"{describe_inputs(one)} -> {one['output']}" for one in written)
     return {"text": text, "record": str(out / "process.json"), **record}
+
+
+def find_entries(steps: Sequence[Step], inputs: Sequence[Path]) -> tuple[list[Entry], list[Path]]:
+    """Find what is processed, and the images of folders that lack a partner for a step that makes one of several."""
+    from ...inference.pipeline.inputs import find_inputs
+    from ...inference.pipeline.joined_inputs import join_inputs
+
+    if any(step.joins_images for step in steps):
+        return join_inputs(inputs)
+    return [entry for path in inputs for entry in find_inputs(path, ())], []
+
+
+def describe_inputs(one: Mapping[str, Any]) -> str:
+    """Name the inputs of one output."""
+    return " + ".join(each["input"] for each in one.get("inputs", [one]))
 
 
 def check_names_differ(names: Sequence[str]) -> None:

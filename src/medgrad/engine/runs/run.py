@@ -15,6 +15,7 @@ from ... import registry
 from ...data.atomic_files import write_text
 from ...data.run_files import read_record
 from ...errors import FormatError, SettingError
+from ...inference.encode import input_names
 from ...inference.input_check import InputSpec, merge_image_facts
 from ...models import with_widths
 from ...prepare import Step, build_steps
@@ -155,5 +156,4 @@ def load_network(run: Run) -> tuple[nn.Module, int]:
 
 def count_channels(cases: Sequence[Any], task: Task) -> int:
     """Count the input channels of a prepared case."""
-    images = cases[0].images
-    return sum(images[n].channels for n in (task.channels or images))
+    return sum(cases[0].images[name].channels for name in input_names(cases[0], task.channels))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...answers import kind_named
@@ -14,9 +16,12 @@ from .memory_limit import peak_memory
 def memory_cost(predictor: Predictor) -> MemoryCost:
     """Measure what a window takes, by answering about one that is made up."""
     names = predictor.images or ("image",)
-    channels = max(1, predictor.channels // len(names))
+    kept = names[:1] if any(step.joins_images for step in predictor.steps) else names
+    channels = max(1, predictor.channels // len(kept))
     shape = predictor.patch if channels == 1 else (*predictor.patch, channels)
-    images = {name: Image(np.zeros(shape, np.float32), Grid.from_shape(predictor.patch)) for name in names}
+    image = Image(np.zeros(shape, np.float32), Grid.from_shape(predictor.patch))
+    tags = {} if kept == names else {"fused": names}
+    images = {name: replace(image, array=image.array.copy(), tags=tags) for name in kept}
     case = Case("made up", images)
     predictor.predict(case)  # what is only made once
     window = peak_memory(lambda: predictor.predict(case))

@@ -23,6 +23,8 @@ RESERVED_BYTES = 384 << 20
 """So many bytes are left for what nobody foresaw."""
 OVERHEAD_FACTOR = 1.05
 """So many times what is counted is what it takes: memory has gaps."""
+FUSING_BYTES = 88
+"""So many bytes an element of each image are in use while images are joined."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ def estimate_stage_bytes(image_specs: Sequence[ImageSpec], memory_cost: MemoryCo
     found = {"reading": read + max(p.n_bytes // p.bytes_per_element * p.temporary_bytes for p in image_specs)}
     now, before, restore_bytes = list(image_specs), read, 0
     for step in memory_cost.prepare_steps:
-        after = [spec_after_step(p, step) for p in now]
+        after = specs_after_step(now, step)
         new_bytes = 0 if after == now else sum(a.n_bytes for a in after)
-        temporary_bytes = max(count_temporary_bytes(a, b, step) for a, b in zip(now, after, strict=True))
+        temporary_bytes = max(count_temporary_bytes(a, b, step) for a, b in zip(now, after, strict=False))
+        if step.joins_images:
+            temporary_bytes += FUSING_BYTES * len(now) * int(np.prod(now[0].grid.shape)) * now[0].channels
         found["preparing"] = max(found.get("preparing", 0), before + new_bytes + temporary_bytes)
         if memory_cost.sum_channels:
             restore_bytes = max(restore_bytes, count_restore_bytes(now[0].grid, after[0].grid, memory_cost.label_bytes))
@@ -66,6 +70,11 @@ def estimate_stage_bytes(image_specs: Sequence[ImageSpec], memory_cost: MemoryCo
         whole * (3 * memory_cost.label_bytes + memory_cost.sum_channels // 4) if memory_cost.sum_channels else 0
     )
     return found
+
+
+def specs_after_step(specs: Sequence[ImageSpec], step: Step) -> list[ImageSpec]:
+    """Return the shapes and types of the images of a case after a preparation step."""
+    return [spec_after_step(spec, step) for spec in (specs[:1] if step.joins_images else specs)]
 
 
 def spec_after_step(image_spec: ImageSpec, step: Step) -> ImageSpec:
@@ -149,7 +158,7 @@ def specs_after_preparation(image_specs: Sequence[ImageSpec], memory_cost: Memor
     """Return the shapes and types of images after all preparation steps."""
     found = list(image_specs)
     for step in memory_cost.prepare_steps:
-        found = [spec_after_step(p, step) for p in found]
+        found = specs_after_step(found, step)
     return found
 
 

@@ -16,7 +16,7 @@ from ...data.dicom.write.derived import write_derived_file, write_derived_series
 from ...data.dicom.write.snomed import Code
 from ...data.formats import file_suffix, find_format, list_series, read, read_labels, write
 from ...errors import FormatError, MedgradError
-from ...prepare import Step
+from ...prepare import Step, unit_of
 
 KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
 """Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG or TIFF where flat."""
@@ -24,7 +24,10 @@ KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".
 
 @dataclass(frozen=True)
 class Processed:
-    """What became of one input: where it was written, the settings chosen on it a step, and its unit and type."""
+    """What became of one input: where it was written, the settings chosen on it a step, and its unit and type.
+
+    ``joined`` are further inputs that were made one image with it.
+    """
 
     source: Path
     written: Path | None = None
@@ -35,14 +38,16 @@ class Processed:
     dtype_before: str = ""
     messages: tuple[str, ...] = ()
     failure: str = ""
+    joined: tuple[Path, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain values, with the hashes of what was read and written."""
         if self.failure:
             return {"input": str(self.source), "failure": self.failure}
+        every = [{"input": str(path), "input_sha256": hash_path(path)} for path in (self.source, *self.joined)]
         return {
-            "input": str(self.source),
-            "input_sha256": hash_path(self.source),
+            **every[0],
+            **({"inputs": every} if self.joined else {}),
             "output": str(self.written),
             "output_sha256": hash_path(self.written) if self.written else "",
             "chosen": list(self.chosen),
@@ -66,14 +71,15 @@ def process_all(
 
 def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | None = None) -> Processed:
     """Process one input and write it."""
-    source = next(iter(entry.images.values()))
-    image = read(source)
-    case = Case(entry.id, {"image": image}, roi=read_region(roi, image))
+    source, *others = entry.images.values()
+    images = {name: read(path) for name, path in entry.images.items()} if others else {"image": read(source)}
+    first, image = next(iter(images.items()))
+    case = Case(entry.id, images, roi=read_region(roi, image))
     chosen = []
     for step in steps:
         case, memo = step.apply(case)
         chosen.append({"step": step.name, **memo.values.get("chosen", {})})
-    made = case.images["image"]
+    made = case.images[first]
     written, messages = write_processed(entry, (image, made), steps, out, words=derivation_words(steps, chosen, roi))
     return Processed(
         source.path,
@@ -83,7 +89,8 @@ def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | N
         unit_of(image),
         str(made.array.dtype),
         str(image.array.dtype),
-        (*image.messages, *messages),
+        (*(message for one in images.values() for message in one.messages), *messages),
+        joined=tuple(other.path for other in others),
     )
 
 
@@ -112,6 +119,8 @@ def check_stays_dicom(before: Image, made: Image, steps: Sequence[Step]) -> None
     if not made.grid.is_close(before.grid):
         raise FormatError("its grid was changed.")
     for step in steps:
+        if step.joins_images and (made.modality, unit_of(made)) == (before.modality, unit_of(before)):
+            continue
         if not step.keeps_unit:
             raise FormatError(f"{step.name!r} may change the unit.")
 
@@ -126,12 +135,14 @@ def derivation_words(steps: Sequence[Step], chosen: Sequence[dict[str, Any]], ro
     words = []
     for step, found in zip(steps, chosen, strict=True):
         settings: dict[str, Any] = asdict(step)  # type: ignore[call-overload]
-        for channel in found.get("image", ())[:1]:
+        names = [name for name in found if name != "step"]
+        for channel in found[names[0]][:1] if names and not step.joins_images else ():
             settings |= channel
         said = " ".join(
             f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
         )
-        words.append(f"{step.name} {said}".strip())
+        joined = f"of {' and '.join(names)}" if step.joins_images else ""
+        words.append(" ".join(word for word in (step.name, said, joined) if word))
     return ", ".join(words) + (" (in a region alone)" if roi is not None else "")
 
 
@@ -160,17 +171,6 @@ def output_name(entry: Entry, path: Path, image: Image) -> str:
     if path.is_file() and suffix in KEPT_SUFFIXES and not (is_real and suffix == ".png"):
         return path.name
     return f"{entry.id}{'.nii.gz' if image.grid.dims == 3 else '.tiff' if is_real else '.png'}"
-
-
-def unit_of(image: Image) -> str:
-    """Give the unit of an image's values, or an empty string where it has none that is known.
-
-    >>> from medgrad.data import Grid
-    >>> import numpy as np
-    >>> unit_of(Image(np.zeros((2, 2)), Grid.from_shape((2, 2)), modality="ct"))
-    'HU'
-    """
-    return str(image.tags.get("units", "HU" if image.modality == "ct" else ""))
 
 
 def hash_path(path: Path) -> str:
