@@ -141,6 +141,25 @@ def test_channels_come_to_one_grid():
     assert {i.grid for i in ready.images.values()} == {fine}
 
 
+JOINING = [name for name in NAMES if registry.find("prepare", name).joins_images]
+
+
+@pytest.mark.parametrize("name", JOINING)
+def test_a_step_that_joins_images_leaves_the_first_and_one_image_as_it_is(name):
+    case = case_on(oriented((0, 1, 2), (1, 1, 1)))
+    alone = case.images["image"]
+    assert made(name).apply(case)[0].images == case.images
+    grid = oriented((2, 0, 1), (1, -1, 1), spacing=(2.0, 2.0, 1.0))
+    images = {"image": alone, "other": Image(ball(grid)[0].astype(np.float32), grid)}
+    before = [image.array.copy() for image in images.values()]
+    ready, memo = made(name).apply(replace(case, images=images))
+    assert list(ready.images) == ["image"]
+    assert ready.images["image"].tags["fused"] == ("image", "other")
+    assert ready.grid == ready.truth.grid == memo.grid == alone.grid
+    for image, array in zip(images.values(), before, strict=True):
+        np.testing.assert_array_equal(image.array, array)
+
+
 ON_IMAGES = [name for name in NAMES if issubclass(registry.find("prepare", name), ImageStep)]
 CHANGES_UNIT = [name for name in ON_IMAGES if made(name).unit is not None]
 """Steps after which values mean something else."""
