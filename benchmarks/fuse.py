@@ -13,7 +13,8 @@ rounded to 8 bit on every side; the mean that gains are counted from is not.
 
 PET and CT: the patient of dicom_zoo/series_STS_002, with our defaults, on the grid of either. The distance of the
 hottest point of the PET to the maximum of the whole fused image, and to the maximum within 15 mm of that point, in
-elements of the PET along the axis where it is largest. The maximum of the whole is the harder claim and the one that
+elements of the PET along the axis where it is largest. That guided filters compare saliency at the larger elements
+was decided on this patient. The maximum of the whole is the harder claim and the one that
 is bound: nothing of the CT may outshine the lesion.
 
 Equal inputs: the largest difference over the range, 2D and 3D, odd shapes and single slices, in the unit and rescaled.

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from medgrad.data import Case, Grid, Image
-from medgrad.data.formats import write
+from medgrad.data.formats import ImageSpec, write
 from medgrad.errors import FormatError
 from medgrad.inference.encode import input_names, stack_channels
 from medgrad.inference.pipeline.joined_inputs import join_inputs
+from medgrad.inference.pipeline.memory_estimate import MemoryCost, estimate_stage_bytes, specs_after_preparation
+from medgrad.prepare import build_steps
 
 
 def fill(folder, *names):
@@ -49,3 +51,10 @@ def test_files_of_equal_names_are_told_apart_by_their_folders(tmp_path):
     near, far = fill(tmp_path / "near", "a.png"), fill(tmp_path / "far", "a.png")
     (entry,), _ = join_inputs([near / "a.png", far / "a.png"])
     assert [Path(name) for name in entry.images] == [near / "a.png", far / "a.png"]
+
+
+def test_the_memory_of_joining_is_counted_and_one_image_is_left():
+    spec, steps = ImageSpec(Grid.from_shape((64, 64, 64)), 1), tuple(build_steps([{"name": "fuse"}]))
+    cost = MemoryCost(1000, (16, 16, 16), prepare_steps=steps)
+    assert len(specs_after_preparation([spec, spec], cost)) == 1
+    assert estimate_stage_bytes([spec, spec], cost)["preparing"] > 2 * 80 * 64**3

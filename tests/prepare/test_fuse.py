@@ -120,7 +120,9 @@ def test_the_unit_and_type_stay_where_all_are_of_one_kind():
         assert kept == ((True,) * 3 if is_kept else (False,) * 3)
     assert found.tags["units"] == "arbitrary"
     assert found.array.dtype == np.float32
-    assert fused([array[..., 0]] * 2, modality=None).array.dtype == np.int16
+    flat = array[..., 0]
+    assert fused([flat] * 2, modality=None).array.dtype == np.int16
+    assert fused([flat, flat.astype(np.uint16)], modality=None).tags["units"] == "arbitrary"
 
 
 def test_ranges_are_windows_in_the_unit_of_each_image():
@@ -263,6 +265,7 @@ def test_a_layer_of_little_weight_gives_way():
 GRID = Grid.from_shape((6, 6, 6))
 FLAT, VOLUME = Image(np.zeros((6, 6)), Grid.from_shape((6, 6))), Image(np.zeros((6, 6, 6)), GRID)
 FAR = Image(np.zeros((6, 6, 6)), Grid.from_shape((6, 6, 6), origin=(0, 0, 50)))
+SMALL = Image(np.zeros((2, 2, 2)), Grid.from_shape((2, 2, 2), spacing=(0.1,) * 3, origin=(1.4,) * 3))
 COLOURS = Image(np.zeros((6, 6, 3)), Grid.from_shape((6, 6)))
 PICTURES = [Image(np.zeros((n, 6)), Grid.from_shape((n, 6), has_spacing=False)) for n in (6, 7)]
 FRAMES = [Image(np.zeros((6, 6, 6)), GRID, tags={"frame_of_reference": f"1.2.{n}"}) for n in range(2)]
@@ -272,6 +275,7 @@ FRAMES = [Image(np.zeros((6, 6, 6)), GRID, tags={"frame_of_reference": f"1.2.{n}
     ("pair", "said"),
     [
         ((VOLUME, FAR), "'pet' and 'ct' do not overlap: 44.0 mm"),
+        ((VOLUME, SMALL), "No element of 'pet' has its middle in 'ct'"),
         ((FLAT, VOLUME), "'pet' has 2 axes, but 'ct' has 3"),
         ((FLAT, COLOURS), "by the step channels"),
         (PICTURES, "Give pictures of one size"),

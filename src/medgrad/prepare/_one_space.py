@@ -15,6 +15,8 @@ from ._image_step import fill_from_nearest
 from .resample import index_transform, resample_image
 
 Mask = NDArray[np.bool_]
+TOUCHING_MM = 0.05
+"""Images that are nearer than this are not told how far apart they are."""
 
 
 def check_comparable(images: Mapping[str, Image]) -> None:
@@ -55,15 +57,25 @@ def place_images(images: Mapping[str, Image], order: int) -> dict[str, tuple[Ima
             image = replace(image, grid=first.grid)
         finite = np.isfinite(image.channels_first).all(0)
         if not nearest_elements(np.ones(image.grid.shape, bool), image.grid, first.grid).any():
-            raise FormatError(
-                f"{name!r} and {other!r} do not overlap: {distance_between(first.grid, image.grid):.1f} mm lie between "
-                "them. Give images of one part of one patient, or line them up first: with medgrad register."
-            )
+            raise FormatError(describe_gap(name, other, distance_between(first.grid, image.grid)))
         inside = nearest_elements(finite, image.grid, first.grid)
         planes = [fill_from_nearest(plane, finite) for plane in image.channels_first]
         filled = replace(image, array=planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1))
         placed[other] = resample_image(filled, first.grid, order=order), inside
     return placed
+
+
+def describe_gap(name: str, other: str, distance_mm: float) -> str:
+    """Say that two images do not overlap, or that no middle of an element of the first lies in the other."""
+    if distance_mm < TOUCHING_MM:
+        return (
+            f"No element of {name!r} has its middle in {other!r}, so nothing of that would be seen. "
+            "Name the finer image first."
+        )
+    return (
+        f"{name!r} and {other!r} do not overlap: {distance_mm:.1f} mm lie between them. "
+        "Give images of one part of one patient, or line them up first: with medgrad register."
+    )
 
 
 def nearest_elements(mask: Mask, source: Grid, target: Grid) -> Mask:

@@ -33,11 +33,12 @@ class Fuse(Step):
     In a fused PET and CT the hottest point of the PET is where the maximum of the whole is, as far as the PET stands
     out of the CT in the common range. ``guided`` takes what has more edges: a smooth spot in fine texture may be lost.
 
-    Images of one kind keep unit and type: of one modality and unit, or flat ones without. Of other kinds, and of MR,
-    whose values have no unit, each is brought to a common range: from 0 at the lower of ``percentiles`` to 1 at the
-    upper, with nothing cut; ``ranges`` are a low and a high end for each image, in its own unit, and what is outside is
-    cut. The result then is float32 in arbitrary units, of no modality. ``rescale`` says ``always`` or ``never``
-    instead of ``auto``. What is not finite in the first image stays so. A case of one image stays as it is.
+    Images of one kind keep unit and type: of one modality and unit, or flat ones without, of as many bits. Of other
+    kinds, and of MR, whose values have no unit, each is brought to a common range: from 0 at the lower of
+    ``percentiles`` to 1 at the upper, with nothing cut; ``ranges`` are a low and a high end for each image, in its own
+    unit, and what is outside is cut. The result then is float32 in arbitrary units, of no modality. ``rescale`` says
+    ``always`` or ``never`` instead of ``auto``. What is not finite in the first image stays so. A case of one image
+    stays as it is.
     """
 
     joins_images: ClassVar[bool] = True
@@ -124,7 +125,8 @@ class Fuse(Step):
         if self.rescale == "always" or self.ranges:
             return False
         kinds = {(image.modality, units[name]) for name, image in images.items()}
-        if len(kinds) > 1:
+        integers = {image.array.dtype for image in images.values() if image.array.dtype.kind in "iu"}
+        if len(kinds) > 1 or (len(integers) > 1 and not known):
             return False
         (modality, _), flat = kinds.pop(), all(image.grid.dims == 2 for image in images.values())
         return modality != "mr" and (modality is not None or flat)
