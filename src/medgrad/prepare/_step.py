@@ -41,6 +41,7 @@ class Step(ABC):
     def keeps_unit(self) -> bool:
         """Whether what it changes are the values of images alone, which stay in their unit and on their grid."""
         return False
+
     def check_image_count(self, count: int) -> None:
         """Raise if the settings do not fit so many images of a case."""
         del count

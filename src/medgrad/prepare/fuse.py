@@ -89,7 +89,7 @@ class Fuse(Step):
         if len(case.images) < 2:
             return case, Memo(case.grid)
         self.check_image_count(len(case.images))
-        keeps_unit = self.keeps_unit(case.images)
+        keeps_unit = self.are_of_one_kind(case.images)
         name, first = next(iter(case.images.items()))
         inside = where_inside(case.roi, first.grid)
         placed = place_images(case.images, self.order)
@@ -113,7 +113,7 @@ class Fuse(Step):
         }
         return replace(case, images={name: fused}), Memo(case.grid, {"chosen": chosen})
 
-    def keeps_unit(self, images: Mapping[str, Image]) -> bool:
+    def are_of_one_kind(self, images: Mapping[str, Image]) -> bool:
         """Tell whether images are of one kind, so that their values are compared as they are."""
         units = {name: unit_of(image) for name, image in images.items()}
         known = {unit: name for name, unit in units.items() if unit}
