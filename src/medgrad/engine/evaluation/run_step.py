@@ -11,7 +11,7 @@ import numpy as np
 from ...data import Case, Image
 from ...data.checksum import hash_file
 from ...errors import SettingError
-from ...prepare import Memo, Step, as_type
+from ...prepare import Memo, Step, as_type, where_inside
 from .opened_run import OpenedRun, open_run
 
 
@@ -43,14 +43,17 @@ class RunStep(Step):
         return [hash_file(path) for path in self.opened.trained.weight_files]
 
     def apply(self, case: Case) -> tuple[Case, Memo]:
-        ((name, image),) = case.images.items()
-        shown = (self.opened.task.channels or (name,))[0]
+        return replace(case, images={k: self.answered(case, v) for k, v in case.images.items()}), Memo(case.grid)
+
+    def answered(self, case: Case, image: Image) -> Image:
+        """Give an image of a case with the values that the run answers."""
+        shown = (self.opened.task.channels or ("image",))[0]
         answer: Image = self.opened.predict_case(Case(case.id, {shown: image}))
-        inside = np.ones(image.grid.shape, bool) if case.roi is None else case.roi.array != 0
+        inside = where_inside(case.roi, image.grid)
         if image.array.ndim > image.grid.dims:
             inside = inside[..., None]
         changed = np.where(inside & np.isfinite(image.array), as_type(answer.array, image.array.dtype), image.array)
-        return replace(case, images={name: replace(image, array=changed)}), Memo(case.grid)
+        return replace(image, array=changed)
 
 
 def load_run_step(folder: Path | str) -> RunStep:
