@@ -10,7 +10,8 @@ from ._blocks import ConvBlock, add_to_image, make_conv
 class DnCNN(nn.Module):
     """The input (its first ``outputs`` channels) and a correction by ``depth`` convolutions of full resolution.
 
-    Zhang et al., IEEE TIP 2017; they have depth 17 and width 64 in 2D.
+    The last convolution, which begins at zero, sums up elements alone (kernel 1): over neighbours its first steps
+    would be too long by the number of neighbours. Zhang et al., IEEE TIP 2017; they have depth 17 and width 64 in 2D.
     """
 
     output_kinds = ("dense",)
@@ -24,7 +25,7 @@ class DnCNN(nn.Module):
         self.correction = nn.Sequential(
             ConvBlock(inputs, width, dims, normalise="none"),
             *(ConvBlock(width, width, dims, normalise=normalise) for _ in range(depth - 2)),
-            make_conv(width, outputs, dims, bias=True),
+            make_conv(width, outputs, dims, kernel=1, bias=True),
         )
         for parameter in self.correction[-1].parameters():
             nn.init.zeros_(parameter)

@@ -13,10 +13,9 @@ from .unet import UNet
 class ImageUNet(nn.Module):
     """The input (its first ``outputs`` channels) and a correction by a U-Net, which begins at zero.
 
-    Without normalisation by default: what is corrected depends on how strong the noise is, which a norm takes away.
-    The sum is in float32, also where the network computes in bfloat16. Settings are those of ``unet``.
-
-    After DRUNet (Zhang et al., TPAMI 2021), which has no norms either.
+    Batch norm by default: what is corrected depends on how strong the noise of an image is, which the norms of that
+    image alone would take away. The sum is in float32, also where the network computes in bfloat16. Settings are those
+    of ``unet``. After DRUNet (Zhang et al., TPAMI 2021), which has no norms.
     """
 
     output_kinds = ("dense",)
@@ -27,12 +26,12 @@ class ImageUNet(nn.Module):
         outputs: int,
         dims: int,
         *,
-        channels: Sequence[int] = (16, 32, 64),
+        channels: Sequence[int] = (32, 64),
         strides: Sequence[Sequence[int]] | None = None,
         encoder: str = "plain",
         blocks: int = 2,
         decoder_blocks: int = 2,
-        normalise: str = "none",
+        normalise: str = "batch",
     ) -> None:
         super().__init__()
         self.correction = UNet(
