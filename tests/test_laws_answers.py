@@ -126,7 +126,7 @@ def test_what_is_decoded_keeps_nothing_of_the_output(kind_and_grid):
     kind, grid = kind_and_grid
     if len(kind.outputs) > 1:
         pytest.skip("it is decoded from several arrays")
-    settings = {"labels": ("liver", "tumour", "cyst"), "exclusive": True}
+    settings = {"labels": ("liver", "tumour", "cyst"), "exclusive": True, "mean": 40.0, "deviation": 100.0}
     shape = {"probabilities": (3,), "displacement": (grid.dims, *grid.shape), "value": (1,)}
     output = np.random.default_rng(0).uniform(0, 1, shape.get(kind.outputs[0], (4, *grid.shape))).astype(np.float32)
     fresh = kind.decode([output.copy()], grid, settings)

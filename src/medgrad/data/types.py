@@ -51,6 +51,10 @@ class ProbabilityMaps(Image):
     """The probability of each label in every element, (*grid.shape, labels); ``tags["labels"]`` names them."""
 
 
+class SyntheticImage(Image):
+    """Values that no scanner gave: translated from another modality, or generated; in a unit of their own."""
+
+
 MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "other")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Case, Image
+from ..data import Case, Image, SyntheticImage
 from ._step import Memo, Step
 
 Scale = tuple[float, float]
@@ -47,7 +47,8 @@ class Normalise(Step):
     def apply(self, case: Case) -> tuple[Case, Memo]:
         found = {name: self.normalised(image) for name, image in case.images.items()}
         scales = next((scale for _, scale in found.values()), [])
-        truth = self.normalised(case.truth, scales)[0] if isinstance(case.truth, Image) else case.truth
+        is_in_unit = isinstance(case.truth, Image) and not isinstance(case.truth, SyntheticImage)
+        truth = self.normalised(case.truth, scales)[0] if is_in_unit else case.truth  # type: ignore[arg-type]
         images = {name: image for name, (image, _) in found.items()}
         return replace(case, images=images, truth=truth), Memo(case.grid, {"scales": scales})
 

@@ -8,7 +8,7 @@ from itertools import cycle
 
 import numpy as np
 
-from ..data import Case, Image
+from ..data import Case, Image, SyntheticImage
 from ..errors import SettingError, suggest_name
 from ._image_step import fill_from_nearest
 from ._noise import NOISES, Noise, estimate_sigma, restore_signal, stabilise
@@ -38,7 +38,8 @@ class Stabilise(Step):
         found = {name: self.strengths(image) for name, image in case.images.items()}
         first = next(iter(found.values()), [1.0])
         images = {name: self.transformed(image, found[name]) for name, image in case.images.items()}
-        truth = self.transformed(case.truth, first) if isinstance(case.truth, Image) else case.truth
+        is_in_unit = isinstance(case.truth, Image) and not isinstance(case.truth, SyntheticImage)
+        truth = self.transformed(case.truth, first) if is_in_unit else case.truth  # type: ignore[arg-type]
         return replace(case, images=images, truth=truth), Memo(case.grid, {"sigmas": first})
 
     def undo_values(self, image: Image, memo: Memo) -> Image:

@@ -148,7 +148,7 @@ def _read_labels(cohort: Cohort, entry: Entry, grid: Grid) -> tuple[LabelMap | N
     if not isinstance(entry.truth, Source):
         return None, []
     try:
-        if cohort.truth == "image":
+        if cohort.has_image_truth:
             cohort.read_truth(entry.truth, grid)
             return None, []
         labels = cohort.read_mask(entry.truth, grid)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Boxes, Case, LabelMap
+from ..data import Boxes, Case, Image, LabelMap
 from ..data.cohorts import Cohort, Entry
 from ..errors import MedgradError
 from ..prepare.reorient import Reorient
@@ -19,7 +19,8 @@ class CaseStats:
     """One case as a plan sees it.
 
     ``values`` are some elements of the first image, of what is labelled where something is. ``row`` is a row of a
-    table, with the names of its columns. ``failure`` says why nothing could be read.
+    table, with the names of its columns. ``truth_values`` are some elements of a truth that is an image. ``failure``
+    says why nothing could be read.
     """
 
     failure: str = ""
@@ -35,6 +36,7 @@ class CaseStats:
     row: tuple[tuple[str, ...], NDArray[Any]] | None = None
     between_patients: bool = False
     boxes: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
+    truth_values: NDArray[Any] | None = None
 
 
 def gather_case_stats(cohort: Cohort, entry: Entry) -> CaseStats:
@@ -60,6 +62,7 @@ def gather_case_stats(cohort: Cohort, entry: Entry) -> CaseStats:
         row=(tuple(first.tags["columns"]), first.array) if case.grid.dims == 1 else None,
         between_patients=bool(case.metadata.get("across")),
         boxes=(case.truth.corners, case.truth.labels) if isinstance(case.truth, Boxes) else None,
+        truth_values=thin_out(case.truth.channels_first[0]) if isinstance(case.truth, Image) else None,
     )
 
 
@@ -69,7 +72,12 @@ def sample_values(case: Case) -> NDArray[Any]:
     inside = plane
     if isinstance(case.truth, LabelMap) and case.truth.array.shape == plane.shape and case.truth.array.any():
         inside = plane[case.truth.array > 0]
-    return inside.ravel()[:: max(1, inside.size // 20_000)].copy()
+    return thin_out(inside)
+
+
+def thin_out(values: NDArray[Any]) -> NDArray[Any]:
+    """Give an even sample of values."""
+    return values.ravel()[:: max(1, values.size // 20_000)].copy()
 
 
 def compute_labelled_share(case: Case) -> float:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Scores
 from ..data.cohorts import Cohort, Entry
@@ -25,7 +26,8 @@ class DatasetFacts:
     """Statistics of the training cases, or of an even sample of them.
 
     ``intensity`` is (low, high, mean, deviation) of the labelled elements, or of all where there are no labels:
-    the 0.5 and 99.5 percentiles, and the moments between them. ``columns`` are (name, mean, deviation) of each
+    the 0.5 and 99.5 percentiles, and the moments between them; ``truth_intensity`` the same of truths that are images.
+    ``columns`` are (name, mean, deviation) of each
     feature of a table. ``mixed`` is whether the number of channels differs between images, ``across`` whether
     pairs are of two patients. ``objects`` are the 10th percentile of the box lengths of the smallest class and
     the 90th of the largest class, in mm: the side of a cube of the same volume.
@@ -52,6 +54,7 @@ class DatasetFacts:
     across: bool = False
     objects: tuple[float, float] = (0.0, 0.0)
     most_objects: int = 0
+    truth_intensity: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
 
     def median_spacing(self) -> tuple[float, ...]:
         """Return the median spacing along each axis of the reoriented arrays."""
@@ -134,7 +137,8 @@ def combine_case_stats(
         measured=first.has_spacing,
         shapes=tuple(c.shape for c in cases),
         spacings=tuple(c.spacing for c in cases),
-        intensity=intensity_stats(cases),
+        intensity=intensity_stats([c.values for c in cases]),
+        truth_intensity=intensity_stats([c.truth_values for c in cases]),
         foreground=float(np.mean([c.labelled_share for c in cases])),
         is_8_bit=all(c.is_8_bit for c in cases),
         counts=count_classes(cohort),
@@ -166,9 +170,9 @@ def column_moments(cases: Sequence[CaseStats]) -> tuple[tuple[str, float, float]
     return tuple((name, *both) for name, both in zip(cases[0].row[0], moments, strict=True))
 
 
-def intensity_stats(cases: Sequence[CaseStats]) -> tuple[float, float, float, float]:
-    """Return percentiles and moments of the labelled elements of the first image, or of all elements."""
-    values = [c.values.astype(np.float64) for c in cases if c.values is not None]
+def intensity_stats(sampled: Sequence[NDArray[Any] | None]) -> tuple[float, float, float, float]:
+    """Return percentiles and moments of the values sampled of each case."""
+    values = [v.astype(np.float64) for v in sampled if v is not None]
     every = np.concatenate([np.empty(0), *[v[np.isfinite(v)] for v in values]])
     if not every.size:
         return 0.0, 1.0, 0.0, 1.0

@@ -14,7 +14,7 @@ from ...errors import FormatError, SettingError, suggest_name
 from ..case import Case
 from ..grid import Grid
 from ..source import PairSource, Source
-from ..types import Boxes, Image, LabelMap, Pair, Scores, UnplacedBoxes
+from ..types import Boxes, Image, LabelMap, Pair, Scores, SyntheticImage, UnplacedBoxes
 
 SPLITS = ("train", "val", "test")
 DERIVED_TRUTHS = {("label_map", "boxes"), ("label_map", "pair")}
@@ -41,9 +41,9 @@ class Cohort:
     """The cases that a layout found in a folder.
 
     ``task`` is the problem that the data serves, ``truth`` the kind of its truth: ``label_map``, ``boxes``, ``scores``,
-    ``image``, or ``pair`` (what is known of both images of a registration). ``labels`` names its classes. In label maps
-    they are the labels 1, 2, ..., and ``label_values`` gives the number that each of them has in the files. Without
-    ``label_values`` there is one label, and it is wherever a mask is larger than the threshold ``threshold`` (instance
+    ``image``, ``synthetic_image``, or ``pair`` (what is known of both images of a registration). ``labels`` names its
+    classes. In label maps they are the labels 1, 2, ..., and ``label_values`` gives the number that each of them has
+    in the files. Without ``label_values`` there is one label, and it is wherever a mask is larger than the threshold ``threshold`` (instance
     maps, masks kept as JPEG). Where the files name their labels themselves (DICOM), ``label_aliases`` maps those names
     to ``labels``. Where only some labels are learned, ``all_labels`` lists all labels of the files; those that are not
     in ``labels`` become background. ``modalities`` gives the modality of each image name, where the set says so.
@@ -71,10 +71,15 @@ class Cohort:
     def serving(self, task: str, truth: str) -> Cohort:
         """Give the cohort for a task that learns from a kind of truth; it stays as it is where it has no such truth.
 
-        Masks have boxes, and can be moved. Every image can be its own truth (``self``), where no other is given.
+        Masks have boxes, and can be moved. Every image can be its own truth (``self``), where no other is given. A
+        synthetic image is learned from another image of each case, or from itself (``synthetic_self``).
         """
         if truth == "self":
             return replace(self, task=task) if self.truth == "image" else self.with_images_as_truth(task)
+        if truth == "synthetic_self":
+            return replace(self.with_images_as_truth(task), truth="synthetic_image")
+        if truth == "synthetic_image" and self.has_image_truth:
+            return replace(self, task=task, truth=truth)
         serves = truth == self.truth or (self.truth, truth) in DERIVED_TRUTHS
         return replace(self, task=task, truth=truth) if serves else self
 
@@ -85,9 +90,14 @@ class Cohort:
         unlabelled = replace(self, labels=(), label_values=(), label_aliases={}, all_labels=())
         return replace(unlabelled, task=task, truth="image", entries=entries, messages=(*self.messages, said))
 
+    @property
+    def has_image_truth(self) -> bool:
+        """Whether the truth of its cases are images."""
+        return self.truth in ("image", "synthetic_image")
+
     def is_own_truth(self, entry: Entry) -> bool:
         """Tell whether the truth of a case is one of its images."""
-        return self.truth == "image" and entry.truth in entry.images.values()
+        return self.has_image_truth and entry.truth in entry.images.values()
 
     def in_splits(self, *splits: str | None) -> Cohort:
         """Give the cohort with only the cases of some splits."""
@@ -137,9 +147,10 @@ class Cohort:
 
     def read_truth(self, source: Source, grid: Grid) -> LabelMap | Boxes | Image:
         """Read the truth of a case: an image, or a mask as labels or as one box around each object."""
-        if self.truth == "image":
+        if self.has_image_truth:
             image = self.read_image("", source)
-            return replace(image, grid=checked_grid(image.grid, grid, source))
+            image = replace(image, grid=checked_grid(image.grid, grid, source))
+            return SyntheticImage(**vars(image)) if self.truth == "synthetic_image" else image
         mask = self.read_mask(source, grid)
         if self.truth == "boxes" and not self.label_values and not self.label_aliases:
             from ..masks_to_boxes import instances_to_boxes

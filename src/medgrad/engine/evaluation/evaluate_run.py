@@ -8,7 +8,7 @@ from pathlib import Path
 from ...data.atomic_files import write_text
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
-from ...data.cohorts.layouts import Hints
+from ...data.cohorts.layouts import IMAGE_KINDS, Hints
 from ...data.cohorts.pairs_from_images import make_pairs
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
@@ -70,7 +70,8 @@ def hints_of(task: Task, *, truth: str | None = None, roi: str | None = None) ->
 
     An image beside another may be a second channel as well, so a task whose truth is an image is named.
     """
-    return Hints(truth, roi, task.kind, task.truth) if task.truth in ("image", "self") else Hints(truth, roi)
+    is_image = task.truth == "image" or task.truth in IMAGE_KINDS
+    return Hints(truth, roi, task.kind, task.truth) if is_image else Hints(truth, roi)
 
 
 def restrict_labels(cohort: Cohort, trained: TrainedRun) -> Cohort:

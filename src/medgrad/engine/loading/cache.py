@@ -132,7 +132,7 @@ def read_truth_only(cohort: Cohort, entry: Entry) -> Any:
     if not isinstance(entry.truth, Source):
         return entry.truth
     try:
-        if cohort.truth == "image":
+        if cohort.has_image_truth:
             return cohort.read_image("", entry.truth)
         labels = read_labels(entry.truth)
         if cohort.truth == "boxes":

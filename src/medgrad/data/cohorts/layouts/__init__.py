@@ -14,10 +14,10 @@ from ...source import Source
 from ..cohort import DERIVED_TRUTHS, Cohort
 from ._explain_no_match import MIN_CLOSENESS, explain_no_match
 from ._files import IGNORED_FOLDERS, is_data_file, list_images
-from ._layout import TRUTH_KINDS, HintError, Hints, Layout, NoMatch
+from ._layout import IMAGE_KINDS, TRUTH_KINDS, HintError, Hints, Layout, NoMatch
 from ._single_images import build_single_image_cohort
 
-__all__ = ["TRUTH_KINDS", "Hints", "Layout", "NoMatch", "NotRecognisedError", "list_images", "recognise"]
+__all__ = ["IMAGE_KINDS", "TRUTH_KINDS", "Hints", "Layout", "NoMatch", "NotRecognisedError", "list_images", "recognise"]
 
 
 class NotRecognisedError(LayoutError):
@@ -57,12 +57,13 @@ def recognise(folder: Path | str, hints: Hints | None = None) -> Cohort:
                 f"{str(folder)!r} is laid out as {name!r}, in which {' and '.join(idle)} names nothing. Leave it out."
             )
         else:
+            found = found.serving(found.task, hints.kind) if hints.kind == "synthetic_image" else found
             return replace(found, hints={k: v for k, v in asdict(hints).items() if v and k != "task"})
     if ignored:
         raise HintError(ignored[0])
     wanted = hints.wanted_kind
-    if hints.kind == "self" and not hints.truth:
-        return images_without_truth(folder, hints).serving(str(hints.task), "self")
+    if hints.kind in ("self", "synthetic_self") and not hints.truth:
+        return images_without_truth(folder, hints).serving(str(hints.task), hints.kind)
     if hints.task is not None and ("label_map", wanted) in DERIVED_TRUTHS:
         try:
             return recognise(folder, replace(hints, task="segmentation", kind=None)).serving(hints.task, str(wanted))

@@ -20,6 +20,10 @@ TRUTH_KINDS = {
 """The kind of truth of each task that data is known to serve."""
 
 
+IMAGE_KINDS = ("self", "synthetic_image", "synthetic_self")
+"""The kinds of truth that are images, in one way or another."""
+
+
 @dataclass(frozen=True)
 class Hints:
     """What the user says about a folder; None where nothing was said.
@@ -27,7 +31,7 @@ class Hints:
     ``truth`` and ``roi`` name the folder or file (or a part of its name) of the truth and of the region that
     counts. ``task`` is the problem to solve where the data serves several, ``kind`` the kind of truth that it takes:
     that of the task where a layout knows it. The kind ``self`` is an image beside each image where there is one, else
-    each image itself.
+    each image itself; ``synthetic_image`` is another image, ``synthetic_self`` each image itself.
     """
 
     truth: str | None = None
@@ -42,7 +46,7 @@ class Hints:
     @property
     def wanted_kind(self) -> str | None:
         """The kind of truth that the task takes, where it is known."""
-        return "image" if self.kind == "self" else self.kind or TRUTH_KINDS.get(self.task or "")
+        return "image" if self.kind in IMAGE_KINDS else self.kind or TRUTH_KINDS.get(self.task or "")
 
 
 @dataclass(frozen=True)
