@@ -40,15 +40,16 @@ class Entry:
 class Cohort:
     """The cases that a layout found in a folder.
 
-    ``task`` is the problem that the data serves, ``truth`` the kind of its truth: ``label_map``, ``boxes``, ``scores``,
-    ``image``, ``synthetic_image``, or ``pair`` (what is known of both images of a registration). ``labels`` names its
-    classes. In label maps they are the labels 1, 2, ..., and ``label_values`` gives the number that each of them has
-    in the files. Without ``label_values`` there is one label, and it is wherever a mask is larger than the threshold ``threshold`` (instance
-    maps, masks kept as JPEG). Where the files name their labels themselves (DICOM), ``label_aliases`` maps those names
-    to ``labels``. Where only some labels are learned, ``all_labels`` lists all labels of the files; those that are not
-    in ``labels`` become background. ``modalities`` gives the modality of each image name, where the set says so.
-    ``patients_source`` is a sentence on how patients were identified. ``hints`` is what the user said of the folder.
-    ``messages`` holds messages for the user, one for each other decision, so that a person can object.
+    ``task`` is the problem that the data serves, ``truth`` the kind of its truth: ``label_map``, ``boxes``,
+    ``scores``, ``image``, ``synthetic_image``, or ``pair`` (what is known of both images of a registration).
+    ``labels`` names its classes. In label maps they are the labels 1, 2, ..., and ``label_values`` gives the number
+    that each of them has in the files. Without ``label_values`` there is one label, and it is wherever a mask is
+    larger than the threshold ``threshold`` (instance maps, masks kept as JPEG). Where the files name their labels
+    themselves (DICOM), ``label_aliases`` maps those names to ``labels``. Where only some labels are learned,
+    ``all_labels`` lists all labels of the files; those that are not in ``labels`` become background. ``modalities``
+    gives the modality of each image name, where the set says so. ``patients_source`` is a sentence on how patients
+    were identified. ``hints`` is what the user said of the folder. ``messages`` holds messages for the user, one
+    for each other decision, so that a person can object.
     """
 
     root: Path
