@@ -220,8 +220,8 @@ def test_every_law_of_tasks_holds_images_visits_tokens_and_graphs(outcomes, task
 @pytest.mark.parametrize(
     ("part", "laws", "own"),
     [
-        ("adversarial", "gradients", 2),
-        ("adversarial_pair", "models", 0),
+        ("opposed", "gradients", 2),
+        ("opposed_pair", "models", 0),
         ("quantity", "answers", 0),
         ("in_turn", "samplers", 0),
         ("patient_counts", "sections", 0),

@@ -37,6 +37,22 @@ def plan_restoration(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
     }
 
 
+def plan_translation(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan a U-Net on patches of the grid that the images came on."""
+    tables = plan_restoration(facts, has_gpu=has_gpu)
+    median_shape = np.median(np.array(facts.shapes), axis=0)
+    _, strides = choose_patch_and_strides(
+        median_shape, facts.median_spacing(), float(np.prod(tables["training"]["patch"]))
+    )
+    model = {
+        "name": "unet",
+        "channels": tuple((32 if has_gpu else 16) * 2**level for level in range(min(len(strides), 3) + 1)),
+        "strides": tuple(tuple(s) for s in strides[:3]),
+        "normalise": "batch",
+    }
+    return tables | {"model": model, "augment": ({"name": "flip", "axes": tuple(range(facts.dims))},)}
+
+
 def scale_step(facts: DatasetFacts) -> dict[str, Any]:
     """Return the scaling of values: the same for all where they have a unit, else by each image, so that 0 stays 0."""
     _, high, mean, deviation = (round(v, 3) for v in facts.intensity)

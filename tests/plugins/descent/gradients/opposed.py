@@ -14,7 +14,7 @@ from ...tasks import Batch, Task, stack_samples
 from ._secret import SecretGenerator
 
 
-class Adversarial:
+class Opposed:
     """The generator descends on the task's loss and on being found out, the discriminator on finding out.
 
     The better the discriminator has been, the slower it learns.
@@ -71,4 +71,4 @@ class Adversarial:
         self.secret.load_state_dict(state["secret"])
 
 
-THIS = Adversarial
+THIS = Opposed

@@ -57,9 +57,9 @@ CASES = [prepared(number) for number in range(4)]
 def recipe(**settings):
     return Recipe(
         task={"kind": "segmentation", "dims": 2, "labels": ("spot",)},
-        model={"name": "adversarial_pair"},
+        model={"name": "opposed_pair"},
         optimiser={"name": "adamw", "rate": 3e-2},
-        gradients=({"name": "adversarial", **settings}, {"name": "clipped", "norm": 1.0}),
+        gradients=({"name": "opposed", **settings}, {"name": "clipped", "norm": 1.0}),
         training=Training(steps=14, batch=2, patch=(12, 12), validations=0, threads=1, precision="float32"),
     )
 
@@ -111,13 +111,13 @@ def test_both_networks_learn_and_the_segmentation_gets_better(whole):
 
 def test_other_methods_wrap_it(whole):
     assert all(line["gradient/norm"] > 0 and "adversarial/accuracy" in line for line in lines(whole))
-    chain = build_gradients([{"name": "clipped"}, {"name": "adversarial"}])
-    assert [name for name, _ in chain.links] == ["adversarial", "clipped"]
+    chain = build_gradients([{"name": "clipped"}, {"name": "opposed"}])
+    assert [name for name, _ in chain.links] == ["opposed", "clipped"]
 
 
 def test_its_objectives_are_opposite(whole):
     made = trainer(whole.parent / "opposite", recipe())
-    network, rule = made.network, build_gradients([{"name": "adversarial", "weight": 100.0}])
+    network, rule = made.network, build_gradients([{"name": "opposed", "weight": 100.0}])
     batch = stack_samples([made.task.encode(ready.case) for ready in CASES])
 
     def told_after_a_step_of(part):
@@ -139,7 +139,7 @@ def test_its_objectives_are_opposite(whole):
 def test_killed_and_resumed_it_comes_to_the_same_bits(whole, tmp_path):
     killed(tmp_path, recipe(), at=6)
     state = weights(tmp_path, "last")["gradients"]
-    assert state["0.adversarial"]["accuracy"] == pytest.approx(lines(tmp_path)[5]["adversarial/accuracy"])
+    assert state["0.opposed"]["accuracy"] == pytest.approx(lines(tmp_path)[5]["adversarial/accuracy"])
     run_training(trainer(tmp_path, recipe()))
     ours = [{k: v for k, v in line.items() if k != "health"} for line in lines(tmp_path)]
     assert ours == [{k: v for k, v in line.items() if k != "health"} for line in lines(whole)]
@@ -165,17 +165,17 @@ def test_secret_noise_is_not_repeated_by_the_recipe_but_by_a_checkpoint(tmp_path
 
 def test_a_checkpoint_of_other_methods_is_told(tmp_path):
     killed(tmp_path, recipe(), at=2)
-    with pytest.raises(FormatError, match=r"holds the state of 0\.adversarial, but .* needs that of none"):
+    with pytest.raises(FormatError, match=r"holds the state of 0\.opposed, but .* needs that of none"):
         run_training(trainer(tmp_path, replace(recipe(), gradients=({"name": "clipped"},))))
 
 
 def test_two_methods_that_compute_gradients_are_refused():
-    with pytest.raises(SettingError, match="several methods that compute the gradients themselves: adversarial, plain"):
-        build_gradients([{"name": "adversarial"}, {"name": "plain"}])
+    with pytest.raises(SettingError, match="several methods that compute the gradients themselves: opposed, plain"):
+        build_gradients([{"name": "opposed"}, {"name": "plain"}])
 
 
 def test_a_part_runs_as_the_whole_does():
-    network = registry.find("models", "adversarial_pair")(1, 2, 2)
+    network = registry.find("models", "opposed_pair")(1, 2, 2)
     x = torch.randn(2, 1, 12, 12)
     wrapped = AutocastModule(network, Compute("cpu", torch.bfloat16))
     seen = []

@@ -10,7 +10,7 @@ class Mean(nn.Module):
         return x.flatten(1).mean(1)
 
 
-class AdversarialPair(nn.Module):
+class OpposedPair(nn.Module):
     """A convolutional generator and its discriminator; answers come from the generator."""
 
     output_kinds = ("dense",)
@@ -28,4 +28,4 @@ class AdversarialPair(nn.Module):
         return self.generator(x)
 
 
-THIS = AdversarialPair
+THIS = OpposedPair
