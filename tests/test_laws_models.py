@@ -17,6 +17,8 @@ def make(name, dims, inputs=2, outputs=3):
     settings = {"shape": SHAPES[dims]} if name in ("logistic", "mlp", "svm") else {}
     if "pyramid" in registry.find("models", name).output_kinds:
         settings = {"channels": (8, 16, 16), "first": 1, "width": 16}
+    if name == "rectified_flow":
+        settings = {"channels": (8, 16), "steps": 2}
     if name == "resnet":
         settings = {"channels": (8, 16, 32, 64)}
     return registry.find("models", name)(inputs, outputs, dims, **settings)

@@ -32,6 +32,7 @@ PUBLIC = {
     "evaluate": "apps.verbs.evaluate",
     "fit": "apps.verbs.fit",
     "look": "apps.verbs.look",
+    "make": "apps.verbs.make",
     "open_run": "engine.evaluation.opened_run",
     "plan": "apps.verbs.plan",
     "predict": "apps.verbs.predict",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from .apps.verbs.evaluate import evaluate as evaluate
     from .apps.verbs.fit import fit as fit
     from .apps.verbs.look import look as look
+    from .apps.verbs.make import make as make
     from .apps.verbs.plan import plan as plan
     from .apps.verbs.predict import predict as predict
     from .apps.verbs.process import process as process

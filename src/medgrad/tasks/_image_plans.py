@@ -10,6 +10,8 @@ from ..survey.dataset_facts import DatasetFacts
 from ._plan_steps import choose_patch_and_strides, spatial_steps
 from ._plans import Tables
 
+MIN_FLOW_SIZE = 8
+"""A flow halves its images a second time where so many elements are left along each axis."""
 UNCUT = 1e6
 """Values are not cut at a window: a restored image has them all."""
 
@@ -51,6 +53,29 @@ def plan_translation(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
         "normalise": "batch",
     }
     return tables | {"model": model, "augment": ({"name": "flip", "axes": tuple(range(facts.dims))},)}
+
+
+def plan_generation(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan a rectified flow on whole images of one shape; one scale of values serves the whole set."""
+    tables = plan_restoration(facts, has_gpu=has_gpu)
+    patch, strides = tables["training"]["patch"], tables["model"]["strides"]
+    _, _, mean, deviation = (round(v, 4) for v in facts.intensity)
+    values = {"name": "normalise", "method": "window", "low": -UNCUT, "high": UNCUT, "mean": mean,
+              "deviation": deviation or 1.0}  # fmt: skip
+    levels = 3 if min(patch) >= 4 * MIN_FLOW_SIZE else 2
+    return tables | {
+        "model": {
+            "name": "rectified_flow",
+            "channels": tuple(32 * 2**level for level in range(levels)),
+            "strides": tuple((*strides, *strides)[: levels - 1]),
+        },
+        "prepare": (*spatial_steps(facts, ()), {"name": "resize_pad", "shape": patch}, values),
+        "augment": ({"name": "pure_noise"},),
+        "optimiser": {"name": "muon", "rate": 1e-2, "decay": 0.0},
+        "gradients": ({"name": "diffused"}, {"name": "clipped", "norm": 1.0}),
+        "training": tables["training"] | {"ema": 0.998, "batch": 8 if facts.dims == 2 else 4},
+        "inference": {"tune": False, "overlap": 0.0},
+    }
 
 
 def scale_step(facts: DatasetFacts) -> dict[str, Any]:

@@ -219,6 +219,11 @@ class Task(ABC):
     def check_predict(self) -> None:  # noqa: B027
         """Raise if the task does not answer about one image at a time."""
 
+    def noise_case(self, name: str, seed: Sequence[int]) -> Case:
+        """Make the case of which a generative task makes an image: noise by a seed; other tasks raise."""
+        del name, seed
+        raise SettingError(f"The task {self.kind!r} answers about images, and makes none. Give a run of generation.")
+
     def for_model(self, model: str) -> Task:
         """Give the task for a network of this name, where decoding depends on the network."""
         del model
