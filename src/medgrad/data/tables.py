@@ -35,8 +35,7 @@ def read_json(path: Path) -> Any:
 def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV with a heading as a list of dicts, cells stripped; the delimiter is a comma, semicolon or tab."""
     text = read_text(path)
-    head = text.split("\n", 1)[0]
-    mark = max(",;\t", key=head.count)
+    mark = find_delimiter(text)
     try:
         table = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
     except csv.Error as reason:
@@ -48,6 +47,20 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
     if twice and twice[0]:
         raise LayoutError(f"{str(path)!r} has two columns {twice[0]!r}. Rename one.")
     return [dict(zip(names, [*row, *[""] * len(names)], strict=False)) for row in table[1:]]
+
+
+def find_delimiter(text: str) -> str:
+    """Find the delimiter of a table by its heading: a comma, semicolon or tab."""
+    head = text.split("\n", 1)[0]
+    return max(",;\t", key=head.count)
+
+
+def write_csv_rows(path: Path, rows: Iterable[Sequence[str]], *, like: Path) -> Path:
+    """Write a table, its heading first, with the delimiter of another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=find_delimiter(read_text(like)), lineterminator="\n").writerows(rows)
+    return path
 
 
 def find_column(names: Iterable[str], accepted_names: Sequence[str]) -> str | None:

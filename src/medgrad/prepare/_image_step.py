@@ -116,7 +116,7 @@ def fill_from_nearest(values: Values, known: NDArray[np.bool_]) -> Values:
     return filled
 
 
-def as_type(values: Values, dtype: np.dtype[Any]) -> NDArray[Any]:
+def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Convert values to a type; integers are rounded and clipped to its range.
 
     >>> as_type(np.array([-3.0, 1.6, 300.0], np.float32), np.dtype(np.uint8)).tolist()

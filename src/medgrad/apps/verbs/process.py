@@ -29,7 +29,9 @@ def process(
     ],
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="Images, DICOM series, or folders of them; fuse makes one of several."),
+        typer.Argument(
+            metavar="INPUT...", help="Images, DICOM series, folders of them, or tables; fuse makes one of several."
+        ),
     ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
@@ -83,12 +85,12 @@ def process(
 
 def find_entries(steps: Sequence[Step], inputs: Sequence[Path]) -> tuple[list[Entry], list[Path]]:
     """Find what is processed, and the images of folders that lack a partner for a step that makes one of several."""
-    from ...inference.pipeline.inputs import find_inputs
+    from ...inference.pipeline.process_images import find_process_inputs
     from ...inference.pipeline.joined_inputs import join_inputs
 
     if any(step.joins_images for step in steps):
         return join_inputs(inputs)
-    return [entry for path in inputs for entry in find_inputs(path, ())], []
+    return [entry for path in inputs for entry in find_process_inputs(path)], []
 
 
 def describe_inputs(one: Mapping[str, Any]) -> str:
@@ -110,6 +112,8 @@ def parse_steps(steps: str, settings: Sequence[str]) -> list[dict[str, Any]]:
 
     >>> parse_steps("smooth", ["fwhm=6"])
     [{'name': 'smooth', 'fwhm': 6}]
+    >>> parse_steps("fill", ["slices=6"])
+    [{'name': 'fill', 'slices': [6]}]
     """
     known = registry.names("prepare")
     chain: list[dict[str, Any]] = []
@@ -146,7 +150,9 @@ def assign_setting(chain: list[dict[str, Any]], text: str) -> None:
         raise SettingError(
             f"--set {text!r}: no step has it; their settings are {', '.join(names)}.{suggest_name(setting, names)}"
         )
-    takers[0][setting] = parse_value(value.strip())
+    parsed = parse_value(value.strip())
+    is_list = isinstance(registry.keyword_defaults(registry.find("prepare", takers[0]["name"]))[setting], tuple)
+    takers[0][setting] = [parsed] if is_list and not isinstance(parsed, list) else parsed
 
 
 def make_steps(chain: Sequence[Mapping[str, Any]]) -> list[Step]:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ... import registry
-from ...data import Case, Image, LabelMap
+from ...data import Case, Image, LabelMap, Source
 from ...data.checksum import hash_file
 from ...data.cohorts import Entry
 from ...data.dicom.write.derived import write_derived_file, write_derived_series
 from ...data.dicom.write.snomed import Code
+from ...data.formats import csv as tables
 from ...data.formats import file_suffix, find_format, list_series, read, read_labels, write
 from ...errors import FormatError, MedgradError
 from ...prepare import Step, unit_of
+from .inputs import find_inputs
+from .process_tables import process_table
 
 KEPT_SUFFIXES = (".nii", ".nii.gz", ".mha", ".nrrd", ".png", ".tif", ".tiff", ".npy")
 """Endings of inputs that are written as they came, besides DICOM; others become NIfTI, or PNG or TIFF where flat."""
@@ -57,6 +60,11 @@ class Processed:
         }
 
 
+def find_process_inputs(path: Path) -> list[Entry]:
+    """Find what is to be processed: one file, one DICOM series, every image of a folder, or a table as a whole."""
+    return [Entry(path.stem, {"table": Source(path)})] if tables.can_read(path) else find_inputs(path, ())
+
+
 def process_all(
     entries: Sequence[Entry], steps: Sequence[Step], out: Path, *, roi: Path | None = None
 ) -> Iterator[Processed]:
@@ -72,6 +80,11 @@ def process_all(
 def process_one(entry: Entry, steps: Sequence[Step], out: Path, *, roi: Path | None = None) -> Processed:
     """Process one input and write it."""
     source, *others = entry.images.values()
+    if tables.can_read(source.path):
+        if roi is not None:
+            raise FormatError(f"--roi is of an image, but {source.path.name!r} is a table. Leave it out.")
+        table, chosen, messages = process_table(source.path, steps, out)
+        return Processed(source.path, table, tuple(chosen), messages=messages)
     images = {name: read(path) for name, path in entry.images.items()} if others else {"image": read(source)}
     first, image = next(iter(images.items()))
     case = Case(entry.id, images, roi=read_region(roi, image))
