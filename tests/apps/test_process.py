@@ -96,3 +96,29 @@ def test_two_inputs_of_one_name_do_not_replace_each_other(folder, tmp_path):
     words = folder / "scan_0.nii.gz", tmp_path / "other"
     one_line(medgrad("process", "smooth", *words, "-o", tmp_path / "out"), "'scan_0.nii.gz'", "two folders")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_is_filled_as_a_whole_and_keeps_what_it_has(tmp_path):
+    rows = ["id;width;count;class"] + [f"p{i};{i / 4};{i};{'ab'[i % 2]}" for i in range(12)]
+    rows[4], rows[7] = "p3;;3;b", "p6;1.50;NA;"
+    (tmp_path / "features.csv").write_text("\n".join(rows) + "\n")
+    found = done("process", "fill", tmp_path / "features.csv", "-o", tmp_path / "out", "--set", "neighbours=2")
+    made = (tmp_path / "out" / "features.csv").read_text().splitlines()
+    assert [i for i, (a, b) in enumerate(zip(made, rows, strict=True)) if a != b] == [4, 7]
+    assert (made[4], made[7]) == ("p3;0.75;3;b", "p6;1.50;6;")
+    (image,) = found["images"]
+    assert image["chosen"][0]["table"] == [{"filled": 2, "columns": "width, count", "method": "nearest"}]
+    assert "'class'" in image["messages"][-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("a,b\n1,\n2,\n", ("fill",), "'b'"),
+        ("a,b\n1,2\n2,\n", ("smooth",), "'smooth' takes images"),
+        ("a,b\n1,2\n2,\n", ("fill", "--set", "method=harmonic"), "nearest"),
+    ],
+)
+def test_a_table_that_cannot_be_processed_is_told(tmp_path, text, words, said):
+    (tmp_path / "t.csv").write_text(text)
+    one_line(medgrad("process", words[0], tmp_path / "t.csv", "-o", tmp_path / "out", *words[1:]), said)

@@ -63,3 +63,16 @@ def test_a_region_of_the_series_is_kept_to_and_one_of_another_series_is_refused(
     assert "a region alone" in pydicom.dcmread(tmp_path / "out" / "chest" / "0001.dcm").DerivationDescription
     with pytest.raises(MedgradError):
         medgrad.process("smooth", [source.path], out=tmp_path / "no", roi=masks["other"])
+
+
+def test_a_lost_slice_of_a_series_is_filled_and_stays_dicom(tmp_path):
+    pictures = random_slices()
+    pictures[2] = 0 * pictures[2]
+    source = scan(tmp_path / "chest", pictures)
+    found = medgrad.process("fill", [source.path], out=tmp_path / "out")["images"][0]
+    assert "derived DICOM series of 4 files" in found["messages"][-1]
+    before, after = read(source).array, read(tmp_path / "out" / "chest").array
+    (lost,) = map(int, found["chosen"][0]["image"][0]["slices"])
+    np.testing.assert_array_equal(np.delete(after, lost, 2), np.delete(before, lost, 2))
+    assert np.ptp(after[..., lost]) > 0 == np.ptp(before[..., lost])
+    assert f"slices={lost}" in pydicom.dcmread(tmp_path / "out" / "chest" / "0001.dcm").DerivationDescription
