@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -69,8 +68,8 @@ def motion_alone(stack: Any, lost: Sequence[int]) -> Any:
     from medgrad.prepare import _lost_slices as ours
 
     known, filled = ours.known_slices(stack, lost), stack.copy()
-    gaps = [(int(a), int(b)) for a, b in pairwise(known) if b - a > 1]
-    for gap, motion in zip(gaps, ours.all_motions(stack, gaps, (1.0, 1.0, 1.0)), strict=True):
+    gaps = ours.list_gaps(known)
+    for gap, motion in zip(gaps, ours.all_motions(stack, gaps, (1.0, 1.0, 1.0), ours.PULLS[1]), strict=True):
         for s in range(gap[0] + 1, gap[1]):
             seen = ours.followed(stack, known, gap, s, motion)
             share = (s - gap[0]) / (gap[1] - gap[0])
@@ -82,12 +81,10 @@ def kriging_alone(stack: Any, lost: Sequence[int]) -> Any:
     """Krige slices without a motion."""
     from medgrad.prepare import _lost_slices as ours
 
-    kept = ours.all_motions
-    ours.all_motions = lambda stack, gaps, _: iter(np.zeros((len(gaps), 2, *stack.shape[1:]), np.float32))
-    try:
-        return ours.krige_slices(stack, lost, (1.0, 1.0, 1.0))
-    finally:
-        ours.all_motions = kept
+    known, filled = ours.known_slices(stack, lost), stack.copy()
+    for place, plane in ours.krige_gaps(stack, known, ours.list_gaps(known), (1.0, 1.0, 1.0), np.inf).items():
+        filled[place] = plane
+    return filled
 
 
 def both(stack: Any, lost: Sequence[int]) -> Any:

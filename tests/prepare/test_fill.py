@@ -148,7 +148,7 @@ def test_lost_slices_follow_what_moves():
 
 def test_the_motion_across_a_gap_is_found():
     stack = np.ascontiguousarray(np.moveaxis(moving_texture(), -1, 0))
-    motion = motions_in_block(stack, [(0, 2), (2, 4)], (1.0, 1.0, 1.0))
+    motion = motions_in_block(stack, [(0, 2), (2, 4)], (1.0, 1.0, 1.0), 1.0)
     np.testing.assert_allclose(motion[:, 0, 8:-8, 8:-8].mean((1, 2)), 1.5, atol=0.15)
     np.testing.assert_allclose(motion[:, 1, 8:-8, 8:-8].mean((1, 2)), -1, atol=0.15)
 
@@ -178,6 +178,19 @@ def test_kriging_averages_white_noise_evenly_and_its_weights_sum_to_one():
     smooth_ones = kriging_weights(np.array([1.0, -9, 0, -1, -1, -1]), (-2, 1), 2)
     assert smooth_ones.sum() == pytest.approx(1, abs=1e-4)
     assert smooth_ones[1].sum() > smooth_ones[0].sum()
+
+
+def test_noise_that_nothing_predicts_is_not_followed():
+    noise = np.random.default_rng(0).normal(size=(16, 24, 20)).astype(np.float32)
+    found = krige_slices(noise, [4, 11], (1.0, 1.0, 1.0))
+    assert found[[4, 11]].std() < 0.75 * noise.std()
+
+
+def test_jumps_between_slices_are_left_to_linear_interpolation():
+    stack = np.repeat(smooth((1, 24, 20)), 15, axis=0)
+    stack += 50 * np.sin(np.arange(15, dtype=np.float32))[:, None, None]
+    found, linear = krige_slices(stack, [7], (1.0, 1.0, 1.0)), interpolate_slices(stack, [7])
+    assert psnr(found[7], stack[7]) > psnr(linear[7], stack[7]) - 0.1
 
 
 def test_flat_neighbours_give_flat_slices():

@@ -26,6 +26,10 @@ MOST_SLOPE = 2.0
 REACH = 2
 """Lags of the variogram within a slice, in elements."""
 GAPS_FOR_VARIOGRAM = 8
+PULLS = (1.0, 4.0, np.inf)
+"""How strongly the motion of the whole pulls on that of each window, to choose from; by infinity nothing moves."""
+LEAST_HIDDEN, HIDDEN = 3, 8
+"""So many known slices are predicted to choose, at least and at most."""
 BLOCK_ELEMENTS = 1 << 22
 
 
@@ -60,28 +64,70 @@ def krige_slices(stack: Values, lost: Sequence[int], spacing: Sequence[float]) -
     """Fill slices (the first axis) by ordinary kriging from two known ones on each side, along the motion between.
 
     The motion is the least squared difference of the two sides in a window (Lucas and Kanade 1981), drawn towards
-    that of the whole. The variogram is fitted to the differences of known elements, followed along the motion.
+    that of the whole. How strongly, or whether nothing moves, or linear interpolation, is what predicts known slices
+    best. The variogram is fitted to the differences of known elements, followed along the motion.
     """
     filled, known = interpolate_slices(stack, lost), known_slices(stack, lost)
-    gaps = [(int(a), int(b)) for a, b in pairwise(known) if b - a > 1]
+    gaps = list_gaps(known)
     if not gaps or min(stack.shape[1:]) < 2:
         return filled
-    motions = dict(zip(gaps, all_motions(stack, gaps, spacing), strict=True))
+    pull = choose_pull(stack, known, spacing)
+    if pull is not None:
+        for place, plane in krige_gaps(stack, known, gaps, spacing, pull).items():
+            filled[place] = plane
+    return filled
+
+
+def list_gaps(known: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Give the known slices on both sides of each gap."""
+    return [(int(a), int(b)) for a, b in pairwise(known) if b - a > 1]
+
+
+def choose_pull(stack: Values, known: NDArray[np.intp], spacing: Sequence[float]) -> float | None:
+    """Choose the pull by which some known slices are best predicted from others as near as those of the gaps.
+
+    None says that linear interpolation predicts them best. Where too few are as near, the middle one of the pulls.
+    """
+    widest = max(b - a for a, b in list_gaps(known))
+    hidden: list[int] = []
+    for before, place, after in zip(known, known[1:], known[2:], strict=False):
+        if after - before <= widest and (not hidden or before > hidden[-1]):
+            hidden.append(int(place))
+    if len(hidden) < LEAST_HIDDEN:
+        return PULLS[1]
+    hidden = [hidden[i] for i in np.unique(np.linspace(0, len(hidden) - 1, HIDDEN).astype(int))]
+    left = np.setdiff1d(known, hidden)
+    gaps = [gap for gap in list_gaps(left) if any(gap[0] < h < gap[1] for h in hidden)]
+    linear = interpolate_slices(stack, np.setdiff1d(np.arange(len(stack)), left).tolist())
+    tries: list[tuple[float | None, dict[int, Values]]] = [(None, {h: linear[h] for h in hidden})]
+    tries += [(pull, krige_gaps(stack, left, gaps, spacing, pull)) for pull in PULLS]
+    errors = [sum(float(np.mean((made[h] - stack[h]) ** 2, dtype=np.float64)) for h in hidden) for _, made in tries]
+    return tries[int(np.argmin(errors))][0]
+
+
+def krige_gaps(
+    stack: Values, known: NDArray[np.intp], gaps: Sequence[tuple[int, int]], spacing: Sequence[float], pull: float
+) -> dict[int, Values]:
+    """Give each slice in some gaps, kriged along the motion; linear between the sides where nothing varies."""
+    motions = dict(zip(gaps, all_motions(stack, gaps, spacing, pull), strict=True))
     chosen = {gaps[i] for i in np.unique(np.linspace(0, len(gaps) - 1, GAPS_FOR_VARIOGRAM).astype(int))}
     variogram = fit_variogram([followed(stack, known, gap, gap[0] + 1, motions[gap]) for gap in sorted(chosen)])
-    if variogram is None:
-        return filled
-    kernels: dict[Offsets, Values] = {}
     low, high = stack[known].min(), stack[known].max()
+    kernels: dict[Offsets, Values] = {}
+    made: dict[int, Values] = {}
     for gap in gaps:
-        for s in range(gap[0] + 1, gap[1]):
-            seen = followed(stack, known, gap, s, motions[gap])
+        for place in range(gap[0] + 1, gap[1]):
+            if variogram is None:
+                share = np.float32((place - gap[0]) / (gap[1] - gap[0]))
+                made[place] = (1 - share) * stack[gap[0]] + share * stack[gap[1]]
+                continue
+            seen = followed(stack, known, gap, place, motions[gap])
             offsets = tuple(seen)
             if offsets not in kernels:
                 kernels[offsets] = kriging_weights(variogram, offsets, stack.ndim - 1)
             parts = (ndimage.correlate(seen[o], k, mode="nearest") for o, k in zip(seen, kernels[offsets], strict=True))
-            filled[s] = np.clip(sum(parts), low, high)
-    return filled
+            made[place] = np.clip(sum(parts), low, high)
+    return made
 
 
 def followed(
@@ -99,17 +145,22 @@ def warp(plane: Values, shift: Values, *, order: int) -> Values:
     return ndimage.map_coordinates(plane, places, order=order, mode="nearest")
 
 
-def all_motions(stack: Values, gaps: Sequence[tuple[int, int]], spacing: Sequence[float]) -> Iterator[Values]:
+def all_motions(
+    stack: Values, gaps: Sequence[tuple[int, int]], spacing: Sequence[float], pull: float
+) -> Iterator[Values]:
     """Give the motion of each gap, in blocks of gaps that see their neighbours."""
+    if pull == np.inf:
+        yield from np.zeros((len(gaps), stack.ndim - 1, *[1] * (stack.ndim - 1)), np.float32)
+        return
     size = max(1, BLOCK_ELEMENTS // max(1, stack[0].size))
     margin = int(2 * WINDOW_SLICES)
     for start in range(0, len(gaps), size):
         low, high = max(0, start - margin), min(len(gaps), start + size + margin)
-        found = motions_in_block(stack, gaps[low:high], spacing)
+        found = motions_in_block(stack, gaps[low:high], spacing, pull)
         yield from found[start - low : start - low + size]
 
 
-def motions_in_block(stack: Values, gaps: Sequence[tuple[int, int]], spacing: Sequence[float]) -> Values:
+def motions_in_block(stack: Values, gaps: Sequence[tuple[int, int]], spacing: Sequence[float], pull: float) -> Values:
     """Give the motion across gaps in elements a slice: (gaps, axes, *plane), from coarse to fine."""
     ends = np.array(gaps, np.float32)
     widths = (ends[:, 1] - ends[:, 0]).reshape([-1] + [1] * (stack.ndim - 1))
@@ -127,15 +178,19 @@ def motions_in_block(stack: Values, gaps: Sequence[tuple[int, int]], spacing: Se
         ]
         window = [0.0, *(WINDOW * 2**level * u for u in units)]
         for _ in range(STEPS):
-            motion = improve_motion(sides, widths * np.float32(0.5), motion, window, nearness)
+            motion = improve_motion(sides, widths * np.float32(0.5), motion, window, (nearness, pull))
             motion = np.clip(motion, *(np.reshape([s * m for m in most], [-1] + [1] * len(most)) for s in (-1, 1)))
     return motion
 
 
 def improve_motion(
-    sides: Sequence[Values], halves: Values, motion: Values, window: Sequence[float], nearness: Values
+    sides: Sequence[Values], halves: Values, motion: Values, window: Sequence[float], sharing: tuple[Values, float]
 ) -> Values:
-    """Give the motion after one Gauss-Newton step on the windowed squared difference of both sides."""
+    """Give the motion after one Gauss-Newton step on the windowed squared difference of both sides.
+
+    ``sharing`` is how near the gaps are to one another, and how strongly the motion of the whole pulls.
+    """
+    nearness, strength = sharing
     before, after = (
         np.stack([warp(p, s, order=1) for p, s in zip(side, sign * halves[:, None] * motion, strict=True)])
         for side, sign in zip(sides, (-1, 1), strict=True)
@@ -150,7 +205,7 @@ def improve_motion(
 
     normal = {(i, j): average(slopes[i] * slopes[j]) for i, j in combinations_with_replacement(axes, 2)}
     side = [-average(slopes[a] * rest) for a in axes]
-    pull = np.float32(np.mean([normal[a, a].mean() for a in axes]))
+    pull = np.float32(strength * np.mean([normal[a, a].mean() for a in axes]))
     if pull <= 0:
         return motion
     whole = np.array([[normal[min(i, j), max(i, j)].mean(dtype=np.float64) for j in axes] for i in axes])
