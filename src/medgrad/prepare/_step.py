@@ -31,11 +31,6 @@ class Step(ABC):
     takes_tables: ClassVar[bool] = False
     """Whether it takes a whole table of numbers as an image of rows and columns."""
 
-    @property
-    def keeps_unit(self) -> bool:
-        """Whether the values of an image keep their unit, so that it may be written as a derived DICOM image."""
-        return False
-
     joins_images: ClassVar[bool] = False
     """Whether the step makes one image of all images of a case: the first one's name and grid stay."""
 

@@ -85,8 +85,8 @@ def process(
 
 def find_entries(steps: Sequence[Step], inputs: Sequence[Path]) -> tuple[list[Entry], list[Path]]:
     """Find what is processed, and the images of folders that lack a partner for a step that makes one of several."""
-    from ...inference.pipeline.process_images import find_process_inputs
     from ...inference.pipeline.joined_inputs import join_inputs
+    from ...inference.pipeline.process_images import find_process_inputs
 
     if any(step.joins_images for step in steps):
         return join_inputs(inputs)
