@@ -68,3 +68,28 @@ def test_what_a_run_has_not_learned_from_is_refused_in_one_line(folder, tmp_path
         ]
     ):
         one_line(medgrad("process", steps, image, "-o", tmp_path / str(number)), said)
+
+
+def test_a_run_that_fills_lost_slices_changes_no_other(folder, tmp_path):
+    changes = {
+        "prepare": [
+            {"name": "reorient", "to": "RAS"},
+            {"name": "fill", "method": "interpolate"},
+            {"name": "normalise", "method": "scale"},
+        ],
+        "augment": [{"name": "dropped_slices"}],
+        "model": {"name": "dncnn", "depth": 3, "width": 8},
+        "training": {"steps": 10, "batch": 2, "patch": [16, 16, 12], "threads": 1},
+    }
+    fit(recognise(folder, Hints(task="restoration", kind="self")), tmp_path / "filler", changes=changes)
+    clean = read(folder / "images" / "case_0.nii.gz")
+    spoiled = clean.array + np.random.default_rng(0).integers(0, 9, GRID.shape).astype(np.int16)
+    kept = spoiled.copy()
+    spoiled[:, :, [4, 7]] = 0
+    write(tmp_path / "spoiled.nii.gz", Image(spoiled, GRID, modality="mr"))
+    done("process", tmp_path / "filler", tmp_path / "spoiled.nii.gz", "-o", tmp_path / "out")
+    after = read(tmp_path / "out" / "spoiled.nii.gz").array
+    known = [n for n in range(12) if n not in (4, 7)]
+    np.testing.assert_array_equal(after[:, :, known], kept[:, :, known])
+    assert np.abs(after[:, :, 4] - clean.array[:, :, 4]).mean() < 60
+    assert (after[:, :, 4] > 0).all()

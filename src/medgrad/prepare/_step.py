@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import registry
 from ..data import Case, Grid, Image, LabelMap
 
@@ -43,6 +46,11 @@ class Step(ABC):
     def keeps_unit(self) -> bool:
         """Whether what it changes are the values of images alone, which stay in their unit and on their grid."""
         return False
+
+    def missing(self, image: Image) -> NDArray[np.bool_] | None:
+        """Tell which elements of an image (*shape) the step fills in, all others being known; None if it fills none."""
+        del image
+        return None
 
     def check_image_count(self, count: int) -> None:
         """Raise if the settings do not fit so many images of a case."""

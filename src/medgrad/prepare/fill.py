@@ -103,14 +103,7 @@ class Fill(Step):
         if self.method in TABLE_FILLERS and self.method not in FILLERS:
             known = ", ".join(("auto", "motion", *FILLERS))
             raise SettingError(f"'method' of fill for an image is one of {known}, not {self.method!r}.")
-        unknown = ~np.isfinite(plane) if plane.dtype.kind == "f" else np.zeros(plane.shape, bool)
-        if region is not None:
-            unknown = unknown | region
-        check_some_known(unknown, region)
-        values = np.where(unknown, 0, plane).astype(np.float64)
-        axis, lost = self.find_lost(values, unknown)
-        in_lost = np.zeros(plane.shape, bool)
-        np.moveaxis(in_lost, axis, 0)[lost] = True
+        values, unknown, in_lost, (axis, lost) = self.find_missing(plane, region)
         wanted = (unknown | in_lost) if region is None else region
         count = int(np.count_nonzero(wanted))
         if not count:
@@ -123,6 +116,25 @@ class Fill(Step):
             **slices,
             "method": " ".join(methods),
         }
+
+    def find_missing(self, plane: NDArray[Any], region: Mask | None) -> tuple[Array, Mask, Mask, tuple[int, list[int]]]:
+        """Give values, with 0 where they are unknown, what is unknown, what is in lost slices, and these by axis."""
+        unknown = ~np.isfinite(plane) if plane.dtype.kind == "f" else np.zeros(plane.shape, bool)
+        if region is not None:
+            unknown = unknown | region
+        check_some_known(unknown, region)
+        values = np.where(unknown, 0, plane).astype(np.float64)
+        axis, lost = self.find_lost(values, unknown)
+        in_lost = np.zeros(plane.shape, bool)
+        np.moveaxis(in_lost, axis, 0)[lost] = True
+        return values, unknown, in_lost, (axis, lost)
+
+    def missing(self, image: Image) -> Mask | None:
+        found = np.zeros(image.grid.shape, bool)
+        for plane in image.channels_first:
+            _, unknown, in_lost, _ = self.find_missing(plane, None)
+            found |= unknown | in_lost
+        return found
 
     def find_lost(self, values: Array, unknown: Mask) -> tuple[int, list[int]]:
         """Find the axis and the numbers of the lost slices, and raise where too few are left."""

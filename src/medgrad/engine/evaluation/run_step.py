@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...data import Case, Image
 from ...data.checksum import hash_file
@@ -19,7 +20,8 @@ from .opened_run import OpenedRun, open_run
 class RunStep(Step):
     """Replaces the image of a case by the answer of a run about it, in its unit and its type.
 
-    Values are changed where the case's region is, if it has one. What is not finite stays so.
+    Values are changed where the case's region is, if it has one. What is not finite stays so, unless the run prepares
+    its images by a step that fills what is missing: then nothing else is changed.
     """
 
     run: str
@@ -50,10 +52,17 @@ class RunStep(Step):
         shown = (self.opened.task.channels or ("image",))[0]
         answer: Image = self.opened.predict_case(Case(case.id, {shown: image}))
         inside = where_inside(case.roi, image.grid)
+        filled = [found for step in self.opened.trained.prepare_steps if (found := step.missing(image)) is not None]
+        inside = inside & np.logical_or.reduce(filled) if filled else inside & all_finite(image)
         if image.array.ndim > image.grid.dims:
             inside = inside[..., None]
-        changed = np.where(inside & np.isfinite(image.array), as_type(answer.array, image.array.dtype), image.array)
-        return replace(image, array=changed)
+        return replace(image, array=np.where(inside, as_type(answer.array, image.array.dtype), image.array))
+
+
+def all_finite(image: Image) -> NDArray[np.bool_]:
+    """Tell where an image is finite in every channel, (*shape)."""
+    finite: NDArray[np.bool_] = np.isfinite(image.channels_first).all(axis=0)
+    return finite
 
 
 def load_run_step(folder: Path | str) -> RunStep:
