@@ -6,8 +6,8 @@ import torch
 
 from medgrad import registry
 from medgrad.augment import augment
-from medgrad.augment._slices import average_groups, spread_groups
 from medgrad.errors import SettingError
+from medgrad.prepare import average_groups, spread_groups
 
 NAMES = [n for n in registry.names("augment") if getattr(registry.find("augment", n), "is_degradation", False)]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ..prepare import Matrix, interpolate_kept
 from ._augment import RandomDraw, Targets, apply_to_rows
 from ._degradation import Degradation
-from ._slices import Matrix, apply_along, check_slices, interpolate_kept
+from ._slices import apply_along, check_slices
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from ..prepare import Matrix, average_groups, spread_groups
 from ._augment import RandomDraw, Targets, apply_to_rows
 from ._degradation import Degradation
-from ._slices import Matrix, apply_along, average_groups, check_slices, spread_groups
+from ._slices import apply_along, check_slices
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ...data import Case, Image
 from ...data.checksum import hash_file
 from ...errors import SettingError
 from ...prepare import Memo, Step, as_type, where_inside
+from ...prepare.thin_slices import with_means_of
 from .opened_run import OpenedRun, open_run
 
 
@@ -21,7 +22,8 @@ class RunStep(Step):
     """Replaces the image of a case by the answer of a run about it, in its unit and its type.
 
     Values are changed where the case's region is, if it has one. What is not finite stays so, unless the run prepares
-    its images by a step that fills what is missing: then nothing else is changed.
+    its images by a step that fills what is missing: then nothing else is changed. Slices that a thick one was split
+    into still average to it.
     """
 
     run: str
@@ -56,7 +58,8 @@ class RunStep(Step):
         inside = inside & np.logical_or.reduce(filled) if filled else inside & all_finite(image)
         if image.array.ndim > image.grid.dims:
             inside = inside[..., None]
-        return replace(image, array=np.where(inside, as_type(answer.array, image.array.dtype), image.array))
+        values = as_type(with_means_of(answer, image), image.array.dtype)
+        return replace(image, array=np.where(inside, values, image.array))
 
 
 def all_finite(image: Image) -> NDArray[np.bool_]:
