@@ -31,6 +31,7 @@ from ..compute.distributed import ProcessGroup, join_process_group, leave_proces
 from ..evaluation.calibrate import correct_priors, fit_calibration
 from ..evaluation.evaluate import Evaluation, JudgedCase, summarise_evaluation, write_evaluation
 from ..evaluation.judge import judge_all
+from ..evaluation.planted import plant_and_judge
 from ..evaluation.tune_windows import tune_windows
 from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
 from ..loading.degrade import build_degradations
@@ -215,7 +216,9 @@ def calibrate_and_validate(
     )
     task, judged_cases, report = fit_calibration(task, judged_cases)
     run.write_recipe(replace(recipe, task=task.settings(), inference=trained.recipe.inference))
-    run.write_facts(calibration=report, **({"overlap": tuned.as_dict()} if tuned else {}))
+    planted = plant_and_judge(trained, validation_cases, build_degradations(recipe.augment))
+    facts = {"overlap": tuned, "planted_lesions": planted}
+    run.write_facts(calibration=report, **{name: found.as_dict() for name, found in facts.items() if found})
     remove_cache(run.folder / "cache")
     return judged_cases
 
