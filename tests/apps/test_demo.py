@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -141,6 +142,10 @@ def test_the_whole_journey_ends_with_a_page_and_an_answer(tmp_path):
     for _, path in going.pages:
         assert path.exists()
         assert path.relative_to(tmp_path / "d").as_posix() in page
+    assert page.count("<figcaption>truth</figcaption>") == 2
+    for picture in going.processed:
+        before, after = map(float, re.findall(r"([\d.]+) dB before and ([\d.]+) after", picture.title)[0])
+        assert after > before + 4
     image = read(tmp_path / "d" / "new" / "P008")
     answer = read_labels(going.answer, reference_grid=image.grid)
     assert answer.grid.is_close(image.grid)

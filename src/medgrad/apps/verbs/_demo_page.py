@@ -36,6 +36,8 @@ def write_demo_page(state: DemoState, seconds: float) -> Path:
     )
     shown = pictures_html((state.picture,)) if state.picture else ""
     picture = f"<section><h2>The answer about a new patient</h2>{shown}</section>" if shown else ""
+    processed = pictures_html(tuple(state.processed)) if state.processed else ""
+    picture += f"<section><h2>A denoised and a filled scan</h2>{processed}</section>" if processed else ""
     page = state.folder / "report.html"
     body = (
         '<header><p class="kicker">medgrad demo</p><h1>From synthetic patients to judged models</h1>'

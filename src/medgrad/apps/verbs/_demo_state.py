@@ -41,6 +41,7 @@ class DemoState:
     pages: list[tuple[str, Path]] = field(default_factory=list)
     answer: Path | None = None
     picture: Picture | None = None
+    processed: list[Picture] = field(default_factory=list)
     cohorts: dict[str, tuple[Cohort, Look]] = field(default_factory=dict)
     training_seconds: float = 0.0
 

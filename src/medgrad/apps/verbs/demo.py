@@ -15,6 +15,7 @@ from ...engine.progress import Progress, SilentProgress
 from ...errors import MedgradError, SettingError
 from ._arguments import Seed
 from ._checks import check_budget, check_new_folder
+from ._demo_processing import process_new_scan
 from ._demo_state import DemoState, held_out_patient_numbers, reserve_folder, training_patient_numbers
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ DEMO_STEPS: tuple[tuple[str, Callable[[DemoState], None]], ...] = (
     ("Learning to find nodules", fit_detection),
     ("Aligning two dates", register_dates),
     ("Answering about a new patient", predict_new_patient),
+    ("Cleaning and filling a scan", process_new_scan),
 )
 
 
@@ -287,7 +289,7 @@ def demo(
     seed: Seed = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make synthetic CT patients, train models to segment and classify their lesions, and report how well they do."""
+    """Make synthetic CT patients, learn to segment and classify their lesions, and report how well that went."""
     from ...data.cohorts.phantom import Phantom
 
     check_budget(minutes, seed=seed)
