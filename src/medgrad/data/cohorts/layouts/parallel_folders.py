@@ -40,7 +40,7 @@ def parallel_folders(folder: Path, hints: Hints) -> Cohort | NoMatch:
         if not 2 <= len(kinds) <= MAX_FOLDERS:
             misses.append(NoMatch(0.1, "it has no folders of images and masks side by side."))
             continue
-        drafts, messages = match_folders(kinds)
+        drafts, messages = match_folders(kinds, {} if hints.wanted_kind == "image" else guess_role_kinds(kinds))
         if isinstance(drafts, NoMatch):
             misses.append(drafts)
             continue
@@ -100,9 +100,13 @@ def _strip_split_names(folders: Sequence[str]) -> tuple[str | None, list[str]]:
     return side, rest
 
 
-def match_folders(files_by_folder: Mapping[str, FilesByKey]) -> tuple[list[CaseFiles] | NoMatch, list[str]]:
-    """Match the files of all folders with those of the best-matched image folder, case by case."""
-    likely = guess_role_kinds(files_by_folder)
+def match_folders(
+    files_by_folder: Mapping[str, FilesByKey], likely: Mapping[str, str]
+) -> tuple[list[CaseFiles] | NoMatch, list[str]]:
+    """Match the files of all folders with those of the best-matched image folder, case by case.
+
+    ``likely`` says of a folder whether it holds images or masks; nothing, where all are images.
+    """
     images = [k for k in files_by_folder if likely.get(k) != "mask"] or list(files_by_folder)
     best: tuple[int, str, dict[str, dict[FileKey, FileKey]]] = (0, "", {})
     for main_folder in images:
