@@ -7,9 +7,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from ... import registry
 from ...data.cohorts import Cohort, Entry
 from ...data.cohorts.cohort import with_labels
-from ...data.cohorts.layouts import Hints, recognise
+from ...data.cohorts.layouts import TRUTH_KINDS, Hints, recognise
 from ...data.cohorts.pairs_from_images import make_pairs
 from ...data.run_files import read_record
 from ...errors import LayoutError, MedgradError
@@ -59,7 +60,10 @@ def load_training_cohort(run: Path, folder: Path | None = None, *, strict: bool 
 def recorded_hints(recorded_cohort: Mapping[str, Any]) -> Hints:
     """Give what the user said of the folder when the run was made."""
     known = {f.name: recorded_cohort.get("hints", {}).get(f.name) for f in fields(Hints)}
-    return Hints(**{**known, "task": recorded_cohort.get("task")})
+    task = recorded_cohort.get("task")
+    if not known["kind"] and task in registry.names("tasks") and task not in TRUTH_KINDS:
+        known["kind"] = registry.find("tasks", task)().truth
+    return Hints(**{**known, "task": task})
 
 
 def load_fold_cohorts(run: Path, folder: Path | None = None) -> list[Cohort]:
