@@ -1,6 +1,7 @@
 """Generation: noise becomes images of a set's kind, by the unchanged loop, and runs go on to the same bits."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from command_line import done, medgrad, one_line
 from medgrad import metrics
 from medgrad.data import Grid, Image, SyntheticImage
 from medgrad.data.cohorts.layouts import Hints, recognise
+from medgrad.data.cohorts.split import split
 from medgrad.data.formats import read, write
 from medgrad.engine.evaluation.opened_run import open_run
 from medgrad.engine.training.fit import fit
@@ -73,17 +75,33 @@ def test_what_is_made_is_nearer_to_the_set_than_noise_of_its_moments(run):
     assert len({image.array.tobytes() for image in made}) == 24
 
 
-def test_images_are_made_by_their_seeds(run, tmp_path):
-    found = done("make", run, "-n", "3", "-o", tmp_path / "a")
-    again = done("make", run, "-n", "2", "-o", tmp_path / "b")
-    other = done("make", run, "-n", "2", "-o", tmp_path / "c", "--seed", "5")
-    arrays = [[read(one["file"]).array for one in each["images"]] for each in (found, again, other)]
-    np.testing.assert_array_equal(arrays[0][1], arrays[1][1])
-    assert (arrays[0][0] != arrays[2][0]).any()
+def test_images_are_made_by_their_seeds_and_looked_at_for_copies(run, tmp_path):
+    found = done("make", run, "-n", "3", "-o", tmp_path / "a", "--seed", "5")
     record = json.loads((tmp_path / "a" / "make.json").read_text())
     assert record["synthetic"] is True
-    assert record["images"][2]["seed"] == [0, 2]
-    assert read(found["images"][0]["file"]).grid.shape == (16, 16)
+    assert [*(tuple(one["seed"]) for one in record["images"]), *((5, i) for i in record["withheld"])] != []
+    assert record["memorisation"]["membership"] is not None
+    opened = open_run(run)
+    for one in found["images"]:
+        again = opened.predict_case(opened.task.noise_case("x", one["seed"]))
+        np.testing.assert_array_equal(read(one["file"]).array, again.array)
+        assert again.grid.shape == (16, 16)
+    assert not np.array_equal(again.array, opened.predict_case(opened.task.noise_case("x", (6, 0))).array)
+
+
+def test_copies_are_withheld(run, cohort, tmp_path, monkeypatch):
+    """A generator that answers its training images, nearly: none of them is written."""
+    from medgrad.engine.evaluation.opened_run import OpenedRun
+
+    trained = [cohort.load_case(e).truth for e in split(cohort, seed=0).in_splits("train").entries]
+    answers = iter([replace(trained[0], array=trained[0].array[::-1] + 1.0), picture(77)])
+    monkeypatch.setattr(OpenedRun, "predict_case", lambda *_: next(answers))
+    record = done("make", run, "-n", "2", "-o", tmp_path / "a")
+    if record["memorisation"]["copies"]["reason"]:
+        assert record["withheld"] == []
+    else:
+        assert 0 in record["withheld"]
+        assert not (tmp_path / "a" / "synthetic_0000.tiff").exists()
 
 
 def test_what_does_not_generate_is_refused_in_one_line(folder, run, tmp_path):
