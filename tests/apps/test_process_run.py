@@ -93,3 +93,16 @@ def test_a_run_that_fills_lost_slices_changes_no_other(folder, tmp_path):
     np.testing.assert_array_equal(after[:, :, known], kept[:, :, known])
     assert np.abs(after[:, :, 4] - clean.array[:, :, 4]).mean() < 60
     assert (after[:, :, 4] > 0).all()
+
+
+def test_elements_of_another_size_are_refused_and_turned_ones_are_not(folder, tmp_path):
+    """Noise removal that was learned at 1.5 x 1.5 x 3 mm says nothing of elements twice as long."""
+    array = read(folder / "scan.nii.gz").array
+    coarse = Grid.from_shape(GRID.shape, spacing=(3.0, 3.0, 6.0))
+    turned = Grid.from_shape(GRID.shape[::-1], spacing=(3.0, 1.4, 1.6))
+    for name, grid, values in (("coarse", coarse, array), ("turned", turned, array.transpose(2, 1, 0))):
+        write(tmp_path / f"{name}.nii.gz", Image(np.ascontiguousarray(values), grid))
+    said = ("3 x 3 x 6 mm", "1.5 x 1.5 x 3 mm")
+    one_line(medgrad("process", folder / "denoiser", tmp_path / "coarse.nii.gz", "-o", tmp_path / "a"), *said)
+    one_line(medgrad("predict", folder / "denoiser", tmp_path / "coarse.nii.gz", "-o", tmp_path / "b"), *said)
+    done("process", folder / "denoiser", tmp_path / "turned.nii.gz", "-o", tmp_path / "c")

@@ -17,6 +17,8 @@ from ..errors import FormatError, MedgradError
 WORDS = {"ct": "CT", "mr": "MR", "pet": "PET", "us": "ultrasound", "xray": "X-ray", "photo": "photographic"}
 INPUT_KINDS = {1: "rows of numbers", 2: "flat pictures", 3: "volumes"}
 INPUT_KIND_SINGULAR = {1: "a row of numbers", 2: "a flat picture", 3: "a volume"}
+SPACING_FACTOR = 1.5
+"""Elements may be so many times as long, or as short, as the longest and the shortest that were learned from."""
 INPUT_ADVICE = {
     1: "Give a table of numbers: a .csv with the same columns.",
     2: "Give flat pictures: PNG, TIFF, or a DICOM file of one slice.",
@@ -29,7 +31,8 @@ class InputSpec:
     """The input specification of a run: the number of axes, and the images of a case.
 
     ``training_images`` lists for each image the ``channels`` and ``modalities`` that occurred in the training data. It
-    is empty for runs that did not record them, and None among the modalities stands for a file without one. With
+    is empty for runs that did not record them, and None among the modalities stands for a file without one. Where the
+    size of elements matters, ``spacings`` are the least and the greatest, from the shortest axis to the longest. With
     ``accepts_any_channels`` the preparation converts cases to the right number of channels.
     """
 
@@ -64,15 +67,20 @@ def quote_image_name(name: str) -> str:
     return "" if name in ("image", "features") else f" {name!r}"
 
 
-def collect_image_facts(cases: Iterable[Case]) -> dict[str, dict[str, list[Any]]]:
-    """Collect the numbers of channels and the modalities of each image in some cases."""
+def collect_image_facts(cases: Iterable[Case], *, with_spacing: bool = False) -> dict[str, dict[str, list[Any]]]:
+    """Collect the numbers of channels and the modalities of each image in some cases, and how long its elements are."""
     found: dict[str, dict[str, list[Any]]] = {}
+    spacings: dict[str, list[list[float]]] = {}
     for case in cases:
         for name, image in case.images.items():
             about = found.setdefault(name, {"channels": [], "modalities": []})
             for key, value in (("channels", image.channels), ("modalities", image.modality)):
                 if value not in about[key]:
                     about[key].append(value)
+            if with_spacing and image.grid.has_spacing:
+                spacings.setdefault(name, []).append(sorted(round(float(s), 4) for s in image.grid.spacing))
+    for name, each in spacings.items():
+        found[name]["spacings"] = [[end(axis) for axis in zip(*each, strict=True)] for end in (min, max)]
     return found
 
 
@@ -143,6 +151,24 @@ def check_image(input_spec: InputSpec, image_name: str, source: Source, image: I
     """Raise if an image does not match a run's input specification."""
     modality = image.modality if image.modality != "other" else None
     check_input_kind(input_spec, image_name, source, dims=image.grid.dims, channels=image.channels, modality=modality)
+    check_spacing(input_spec, image_name, source, image)
+
+
+def check_spacing(input_spec: InputSpec, image_name: str, source: Source, image: Image) -> None:
+    """Raise if the elements of an image are much longer or shorter than any that the run learned from."""
+    known = input_spec.training_images.get(image_name, {}).get("spacings")
+    if not known or not image.grid.has_spacing:
+        return
+    low, high = ([end(axis) for axis in zip(*known, strict=True)] for end in (min, max))
+    came = sorted(float(s) for s in image.grid.spacing)
+    if all(a / SPACING_FACTOR <= s <= b * SPACING_FACTOR for a, s, b in zip(low, came, high, strict=True)):
+        return
+    said, learned = (" x ".join(f"{v:.3g}" for v in values) for values in (came, low))
+    upto = "" if low == high else f" to {' x '.join(f'{v:.3g}' for v in high)}"
+    raise FormatError(
+        f"{str(source)!r} has elements of {said} mm, but this run learned from {learned}{upto} mm. "
+        "Resample it, or learn from such images with fit."
+    )
 
 
 def check_input_kind(

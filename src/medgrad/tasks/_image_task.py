@@ -31,6 +31,10 @@ class ImageTask(Task):
         """Give the values (channels, *shape) that the network learns to give."""
 
     @property
+    def depends_on_spacing(self) -> bool:
+        return True
+
+    @property
     def spatial_kinds(self) -> Mapping[str, SpatialKind]:
         return {"image": "values", "inside": "values"}
 

@@ -142,6 +142,11 @@ class Task(ABC):
         return {}
 
     @property
+    def depends_on_spacing(self) -> bool:
+        """Whether it must not answer about elements much longer or shorter than those it learned from."""
+        return False
+
+    @property
     def is_mappable(self) -> bool:
         """Whether the loss of a batch is the mean of its samples' losses."""
         return True

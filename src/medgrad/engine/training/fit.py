@@ -178,7 +178,8 @@ def train_one_model(
     compute = choose_device(recipe.training.precision, options.device)
     train_cases, validation_cases, failures = load_cases(run, cohort, recipe, progress)
     if processes.is_main:
-        run.write_facts(inputs=collect_image_facts(p.original for p in train_cases))
+        with_spacing = task.depends_on_spacing and all(table["name"] != "resample" for table in recipe.prepare)
+        run.write_facts(inputs=collect_image_facts((p.original for p in train_cases), with_spacing=with_spacing))
     if not uses_solver(recipe):
         sampler = build_sampler(recipe.sampler, sampler_cases(p.case for p in train_cases))
         task = correct_priors(task, sampler.oversampling)
