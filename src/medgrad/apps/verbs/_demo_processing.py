@@ -41,7 +41,7 @@ def process_new_scan(state: DemoState) -> None:
         words = f"{NOISE_HU:g} HU of noise" if step == "denoise" else f"{len(lost)} lost slices"
         said = f"{words}, {figures[0]:.1f} dB before and {figures[1]:.1f} after"
         title = f"{'Denoised' if step == 'denoise' else 'Filled'}: {said}"
-        state.processed.append(picture(title, shown, answer, truth, plane))
+        state.processed.append(make_comparison(title, shown, answer, truth, plane))
         state.add_message(f"process {step} on the new scan: {said}.")
 
 
@@ -65,7 +65,7 @@ def decibels(truth: Image, image: Image, slices: list[int] | None) -> float:
     return float(20 * np.log10(float(np.ptp(truth.array)) / np.sqrt((errors**2).mean())))
 
 
-def picture(title: str, shown: Image, answer: Image, truth: Image, index: int) -> Any:
+def make_comparison(title: str, shown: Image, answer: Image, truth: Image, index: int) -> Any:
     """Make a picture of one slice as it was shown, as it was answered, and as it is, and of what they differ by."""
     import numpy as np
 
