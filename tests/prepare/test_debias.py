@@ -12,7 +12,7 @@ from medgrad.data import Case, Grid, Image, LabelMap
 from medgrad.data.formats import read, write
 from medgrad.errors import SettingError
 from medgrad.prepare import debias
-from medgrad.prepare._bias_field import estimate_field, expected_values, foreground
+from medgrad.prepare._bias_field import estimate_field, expected_values, otsu_foreground
 from medgrad.prepare._smooth_spline import SmoothSpline, cubic_basis, evaluate, multiply_axes
 from medgrad.prepare.debias import Debias
 
@@ -98,7 +98,7 @@ def test_the_field_is_measured_in_millimetres():
     """Every second plane of voxels half as thick is the same anatomy, and has the same field."""
     fine, coarse = SPACING, (2.5, 3.0, 10.0)
     field, thin = (
-        estimate_field(a, foreground(a, a > 0), s, knots=50, fwhm=0.15, iterations=50).on(a.shape, s)
+        estimate_field(a, otsu_foreground(a, a > 0), s, knots=50, fwhm=0.15, iterations=50).factor(a.shape, s)
         for a, s in ((biased(), fine), (biased()[..., ::2], coarse))
     )
     inside = head()[1][..., ::2]
@@ -140,6 +140,20 @@ def test_integers_come_back_within_their_rounding():
     assert np.abs(back - array).max() <= math.ceil(0.5 * largest)
 
 
+def test_an_answer_about_a_case_is_multiplied_by_the_field_of_its_first_image():
+    ready, memo = Debias(iterations=5).apply(case_of(biased()))
+    answer = Image(np.full((*SHAPE, 2), 3.0, np.float32), ready.grid)
+    back = Debias(iterations=5).undo_values(answer, memo).array
+    np.testing.assert_allclose(back[..., 1], 3 * biased() / ready.images["mr"].array, rtol=1e-4)
+
+
+def test_a_case_without_images_is_answered():
+    ready, memo = Debias().apply(Case("a", {}))
+    image = case_of(biased()).images["mr"]
+    assert ready.images == {}
+    assert Debias().undo_values(image, memo) is image
+
+
 def test_the_mean_stays_where_the_field_is_measured():
     ready, _ = Debias().apply(case_of(biased(), region=head()[1]))
     inside = head()[1]
@@ -149,6 +163,13 @@ def test_the_mean_stays_where_the_field_is_measured():
 def test_twice_the_values_give_twice_the_answer():
     one, two = (Debias(iterations=5).change(k * biased(), SPACING)[0] for k in (1, 2))
     np.testing.assert_allclose(two, 2 * one, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_no_unit_is_too_large_or_too_small(scale):
+    image = biased().astype(np.float64)
+    one, other = (Debias(iterations=5).apply(case_of(k * image))[0].images["mr"].array for k in (1, scale))
+    np.testing.assert_allclose(other, scale * one, rtol=1e-5)
 
 
 def test_what_is_above_the_range_of_integers_is_clipped():
@@ -243,7 +264,7 @@ def test_the_expected_logarithm_of_a_gaussian_is_known():
 def test_the_foreground_is_above_the_valley():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(20, 4, 9000), rng.normal(100, 8, 3000)])
-    found = foreground(values, np.ones(values.shape, bool))
+    found = otsu_foreground(values, np.ones(values.shape, bool))
     assert found[:9000].sum() == 0
     assert found[9000:].all()
 

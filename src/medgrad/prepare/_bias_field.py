@@ -51,7 +51,7 @@ class BiasField:
     log_deviation: float = 0.0
     steps: int = 0
 
-    def on(self, shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float32]:
+    def factor(self, shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float32]:
         """Give the factor on the grid that it was found on."""
         if not self.control.any():
             return np.full(shape, np.exp(self.offset), np.float32)
@@ -59,8 +59,8 @@ class BiasField:
         field = evaluate(self.control.astype(np.float32), [basis.astype(np.float32) for basis in bases])
         np.clip(field, self.low, self.high, out=field)
         field += np.float32(self.offset)
-        factor: NDArray[np.float32] = np.exp(field, out=field)
-        return factor
+        found: NDArray[np.float32] = np.exp(field, out=field)
+        return found
 
 
 def bases_of(
@@ -72,7 +72,7 @@ def bases_of(
     ]
 
 
-def foreground(values: NDArray[Any], known: Mask) -> Mask:
+def otsu_foreground(values: NDArray[Any], known: Mask) -> Mask:
     """Tell what is above Otsu's threshold (1979), among what is known; all that is, where it has one value."""
     counted = values[known]
     if not counted.size or counted.min() == counted.max():
@@ -80,7 +80,7 @@ def foreground(values: NDArray[Any], known: Mask) -> Mask:
     counts, edges = np.histogram(counted, HISTOGRAM_BINS)
     below = np.cumsum(counts)[:-1].astype(np.float64)
     above = below[-1] + counts[-1] - below
-    sums = np.cumsum(counts * (edges[1:] + edges[:-1]) / 2)
+    sums = np.cumsum(counts * np.arange(HISTOGRAM_BINS, dtype=np.float64))
     between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
     found: Mask = known & (values > edges[1 + int(np.argmax(between))])
     return found
@@ -96,14 +96,16 @@ def estimate_field(
     extent = [n * size for n, size in zip(values.shape, spacing, strict=True)]
     shape = [min(count_pieces(whole, knots), max(1, n // 2)) + 3 for n, whole in zip(values.shape, extent, strict=True)]
     check_size(shape, knots)
-    if counted.any():
-        counted = counted & (values > MIN_SHARE * float(values[counted].mean(dtype=np.float64)))
     if not counted.any():
         return BiasField(np.zeros(shape))
+    mean = float(np.mean(values, where=counted, dtype=np.float64))
+    counted = counted & (values > MIN_SHARE * mean)
     edges = block_edges(values.shape, spacing, shape)
-    means, weights = average_blocks(values, counted, edges)
+    means, weights = average_blocks(values / mean, counted, edges)
     sizes = [size * edge for size, edge in zip(spacing, edges, strict=True)]
-    return sharpen_and_fit(means, weights, bases_of(shape, means.shape, sizes, extent), fwhm=fwhm, most=iterations)
+    return sharpen_and_fit(
+        means, weights, bases_of(shape, means.shape, sizes, extent), fwhm=fwhm, iterations=iterations
+    )
 
 
 def check_size(shape: Sequence[int], knots: float) -> None:
@@ -139,7 +141,9 @@ def average_blocks(values: NDArray[Any], counted: Mask, edges: Sequence[int]) ->
     return means, counts.astype(np.float64) / math.prod(edges)
 
 
-def sharpen_and_fit(means: Doubles, weights: Doubles, bases: Sequence[Doubles], *, fwhm: float, most: int) -> BiasField:
+def sharpen_and_fit(
+    means: Doubles, weights: Doubles, bases: Sequence[Doubles], *, fwhm: float, iterations: int
+) -> BiasField:
     """Sharpen the histogram of the logarithm less the field and fit what that takes away, until the field stays."""
     is_counted = weights > 0
     logs, share = np.log(means[is_counted]), weights[is_counted]
@@ -147,7 +151,7 @@ def sharpen_and_fit(means: Doubles, weights: Doubles, bases: Sequence[Doubles], 
     if np.ptp(logs) < MIN_RANGE:
         return BiasField(control)
     spline, difference = SmoothSpline(bases, weights, STIFFNESS), np.zeros_like(means)
-    while steps < most:
+    while steps < iterations:
         steps += 1
         flat = logs - field
         difference[is_counted] = flat - expected_values(flat, share, fwhm)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import Case, Image, LabelMap
 from ..errors import SettingError
-from ._bias_field import BiasField, Mask, estimate_field, foreground
+from ._bias_field import BiasField, Mask, estimate_field, otsu_foreground
 from ._image_step import Chosen, ImageStep, Values, as_type
 from ._step import Memo
 
@@ -55,7 +55,7 @@ class Debias(ImageStep):
 
     def change(self, values: Values, spacing: Sequence[float]) -> tuple[Values, Chosen]:
         field, chosen = self.find_field(values, None, spacing)
-        return (values if field is None else values / field.on(values.shape, spacing)), chosen
+        return (values if field is None else values / field.factor(values.shape, spacing)), chosen
 
     def changed(self, image: Image, region: LabelMap | None = None) -> tuple[Image, list[Chosen]]:
         found = self.find_fields(image, region)
@@ -91,7 +91,7 @@ class Debias(ImageStep):
             return None, {"log_deviation": 0.0, "kept": "values are negative"}
         if not positive.any():
             return None, {"log_deviation": 0.0, "kept": "no value is above 0"}
-        counted = foreground(plane, positive) if inside is None else positive
+        counted = otsu_foreground(plane, positive) if inside is None else positive
         field = estimate_field(
             plane, counted, spacing, knots=self.spacing_mm, fwhm=self.fwhm, iterations=int(self.iterations)
         )
@@ -104,13 +104,15 @@ def apply_fields(
     fields: Sequence[BiasField | None],
     operation: Callable[[NDArray[Any], NDArray[np.float32]], NDArray[Any]],
 ) -> Image:
-    """Divide or multiply each channel by its field within the region; the others of more channels take turns."""
+    """Divide or multiply each channel by its field within the region; more channels than fields go round them again."""
+    if not fields:
+        return image
     planes = []
     for plane, field in zip(image.channels_first, cycle(fields), strict=False):
         if field is None:
             planes.append(plane)
             continue
-        changed = as_type(operation(plane, field.on(image.grid.shape, image.grid.spacing)), plane.dtype)
+        changed = as_type(operation(plane, field.factor(image.grid.shape, image.grid.spacing)), plane.dtype)
         planes.append(changed if region is None else np.where(region.array != 0, changed, plane))
     array = planes[0] if image.array.ndim == image.grid.dims else np.stack(planes, axis=-1)
     return replace(image, array=array)
