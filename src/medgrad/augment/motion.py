@@ -21,16 +21,19 @@ from ._degradation import Degradation
 class Motion(Degradation):
     """``p`` of the samples were acquired in ``positions``, each of a part of the lines of k-space.
 
-    Lines follow each other along one of the axes that is drawn, and the middle of k-space is of the position that the
-    truth has. Every other one is turned by up to ``degrees`` in each plane and shifted by up to ``shift`` elements
-    along each axis; how far a sample moves at all is drawn too. Elements are taken to be as wide as they are high.
-    Magnitudes are given, so the 0 of the normalised image is theirs.
+    Lines follow each other along ``axis``, that of phase encoding, which is drawn where it is None. The middle of
+    k-space, ``still`` of the lines, is of the position that the truth has. Every other position is turned by up to
+    ``degrees`` in each plane and shifted by up to ``shift`` elements along each axis; how far a sample moves at all is
+    drawn too. Elements are taken to be as wide as they are high. Magnitudes are given, so the 0 of the normalised
+    image is theirs.
     """
 
     p: float = 0.9
     positions: int = 4
     degrees: float = 5.0
     shift: float = 3.0
+    still: float = 0.2
+    axis: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.positions) is not int or not 2 <= self.positions <= 32:
@@ -41,13 +44,19 @@ class Motion(Degradation):
                 f"and {self.shift}."
             )
 
+        if not 0 <= self.still < 1:
+            raise SettingError(f"'still' of motion is a share from 0 to below 1, but it is {self.still}.")
+        if self.axis is not None and not (type(self.axis) is int and -3 <= self.axis < 3):
+            raise SettingError(f"'axis' of motion is a number from -3 to 2, but it is {self.axis!r}.")
+
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> RandomDraw:
         n, dims = self.positions, len(shape)
         is_applied, size = rng.random() < self.p, rng.random()
+        drawn = rng.integers(dims)
         turns = rng.uniform(-1, 1, (n, dims * (dims - 1) // 2)) * math.radians(self.degrees) * size
         return {
             "is_applied": np.bool_(is_applied),
-            "axis": np.int64(rng.integers(dims)),
+            "axis": np.int64(drawn if self.axis is None else self.axis % dims),
             "cuts": np.sort(rng.random(n - 1)).astype(np.float32),
             "turns": turns.astype(np.float32),
             "shifts": (rng.uniform(-1, 1, (n, dims)) * self.shift * size).astype(np.float32),
@@ -60,7 +69,7 @@ class Motion(Degradation):
 
         def move(x: Tensor, rows: Tensor) -> Tensor:
             one = {name: values[rows] for name, values in drawn.items()}
-            owners = line_owners(x.shape[2:], one["axis"], one["cuts"])
+            owners = line_owners(x.shape[2:], one["axis"], one["cuts"], self.still)
             rest = owners.flatten(1)[:, 0]
             dims = tuple(range(2, x.ndim))
             found = torch.zeros(x.shape, dtype=torch.complex64, device=x.device)
@@ -75,11 +84,13 @@ class Motion(Degradation):
         return apply_to_rows(drawn["is_applied"], inputs, move), targets
 
 
-def line_owners(shape: Sequence[int], axes: Tensor, cuts: Tensor) -> Tensor:
+def line_owners(shape: Sequence[int], axes: Tensor, cuts: Tensor, still: float) -> Tensor:
     """Give the position that each line of k-space is of, (b, 1, *shape); frequency 0, the first, is of that at rest."""
     owners = torch.empty(len(axes), 1, *shape, dtype=torch.long, device=cuts.device)
     for sample, (axis, cut) in enumerate(zip(axes.tolist(), cuts, strict=True)):
-        lines = torch.searchsorted(cut, torch.fft.fftfreq(shape[axis], device=cut.device) + 0.5)
+        frequency = torch.fft.fftfreq(shape[axis], device=cut.device)
+        lines = torch.searchsorted(cut, frequency + 0.5)
+        lines = torch.where(frequency.abs() <= still / 2, lines[0], lines)
         owners[sample, 0] = lines.reshape([-1 if a == axis else 1 for a in range(len(shape))])
     return owners
 

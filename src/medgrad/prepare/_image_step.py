@@ -48,6 +48,11 @@ class ImageStep(Step):
         """The width in mm of a rim of the region that a step with a new unit does not read."""
         return 0.0
 
+    def for_grid(self, grid: Grid) -> ImageStep:
+        """Give the step as it is for images on a grid, which is the same for most."""
+        del grid
+        return self
+
     @abstractmethod
     def change(self, values: Values, spacing: Sequence[float]) -> tuple[Values, Chosen]:
         """Change one channel, of finite values; also give the settings that were chosen on it, by name."""
@@ -62,11 +67,11 @@ class ImageStep(Step):
         """Change an image, each channel by itself; also give the settings that were chosen on each."""
         inside = where_inside(region, image.grid)
         read = inside if self.unit is None else without_border(inside, self.border, image.grid.spacing)
-        planes, settings = [], []
+        planes, settings, step = [], [], self.for_grid(image.grid)
         for plane in image.channels_first:
             finite = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
             known = finite if self.unit is None else finite & read
-            values, chosen = self.change(fill_from_nearest(plane.astype(np.float32), known), image.grid.spacing)
+            values, chosen = step.change(fill_from_nearest(plane.astype(np.float32), known), image.grid.spacing)
             changed = as_type(values, plane.dtype if self.keeps_type else np.dtype(np.float32))
             outside = plane if self.unit is None else np.zeros((), changed.dtype)
             planes.append(np.where(finite, np.where(inside, changed, outside), plane.astype(changed.dtype)))
