@@ -128,3 +128,41 @@ def filtered_back_projection(sinogram: Any, theta: Any, shape: tuple[int, int]) 
     )
     low = [(size - n) // 2 for n in shape]
     return smeared[tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))] * np.pi / (2 * len(theta))
+
+
+def cut_frequencies(image: Any, times: int) -> tuple[Any, Any]:
+    """Give an image acquired with so many times fewer lines along its first two axes, and its mean over the elements.
+
+    Both have their elements at the same places.
+    """
+    wanted, spectrum = image, image
+    for axis in (0, 1):
+        size = image.shape[axis] // times
+        wanted = wanted.reshape(*wanted.shape[:axis], size, times, *wanted.shape[axis + 1 :]).mean(axis + 1)
+        lines = np.fft.fftshift(np.fft.fft(spectrum, axis=axis), axes=axis)
+        first = image.shape[axis] // 2 - size // 2
+        kept = np.take(lines, np.arange(first, first + size), axis=axis)
+        phase = np.exp(1j * np.pi * (np.arange(size) - size // 2) * (times - 1) / image.shape[axis])
+        kept = kept * phase.reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+        spectrum = np.fft.ifft(np.fft.ifftshift(kept, axes=axis), axis=axis) / times
+    return np.abs(spectrum).astype(np.float32), wanted.astype(np.float32)
+
+
+HEAD = (
+    (1, 0.69, 0.92, 0, 0, 0), (-0.8, 0.6624, 0.874, 0, -0.0184, 0), (-0.2, 0.11, 0.31, 0.22, 0, -18),
+    (-0.2, 0.16, 0.41, -0.22, 0, 18), (0.1, 0.21, 0.25, 0, 0.35, 0), (0.1, 0.046, 0.046, 0, 0.1, 0),
+    (0.1, 0.046, 0.046, 0, -0.1, 0), (0.1, 0.046, 0.023, -0.08, -0.605, 0), (0.1, 0.023, 0.023, 0, -0.606, 0),
+    (0.1, 0.023, 0.046, 0.06, -0.605, 0),
+)  # fmt: skip
+"""Ellipses of Shepp and Logan's head, as Toft has them: value, semi-axes, centre, degrees."""
+
+
+def head(n: int) -> Any:
+    """Draw Shepp and Logan's head in n x n elements."""
+    y, x = np.mgrid[1 : -1 : n * 1j, -1 : 1 : n * 1j]
+    drawn = np.zeros((n, n), np.float32)
+    for value, a, b, x0, y0, degrees in HEAD:
+        cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        one, two = (x - x0) * cosine + (y - y0) * sine, (y - y0) * cosine - (x - x0) * sine
+        drawn += np.float32(value) * ((one / a) ** 2 + (two / b) ** 2 <= 1)
+    return drawn

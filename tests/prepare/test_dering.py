@@ -60,7 +60,7 @@ def test_a_round_bone_at_the_centre_and_a_bright_tube_around_it_stay():
 def test_the_centre_is_found_within_an_element():
     added = rings(centre=(39.0, 29.5))
     image = (clean() + added)[..., :1]
-    _, chosen = Dering(centre="auto").change(image, SPACING)
+    _, chosen = Dering(find_centre=True).change(image, SPACING)
     np.testing.assert_allclose([float(v) for v in chosen["centre"].split(",")], (39.0, 29.5), atol=1.0)
     known, elsewhere = (Dering(centre=at).change(image, SPACING)[0] for at in ((39.0, 29.5), ()))
     assert left(known, clean()[..., :1], added) < 0.4
@@ -104,8 +104,7 @@ def test_small_images_are_taken(shape):
 @pytest.mark.parametrize(
     ("settings", "hint"),
     [
-        ({"centre": "middle"}, "auto"),
-        ({"centre": (1.0,)}, "two numbers"),
+        ({"centre": (1.0,)}, "find_centre"),
         ({"centre": (1.0, float("nan"))}, "two numbers"),
         ({"width_mm": -1}, "'width_mm'"),
         ({"limit": "much"}, "'limit'"),

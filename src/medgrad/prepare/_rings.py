@@ -22,7 +22,7 @@ ROUNDS = 2
 """How often that is repeated: the median along the radius is less disturbed by rings that are gone."""
 ERRORS = 3.0
 """What is below so many standard errors is no ring."""
-NOISES = 6.0
+NOISES = 5.0
 """A ring adds at most so many standard deviations of the noise, where no limit is given."""
 ARC_LIMIT = 0.5
 """An arc adds at most this share of what a whole ring may: anatomy looks like an arc more often."""

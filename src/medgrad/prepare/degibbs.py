@@ -40,10 +40,10 @@ class Degibbs(ImageStep):
     zero_filled: int = 1
 
     def __post_init__(self) -> None:
-        axes = (self.axes,) if isinstance(self.axes, int) else tuple(self.axes)
-        if not all(type(a) is int and -3 <= a < 3 for a in axes):
-            raise SettingError(f"'axes' of degibbs are numbers from -3 to 2, such as 0,1, but they are {self.axes!r}.")
-        object.__setattr__(self, "axes", axes)
+        if not all(type(a) is int and -3 <= a < 3 for a in self.axes):
+            raise SettingError(
+                f"'axes' of degibbs are numbers from -3 to 2, such as 0,1, but they are {list(self.axes)}."
+            )
         if type(self.zero_filled) is not int or not 1 <= self.zero_filled <= 8:
             raise SettingError(
                 f"'zero_filled' of degibbs is a whole number from 1 to 8, but it is {self.zero_filled!r}."
@@ -53,7 +53,7 @@ class Degibbs(ImageStep):
         wanted = self.axes or thin_axes(spacing)
         if any(not -values.ndim <= a < values.ndim for a in wanted):
             raise SettingError(
-                f"'axes' of degibbs are {list(wanted)}, but the image has {values.ndim}. Name other axes."
+                f"'axes' of degibbs are {list(wanted)}, but the image has {values.ndim} axes. Name other axes."
             )
         long = [
             a for a in sorted({a % values.ndim for a in wanted}) if values.shape[a] >= LEAST_ELEMENTS * self.zero_filled

@@ -23,23 +23,26 @@ class Dering(ImageStep):
 
     A slice is resampled around the ``centre`` of rotation. What a median along the radius takes away is what a ring,
     noise or a thin structure gives; a ring is what most angles of a turn, or of a third of one, agree on. Edges stay,
-    and so does what is stronger than ``limit``, in the unit of the image, or for arcs than half of it: by default 6
+    and so does what is stronger than ``limit``, in the unit of the image, or for arcs than half of it: by default 5
     times the noise.
 
-    ``centre`` is in elements along both axes of a slice, by default its middle; ``auto`` looks for the centre whose
-    rings are the strongest. ``width_mm`` is that of the widest ring, by default that of 6 elements. ``axis`` is that of
-    the slices, by default the one nearest to head-foot.
+    ``centre`` is in elements along both axes of a slice, by default its middle; ``find_centre`` looks from there for
+    the one whose rings are the strongest. ``width_mm`` is that of the widest ring, by default that of 6 elements.
+    ``axis`` is that of the slices, by default the one nearest to head-foot.
     """
 
-    centre: tuple[float, ...] | str = ()
+    centre: tuple[float, ...] = ()
+    find_centre: bool = False
     width_mm: float = 0.0
     limit: float = 0.0
     axis: int | None = None
 
     def __post_init__(self) -> None:
-        centre = self.centre
-        if not (centre == "auto" or (not isinstance(centre, str) and len(centre) in (0, 2) and is_finite(centre))):
-            raise SettingError(f"'centre' of dering is two numbers, such as 255.5,255.5, or auto, not {centre!r}.")
+        if len(self.centre) not in (0, 2) or not is_finite(self.centre):
+            raise SettingError(
+                f"'centre' of dering is two numbers, such as 255.5,255.5, but it is {list(self.centre)}. "
+                "To look for it, set find_centre=true."
+            )
         for name in ("width_mm", "limit"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0 <= value < np.inf):
@@ -63,12 +66,11 @@ class Dering(ImageStep):
         shape = slices.shape[1:]
         if min(shape) < MIN_ELEMENTS:
             return slices, {}
-        given = [] if isinstance(self.centre, str) else self.centre
         half = max(1, round(self.width_mm / min(spacing))) if self.width_mm else WIDTH_ELEMENTS
-        polar = Polar(tuple(given) or tuple((n - 1) / 2 for n in shape), shape, tuple(spacing), half)
+        polar = Polar(tuple(self.centre) or tuple((n - 1) / 2 for n in shape), shape, tuple(spacing), half)
         limit = self.limit or NOISES * estimate_noise(slices, polar)
         found: Chosen = {"limit": float(limit)}
-        if self.centre == "auto":
+        if self.find_centre:
             polar = find_centre(slices, polar, limit)
             found = {**found, "centre": ",".join(f"{v:g}" for v in polar.centre)}
         changed = slices.copy()
