@@ -12,9 +12,15 @@ from ...tasks import Batch, Task, stack_samples
 
 def example_of_noise() -> tuple[nn.Module, Task, Batch]:
     """Give a small network that answers images with images, a task and a batch of noisy images."""
-    task: Task = registry.find("tasks", "restoration")(dims=2)
+    task = task_answering("image")
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3, padding=1))
     return network, task, stack_samples([task.encode(task.example(seed)) for seed in range(6)])
+
+
+def task_answering(kind: str) -> Task:
+    """Give the first task in 2D whose answers are of a kind."""
+    every = (registry.find("tasks", name)(dims=2) for name in registry.names("tasks"))
+    return next(task for task in every if task.outputs.answer == kind)
 
 
 def noisy_images(batch: Batch) -> Tensor:

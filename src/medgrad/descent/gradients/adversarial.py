@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ... import registry
 from ...errors import SettingError
 from ...tasks import Batch, Task, full_resolution, stack_samples
-from ._self_supervised import zero_gradients
+from ._self_supervised import task_answering, zero_gradients
 
 
 class Adversarial:
@@ -29,7 +29,7 @@ class Adversarial:
     @staticmethod
     def example() -> tuple[nn.Module, Task, Batch]:
         """Give a pair of networks, a task and a batch."""
-        task: Task = registry.find("tasks", "translation")(dims=2)
+        task = task_answering("synthetic_image")
         pair = registry.find("models", "adversarial_pair")(
             1, 1, 2, channels=(4, 8), normalise="instance", critic_channels=(4, 8)
         )

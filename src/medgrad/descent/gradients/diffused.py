@@ -8,7 +8,7 @@ from torch import nn
 from ... import registry
 from ...errors import SettingError
 from ...tasks import Batch, Task, stack_samples
-from ._self_supervised import zero_gradients
+from ._self_supervised import task_answering, zero_gradients
 
 
 class Diffused:
@@ -27,7 +27,7 @@ class Diffused:
     @staticmethod
     def example() -> tuple[nn.Module, Task, Batch]:
         """Give a small flow, a task and a batch."""
-        task: Task = registry.find("tasks", "generation")(dims=2)
+        task = task_answering("synthetic_image")
         network = registry.find("models", "rectified_flow")(1, 1, 2, channels=(8, 16), steps=2)
         return network, task, stack_samples([task.encode(task.example(seed)) for seed in range(6)])
 
