@@ -28,7 +28,7 @@ import denoise
 import numpy as np
 from _race import Side, serve, settings, told
 
-SECONDS, LEVELS, MOST = 300.0, denoise.LEVELS, 0.4
+SECONDS, LEVELS, MOST = 300.0, denoise.LEVELS, 0.2
 ABOVE, SELF_BELOW = {0.05: 0.6, 0.1: 1.0}, 0.3
 METHODS = ("neighbor2neighbor", "noise2void")
 TRIED = tuple(product((1e-3, 3e-4), (True, False)))

@@ -21,7 +21,7 @@ class Rician(Degradation):
 
     p: float = 0.9
     min_std: float = 0.0
-    max_std: float = 0.4
+    max_std: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_std <= self.max_std:
