@@ -9,12 +9,13 @@ took no part in any choice.
 A third of BreastMNIST's training images have duplicates there. Its held-out images that come again in the training set,
 as the details of their originals tell (BUSI, 256 x 256; flipped, shifted and stretched), are counted apart.
 
-Then flows learn by ``diffused`` from one plane a volume of the hippocampus (32 x 32): one is overfit on 16 patients,
-one learns from 160, and one from 160 for five times as long, on which no bound is set. 64 images are made with each.
+Then flows learn by ``diffused`` from one plane a volume of the hippocampus (32 x 32), without augmentation: one is
+overfit on 16 patients, the others learn from 160, for 200, 300 and 1500 steps. 64 images are made with each. The run of
+1500 steps shows that losses give patients away long before an image is a copy; no bound is set on it.
 
 Bounds: of every kind of copy within noise of half a standard deviation at least 95 % are caught, at most 1 in 40
-held-out patients is accused, the overfit run is flagged by copies and by losses, the other by neither, with an upper
-limit of its area of at most 0.65.
+held-out patients is accused, the overfit run is flagged by copies and by losses, those of 200 and 300 steps by neither,
+with an upper limit of their area of at most 0.65.
 """
 
 from __future__ import annotations
@@ -98,8 +99,7 @@ def detection(what: str, training: dict[str, Any], others: dict[str, Any]) -> li
     rows = []
     for kind in planted:
         caught = [n.is_copy for (k, *_), n in zip(flat, found.nearest, strict=False) if k == kind]
-        rows.append({"what": f"{what}: {kind}", "images": len(caught), "share": float(np.mean(caught)),
-                     "must": kind in KINDS})  # fmt: skip
+        rows.append({"what": f"{what}: {kind}", "images": len(caught), "share": float(np.mean(caught))})  # fmt: skip
     apart = zip(others, found.nearest[len(flat) :], strict=True)
     accused = {name: n for name, n in apart if n.is_copy}
     same = known_duplicates(others, training) if what == "breast" else set()
@@ -209,6 +209,7 @@ def learned(what: str, count: int, steps: int) -> dict[str, Any]:
 TRAINING = {"threads": 1, "validations": 1, "batch": 16, "patch": [32, 32]}
 RUNS: dict[str, tuple[int, int]] = {
     "flow overfit on 16 patients, 3000 steps": (16, 3000),
+    "flow on 160 patients, 200 steps": (160, 200),
     "flow on 160 patients, 300 steps": (160, 300),
     "flow on 160 patients, 1500 steps": (160, 1500),
 }
@@ -225,13 +226,21 @@ def run() -> dict[str, Any]:
         "adrenal": adrenal,
     }
     rows = [row for what, read in sets.items() for row in detection(what, read("train"), read("val"))]
-    held = all(row["share"] >= RECALL for row in rows if row.pop("must", False))
-    held &= all(row["share"] <= ACCUSED for row in rows if row["what"].endswith("held out"))
-    overfit, normal, long = (learned(what, *how) for what, how in RUNS.items())
-    held &= bool(overfit["copies flagged"] and overfit["area low"] and overfit["area low"] > 0.5)
-    held &= normal["flagged"] is False and normal["area high"] <= AREA
-    claim = f"copies caught {RECALL:.0%}, held out accused at most {ACCUSED:.1%}, the overfit run alone is flagged"
-    return {"rows": [*rows, overfit, normal, long], "claim": claim, "held": bool(held)}
+    return judged([*rows, *(learned(what, *how) for what, how in RUNS.items())])
+
+
+def judged(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say whether the bounds hold for the rows."""
+    by_name = {row["what"]: row for row in rows}
+    overfit, *normal = (by_name[name] for name in list(RUNS)[:3])
+    held = {
+        "copies caught": min(r["share"] for r in rows if r["what"].partition(": ")[2] in KINDS) >= RECALL,
+        "others accused": max(r["share"] for r in rows if r["what"].endswith("held out")) <= ACCUSED,
+        "overfit": overfit["copies flagged"] is True and overfit["area low"] > 0.5,
+        **{r["what"]: r["flagged"] is False and r["area high"] <= AREA for r in normal},
+    }
+    claim = "; ".join(f"{name}: {'yes' if ok else 'no'}" for name, ok in held.items())
+    return {"rows": rows, "claim": claim, "held": all(held.values())}
 
 
 if __name__ == "__main__":
