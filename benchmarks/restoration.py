@@ -5,7 +5,8 @@ noise of 5 % and 10 % of their maximum, whose strength no side but dipy is told.
 (``fit --task restoration``), which the recipe degrades, or from noisy images alone (``neighbor2neighbor`` and
 ``noise2void`` after ``stabilise``), one run a level. MONAI's BasicUNet has its own widths and learns from the same
 images under the same noise, flipped alike, by Adam at 1e-3 or 3e-4 with a cosine, its output taken as the image or
-added to it: the best of the four after a fortieth of the time each goes on. dipy's non-local means is told the strength.
+added to it: the best of the four after a fortieth of the time each goes on. dipy's non-local means is told the
+strength.
 PSNR is against the image before the noise, and its range is the maximum of that image.
 
 Bounds: supervised at least dipy + 0.6 dB at 5 % and + 1 dB at 10 %, and no less than MONAI; self-supervised at least
