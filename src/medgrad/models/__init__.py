@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ._blocks import InstanceNorm
+from ._blocks import InstanceNorm, join_label
 from ._widths import CONVOLUTION, NORM, layer_width, layer_widths, with_widths
 
-__all__ = ["CONVOLUTION", "NORM", "InstanceNorm", "layer_width", "layer_widths", "with_widths"]
+__all__ = ["CONVOLUTION", "NORM", "InstanceNorm", "join_label", "layer_width", "layer_widths", "with_widths"]
 
 if TYPE_CHECKING:
     from .cnn import CNN as CNN

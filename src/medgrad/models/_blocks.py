@@ -192,6 +192,14 @@ def add_to_image(image: Tensor, correction: Tensor) -> Tensor:
     return begun.float() + correction.float()
 
 
+def join_label(x: Tensor, label: Tensor | None = None) -> Tensor:
+    """Give an image with one more channel for each number of a label (b, labels), the same everywhere."""
+    if label is None:
+        return x
+    planes = label.to(x).reshape(*label.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, planes], dim=1)
+
+
 class ClassifierHead(nn.Sequential):
     """Global average pooling and a linear layer that starts at zero."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._blocks import CONV
+from ._blocks import CONV, join_label
 from .unet import UNet
 
 
@@ -31,7 +31,8 @@ class Critic(nn.Module):
 class AdversarialPair(nn.Module):
     """A U-Net that answers, and a critic of its answers, which only the gradients ``adversarial`` train.
 
-    Settings are those of ``unet``; ``critic_channels`` are the widths of the critic. Answers come from the U-Net alone.
+    Settings are those of ``unet``; ``critic_channels`` are the widths of the critic. With ``labels`` both are shown
+    the label of each image too, one channel for each of so many classes. Answers come from the U-Net alone.
     """
 
     output_kinds = ("dense",)
@@ -47,13 +48,16 @@ class AdversarialPair(nn.Module):
         strides: Sequence[Sequence[int]] | None = None,
         normalise: str = "batch",
         critic_channels: Sequence[int] = (16, 32, 64),
+        labels: int = 0,
     ) -> None:
         super().__init__()
+        self.inputs = ("image", "label") if labels else ("image",)
+        inputs += labels
         self.generator = UNet(inputs, outputs, dims, channels=channels, strides=strides, normalise=normalise)
         self.critic = Critic(inputs + outputs, dims, critic_channels)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.generator(x)
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        return self.generator(join_label(x, label))
 
 
 THIS = AdversarialPair

@@ -182,6 +182,8 @@ def intensity_stats(sampled: Sequence[NDArray[Any] | None]) -> tuple[float, floa
 
 
 def count_classes(cohort: Cohort) -> tuple[int, ...]:
-    """Count the training cases of each class."""
-    truths = [e.truth for e in cohort.entries if e.split in (None, "train") and isinstance(e.truth, Scores)]
-    return tuple(int(v) for v in np.sum([t.values > 0.5 for t in truths], axis=0)) if truths else ()
+    """Count the training cases of each class, whether it is their truth or known beside their images."""
+    entries = [e for e in cohort.entries if e.split in (None, "train")]
+    given = [e.arrays["label"] for e in entries if "label" in e.arrays]
+    scores = given or [e.truth.values for e in entries if isinstance(e.truth, Scores)]
+    return tuple(int(v) for v in np.sum([s > 0.5 for s in scores], axis=0)) if scores else ()

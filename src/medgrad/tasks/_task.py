@@ -224,9 +224,12 @@ class Task(ABC):
     def check_predict(self) -> None:  # noqa: B027
         """Raise if the task does not answer about one image at a time."""
 
-    def noise_case(self, name: str, seed: Sequence[int]) -> Case:
-        """Make the case of which a generative task makes an image: noise by a seed; other tasks raise."""
-        del name, seed
+    def noise_case(self, name: str, seed: Sequence[int], label: str = "") -> Case:
+        """Make the case of which a generative task makes an image: noise by a seed; other tasks raise.
+
+        ``label`` names what the image is to be of, where the task was told labels; without it, chance chooses.
+        """
+        del name, seed, label
         raise SettingError(f"The task {self.kind!r} answers about images, and makes none. Give a run of generation.")
 
     def for_model(self, model: str) -> Task:

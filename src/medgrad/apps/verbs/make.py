@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from ._arguments import Device, Seed
 from ._checks import check_device, check_exists, check_new_folder, check_number, check_output_unused, check_run
 
 if TYPE_CHECKING:
+    from ...data import Case
     from ...engine.evaluation.memorisation import MemorisationCheck
 
 
@@ -22,6 +24,7 @@ def make(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
     number: Annotated[int, typer.Option("--number", "-n", help="How many images to make.")] = 16,
+    label: Annotated[str, typer.Option(help="Of which class, if the run learned classes; else as they occurred.")] = "",
     seed: Seed = 0,
     data: Annotated[
         Path | None, typer.Option(help="Where the images that the run learned from are now, if they were moved.")
@@ -45,7 +48,7 @@ def make(
     from ...engine.progress import SilentProgress
 
     opened = open_run(run, device=device)
-    cases = [opened.task.noise_case(f"synthetic_{index:04d}", (seed, index)) for index in range(number)]
+    cases = [opened.task.noise_case(f"synthetic_{index:04d}", (seed, index), label) for index in range(number)]
     progress = progress or SilentProgress()
     answers = []
     with progress.bar("Making") as bar:
@@ -58,7 +61,7 @@ def make(
         progress.say(sentence)
     withheld = set(checked.copies.copies) if checked.copies else set()
     made = [
-        {"file": str(write_made(Path(out), case.id, answer)), "seed": [seed, index]}
+        {"file": str(write_made(folder_of(Path(out), case), case.id, answer)), "seed": [seed, index], **case.metadata}
         for index, (case, answer) in enumerate(zip(cases, answers, strict=True))
         if index not in withheld
     ]
@@ -92,6 +95,15 @@ def describe_check(checked: MemorisationCheck) -> list[str]:
     if checked.is_flagged:
         said.append("This run has memorised training patients. Do not hand it on.")
     return said
+
+
+def folder_of(out: Path, case: Case) -> Path:
+    """Give the folder that a made image is written into: one for each class, where the run learned classes."""
+    if "label" not in case.metadata:
+        return out
+    folder = out / re.sub(r"[^\w .-]", "_", case.metadata["label"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_made(out: Path, name: str, image: Any) -> Path:

@@ -73,12 +73,13 @@ class Cohort:
         """Give the cohort for a task that learns from a kind of truth; it stays as it is where it has no such truth.
 
         Masks have boxes, and can be moved. Every image can be its own truth (``self``), where no other is given. A
-        synthetic image is learned from another image of each case, or from itself (``synthetic_self``).
+        synthetic image is learned from another image of each case, or from itself and its class (``synthetic_self``).
         """
         if truth == "self":
             return replace(self, task=task) if self.truth == "image" else self.with_images_as_truth(task)
         if truth == "synthetic_self":
-            return replace(self.with_images_as_truth(task), truth="synthetic_image")
+            given = self.with_labels_given()
+            return replace(given.with_images_as_truth(task), truth="synthetic_image", labels=given.labels)
         if truth == "synthetic_image" and self.has_image_truth:
             return replace(self, task=task, truth=truth)
         serves = truth == self.truth or (self.truth, truth) in DERIVED_TRUTHS
@@ -90,6 +91,23 @@ class Cohort:
         said = "Each image is its own truth: what a network is shown of it is degraded by the recipe."
         unlabelled = replace(self, labels=(), label_values=(), label_aliases={}, all_labels=())
         return replace(unlabelled, task=task, truth="image", entries=entries, messages=(*self.messages, said))
+
+    def with_labels_given(self) -> Cohort:
+        """Give the cohort in which the class of each case is known beside its images, not asked for.
+
+        It is the array ``label``, 1 for its class and 0 for the others. Only one class of several can be given.
+        """
+        if any("label" in e.arrays for e in self.entries):
+            return self
+        if self.truth != "scores" or not self.exclusive or len(self.labels) < 2:
+            return replace(self, labels=())
+        scored = {e.id: e.truth.values for e in self.entries if isinstance(e.truth, Scores)}
+        nothing = np.zeros(len(self.labels))
+        entries = [
+            replace(e, arrays={**e.arrays, "label": np.asarray(scored.get(e.id, nothing) > 0.5, np.float32)})
+            for e in self.entries
+        ]
+        return replace(self, entries=tuple(entries))
 
     @property
     def has_image_truth(self) -> bool:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ... import registry
 from ...errors import SettingError
-from ...tasks import Batch, Task, full_resolution, stack_samples
+from ...models import join_label
+from ...tasks import Batch, Task, full_resolution, network_arguments, stack_samples
 from ._self_supervised import task_answering, zero_gradients
 
 
@@ -40,7 +41,7 @@ class Adversarial:
         if not batch.size:
             zero_gradients(model)
             return {}
-        shown, truth = batch.inputs["image"], batch.target["image"]
+        shown, truth = join_label(*network_arguments(model, batch.inputs)), batch.target["image"]
         output = generator(shown)
         answer = full_resolution(output).float()
         if "inside" in batch.target:

@@ -7,7 +7,7 @@ from torch import nn
 
 from ... import registry
 from ...errors import SettingError
-from ...tasks import Batch, Task, stack_samples
+from ...tasks import Batch, Task, network_arguments, stack_samples
 from ._self_supervised import task_answering, zero_gradients
 
 
@@ -45,7 +45,8 @@ class Diffused:
         noise = torch.randn(image.shape).to(image)
         time = torch.sigmoid(self.spread * torch.randn(len(image))).to(image)
         at = time.view(-1, *[1] * (image.ndim - 1))
-        errors = (velocity((1 - at) * noise + at * image, time).float() - (image - noise)).square()
+        given = network_arguments(model, batch.inputs)[1:]
+        errors = (velocity((1 - at) * noise + at * image, time, *given).float() - (image - noise)).square()
         inside = batch.target.get("inside", torch.ones_like(image[:, :1]))
         loss = (errors * inside).sum() / (inside.sum() * image.shape[1]).clamp_min(1)
         loss.backward()

@@ -102,8 +102,11 @@ def build_model(recipe: Recipe, task: Task, n_channels: int) -> nn.Module:
     is_own = is_network_of_task(name, task.kind)
     make = task.network if is_own else find_fitting_model(name, task)
     sizes = (n_channels,) if is_own else (n_channels, task.outputs.channels, task.dims)
-    if "shape" in signature(make).parameters and not settings.get("shape"):
+    taken = signature(make).parameters
+    if "shape" in taken and not settings.get("shape"):
         settings["shape"] = recipe.training.patch
+    if "labels" in taken and not settings.get("labels"):
+        settings["labels"] = len(getattr(task, "labels", ()))
     model: nn.Module = make(*sizes, **settings)
     return with_widths(model, recipe.layer_widths) if recipe.layer_widths else model
 
