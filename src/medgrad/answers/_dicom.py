@@ -58,6 +58,16 @@ def write_probabilities(value: Image, to: Destination) -> list[Path]:
     return [save_dataset(make_probability_seg(value, to.source, made_by=to.algorithm), path)]
 
 
+def write_derived(value: Image, to: Destination) -> list[Path]:
+    """Write an image as one derived from the series or the file that it is about, and give the files."""
+    from ..data.dicom.write.derived import write_derived_file, write_derived_series
+
+    words = to.algorithm.description
+    if to.source.path.is_file():
+        return [write_derived_file(to.path(".dcm"), value, to.source, derivation=words, made_by=to.algorithm)]
+    return write_derived_series(to.path(""), value, to.source, derivation=words, made_by=to.algorithm)
+
+
 def check_series(source: Source, file_format: str) -> None:
     """Raise if an image did not come as DICOM, so that nothing could be referred to."""
     if not is_dicom(source.path):

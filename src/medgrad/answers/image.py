@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Grid, Image, concatenate_answers
+from ..data import Grid, Image, Source, concatenate_answers
 from ..data.display import Plane, eight_bit, plane_window
 from ..data.formats import file_suffix, write
 from ..prepare import Memo, Step
 from ..prepare.crop import crop_box
+from ._dicom import check_series, write_derived
 from ._kind import Agreement, AnswerKind, Destination, Settings
 from .label_map import SAME_SUFFIX
 
@@ -26,7 +27,7 @@ class Images(AnswerKind):
 
     type = Image
     outputs = ("image",)
-    formats = ("nifti",)
+    formats = ("nifti", "dicom")
     tolerance = {"float32": 0.001, "int8": 0.05}
 
     def example(self, grid: Grid, seed: int = 0) -> Image:
@@ -50,7 +51,14 @@ class Images(AnswerKind):
         values = values.astype(np.float32)  # a copy: the memory of windows is used again
         return Image(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), grid)
 
+    def check_format(self, file_format: str, source: Source) -> None:
+        super().check_format(file_format, source)
+        if file_format == "dicom":
+            check_series(source, file_format)
+
     def write(self, value: Image, to: Destination) -> list[Path]:
+        if to.file_format == "dicom":
+            return write_derived(value, to)
         ending = ".nii.gz" if to.file_format == "nifti" else SAME_SUFFIX.get(file_suffix(to.source.path))
         path = to.path(ending or (".nii.gz" if value.grid.dims == 3 else ".png"))
         if path.suffix == ".png":

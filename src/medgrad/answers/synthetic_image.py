@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Grid, Image, SyntheticImage, concatenate_answers
+from ..data import Grid, Image, Source, SyntheticImage, concatenate_answers
 from ..data.display import Plane, eight_bit
 from ..prepare import Memo, Step
 from ..prepare.crop import crop_box
@@ -24,7 +24,7 @@ class SyntheticImages(AnswerKind):
 
     type = SyntheticImage
     outputs = ("image",)
-    formats = ("nifti",)
+    formats = ("nifti", "dicom")
     tolerance = {"float32": 0.001, "int8": 0.05}
     settings = ("mean", "deviation")
 
@@ -50,6 +50,9 @@ class SyntheticImages(AnswerKind):
         values = outputs[0] if isinstance(outputs[0], np.ndarray) else outputs[0].float().cpu().numpy()
         values = values * np.float32(settings["deviation"]) + np.float32(settings["mean"])
         return SyntheticImage(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1), grid)
+
+    def check_format(self, file_format: str, source: Source) -> None:
+        kind_named("image").check_format(file_format, source)
 
     def write(self, value: SyntheticImage, to: Destination) -> list[Path]:
         return kind_named("image").write(value, to)

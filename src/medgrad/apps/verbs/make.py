@@ -12,10 +12,19 @@ import typer
 from ...engine.progress import Progress
 from ...errors import MedgradError
 from ._arguments import Device, Seed
-from ._checks import check_device, check_exists, check_new_folder, check_number, check_output_unused, check_run
+from ._checks import (
+    check_choice,
+    check_device,
+    check_exists,
+    check_new_folder,
+    check_number,
+    check_output_unused,
+    check_run,
+)
 
 if TYPE_CHECKING:
     from ...data import Case
+    from ...data.dicom.write.equipment import Algorithm
     from ...engine.evaluation.memorisation import MemorisationCheck
 
 
@@ -25,6 +34,7 @@ def make(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")],
     number: Annotated[int, typer.Option("--number", "-n", help="How many images to make.")] = 16,
     label: Annotated[str, typer.Option(help="Of which class, if the run learned classes; else as they occurred.")] = "",
+    kind: Annotated[str, typer.Option("--format", help="dicom, not NIfTI or TIFF.")] = "",
     seed: Seed = 0,
     data: Annotated[
         Path | None, typer.Option(help="Where the images that the run learned from are now, if they were moved.")
@@ -35,6 +45,7 @@ def make(
     """Make images from noise, each by its own seed; copies of training patients are withheld, and make.json says so."""
     check_number("--number", number, minimum=1)
     check_number("--seed", seed, minimum=0)
+    check_choice("--format", kind, ("dicom",))
     check_device(device)
     check_run(Path(run))
     check_new_folder(Path(out), Path(run))
@@ -42,7 +53,7 @@ def make(
         check_exists(data)
     check_output_unused(Path(out), "make.json", description="images that make wrote")
 
-    from ...data.checksum import hash_file
+    from ...data.dicom.write.equipment import Algorithm
     from ...engine.evaluation.memorisation import check_memorisation
     from ...engine.evaluation.opened_run import open_run
     from ...engine.progress import SilentProgress
@@ -60,8 +71,13 @@ def make(
     for sentence in describe_check(checked):
         progress.say(sentence)
     withheld = set(checked.copies.copies) if checked.copies else set()
+    algorithm = Algorithm(f"{opened.task.kind} by {opened.recipe.model['name']}", opened.trained.weight_files)
     made = [
-        {"file": str(write_made(folder_of(Path(out), case), case.id, answer)), "seed": [seed, index], **case.metadata}
+        {
+            "file": str(write_made(folder_of(Path(out), case) / case.id, answer, case, algorithm if kind else None)),
+            "seed": [seed, index],
+            **case.metadata,
+        }
         for index, (case, answer) in enumerate(zip(cases, answers, strict=True))
         if index not in withheld
     ]
@@ -69,10 +85,9 @@ def make(
         raise MedgradError(
             "Every image is a copy of a training patient, so none was written. Learn from more patients."
         )
-    weights = [hash_file(path) for path in opened.trained.weight_files]
     record = {
         "run": str(run),
-        "weights_sha256": weights,
+        "weights_sha256": list(algorithm.weight_hashes),
         "synthetic": True,
         "images": made,
         "withheld": sorted(withheld),
@@ -106,11 +121,18 @@ def folder_of(out: Path, case: Case) -> Path:
     return folder
 
 
-def write_made(out: Path, name: str, image: Any) -> Path:
-    """Write a made image: a volume as NIfTI, a flat one as TIFF, whose values are real numbers."""
+def write_made(path: Path, image: Any, case: Case, dicom_by: Algorithm | None) -> Path:
+    """Write a made image: a volume as NIfTI, a flat one as TIFF, whose values are real numbers, or as a DICOM series.
+
+    ``path`` has no ending.
+    """
+    if dicom_by is not None:
+        from ...data.dicom.write.synthetic import write_synthetic_series
+
+        return write_synthetic_series(path, image, label=case.metadata.get("label", ""), made_by=dicom_by)[0].parent
     from ...data.formats import write
 
-    return write(out / f"{name}{'.nii.gz' if image.grid.dims == 3 else '.tiff'}", image)
+    return write(path.with_name(f"{path.name}{'.nii.gz' if image.grid.dims == 3 else '.tiff'}"), image)
 
 
 THIS = make

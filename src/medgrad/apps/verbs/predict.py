@@ -24,6 +24,7 @@ from ._checks import (
 
 OUTPUT_FORMATS = (
     "nifti",
+    "dicom",
     "json",
     "coco",
     "dicomseg",

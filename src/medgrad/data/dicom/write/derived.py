@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from ....errors import FormatError
 from ...file_errors import as_format_error
 from ...source import Source
-from ...types import Image
+from ...types import Image, SyntheticImage
 from ..frame_plane import Plane
 from ..frames import Frame
 from ..open import OpenedFile, open_series
@@ -97,13 +97,15 @@ def make_derived_series(
         array = np.ascontiguousarray(image.array)
         if not np.isfinite(array).all():
             raise FormatError(f"{str(source)!r} was given values that are not finite, which DICOM cannot store.")
+        check_unit_of_synthetic(image, files[0])
         planes = planes_of_files(image, files, name)
         planes, headers = to_file_units(image, files, planes)
         content = hashlib.sha256(array.tobytes()).hexdigest()
         series_uid = uid_from_words(
             get_text(files[0].dataset, "SeriesInstanceUID"), "derived", derivation, array.dtype, array.shape, content
         )
-        about = Derivation(derivation, tuple(codes), series_uid, made_by or Algorithm())
+        is_synthetic = isinstance(image, SyntheticImage)
+        about = Derivation(derivation, tuple(codes), series_uid, made_by or Algorithm(), is_synthetic)
         return store_files(
             files, planes, [derive_header(f.path, h, about) for f, h in zip(files, headers, strict=True)]
         )
@@ -123,6 +125,16 @@ def check_can_be_derived(file: OpenedFile) -> None:
     for reason, is_so in {**reasons, **lacking}.items():
         if is_so:
             raise FormatError(f"{str(file.path)!r} {reason}, so no derived image of it is written.")
+
+
+def check_unit_of_synthetic(image: Image, file: OpenedFile) -> None:
+    """Raise where an image of a unit of its own would be written as one of a modality whose values have a unit."""
+    modality = get_text(file.dataset, "Modality")
+    if isinstance(image, SyntheticImage) and modality in CALIBRATED_MODALITIES:
+        raise FormatError(
+            f"{str(file.path)!r} is {modality}, whose values have a unit, but a synthetic image has one of its own. "
+            "Write it as NIfTI: leave --format out."
+        )
 
 
 def planes_of_files(image: Image, files: Sequence[OpenedFile], name: str) -> list[Planes]:

@@ -58,12 +58,16 @@ MAX_DESCRIPTION, MAX_SERIES_DESCRIPTION, MAX_SERIES_NUMBER = 1024, 64, 2**31 - 1
 
 @dataclass(frozen=True)
 class Derivation:
-    """What was done to a series, in words and codes, and the UID of the series that it gave."""
+    """What was done to a series, in words and codes, and the UID of the series that it gave.
+
+    ``is_synthetic`` is whether its values are those of no scanner.
+    """
 
     description: str
     codes: tuple[Code, ...]
     series_uid: str
     made_by: Algorithm
+    is_synthetic: bool = False
 
 
 def derive_header(path: Path, source: Dataset, derivation: Derivation) -> Dataset:
@@ -79,6 +83,8 @@ def derive_header(path: Path, source: Dataset, derivation: Derivation) -> Datase
     made.remove_private_tags()
     made.SeriesInstanceUID = derivation.series_uid
     made.SOPInstanceUID = uid_from_words(derivation.series_uid, get_text(source, "SOPInstanceUID"))
+    if derivation.is_synthetic:
+        made.SyntheticData = "YES"
     if not any(name in made for name in ("Laterality", "ImageLaterality", "SharedFunctionalGroupsSequence")):
         made.Laterality = ""
     name_series(made, derivation)
