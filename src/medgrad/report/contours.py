@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,13 +128,20 @@ def draw_picture(picture: Picture) -> str:
 
 def draw_with_images(picture: Picture) -> str:
     """Draw what was shown to the network beside the answer and the truth, in one window, and what they differ by."""
-    tiles = {
-        "shown": picture.image,
-        "answer": picture.answer_image,
-        "truth": picture.truth_image,
-        "answer less shown": picture.answer_residual,
-        "truth less shown": picture.truth_residual,
-    }
+    return draw_tiles(
+        picture,
+        {
+            "shown": picture.image,
+            "answer": picture.answer_image,
+            "truth": picture.truth_image,
+            "answer less shown": picture.answer_residual,
+            "truth less shown": picture.truth_residual,
+        },
+    )
+
+
+def draw_tiles(picture: Picture, tiles: Mapping[str, NDArray[np.uint8] | None]) -> str:
+    """Draw images of one size beside each other, each with its name; those that are not there are left out."""
     figures = [
         f"<figure>{draw_picture(Picture(f'{picture.title}: {what}', image, picture.spacing))}"
         f"<figcaption>{what}</figcaption></figure>"

@@ -55,6 +55,7 @@ class RunFiles:
     steps: tuple[Mapping[str, Any], ...] = ()
     cases: tuple[Mapping[str, str], ...] = ()
     pictures: tuple[Picture, ...] = ()
+    nearest: tuple[Picture, ...] = ()
     pruning: Mapping[str, Any] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
@@ -79,10 +80,10 @@ def read_run(folder: Path | str) -> RunFiles:
             missed.append(f"{name} could not be read ({type(reason).__name__}), so what it holds is not shown.")
             return default
 
-    pictures = []
-    for path in sorted((folder / "pictures").glob("*.npz"))[:MAX_PICTURES]:
-        picture = read_or_default(f"pictures/{path.name}", read_picture, None)
-        pictures += [picture] if picture else []
+    def read_pictures(name: str) -> list[Picture]:
+        paths = sorted((folder / name).glob("*.npz"))[:MAX_PICTURES]
+        return [p for path in paths if (p := read_or_default(f"{name}/{path.name}", read_picture, None))]
+
     return RunFiles(
         folder,
         read_or_default("recipe.toml", read_valid_toml, ""),
@@ -91,7 +92,8 @@ def read_run(folder: Path | str) -> RunFiles:
         read_or_default("evaluation.json", read_record, {}),
         tuple(read_or_default("steps.jsonl", read_steps, [])),
         read_or_default("cases.csv", read_case_texts, ()),
-        tuple(sorted(pictures, key=picture_rank)),
+        tuple(sorted(read_pictures("pictures"), key=picture_rank)),
+        tuple(read_pictures("nearest")),
         read_or_default("pruned.json", read_record, {}),
         tuple(missed),
     )

@@ -232,6 +232,11 @@ class Task(ABC):
         del name, seed, label
         raise SettingError(f"The task {self.kind!r} answers about images, and makes none. Give a run of generation.")
 
+    @classmethod
+    def makes_images(cls) -> bool:
+        """Whether the task makes images of noise."""
+        return cls.noise_case is not Task.noise_case
+
     def for_model(self, model: str) -> Task:
         """Give the task for a network of this name, where decoding depends on the network."""
         del model

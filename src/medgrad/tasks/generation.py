@@ -116,6 +116,10 @@ class Generation(ImageTask):
     def headline_metrics(self) -> tuple[str, ...]:
         return ("kid", "likeness")
 
+    @property
+    def label_noun(self) -> str:
+        return "class"
+
     def noise_case(self, name: str, seed: Sequence[int], label: str = "") -> Case:
         """Make the case of one image to be made: noise by a seed, on the grid that images are made on.
 

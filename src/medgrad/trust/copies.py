@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ._nearest import Bank, Match, Numbers
+from .nearest import Bank, Match, Numbers
 from .planted_copies import plant_copy
 
 MIN_PATIENTS = 8

@@ -31,7 +31,9 @@ from ..compute.distributed import ProcessGroup, join_process_group, leave_proces
 from ..evaluation.calibrate import correct_priors, fit_calibration
 from ..evaluation.evaluate import Evaluation, JudgedCase, summarise_evaluation, write_evaluation
 from ..evaluation.judge import judge_all
+from ..evaluation.nearest import show_nearest_patients
 from ..evaluation.planted import plant_and_judge
+from ..evaluation.residuals import measure_residuals
 from ..evaluation.tune_windows import tune_windows
 from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
 from ..loading.degrade import build_degradations
@@ -193,6 +195,8 @@ def train_one_model(
     if not processes.is_main:
         return "", []
     progress.say(f"It ended because {ended}.")
+    if nearest := show_nearest_patients(run.folder, open_run(run.folder, device=options.device), train_cases):
+        run.write_facts(nearest_patients=nearest.as_dict())
     return ended, calibrate_and_validate(
         run, recipe, task, validation_cases, failures, device=options.device, progress=progress
     )
@@ -218,7 +222,7 @@ def calibrate_and_validate(
     task, judged_cases, report = fit_calibration(task, judged_cases)
     run.write_recipe(replace(recipe, task=task.settings(), inference=trained.recipe.inference))
     planted = plant_and_judge(trained, validation_cases, build_degradations(recipe.augment))
-    facts = {"overlap": tuned, "planted_lesions": planted}
+    facts = {"overlap": tuned, "planted_lesions": planted, "residuals": measure_residuals(trained, validation_cases)}
     run.write_facts(calibration=report, **{name: found.as_dict() for name, found in facts.items() if found})
     remove_cache(run.folder / "cache")
     return judged_cases
