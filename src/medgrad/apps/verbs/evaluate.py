@@ -20,6 +20,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which side of the set's split: train, val, test or all.")] = "all",
     truth: Truth = None,
     roi: Roi = None,
+    downstream: Annotated[
+        Path | None, typer.Option(help="A run that segments, by which answered images are judged too.")
+    ] = None,
     device: Device = None,
     threads: Threads = 0,
     progress: Progress | None = None,
@@ -29,6 +32,8 @@ def evaluate(
     check_device(device)
     check_number("--threads", threads, minimum=0)
     check_run(run, folder)
+    if downstream is not None:
+        check_run(downstream, folder)
     check_cohort_folder(folder)
     check_new_folder(out, folder, run)
 
@@ -42,7 +47,7 @@ def evaluate(
     threads = set_threads(choose_threads(threads))
     trained = open_run(run, device=device)
     cohort = recognise(folder, hints_of(trained.task, truth=truth, roi=roi))
-    evaluation = evaluate_run(trained, cohort, out, split=split, progress=progress)
+    evaluation = evaluate_run(trained, cohort, out, split=split, downstream=downstream, progress=progress)
     return {"out": str(out), "metrics": evaluation.metrics, "threads": threads, "report": str(write(out))}
 
 

@@ -19,6 +19,7 @@ from ..progress import Progress, SilentProgress
 from ..runs.provenance import write_cohort
 from ..runs.recipe import recipe_to_toml
 from ..runs.run import Run, TrainedRun, open_run
+from .downstream import open_downstream
 from .evaluate import Evaluation, summarise_evaluation, write_evaluation
 from .judge import judge_all
 
@@ -29,12 +30,17 @@ def evaluate_run(
     out: Path | str,
     *,
     split: str = "all",
+    downstream: Path | str | None = None,
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a run on the cases of a cohort, or on those of one split, and write the results."""
+    """Judge a run on the cases of a cohort, or on those of one split, and write the results.
+
+    ``downstream`` is a run that segments: answers that are images are judged by what it says of them, too.
+    """
     progress, folder = progress or SilentProgress(), Path(out)
     trained = run if isinstance(run, TrainedRun) else open_run(run, device=device)
+    judge_by = None if downstream is None else open_downstream(downstream, trained.task, device=device)
     cohort = cohort.serving(trained.task.kind, trained.task.truth)
     chosen = [e for e in cohort.entries if e.truth is not None and split in ("all", e.split)]
     if not chosen:
@@ -56,7 +62,7 @@ def evaluate_run(
     failures = [*unfit, *failures]
     for failure in failures:
         progress.say(f"Case {failure.id!r} failed: {failure.reason}")
-    judged = judge_all(trained, ready, failures, progress=progress, pictures_folder=folder)
+    judged = judge_all(trained, ready, failures, progress=progress, pictures_folder=folder, downstream=judge_by)
     remove_cache(folder / "cache")
     evaluation = summarise_evaluation(trained.task, judged, split=split)
     write_evaluation(folder, evaluation)

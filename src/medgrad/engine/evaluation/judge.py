@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -12,6 +13,7 @@ from ..compute.device import Compute
 from ..loading.cache import Failure, PreparedCase
 from ..progress import Progress, SilentProgress
 from ..runs.run import TrainedRun
+from .downstream import downstream_row
 from .evaluate import JudgedCase, judge_case
 from .example_pictures import write_example_pictures
 from .infer import predictor, predictor_of
@@ -24,8 +26,12 @@ def judge_all(
     *,
     progress: Progress | None = None,
     pictures_folder: Path | None = None,
+    downstream: TrainedRun | None = None,
 ) -> list[JudgedCase]:
-    """Judge every case on its own grid. A case that could not be read counts as the worst answer."""
+    """Judge every case on its own grid. A case that could not be read counts as the worst answer.
+
+    ``downstream`` is a run that segments, by which answers that are images are judged too.
+    """
     progress = progress or SilentProgress()
     judged, answers_on_original = [], []
     with progress.bar("Judging") as bar:
@@ -33,12 +39,18 @@ def judge_all(
         answers = made.predict_many(ready.case for ready in cases)
         for number, (ready, found) in enumerate(zip(cases, answers, strict=True)):
             answer = made.restore(found, ready.memos)
-            judged.append(judge_case(trained.task, ready.original, answer))
+            one = judge_case(trained.task, ready.original, answer)
+            if downstream is not None:
+                one = replace(one, row={**one.row, **downstream_row(downstream, ready.original, answer)})
+            judged.append(one)
             answers_on_original.append(answer)
             bar(number + 1, len(cases), "")
     if pictures_folder is not None:
         write_example_pictures(pictures_folder, trained.task, judged, [c.original for c in cases], answers_on_original)
-    return judged + [failed_row(trained, failure) for failure in failures]
+    failed = [failed_row(trained, failure) for failure in failures]
+    if downstream is not None:
+        failed = [replace(one, row={**one.row, "downstream_dice": 0.0}) for one in failed]
+    return judged + failed
 
 
 def validate_cases(
