@@ -42,6 +42,14 @@ def test_so_much_of_the_energy_of_rings_is_left(arc, most):
     assert left(chosen, clean(), rings()) < 0.4
 
 
+def test_a_ring_that_leaves_the_slice_is_taken_away_in_its_corners():
+    off = np.hypot(*(np.indices(SHAPE[:2]) - np.reshape(MIDDLE, (2, 1, 1))))
+    ring = (40.0 * (np.abs(off - 40) < 1))[..., None] * np.ones(SHAPE, np.float32)
+    image = np.random.default_rng(0).normal(0, 8, SHAPE).astype(np.float32)
+    found, _ = Dering(limit=120.0).change(image + ring, SPACING)
+    assert left(found, image, ring) < 0.4
+
+
 def test_a_clean_image_changes_by_less_than_2_hu():
     found, chosen = Dering().change(clean(), SPACING)
     assert np.sqrt(np.mean((found - clean()) ** 2)) < 2

@@ -134,21 +134,26 @@ def agreed(blocks: Array, polar: Polar, limit: float, arc: int) -> Array:
 
     The error is that of the differences between the blocks, so anatomy and noise both count. A median that is not
     above ``ERRORS`` of it is 0; others shrink by the positive-part rule of James and Stein. One value stands for all
-    where the arc is the whole ring.
+    where the arc is the whole ring. Half of the blocks that lie inside the slice must be known.
     """
     rest = take_median_away(blocks.astype(np.float32), polar)
+    inside = np.isfinite(windows_of(rest, arc)).sum(2)
     rest[np.abs(rest) > limit] = np.nan
-    parts = rest[:, None]
-    if arc < BLOCKS:
-        parts = sliding_window_view(np.pad(rest, ((0, 0), (arc // 2, arc // 2)), mode="wrap"), arc, axis=1)
-    parts = np.sort(parts, axis=2)
+    parts = np.sort(windows_of(rest, arc), axis=2)
     known = np.isfinite(parts).sum(2)
     middle = middle_of(parts, known)
     spread = middle_of(np.sort(np.abs(parts - middle[..., None]), axis=2), known) * 1.4826
     independent = np.clip(polar.radii[:, None] * (np.pi * arc / BLOCKS), 1, np.maximum(known, 1))
     error = ERRORS * 1.2533 * spread / np.sqrt(independent)
     weight = np.maximum(0, 1 - error**2 / np.maximum(middle**2, 1e-12))
-    return np.where(known >= max(3, arc // 2), np.nan_to_num(middle * weight), 0)
+    return np.where(known >= np.maximum(3, inside // 2), np.nan_to_num(middle * weight), 0)
+
+
+def windows_of(blocks: Values, arc: int) -> Values:
+    """Give the blocks of an arc around each, (radii, blocks, arc); of the whole ring (radii, 1, blocks)."""
+    if arc >= BLOCKS:
+        return blocks[:, None]
+    return sliding_window_view(np.pad(blocks, ((0, 0), (arc // 2, arc // 2)), mode="wrap"), arc, axis=1)
 
 
 def middle_of(ordered: Array | Values, known: NDArray[np.intp]) -> Array:
