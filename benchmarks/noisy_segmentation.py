@@ -40,9 +40,10 @@ def measured() -> Callable[[], dict[str, list[float]]]:
         from medgrad.prepare import build_steps
 
         folder = Path(tempfile.mkdtemp())
-        changes = {"training": {"threads": 1, "validations": 1, "validation_cases": 4}}
+        changes: dict[str, Any] = {"training": {"threads": 1, "validations": 1, "validation_cases": 4}}
         for name, hints in (("segmenter", None), ("restorer", Hints(task="restoration", kind="self"))):
             cohort = recognise(denoise.DATA, hints)
+            changes["inference"] = {"tta_flips": [0, 1, 2]} if name == "restorer" else {}
             pace = seconds_a_step(cohort, folder / f"pace {name}", changes)
             fit(cohort, folder / name, steps=int(SECONDS / pace), changes=changes)
         segmenter = open_run(folder / "segmenter")
