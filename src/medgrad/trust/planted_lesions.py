@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ CORE, SHELL = 0.75, (1.4, 2.2)
 RECOVERED = (0.9, 1.1)
 REMOVED = 0.5
 """Of less than this share of its contrast a lesion is removed, and with as much something is invented."""
+MOST_REMOVED, MOST_LOST = 0.1, 0.02
+"""A method is flagged that removes more than this share of the lesions, or loses more of the area under the curve."""
+LEAST_STEP = 0.1
+"""Tissue is transplanted where it differs from what is around by at least this share of the image's range."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,20 @@ class PlantedFigures:
     auc_after: float
     is_control_met: bool
 
+    @property
+    def is_flagged(self) -> bool | None:
+        """Whether lesions are removed, invented or harder to tell than on what was shown; None without the control."""
+        if not self.is_control_met:
+            return None
+        return (
+            self.removed > MOST_REMOVED
+            or self.auc_before - self.auc_after > MOST_LOST
+            or self.invented > max(1.0, self.clean / 40)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Give what a file can hold; without its control, nothing but that."""
-        found = asdict(self)
+        found = asdict(self) | {"is_flagged": self.is_flagged}
         return found if self.is_control_met else {"lesions": self.lesions, "is_control_met": False}
 
 
@@ -85,6 +100,48 @@ def plant(
         planted = planted + profile_of(lesion, values.shape, spacing)
         lesions.append(lesion)
     return planted, lesions
+
+
+def transplant(
+    images: Mapping[str, Values], judged: str, spacing: Sequence[float], rng: np.random.Generator, *, count: int,
+    diameters_mm: tuple[float, float] = (4.0, 8.0),
+) -> tuple[dict[str, Values], list[Lesion]]:  # fmt: skip
+    """Copy up to ``count`` balls of tissue to other places of all images at once; give these, and what was planted.
+
+    What is planted is of the patient's own tissue, alike in every image, but where it does not belong. ``judged`` names
+    the image whose contrast each lesion has; where tissue hardly differs in it from what is around, none is planted.
+    """
+    before, planted = images[judged], {name: image.astype(np.float64) for name, image in images.items()}
+    low, high = np.percentile(before, [1, 99])
+    lesions: list[Lesion] = []
+    for _ in range(200 * count):
+        if len(lesions) == count:
+            break
+        radius = float(rng.uniform(*diameters_mm)) / 2
+        margin = [int(np.ceil(SHELL[1] * radius / s)) for s in spacing]
+        if any(n <= 2 * m for n, m in zip(before.shape, margin, strict=True)):
+            continue
+        source, centre = (
+            tuple(int(rng.integers(m, n - m)) for n, m in zip(before.shape, margin, strict=True)) for _ in range(2)
+        )
+        away = [np.linalg.norm((np.array(centre) - at.centre) * spacing) for at in lesions]
+        if any(d < 2.2 * (radius + at.radius_mm) for d, at in zip(away, lesions, strict=True)):
+            continue
+        unit = Lesion(centre, radius, 1.0)
+        moved = moved_ball(before, source, unit, spacing) - before
+        contrast = contrast_of(moved, unit, spacing) / planted_contrast(unit, before.shape, spacing)
+        if abs(contrast) <= LEAST_STEP * (high - low):
+            continue
+        planted = {name: moved_ball(image, source, unit, spacing) for name, image in planted.items()}
+        lesions.append(Lesion(centre, radius, contrast))
+    return planted, lesions
+
+
+def moved_ball(values: Values, source: Sequence[int], unit: Lesion, spacing: Sequence[float]) -> Values:
+    """Give an image in which the tissue around a source stands in place of a ball of contrast 1; edges are blended."""
+    share = profile_of(unit, values.shape, spacing)
+    shift = [c - s for c, s in zip(unit.centre, source, strict=True)]
+    return values * (1 - share) + np.roll(values, shift, range(values.ndim)) * share
 
 
 def profile_of(lesion: Lesion, shape: Sequence[int], spacing: Sequence[float]) -> Values:
@@ -141,7 +198,7 @@ def judge_planted(
             for holds, at in ((True, lesion), (False, other)):
                 before[holds].append(abs(contrast_of(shown, at, spacing)))
                 after[holds].append(abs(contrast_of(answer, at, spacing)))
-    found, contrast = np.array(ratios), abs(trials[0][3][0].contrast)
+    found, contrast = np.array(ratios), min(abs(lesion.contrast) for lesion in trials[0][3])
     invented = sum(count_invented(answer - clean, spacing, contrast) for clean, answer in clean_trials)
     return PlantedFigures(
         len(found),

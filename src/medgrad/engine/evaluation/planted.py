@@ -10,7 +10,7 @@ import numpy as np
 
 from ...augment import Augmentation
 from ...data import Case, Image
-from ...trust.planted_lesions import PlantedFigures, judge_planted, plant
+from ...trust.planted_lesions import PlantedFigures, judge_planted, plant, transplant
 from ..loading.cache import PreparedCase
 from ..loading.degrade import degrade_case
 from ..runs.run import TrainedRun
@@ -31,6 +31,8 @@ def plant_and_judge(
     """
     if trained.task.makes_images():  # of noise, in which no lesion can be planted
         return None
+    if trained.task.outputs.answer == "synthetic_image":
+        return transplant_and_judge(trained, cases, seed=seed)
     trials: list[Any] = []
     clean_trials: list[Any] = []
     spacing: Sequence[float] = ()
@@ -48,6 +50,39 @@ def plant_and_judge(
         trials.append((clean, shown, answer, lesions))
         clean_trials.append((clean, answers_about(trained, ready.original, clean, degradations)[1]))
     return judge_planted(trials, clean_trials, spacing, seed) if trials else None
+
+
+def transplant_and_judge(trained: TrainedRun, cases: Sequence[PreparedCase], *, seed: int = 0) -> PlantedFigures | None:
+    """Plant tissue where it does not belong into all images of each case and into the truth, and judge the answers.
+
+    A translator that answers what usually lies there, not what is shown, is thus told. What it invents in images as
+    they are is not: its answers differ from the truth everywhere. None where no tissue could be planted.
+    """
+    trials: list[Any] = []
+    spacing: Sequence[float] = ()
+    for number, ready in enumerate(cases[:MAX_CASES]):
+        case = ready.original
+        if not isinstance(case.truth, Image):
+            continue
+        images: dict[str, Image] = {f"shown {name}": image for name, image in case.images.items()}
+        images["truth"] = case.truth
+        if not all(image.channels == 1 and np.isfinite(image.array).all() for image in images.values()):
+            continue
+        spacing, rng = case.grid.spacing, np.random.default_rng((seed, number))
+        arrays = {name: image.channels_first[0].astype(np.float64) for name, image in images.items()}
+        planted, lesions = transplant(arrays, "truth", spacing, rng, count=LESIONS_A_CASE)
+        if not lesions:
+            continue
+        shown = {
+            name: replace(image, array=planted[f"shown {name}"].astype(np.float32).reshape(image.array.shape))
+            for name, image in case.images.items()
+        }
+        before, after = (
+            answer_case(trained, one).channels_first[0].astype(np.float64)
+            for one in (case, replace(case, images=shown))
+        )
+        trials.append((before, planted["truth"], after, lesions))
+    return judge_planted(trials, [], spacing, seed) if trials else None
 
 
 def answers_about(

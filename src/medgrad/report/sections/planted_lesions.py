@@ -15,6 +15,15 @@ ROWS = {
     "auc_before": "AUROC of local contrast, on the images shown",
     "auc_after": "AUROC of local contrast, on the answers",
 }
+FLAGGED = "This run removes or invents lesions, or makes them harder to tell: see below before its answers are read."
+ADDED = (
+    ", lighter or darker than what is around by a quarter of the image's range, were planted into validation images "
+    "before these were degraded. Figures of whole images hide what is told here: lesions that were removed or invented."
+)
+MOVED = (
+    " of the patient's own tissue were planted where they do not belong, into the images shown and into the true one. "
+    "An answer that has less of their contrast than the true image tells what usually lies there, not what is there."
+)
 
 
 def planted_lesions_section(run_files: RunFiles) -> str:
@@ -27,15 +36,14 @@ def planted_lesions_section(run_files: RunFiles) -> str:
             "<p>The control was missed: planted lesions could not be told, so nothing is said of what is invented.</p>"
         )
     lesions, clean = escape_text(str(found["lesions"])), escape_text(str(found.get("clean")))
+    is_moved = not found.get("clean")
     told = [(words, f"{found[name]:.3f}") for name, words in ROWS.items() if isinstance(found.get(name), int | float)]
-    told.append((f"Invented in {clean} images without any, how many", escape_text(str(found.get("invented")))))
+    if not is_moved:
+        told.append((f"Invented in {clean} images without any, how many", escape_text(str(found.get("invented")))))
     rows = [f'<tr><th scope="row">{words}</th><td class="number">{value}</td></tr>' for words, value in told]
     heads = [header_cell("What"), header_cell("Share or count", is_number=True)]
-    return (
-        f"<p>{lesions} balls of 4 to 8 mm, lighter or darker than what is around by a quarter of the image's range, "
-        "were planted into validation images before these were degraded. Figures of whole images hide what is told "
-        f"here: lesions that were removed or invented.</p>{html_table(heads, rows)}"
-    )
+    flag = f'<p><strong class="bad">{FLAGGED}</strong></p>' if found.get("is_flagged") is True else ""
+    return f"{flag}<p>{lesions} balls of 4 to 8 mm{MOVED if is_moved else ADDED}</p>{html_table(heads, rows)}"
 
 
 THIS = Section("Planted lesions", planted_lesions_section, order=45)
