@@ -44,7 +44,6 @@ DEGRADED = {
 TRANSLATORS = ("without lesions", "with lesions")
 HOT = 8.0
 UPTAKE = np.array([0.1, 0.6, 3.0, 5.0, 2.0, 1.5, 4.0, 2.5, 1.0, 6.0])
-MODEL = {"name": "image_unet", "channels": (16, 32, 64), "strides": ((2, 2, 2), (2, 2, 2))}
 
 
 def validation_images() -> list[Any]:
@@ -68,8 +67,6 @@ def learned(what: str) -> Any:
         "training": {"threads": 1, "validations": 1, "validation_cases": 4},
         "inference": {"tta_flips": [0, 1, 2]},
     }
-    if what == "slices":
-        changes["model"] = MODEL
     cohort = recognise(denoise.DATA, Hints(task="restoration", kind="self"))
     pace = seconds_a_step(cohort, folder / "pace", changes)
     fit(cohort, folder / "run", steps=int(SECONDS / pace), changes=changes)

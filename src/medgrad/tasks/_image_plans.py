@@ -21,12 +21,12 @@ def plan_restoration(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
     max_elements = (2.5e5 if has_gpu else 6.6e4) if facts.dims == 3 else (2.6e5 if has_gpu else 3.3e4)
     median_shape = np.median(np.array(facts.shapes), axis=0)
     patch, strides = choose_patch_and_strides(median_shape, facts.median_spacing(), max_elements)
-    levels = min(len(strides), 2 if has_gpu or facts.dims == 2 else 1) + 1
+    levels, width = min(len(strides), 2) + 1, 32 if has_gpu or facts.dims == 2 else 16
     batch = 4 if facts.dims == 3 else max(4, min(16, round(2.6e5 / float(np.prod(patch)))))
     return {
         "model": {
             "name": "image_unet",
-            "channels": tuple(32 * 2**level for level in range(levels)),
+            "channels": tuple(width * 2**level for level in range(levels)),
             "strides": tuple(tuple(s) for s in strides[: levels - 1]),
         },
         "prepare": (*spatial_steps(facts, ()), scale_step(facts)),
