@@ -110,6 +110,11 @@ class AnswerKind(ABC):
     def decode(self, outputs: Sequence[Any], grid: Grid, settings: Settings) -> Any:
         """Make it of the output of a network about one sample (no batch axis), as arrays of any kind."""
 
+    def finish(self, value: Any, case: Case, settings: Settings) -> Any:
+        """Make the answer of what was decoded and the prepared case that it is about, where it takes both."""
+        del case, settings
+        return value
+
     @abstractmethod
     def write(self, value: Any, to: Destination) -> list[Path]:
         """Write it, and give the files."""

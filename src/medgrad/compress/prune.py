@@ -210,6 +210,8 @@ def write_pruned_run(
     judged: list[list[JudgedCase]] = []
     for fold, fold_candidate, place in zip(parents.folds, selected.folds, parents.fold_folders(folder), strict=True):
         fold_run, chooses, reported = copy_run(fold_candidate, place), fold.selection_subset, fold.report_subset
+        if Run(fold.folder).zscore_file.exists():
+            shutil.copy2(Run(fold.folder).zscore_file, fold_run.zscore_file)
         calibrate_and_validate(
             fold_run,
             fold_run.load_recipe(),

@@ -4,6 +4,7 @@ from .case import Case
 from .grid import Grid
 from .source import Source
 from .types import (
+    AnomalyMap,
     Boxes,
     Deformation,
     Image,
@@ -19,6 +20,7 @@ from .types import (
 )
 
 __all__ = [
+    "AnomalyMap",
     "Boxes",
     "Case",
     "Deformation",

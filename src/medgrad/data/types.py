@@ -55,6 +55,14 @@ class SyntheticImage(Image):
     """Values that no scanner gave: translated from another modality, or generated; in a unit of their own."""
 
 
+class AnomalyMap(SyntheticImage):
+    """How unlike each element is to what was expected, in standard deviations of what is normal.
+
+    As a truth it is 1 where an image is abnormal, and 0 elsewhere. ``tags["limit"]`` is the score of an image that one
+    in twenty normal ones exceeds, where it is known.
+    """
+
+
 MODALITIES = ("ct", "mr", "pet", "us", "xray", "photo", "microscopy", "mask", "other")
 
 

@@ -38,8 +38,8 @@ class Predictor:
     output about one sample. ``output`` says how the network answers: about every element, about the whole, or by
     candidate boxes; ``kind`` names the kind of answer. ``images`` names the images of a case (empty: as they come),
     ``channels`` counts those of the input image, ``classes`` those of a dense output. ``merge_windows`` puts the
-    answers about windows of one image together, ``ensemble`` those of several networks. ``context`` is entered while a
-    network is at work.
+    answers about windows of one image together, ``ensemble`` those of several networks. ``finish`` makes a dense
+    answer of what was decoded and the prepared case. ``context`` is entered while a network is at work.
     """
 
     networks: Sequence[Network]
@@ -54,6 +54,7 @@ class Predictor:
     classes: int = 0
     merge_windows: Callable[[Sequence[Any], Sequence[Grid], Grid], Any] | None = None
     ensemble: Callable[[Sequence[Any]], Any] | None = None
+    finish: Callable[[Any, Case], Any] = lambda answer, _: answer
     overlap: float = 0.5
     flips: tuple[int, ...] = ()
     coarse_to_fine: bool = False
@@ -75,7 +76,7 @@ class Predictor:
         case = without_truth(case)
         with self.context():
             if self.output == "dense":
-                return self.by_elements(case, sums)
+                return self.finish(self.by_elements(case, sums), case)
             if self.output == "pooled":
                 return self.decode(self.average(one_sample(self.encode(case)))[0], case.grid)
             answers = [self.by_windows(network, case) for network in self.networks]

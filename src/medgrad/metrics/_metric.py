@@ -42,8 +42,8 @@ class Metric:
     figures. On boxes, ``compute(truth, answer, *, region=None)`` gives one row of counts and short texts, which
     ``pool`` turns into figures. On a field, ``compute(truth, answer)`` takes a deformation as the answer. On an image,
     ``compute(truth, answer, *, region=None)`` takes two images and gives one row; on a set of images it gives
-    features, from which ``pool`` makes the figures of the set. A figure that is not defined is None
-    and never counts.
+    features, from which ``pool`` makes the figures of the set. On an anomaly it takes two maps. A figure that is not
+    defined is None and never counts.
 
     Both are also made for resampling, where ``weights`` (b, n) says how often each of n rows counts in each of b
     resamples, and arrays (b,) come back that hold nan where a figure is not defined. ``pool(rows, weights)`` turns the
@@ -51,7 +51,7 @@ class Metric:
     ``compute_many`` is ``compute`` on scores with ``weights``.
     """
 
-    input_kind: Literal["labels", "scores", "boxes", "field", "image", "image_set"]
+    input_kind: Literal["labels", "scores", "boxes", "field", "image", "image_set", "anomaly"]
     compute: Callable[..., dict[str, Any]]
     figures: Mapping[str, Figure]
     pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None

@@ -46,6 +46,16 @@ METRIC_TITLES = {
     "ssim_before": "SSIM of the image shown",
     "nrmse": "NRMSE",
     "mae": "Mean absolute error",
+    "element_auroc": "AUROC of elements",
+    "element_auroc_zscore": "AUROC of elements, z-score",
+    "element_auroc_gain": "AUROC of elements, above the z-score",
+    "element_average_precision": "Average precision of elements",
+    "element_average_precision_zscore": "Average precision of elements, z-score",
+    "element_average_precision_gain": "Average precision of elements, above the z-score",
+    "image_auroc": "AUROC of images",
+    "image_auroc_zscore": "AUROC of images, z-score",
+    "image_auroc_gain": "AUROC of images, above the z-score",
+    "normal_error": "Error in normal images",
 }
 SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test", "": "no side"}
 

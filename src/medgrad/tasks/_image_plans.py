@@ -78,6 +78,15 @@ def plan_generation(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
     }
 
 
+def plan_anomaly(facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan a denoising autoencoder: what it is shown has coarse noise, and normal images have none."""
+    tables = plan_restoration(facts, has_gpu=has_gpu)
+    return tables | {
+        "augment": ({"name": "coarse_noise"},),
+        "optimiser": {"name": "muon", "rate": 1e-2, "decay": 1e-2},
+    }
+
+
 def scale_step(facts: DatasetFacts) -> dict[str, Any]:
     """Return the scaling of values: the same for all where they have a unit, else by each image, so that 0 stays 0."""
     _, high, mean, deviation = (round(v, 3) for v in facts.intensity)

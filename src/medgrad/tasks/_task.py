@@ -147,6 +147,16 @@ class Task(ABC):
         return False
 
     @property
+    def judges_degraded(self) -> bool:
+        """Whether an image that is its own truth is degraded before it is judged, as it is in training."""
+        return True
+
+    def cases_from(self, case: Case, *, is_judged: bool) -> Sequence[Case]:
+        """Give the cases that are learned from, or judged on, of one that was read: itself by default."""
+        del is_judged
+        return (case,)
+
+    @property
     def is_mappable(self) -> bool:
         """Whether the loss of a batch is the mean of its samples' losses."""
         return True

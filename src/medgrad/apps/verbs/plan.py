@@ -84,7 +84,9 @@ def find_and_set_rate(cohort: Any, recipe: Any, out: Path, seed: int, progress: 
 
     with TemporaryDirectory() as folder:
         side = make_split(cohort, seed=seed)
-        cases, _ = load_split(side, "train", build_steps(recipe.prepare), Path(folder), progress)
+        cases, _ = load_split(
+            side, "train", build_steps(recipe.prepare), Path(folder), progress, (), recipe.build_task()
+        )
         place = choose_device(recipe.training.precision)
         found = find(Trainer(Run(Path(folder)), recipe, recipe.build_task(), cases, [], place))
     page = write_rate(out.with_name(f"{out.stem}-rate.html"), found.rates, found.losses, found.rate)

@@ -97,9 +97,10 @@ class FoldContext:
         self.compute: Compute = self.trained.compute
         self.recipe = run.load_recipe()
         cache = self.folder / "pruning"
-        self.train_cases, _ = load_split(cohort, "train", self.trained.prepare_steps, cache, progress)
-        degradations = build_degradations(self.recipe.augment)
-        valid, lost = load_split(cohort, "val", self.trained.prepare_steps, cache, progress, degradations)
+        task, steps = self.trained.task, self.trained.prepare_steps
+        self.train_cases, _ = load_split(cohort, "train", steps, cache, progress, (), task)
+        degradations = build_degradations(self.recipe.augment, task)
+        valid, lost = load_split(cohort, "val", steps, cache, progress, degradations, task)
         if not self.train_cases or not valid:
             raise SettingError(
                 f"{str(self.folder)!r} has no cases to train on, or none to judge by. Pruning needs both."

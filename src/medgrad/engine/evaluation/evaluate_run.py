@@ -13,7 +13,7 @@ from ...data.cohorts.pairs_from_images import make_pairs
 from ...errors import FormatError, LayoutError, MedgradError, SettingError
 from ...inference.input_check import InputSpec, check_header, check_image, check_input_kind
 from ...tasks import Task
-from ..loading.cache import Failure, load_prepared_cases, read_truth_only, remove_cache
+from ..loading.cache import Failure, cases_for, load_prepared_cases, read_truth_only, remove_cache
 from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
 from ..runs.provenance import write_cohort
@@ -57,7 +57,8 @@ def evaluate_run(
             trained.prepare_steps,
             folder=folder / "cache",
             on_progress=bar,
-            degradations=build_degradations(trained.recipe.augment),
+            degradations=build_degradations(trained.recipe.augment, trained.task),
+            cases_of=cases_for(trained.task, "test"),
         )
     failures = [*unfit, *failures]
     for failure in failures:

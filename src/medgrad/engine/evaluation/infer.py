@@ -39,7 +39,7 @@ def predictor(
     how = how or Inference()
     for model in models:
         model.eval()
-    outputs = task.outputs
+    outputs, settings = task.outputs, task.settings()
     return Predictor(
         networks=[network_of(model) for model in models],
         encode=lambda case: {name: x.to(place.device) for name, x in task.encode(case).inputs.items()},
@@ -53,6 +53,7 @@ def predictor(
         classes=outputs.channels if outputs.shape == "dense" else 0,
         merge_windows=task.merge_windows,
         ensemble=task.ensemble,
+        finish=lambda value, case: task.answer_kind.finish(value, case, settings),
         overlap=how.overlap,
         flips=() if outputs.shape == "pyramid" else how.tta_flips,
         coarse_to_fine=how.coarse_to_fine and kind_named(outputs.answer).has_background,
@@ -98,7 +99,7 @@ def with_probabilities(made: Predictor, task: Task) -> Predictor:
     def decode(output: Any, grid: Any) -> Any:
         return maps.decode([output], grid, settings)
 
-    return replace(made, decode=decode, kind=maps.name, coarse_to_fine=False)
+    return replace(made, decode=decode, finish=lambda value, _: value, kind=maps.name, coarse_to_fine=False)
 
 
 def channels_of(trained: TrainedRun, patch: Sequence[int]) -> int:

@@ -17,6 +17,7 @@ from .downstream import downstream_row
 from .evaluate import JudgedCase, judge_case
 from .example_pictures import write_example_pictures
 from .infer import predictor, predictor_of
+from .zscore import beside_zscore
 
 
 def judge_all(
@@ -42,7 +43,7 @@ def judge_all(
             one = judge_case(trained.task, ready.original, answer)
             if downstream is not None:
                 one = replace(one, row={**one.row, **downstream_row(downstream, ready.original, answer)})
-            judged.append(one)
+            judged.append(beside_zscore(trained, made, ready, one))
             answers_on_original.append(answer)
             bar(number + 1, len(cases), "")
     if pictures_folder is not None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,14 @@ from ...data.formats import cache_case_files, read_labels
 from ...errors import MedgradError
 from ...prepare import Memo, Step, prepare
 from ...survey.file_hashes import unshared_files
+from ...tasks import Task
 from ..progress import Progress
 from .degrade import degrade_case
 from .sampling import index_labels
 
 MAX_MEMORY_BYTES = 4 << 30
 OnProgress = Callable[[int, int], None]
+CasesOf = Callable[[Case], Sequence[Case]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Failure:
     truth: Any = None
 
 
+def one_case(case: Case) -> Sequence[Case]:
+    """Give a case as it is."""
+    return (case,)
+
+
+def cases_for(task: Task | None, split: str) -> CasesOf:
+    """Give what a task makes of each case that was read, for training or to be judged on."""
+    if task is None:
+        return one_case
+    return partial(task.cases_from, is_judged=split != "train")
+
+
 def load_prepared_cases(
     cohort: Cohort,
     prepare_steps: Sequence[Step],
@@ -54,24 +69,26 @@ def load_prepared_cases(
     on_progress: OnProgress | None = None,
     max_memory: int = MAX_MEMORY_BYTES,
     degradations: Sequence[Augmentation] = (),
+    cases_of: CasesOf = one_case,
 ) -> tuple[list[PreparedCase], list[Failure]]:
     """Read and prepare every case of a cohort; return the prepared cases and the failures.
 
     The arrays of all cases take at most ``max_memory`` bytes of memory; those beyond are written to files in
-    ``folder``. Cases that are their own truth are degraded by the ``degradations``.
+    ``folder``. Cases that are their own truth are degraded by the ``degradations``. ``cases_of`` gives
+    what each case that was read is prepared as.
     """
     prepared_cases: list[PreparedCase] = []
     failures: list[Failure] = []
     used_bytes = 0
-    for number, (entry, found) in enumerate(prepare_each(cohort, prepare_steps, n_workers, degradations)):
-        if isinstance(found, PreparedCase):
-            size = count_array_bytes(found.case) + count_array_bytes(found.original)
+    for number, (entry, found) in enumerate(prepare_each(cohort, prepare_steps, n_workers, degradations, cases_of)):
+        for ready in found if not isinstance(found, str) else ():
+            size = count_array_bytes(ready.case) + count_array_bytes(ready.original)
             if used_bytes + size > max_memory and folder is not None:
-                found = to_memory_map(found, folder / f"{number:06d}")
+                ready = to_memory_map(ready, folder / f"{len(prepared_cases):06d}")
             else:
                 used_bytes += size
-            prepared_cases.append(found)
-        else:
+            prepared_cases.append(ready)
+        if isinstance(found, str):
             failures.append(Failure(entry.id, entry.patient or entry.id, found, read_truth_only(cohort, entry)))
         if on_progress:
             on_progress(number + 1, len(cohort.entries))
@@ -85,6 +102,7 @@ def load_split(
     folder: Path,
     progress: Progress,
     degradations: Sequence[Augmentation] = (),
+    task: Task | None = None,
 ) -> tuple[list[PreparedCase], list[Failure]]:
     """Read and prepare the cases of one split, with a progress bar; see ``load_prepared_cases``."""
     words = {"train": "Reading", "val": "Reading the validation cases", "test": "Reading the test cases"}
@@ -95,22 +113,30 @@ def load_split(
             folder=folder / "cache" / split,
             on_progress=bar,
             degradations=degradations,
+            cases_of=cases_for(task, split),
         )
 
 
 def prepare_each(
-    cohort: Cohort, prepare_steps: Sequence[Step], n_workers: int, degradations: Sequence[Augmentation] = ()
-) -> Iterator[tuple[Any, PreparedCase | str]]:
+    cohort: Cohort,
+    prepare_steps: Sequence[Step],
+    n_workers: int,
+    degradations: Sequence[Augmentation] = (),
+    cases_of: CasesOf = one_case,
+) -> Iterator[tuple[Any, list[PreparedCase] | str]]:
     """Read and prepare cases in several threads, and yield them in the cohort's order."""
 
-    def prepare_one(entry: Any) -> PreparedCase | str:
+    def prepare_whole(case: Case) -> PreparedCase:
+        ready, memos = prepare(case, prepare_steps)
+        return PreparedCase(index_labels(ready), tuple(memos), case)
+
+    def prepare_one(entry: Any) -> list[PreparedCase] | str:
         try:
             with cache_case_files(unshared_files(entry)):
                 case = cohort.load_case(entry)
             if degradations and cohort.is_own_truth(entry):
                 case = degrade_case(case, prepare_steps, degradations)
-            ready, memos = prepare(case, prepare_steps)
-            return PreparedCase(index_labels(ready), tuple(memos), case)
+            return [prepare_whole(each) for each in cases_of(case)]
         except (MedgradError, ValueError, OSError, MemoryError) as reason:
             return " ".join(str(reason).split()) or type(reason).__name__
 

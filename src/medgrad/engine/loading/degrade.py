@@ -15,11 +15,17 @@ from ...augment import Augmentation, augment
 from ...data import Case, Image
 from ...inference.encode import stack_channels
 from ...prepare import Step, prepare
+from ...tasks import Task
 from .batches import build_augmentations
 
 
-def build_degradations(tables: Sequence[Mapping[str, Any]]) -> list[Augmentation]:
-    """Build those of a recipe's augmentations that degrade the image and leave the truth as it is."""
+def build_degradations(tables: Sequence[Mapping[str, Any]], task: Task | None = None) -> list[Augmentation]:
+    """Build those of a recipe's augmentations that degrade the image and leave the truth as it is.
+
+    There are none for a task that is judged on images as they are.
+    """
+    if task is not None and not task.judges_degraded:
+        return []
     return [a for a in build_augmentations(tables) if getattr(a, "is_degradation", False)]
 
 

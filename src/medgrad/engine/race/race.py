@@ -158,12 +158,12 @@ def prepare_race(
     for entrant in candidates:
         merge_changes(recipe, entrant.recipe_changes)
     steps = build_steps(recipe.prepare)
-    cases, _ = load_split(split_cohort, "train", steps, folder, progress)
-    degradations = build_degradations(recipe.augment)
-    validation_cases, _ = load_split(split_cohort, "val", steps, folder, progress, degradations)
+    task = recipe.build_task()
+    cases, _ = load_split(split_cohort, "train", steps, folder, progress, (), task)
+    degradations = build_degradations(recipe.augment, task)
+    validation_cases, _ = load_split(split_cohort, "val", steps, folder, progress, degradations, task)
     if not cases or not validation_cases:
         raise SettingError("A race needs training cases and validation cases that can be read.")
-    task = recipe.build_task()
     setup = RaceSetup(folder, recipe, task, cases, validation_cases, minutes_per_run * 60, device)
     step = time_steps(setup.make_trainer("timing", recipe))
     n_shown_cases = min(max(8, MIN_VALIDATION_CASES.get(task.outputs.shape, 8)), len(validation_cases))

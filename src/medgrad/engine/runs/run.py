@@ -20,9 +20,11 @@ from ...inference.input_check import InputSpec, merge_image_facts
 from ...models import with_widths
 from ...prepare import Step, build_steps
 from ...tasks import Task
+from ...trust.voxel_zscore import VoxelZScore
 from ..compute.device import AutocastModule, Compute, choose_device
 from .checkpoint import load_weights, read_weights
 from .recipe import Recipe, is_network_of_task, read_recipe, recipe_to_toml
+from .zscore_file import read_zscore
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Run:
     def weights_file(self) -> Path:
         """The checkpoint for inference: the best, or else the last."""
         return self.best_checkpoint if self.best_checkpoint.exists() else self.last_checkpoint
+
+    @property
+    def zscore_file(self) -> Path:
+        return self.folder / "zscore.npz"
 
     @property
     def steps_file(self) -> Path:
@@ -85,7 +91,10 @@ class Run:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained run, ready for inference: task, networks (one per fold), preparation, device and weights."""
+    """A trained run, ready for inference: task, networks (one per fold), preparation, device and weights.
+
+    ``zscores`` are the plain z-scores of its training images (one per fold), where the task is held to one.
+    """
 
     task: Task
     networks: tuple[nn.Module, ...]
@@ -94,6 +103,7 @@ class TrainedRun:
     compute: Compute
     weight_files: tuple[Path, ...] = ()
     input_spec: InputSpec | None = None
+    zscores: tuple[VoxelZScore, ...] = ()
 
 
 def build_model(recipe: Recipe, task: Task, n_channels: int) -> nn.Module:
@@ -131,7 +141,8 @@ def open_run(folder: Path | str, *, device: str | None = None) -> TrainedRun:
     runs = run.fold_runs or [run]
     models = tuple(load_model(each, compute) for each in runs)
     steps, weights = tuple(build_steps(recipe.prepare)), tuple(r.weights_file for r in runs)
-    return TrainedRun(task, models, steps, recipe, compute, weights, make_input_spec(runs, recipe, task))
+    zscores = tuple(read_zscore(r.zscore_file) for r in runs if r.zscore_file.exists())
+    return TrainedRun(task, models, steps, recipe, compute, weights, make_input_spec(runs, recipe, task), zscores)
 
 
 def make_input_spec(runs: Sequence[Run], recipe: Recipe, task: Task) -> InputSpec:

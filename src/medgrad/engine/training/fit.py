@@ -35,6 +35,7 @@ from ..evaluation.nearest import show_nearest_patients
 from ..evaluation.planted import plant_and_judge
 from ..evaluation.residuals import measure_residuals
 from ..evaluation.tune_windows import tune_windows
+from ..evaluation.zscore import fit_zscore
 from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
 from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
@@ -91,7 +92,8 @@ def fit(
     progress, run = progress if progress and processes.is_main else SilentProgress(), Run(Path(folder))
     linked_cases = look.inseparable_pairs if look else ()
     if kind := (changes or {}).get("task", {}).get("kind"):
-        cohort = replace(cohort.serving(kind, registry.find("tasks", kind)(dims=cohort.dims).truth), task=kind)
+        settings = {"dims": cohort.dims, **{k: v for k, v in (changes or {})["task"].items() if k != "kind"}}
+        cohort = replace(cohort.serving(kind, registry.find("tasks", kind)(**settings).truth), task=kind)
     if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if n_folds > 1:
@@ -195,6 +197,7 @@ def train_one_model(
     if not processes.is_main:
         return "", []
     progress.say(f"It ended because {ended}.")
+    fit_zscore(run, task, train_cases)
     if nearest := show_nearest_patients(run.folder, open_run(run.folder, device=options.device), train_cases):
         run.write_facts(nearest_patients=nearest.as_dict())
     return ended, calibrate_and_validate(
@@ -221,7 +224,7 @@ def calibrate_and_validate(
     )
     task, judged_cases, report = fit_calibration(task, judged_cases)
     run.write_recipe(replace(recipe, task=task.settings(), inference=trained.recipe.inference))
-    planted = plant_and_judge(trained, validation_cases, build_degradations(recipe.augment))
+    planted = plant_and_judge(trained, validation_cases, build_degradations(recipe.augment, task))
     facts = {"overlap": tuned, "planted_lesions": planted, "residuals": measure_residuals(trained, validation_cases)}
     run.write_facts(calibration=report, **{name: found.as_dict() for name, found in facts.items() if found})
     remove_cache(run.folder / "cache")
@@ -285,16 +288,18 @@ def load_cases(
     run: Run, cohort: Cohort, recipe: Recipe, progress: Progress
 ) -> tuple[list[PreparedCase], list[PreparedCase], list[Failure]]:
     """Load and prepare training and validation cases; training cases that fail are reported and left out."""
-    steps = build_steps(recipe.prepare)
-    training_cases, training_failures = load_split(cohort, "train", steps, run.folder, progress)
-    degradations = build_degradations(recipe.augment)
-    validation_cases, validation_failures = load_split(cohort, "val", steps, run.folder, progress, degradations)
+    steps, task = build_steps(recipe.prepare), recipe.build_task()
+    training_cases, training_failures = load_split(cohort, "train", steps, run.folder, progress, (), task)
+    degradations = build_degradations(recipe.augment, task)
+    validation_cases, validation_failures = load_split(cohort, "val", steps, run.folder, progress, degradations, task)
     for failure in [*training_failures, *validation_failures]:
         progress.say(f"Case {failure.id!r} failed: {failure.reason}")
     if training_failures:
         run.write_facts(left_out=[{"case": f.id, "why": f.reason} for f in training_failures])
+    if unfit := len(cohort.in_splits("train").entries) - len(training_cases) - len(training_failures):
+        progress.say(f"{unfit} training cases are left out: the task learns from none like them.")
     if not training_cases:
-        raise LayoutError(f"No training case of {str(cohort.root)!r} could be read. See the lines above.")
+        raise LayoutError(f"No training case of {str(cohort.root)!r} can be learned from. See the lines above.")
     return training_cases, validation_cases, validation_failures
 
 
@@ -325,8 +330,10 @@ def evaluate_fitted_run(
     trained = open_run(run.folder, device=device)
     split = "val"
     if list_test_cases(cohort):
-        degradations = build_degradations(trained.recipe.augment)
-        ready, failures = load_split(cohort, "test", trained.prepare_steps, run.folder, progress, degradations)
+        degradations = build_degradations(trained.recipe.augment, trained.task)
+        ready, failures = load_split(
+            cohort, "test", trained.prepare_steps, run.folder, progress, degradations, trained.task
+        )
         judged_cases, split = judge_all(trained, ready, failures, progress=progress, pictures_folder=run.folder), "test"
         remove_cache(run.folder / "cache")
         messages = ()

@@ -48,6 +48,7 @@ def predictor_of(artefact: Artefact, forward: Forward, *, file_format: str = "")
         channels=about["channels"],
         classes=about["classes"],
         merge_windows=merge_windows,
+        finish=lambda value, case: read.finish(value, case, settings),
         overlap=about["overlap"],
         flips=tuple(about["tta_flips"]),
         coarse_to_fine=bool(about.get("coarse_to_fine")) and read.has_background,
