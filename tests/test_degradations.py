@@ -207,3 +207,19 @@ def test_filtered_back_projection_gives_back_what_was_projected():
 def test_a_strength_out_of_range_is_refused(name, settings, said):
     with pytest.raises(SettingError, match=said):
         registry.find("augment", name)(**settings)
+
+
+def test_coarse_noise_is_smooth_and_as_strong_as_asked():
+    settings = {"min_std": 0.3, "max_std": 0.3, "min_size": 6, "max_size": 6}
+    noise = degraded(torch.zeros(4, 2, 48, 48), "coarse_noise", **settings)[0]
+    assert 0.12 < noise.std() < 0.36, "between its points it is weaker"
+    near, far = (float((noise[..., n:] * noise[..., :-n]).mean() / noise.square().mean()) for n in (1, 14))
+    assert near > 0.8
+    assert abs(far) < 0.3
+    assert not torch.equal(noise[0, 0], noise[0, 1])
+
+
+@pytest.mark.parametrize("wrong", [{"min_std": 0.5, "max_std": 0.1}, {"min_size": 0}, {"min_size": 9, "max_size": 3}])
+def test_coarse_noise_refuses_what_does_not_rise(wrong):
+    with pytest.raises(SettingError, match="rise"):
+        registry.find("augment", "coarse_noise")(**wrong)

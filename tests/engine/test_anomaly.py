@@ -128,6 +128,31 @@ def test_the_deviation_is_that_of_normal_images_alone():
     assert found.rows[2]["element_auroc"] == 0.9
 
 
+def test_a_case_that_could_not_be_read_counts_as_missed_or_as_a_false_alarm():
+    ill = Scores(np.array([0.0, 1.0]), ("normal", "ill"))
+    well = replace(ill, values=np.array([1.0, 0.0]))
+    missed, alarm = (Anomaly(abnormal=("ill",), by_image=True).failed_row(truth) for truth in (ill, well))
+    assert (missed["abnormal"], missed["score"]) == (1, 0)
+    assert alarm["abnormal"] == 0
+    assert alarm["score"] > 1e5
+    assert missed["element_auroc"] is None
+    assert Anomaly().failed_row(scan(0))["abnormal"] == 0, "an image that is its own truth is normal"
+    lesion = LabelMap((np.indices(GRID.shape)[0] < 2).astype(np.uint8), GRID, {1: "lesion"})
+    assert Anomaly(abnormal=("lesion",)).failed_row(lesion)["element_auroc"] == 0
+
+
+def test_what_cannot_be_read_does_not_stop_the_others(folder, tmp_path):
+    import shutil
+
+    some = tmp_path / "some"
+    shutil.copytree(folder / "images", some)
+    (some / "case_9.nii.gz").write_bytes(b"no image")
+    fit(recognise(folder, SELF), tmp_path / "run", changes=TINY | {"training": TINY["training"] | {"steps": 2}})
+    found = open_run(tmp_path / "run").evaluate(recognise(some, SELF))
+    assert [j.case for j in found.judged_cases if j.failure_reason] == ["case_9"]
+    assert found.metrics["image_auroc"]["value"] < 1
+
+
 def test_a_run_finds_what_was_planted_beside_the_zscore(run):
     told = json.loads((run / "evaluation.json").read_text())
     found = {name: row["value"] for name, row in told["metrics"].items()}

@@ -102,7 +102,7 @@ class AnomalyMaps(AnswerKind):
         """Give the image with what is unlike in colour: from 2 deviations on, fully from 6 on; a truth as a whole."""
         grey = eight_bit(image.array, image.grid, plane)
         grey = grey[..., None].repeat(3, axis=2) if grey.ndim == 2 else grey
-        flat = upright(value.array[plane], value.grid).astype(np.float64)
+        flat = upright(value.array[plane], value.grid).astype(np.float64) / unit_of(value)
         is_truth = "limit" not in value.tags
         share = flat if is_truth else (flat - DRAWN_FROM) / (DRAWN_FULL - DRAWN_FROM)
         share = STRONGEST * np.clip(np.nan_to_num(share), 0, 1)[..., None]
@@ -120,10 +120,23 @@ class AnomalyMaps(AnswerKind):
     def caption(self, value: AnomalyMap, truth: Any) -> str:
         limit = value.tags.get("limit")
         known = f", {'abnormal' if truth.array.max(initial=0) > 0.5 else 'normal'}" if isinstance(truth, Image) else ""
-        return f"score {image_score(value.array):.2f}" + (f" (normal up to {limit:.2f})" if limit else "") + known
+        return (
+            f"score {image_score(value.array) / unit_of(value):.2f}"
+            + (f" (normal up to {limit:.2f})" if limit else "")
+            + known
+        )
 
     def compare(self, pairs: Sequence[tuple[AnomalyMap, AnomalyMap]]) -> Agreement:
         return kind_named("image").compare(pairs)
+
+
+def unit_of(value: AnomalyMap) -> float:
+    """Give what a map is drawn in: 1 once it is in deviations, before that the root mean square of its lower 99 %."""
+    if value.tags.get("limit") or "limit" not in value.tags:
+        return 1.0
+    known = value.array[np.isfinite(value.array)].astype(np.float64)
+    low = known[known <= np.quantile(known, 0.99)] if known.size else known
+    return max(float((low**2).mean()) ** 0.5, 1e-9) if low.size else 1.0
 
 
 def size_of_difference(apart: NDArray[Any], grid: Grid, smooth_mm: float) -> NDArray[np.float64]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ..data import AnomalyMap, Case, Image, LabelMap, Scores
+from ..data import AnomalyMap, Case, Grid, Image, LabelMap, Scores
 from ..errors import SettingError
 from ..trust.planted_lesions import Lesion, plant, profile_of
 
@@ -36,6 +37,12 @@ def known_anomaly(case: Case, abnormal: Sequence[str]) -> AnomalyMap:
             "Take it out, and lesions are planted to judge by."
         )
     return AnomalyMap(found, case.grid)
+
+
+def anomaly_of(truth: Any, abnormal: Sequence[str], dims: int) -> AnomalyMap:
+    """Give where a truth says that something is abnormal, where its image could not be read."""
+    grid = truth.grid if isinstance(truth, LabelMap | Image) else Grid.from_shape((1,) * dims)
+    return known_anomaly(Case("", {"image": Image(np.zeros(grid.shape, np.float32), grid)}, truth), abnormal)
 
 
 def check_names(abnormal: Sequence[str], known: Iterable[str]) -> None:

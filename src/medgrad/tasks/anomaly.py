@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import metrics, registry
 from ..data import AnomalyMap, Case, Grid, Image, LabelMap
 from ..survey.dataset_facts import DatasetFacts
-from ._anomaly_cases import known_anomaly, with_planted_lesion
+from ._anomaly_cases import anomaly_of, known_anomaly, with_planted_lesion
 from ._image_plans import plan_anomaly
 from ._plans import Budget, Tables
 from ._task import (
@@ -130,9 +130,13 @@ class Anomaly(Task):
         names = [self.primary_metric] if quick else metrics_for("anomaly")
         return metrics.judge(names, truth, answer, region=region)
 
-    def failed_row(self, truth: AnomalyMap, *, region: LabelMap | None = None) -> dict[str, Any]:
-        row = metrics.judge_failed(metrics_for("anomaly"), truth, region=region)
-        return row | {"score": 0.0 if row["abnormal"] else FAILED_SCORE}
+    def failed_row(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
+        known = anomaly_of(truth, self.abnormal, self.dims)
+        row = metrics.judge_failed(metrics_for("anomaly"), known, region=region)
+        is_one_kind = len(np.unique(known.array > 0.5)) == 1
+        unknown = [name for name in row if name.startswith("element_") and is_one_kind]
+        score = 0.0 if row["abnormal"] else FAILED_SCORE
+        return row | dict.fromkeys([*unknown, "normal_error"]) | {"score": score}
 
     def summarise(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         return metrics.pool(metrics_of_rows(rows), rows)
