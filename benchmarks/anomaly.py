@@ -39,12 +39,12 @@ HIDDEN = [{"name": "masked", "p": 1.0, "ratio": 0.3, "size": 6}]
 WHITE = [{"name": "noise", "p": 1.0, "max_std": 0.4}]
 TRAINING = {"threads": 1, "validations": 1, "validation_cases": 4}
 SIDES: dict[str, tuple[str, str, int, dict[str, Any]]] = {
-    "hippocampi, coarse noise, seed 0": ("hippocampi", "0", 100, {}),
-    "hippocampi, coarse noise, seed 1": ("hippocampi", "1", 100, {}),
-    "hippocampi, hidden blocks": ("hippocampi", "0", 100, {"augment": HIDDEN}),
-    "hippocampi, white noise": ("hippocampi", "0", 100, {"augment": WHITE}),
-    "phantoms of CT": ("phantoms", "0", 100, {}),
-    "ultrasound of breasts": ("breasts", "0", 150, {}),
+    "hippocampi, coarse noise, seed 0": ("hippocampi", "0", 150, {}),
+    "hippocampi, coarse noise, seed 1": ("hippocampi", "1", 150, {}),
+    "hippocampi, hidden blocks": ("hippocampi", "0", 150, {"augment": HIDDEN}),
+    "hippocampi, white noise": ("hippocampi", "0", 150, {"augment": WHITE}),
+    "phantoms of CT": ("phantoms", "0", 150, {}),
+    "ultrasound of breasts": ("breasts", "0", 200, {}),
 }
 
 
