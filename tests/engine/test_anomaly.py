@@ -192,6 +192,12 @@ def test_what_is_known_of_masks_is_judged_where_it_is_named(folder, tmp_path):
     assert open_run(tmp_path / "run").task.abnormal == cohort.labels
 
 
+def test_a_name_is_checked_before_any_image_is_read(folder, tmp_path):
+    with pytest.raises(SettingError, match="tumor"):
+        fit(recognise(folder), tmp_path / "run", changes=TINY | {"task": {"kind": "anomaly", "abnormal": ["tumor"]}})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_png_holds_hundredths_of_a_deviation(tmp_path):
     from medgrad.answers import Destination
 

@@ -93,7 +93,9 @@ def fit(
     linked_cases = look.inseparable_pairs if look else ()
     if kind := (changes or {}).get("task", {}).get("kind"):
         settings = {"dims": cohort.dims, **{k: v for k, v in (changes or {})["task"].items() if k != "kind"}}
-        cohort = replace(cohort.serving(kind, registry.find("tasks", kind)(**settings).truth), task=kind)
+        task = registry.find("tasks", kind)(**settings)
+        check_abnormal(cohort, getattr(task, "abnormal", ()))
+        cohort = replace(cohort.serving(kind, task.truth), task=kind)
     if n_folds > 1 and cohort.truth == "pair":
         raise SettingError("Pairs of two patients cannot be parted into folds. Leave --folds out.")
     if n_folds > 1:
@@ -131,6 +133,17 @@ def fit(
     seconds = time.perf_counter() - began
     run.write_facts(finished=timestamp(), seconds=round(seconds, 1), ended_by=ended, steps=first.training.steps)
     return FitResult(run.folder, evaluation, ended, first.training.steps, seconds)
+
+
+def check_abnormal(cohort: Cohort, names: Sequence[str]) -> None:
+    """Raise if what a task calls abnormal is no label or class of a cohort."""
+    for name in names:
+        if name not in cohort.labels:
+            known = f"has {', '.join(cohort.labels)}" if cohort.labels else "has neither masks nor classes"
+            raise SettingError(
+                f"'abnormal' names {name!r}, but {str(cohort.root)!r} {known}. "
+                "Name its labels or classes, and leave --task out."
+            )
 
 
 def timestamp() -> str:
