@@ -26,6 +26,8 @@ KINDS = {
     "vgg": {"channels": (4, 8, 8), "layers": (1, 1, 2)},
     "cnn": {"channels": (4, 6, 8)},
     "image_unet": {"channels": (4, 8), "blocks": 1},
+    "autoencoder": {"body": "resnet", "channels": (4, 8), "blocks": (1, 1)},
+    "autoencoder levels": PYRAMID | {"body": "retinanet"},
     "dncnn": {"depth": 4, "width": 8},
     "adversarial_pair": {"channels": (4, 8), "critic_channels": (4, 8)},
     "rectified_flow": {"channels": (8, 16), "steps": 2},
@@ -45,7 +47,7 @@ SHAPES = {2: (16, 24), 3: (16, 16, 8)}
 QUICK = [
     *[(kind, 2) for kind in ("unet group", "resnet", "vgg", "mlp", "mlp none", "logistic", "svm")],
     *[(kind, 2) for kind in ("retinanet", "faster_rcnn")],
-    *[(kind, 2) for kind in ("image_unet", "dncnn", "adversarial_pair", "rectified_flow")],
+    *[(kind, 2) for kind in ("image_unet", "autoencoder", "dncnn", "adversarial_pair", "rectified_flow")],
     *[(kind, 3) for kind in ("unet", "unet deep", "cnn", "yolo")],
 ]
 """Each network of ours, and both numbers of axes, in little time; the slow tests look at all."""

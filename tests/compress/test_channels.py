@@ -124,9 +124,10 @@ def test_every_hidden_layer_is_within_reach(kind, dims):
     left = {name for name in answers if (f"{name}.weight", 0) not in met or (f"{name}.weight", 1) not in met}
     ends = {
         "unet": 2, "resnet": 2, "vgg": 2, "cnn": 2, "mlp": 2, "yolo": 3, "retinanet": 3, "faster_rcnn": 5, "monai": 2,
-        "image_unet": 2, "dncnn": 2, "rectified_flow": 2, "adversarial_pair": 5,  # its critic of three layers stays
+        "image_unet": 2, "autoencoder": 2, "dncnn": 2, "rectified_flow": 2,
+        "adversarial_pair": 5,  # its critic of three layers stays
     }[kind.split()[0]]  # fmt: skip
-    ends += {"unet deep": 1, "unet residual deep": 2, "monai unet": 2}.get(kind, 0)
+    ends += {"unet deep": 1, "unet residual deep": 2, "monai unet": 2, "autoencoder levels": 1}.get(kind, 0)
     assert len(left) == ends, left
 
 

@@ -12,6 +12,7 @@ class CNN(nn.Module):
     """A small convolutional classifier: one logit a class for a whole image."""
 
     output_kinds = ("pooled",)
+    backbone = "body"
 
     def __init__(
         self,

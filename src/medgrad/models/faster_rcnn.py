@@ -38,6 +38,7 @@ class FasterRCNN(nn.Module):
     """
 
     output_kinds = ("pyramid",)
+    backbone = "pyramid"
     chooses_candidates = True
     forms: Tensor
 

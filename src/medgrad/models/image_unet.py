@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from ..registry import keyword_defaults
 from ._blocks import add_to_image
 from .unet import UNet
 
@@ -19,6 +21,7 @@ class ImageUNet(nn.Module):
     """
 
     output_kinds = ("dense",)
+    inner = "correction"
 
     def __init__(
         self,
@@ -47,6 +50,14 @@ class ImageUNet(nn.Module):
         )
         for parameter in self.correction.heads.parameters():
             nn.init.zeros_(parameter)
+
+    @staticmethod
+    def inner_model(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the table of the network that begins with what was learned."""
+        return {
+            "name": "unet",
+            **{k: v for k, v in {**keyword_defaults(ImageUNet), **settings}.items() if v is not None},
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         return add_to_image(x, self.correction(x))

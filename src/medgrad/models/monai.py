@@ -26,6 +26,7 @@ class Monai(nn.Module):
     """
 
     output_kinds = ("dense", "pooled")
+    backbone = ""
 
     def __init__(self, inputs: int, outputs: int, dims: int, *, network: str = "BasicUNet", **settings: Any) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class RetinaNet(nn.Module):
     """
 
     output_kinds = ("pyramid",)
+    backbone = "pyramid"
     forms: Tensor
 
     def __init__(

@@ -22,6 +22,7 @@ class UNet(nn.Module):
     """
 
     output_kinds = ("dense",)
+    backbone = ""
 
     def __init__(
         self,

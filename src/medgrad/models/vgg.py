@@ -15,6 +15,7 @@ class VGG(nn.Module):
     """
 
     output_kinds = ("pooled",)
+    backbone = "body"
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class YOLO(nn.Module):
     """
 
     output_kinds = ("pyramid",)
+    backbone = "pyramid"
 
     def __init__(
         self,

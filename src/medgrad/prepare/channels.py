@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data import Case, Image
+from ..data import Case, Image, SyntheticImage
 from ._step import Memo, Step, map_images
 
 
@@ -14,13 +14,22 @@ from ._step import Memo, Step, map_images
 class Channels(Step):
     """``to`` channels: a grey image is repeated, a coloured one becomes the mean of its channels, transparency goes.
 
-    0 leaves all as they are.
+    0 leaves all as they are. An image that is the truth is converted too, and an answer is brought back.
     """
 
     to: int = 0
 
     def apply(self, case: Case) -> tuple[Case, Memo]:
-        return map_images(case, self.convert_channels), Memo(case.grid)
+        first, truth = next(iter(case.images.values())), case.truth
+        if isinstance(truth, Image) and not isinstance(truth, SyntheticImage):
+            truth = self.convert_channels(truth)
+        memo = Memo(case.grid, {"channels": first.channels})
+        return replace(map_images(case, self.convert_channels), truth=truth), memo
+
+    def undo_values(self, image: Image, memo: Memo) -> Image:
+        back = memo.values["channels"]
+        changed = self.to == image.channels and 1 in (back, self.to)
+        return Channels(back).convert_channels(image) if changed else image
 
     def convert_channels(self, image: Image) -> Image:
         """Give one image with as many channels as are wanted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import registry
-from ._plans import Budget
+from ._plans import Budget, plan_autoencoder
 from ._task import (
     Batch,
     Inputs,
@@ -32,6 +32,7 @@ __all__ = [
     "full_resolution",
     "input_names",
     "network_arguments",
+    "plan_autoencoder",
     "run_network",
     "stack_samples",
 ]

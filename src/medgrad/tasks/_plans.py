@@ -158,6 +158,24 @@ def plan_boxes(facts: DatasetFacts, model: str, *, has_gpu: bool) -> Tables:
     }
 
 
+def plan_autoencoder(body: str, facts: DatasetFacts, *, has_gpu: bool) -> Tables:
+    """Plan to learn from images alone what a network begins with: as for that network, but parts of them are hidden.
+
+    Sizes of anchors are left to the run that has boxes.
+    """
+    tables = plan_by_output(registry.find("models", body).output_kinds[0], facts, has_gpu=has_gpu, model=body)
+    patch, own = tables["training"]["patch"], tables["model"]
+    sizes = {k: v for k, v in own.items() if k not in ("name", "scales", "dropout")} if own["name"] == body else {}
+    hidden = {"name": "masked", "size": int(np.clip(min(patch) // 8, 2, 8))}
+    return {
+        **{k: tables[k] for k in ("prepare", "optimiser", "schedule", "gradients")},
+        "model": {"name": "autoencoder", "body": body, **sizes},
+        "augment": ({"name": "flip", "axes": tuple(range(facts.dims))}, hidden),
+        "training": tables["training"] | {"foreground_share": 0.0},
+        "sampler": {"name": "shuffled"},
+    }
+
+
 def plan_vectors(facts: DatasetFacts, model: str, *, has_gpu: bool) -> Tables:
     """Plan a model of vectors: feature tables or flattened images; a convex model gets a solver."""
     fitting = [n for n in registry.names("models") if "shape" in registry.keyword_defaults(registry.find("models", n))]

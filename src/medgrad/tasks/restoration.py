@@ -49,7 +49,7 @@ class Restoration(ImageTask):
 
     def propose(self, facts: DatasetFacts, budget: Budget, *, has_gpu: bool = False, model: str = "") -> Tables:
         del budget, model
-        planes = facts.planes if len(facts.channels) == 1 else 1
+        planes = (min(facts.planes, 3) if facts.mixed else facts.planes) if len(facts.channels) == 1 else 1
         return {"task": self.settings_from(facts, planes=planes), **plan_restoration(facts, has_gpu=has_gpu)}
 
     def target_values(self, truth: Image) -> Tensor:

@@ -185,12 +185,19 @@ def check_registration(folder: Path | str) -> None:
         raise FormatError(f"{str(folder)!r} holds no registration.json. Give the folder that 'medgrad register' wrote.")
 
 
-def check_init(path: Path | str | None) -> None:
-    """Raise unless there are pretrained weights at a path, where one was given."""
+def check_init(path: Path | str | None, out: Path | str) -> None:
+    """Raise unless there are pretrained weights at a path, where one was given, and they are not those of ``out``."""
     if path is None or check_exists(path).is_file():
         return
-    if not any((Path(path) / name).exists() for name in ("weights", "fold-0")):
-        raise FormatError(f"--init names a run or a .safetensors file, but {str(path)!r} has no weights.")
+    path = Path(path)
+    if is_same_path(path, Path(out)):
+        raise SettingError(f"--init and -o name the same run, {str(path)!r}. Leave --init out to go on with it.")
+    if folds := sorted(fold.name for fold in path.glob("fold-*")):
+        raise SettingError(f"{str(path)!r} is a run of folds. Name one of them, such as {folds[0]!r}.")
+    if not any((path / "weights").glob("*.safetensors")):
+        raise FormatError(
+            f"--init names a run or a .safetensors file, but {str(path)!r} has no weights. Let fit finish first."
+        )
 
 
 def check_new_folder(out: Path | str | None, *inputs: Path | str) -> None:

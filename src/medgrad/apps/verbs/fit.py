@@ -65,11 +65,12 @@ def fit(
     check_part("--model", model, "models")
     check_tracker(track)
     changes = check_training_options(folder, task=task, split=split, recipe=recipe, device=device)
-    check_init(init)
+    check_init(init, out)
     check_new_folder(out, folder)
     named = name_in_recipe(changes, "task", "kind") or task, model or name_in_recipe(changes, "model", "name")
     check_resumable(out, *named)
 
+    from ... import registry
     from ...engine.compute.device import ensure_usable_device
     from ...engine.progress import SilentProgress
     from ...engine.runs.pretrained import recipe_from_run
@@ -78,14 +79,16 @@ def fit(
     from ._cohort import check_fold_count, check_model, find_cohort
 
     def check(cohort: Cohort) -> None:
+        nonlocal changes
         cohort = replace(cohort, task=named[0] or cohort.task)
         check_fold_count(cohort, folds)
         check_model(cohort, named[1])
         check_resumable(out, cohort.task, None)
+        if init:
+            begun = registry.find("tasks", cohort.task)(dims=cohort.dims)
+            changes = recipe_from_run(Path(init), changes, task=begun, n_images=len(cohort.entries[0].images))
 
     progress = progress or SilentProgress()
-    if init:
-        changes = recipe_from_run(Path(init), changes)
     if model:
         changes["model"] = {"name": model} | {k: v for k, v in changes.get("model", {}).items() if k != "name"}
     check_part_settings(changes)

@@ -154,7 +154,10 @@ def find_network(name: str, task_kind: str | None) -> Any:
 
 def check_network_settings(name: str, given: dict[str, Any], task_kind: str | None) -> None:
     """Raise unless every setting is one of the named network."""
-    registry.check_keywords(find_network(name, task_kind), given, f"{name!r} in models")
+    network = find_network(name, task_kind)
+    registry.check_keywords(network, given, f"{name!r} in models")
+    if hasattr(network, "inner_model"):
+        network.inner_model(given)
 
 
 def default_settings(package: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from ..evaluation.zscore import fit_zscore
 from ..loading.cache import Failure, PreparedCase, load_split, remove_cache
 from ..loading.degrade import build_degradations
 from ..progress import Progress, SilentProgress
+from ..runs.pretrained import describe_init
 from ..runs.provenance import describe_machine, write_cohort
 from ..runs.recipe import Recipe, Training, merge_changes, recipe_from_tables, recipe_to_toml
 from ..runs.run import Run, open_run
@@ -170,8 +171,8 @@ def make_recipe(
     facts = gather_dataset_facts(cohort, modality=modality, survey=survey)
     gpu = torch.cuda.is_available()
     chosen = changes.get("model")
-    model = str(chosen.get("name", "")) if isinstance(chosen, Mapping) else ""
-    planned = merge_changes(plan(facts, budget, has_gpu=gpu, seed=seed, model=model), changes)
+    model, body = (str(chosen.get(k, "")) if isinstance(chosen, Mapping) else "" for k in ("name", "body"))
+    planned = merge_changes(plan(facts, budget, has_gpu=gpu, seed=seed, model=model, body=body), changes)
     return for_noisy_images(planned, changes)
 
 
@@ -247,6 +248,8 @@ def calibrate_and_validate(
 def run_descent(trainer: Trainer, options: FitOptions, progress: Progress) -> tuple[Recipe, str]:
     """Train by gradient descent; return the recipe that was followed, and the reason for the end."""
     run, processes = trainer.run, trainer.processes
+    if processes.is_main and trainer.recipe.init and not run.last_checkpoint.exists():
+        progress.say(describe_init(run.read_facts()["init"]))
     time_budget = load_time_budget(run)
     if not trainer.recipe.training.steps:
         recipe, time_budget = decide_steps(trainer, options.deadline, options.n_test_cases, progress)

@@ -9,19 +9,28 @@ from typing import Any
 from ... import registry
 from ...survey.dataset_facts import DatasetFacts
 from ...tasks import Budget as Budget
-from ..runs.recipe import Recipe, recipe_from_tables
+from ...tasks import plan_autoencoder
+from ..runs.recipe import Recipe, find_network, recipe_from_tables
 
 
 def plan(
-    facts: DatasetFacts, budget: Budget | None = None, *, has_gpu: bool = False, seed: int = 0, model: str = ""
+    facts: DatasetFacts,
+    budget: Budget | None = None,
+    *,
+    has_gpu: bool = False,
+    seed: int = 0,
+    model: str = "",
+    body: str = "",
 ) -> Recipe:
     """Plan the recipe for the data and the budget, as the task proposes it; every setting in it can be changed.
 
-    ``model`` is the one that the user chose.
+    ``model`` is the one that the user chose. Where it learns for another, its ``body``, the rest suits that one.
     """
     budget = budget or Budget()
     task = registry.find("tasks", facts.task)(dims=facts.dims)
     tables = task.propose(facts, budget, has_gpu=has_gpu, model=model)
+    if model and (default := registry.keyword_defaults(find_network(model, facts.task)).get("body")):
+        tables |= plan_autoencoder(body or default, facts, has_gpu=has_gpu)
     recipe = recipe_from_tables(tables, source=f"what the task {facts.task!r} proposes").with_training(seed=seed)
     if budget.until_plateau:
         return with_plateau_stopping(recipe)
