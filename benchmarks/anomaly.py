@@ -2,9 +2,9 @@
 
 Hippocampi of MR (the split of the set: 160 to learn from, 40 held out), each judged as it is and with one planted ball
 of 4 to 8 mm whose contrast is 1 to 3 standard deviations of its image, lighter or darker: the proposed recipe, which is
-shown coarse noise, with two seeds, and the same steps with hidden blocks instead. Phantoms of CT: 32 normal patients to
-learn from and 8 to calibrate on; judged on 16 others with planted balls, and on 16 others with the nodules and lesions
-of the phantom, of 4 to 8 mm. Ultrasound of breasts (BUSI, resized to 64 by 64): learned from images that are normal,
+shown coarse noise, with two seeds, and the same steps with hidden blocks or white noise instead. Phantoms of CT: 32 normal
+patients to learn from and 8 to calibrate on; judged on 16 others with planted balls, and on 16 others with the nodules
+and lesions of the phantom, of 4 to 8 mm. Ultrasound of breasts (BUSI, resized to 64 by 64): learned from images that are normal,
 judged on held-out images by class, normal beside benign or malignant.
 
 The z-score is that of each element over the training images, laid on each other by their middles. Both maps are
@@ -37,13 +37,15 @@ FIGURES = {
     "image_auroc": "AUROC of images",
 }
 HIDDEN = [{"name": "masked", "p": 1.0, "ratio": 0.3, "size": 6}]
+WHITE = [{"name": "noise", "p": 1.0, "max_std": 0.4}]
 TRAINING = {"threads": 1, "validations": 1, "validation_cases": 4}
 SIDES: dict[str, tuple[str, str, int, dict[str, Any]]] = {
     "hippocampi, coarse noise, seed 0": ("hippocampi", "0", 150, {}),
     "hippocampi, coarse noise, seed 1": ("hippocampi", "1", 150, {}),
     "hippocampi, hidden blocks": ("hippocampi", "0", 150, {"augment": HIDDEN}),
-    "phantoms of CT": ("phantoms", "0", 80, {}),
-    "ultrasound of breasts": ("breasts", "0", 150, {}),
+    "hippocampi, white noise": ("hippocampi", "0", 150, {"augment": WHITE}),
+    "phantoms of CT": ("phantoms", "0", 150, {}),
+    "ultrasound of breasts": ("breasts", "0", 200, {}),
 }
 
 
