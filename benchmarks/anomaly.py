@@ -5,7 +5,8 @@ of 4 to 8 mm whose contrast is 1 to 3 standard deviations of its image, lighter 
 shown coarse noise, with two seeds, and the same steps with hidden blocks or white noise instead. Phantoms of CT: 32
 normal patients to learn from and 8 to calibrate on; judged on 16 others with planted balls, and on 16 others with the
 nodules and lesions of the phantom, of 4 to 8 mm. Ultrasound of breasts (BUSI, resized to 64 by 64): learned from images
-that are normal, judged on held-out images by class, normal beside benign or malignant.
+that are normal, judged on held-out images by class, normal beside benign or malignant; text and callipers are burnt into some of them,
+and some are nearly the same, so part of what is told apart may be these.
 
 The z-score is that of each element over the training images, laid on each other by their middles. Both maps are
 smoothed with their sign by a Gaussian of 1 mm. Differences are of the network less the z-score, with 95 % intervals
@@ -150,8 +151,8 @@ def row_of(what: str, evaluation: Any, seconds: float) -> dict[str, Any]:
 
 
 def is_above(row: dict[str, Any]) -> bool:
-    """Tell whether the average precision of a row is above the z-score by the whole interval."""
-    return " (+" in str(row["AP of elements, difference"])
+    """Tell whether the first figure of a row is above the z-score by the whole interval."""
+    return " (+" in next(str(row[f"{title}, difference"]) for title in FIGURES.values() if title in row)
 
 
 def run() -> dict[str, Any]:
@@ -165,7 +166,9 @@ def run() -> dict[str, Any]:
         rows += side.ask()["value"]
         side.close()
     proposed = [row for row in rows if "coarse noise" in row["what"]]
+    missed = [row["what"] for row in rows if row not in proposed and not is_above(row)]
     claim = "average precision of elements in hippocampi above the z-score by the whole interval, both seeds"
+    claim += f"; the network is not above it on: {'; '.join(missed)}" if missed else ""
     return {"rows": rows, "claim": claim, "held": all(is_above(row) for row in proposed)}
 
 
