@@ -5,8 +5,8 @@ of 4 to 8 mm whose contrast is 1 to 3 standard deviations of its image, lighter 
 shown coarse noise, with two seeds, and the same steps with hidden blocks or white noise instead. Phantoms of CT: 32
 normal patients to learn from and 8 to calibrate on; judged on 16 others with planted balls, and on 16 others with the
 nodules and lesions of the phantom, of 4 to 8 mm. Ultrasound of breasts (BUSI, resized to 64 by 64): learned from images
-that are normal, judged on held-out images by class, normal beside benign or malignant; text and callipers are burnt into some of them,
-and some are nearly the same, so part of what is told apart may be these.
+that are normal, judged on held-out images by class, normal beside benign or malignant; text and callipers are burnt
+into some of them, and some are nearly the same, so part of what is told apart may be these.
 
 The z-score is that of each element over the training images, laid on each other by their middles. Both maps are
 smoothed with their sign by a Gaussian of 1 mm. Differences are of the network less the z-score, with 95 % intervals
