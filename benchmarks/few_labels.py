@@ -70,13 +70,26 @@ def cohorts(few: Few, seed: int) -> tuple[Any, Any]:
     pairs = look(whole).inseparable_pairs if few.side == "test" else ()
     seen = {name for pair in pairs if few.side in {sides[other] for other in pair} for name in pair}
     pool = [e.id for e in whole.entries if e.split == "train" and e.id not in seen]
-    labelled = set(np.random.default_rng(seed).choice(pool, few.labelled, replace=False))
+    labelled, rng = set[str](), np.random.default_rng(seed)
+    images = {e.id: next(iter(e.images.values())) for e in whole.entries}
+    while not labelled or is_grey_alone(images, labelled, pool):
+        labelled = set(rng.choice(pool, few.labelled, replace=False))
 
     def kept(cohort: Any, train: set[str]) -> Any:
         judged = [replace(e, split="val") for e in cohort.entries if e.split == few.side]
         return replace(cohort, entries=(*(e for e in cohort.entries if e.id in train), *judged))
 
     return kept(whole, labelled), kept(alone, set(pool))
+
+
+def is_grey_alone(images: dict[str, Any], labelled: set[str], pool: list[str]) -> bool:
+    """Tell whether the labelled images are grey where the others are coloured too, which such a network cannot read."""
+    from PIL import Image
+
+    if images[pool[0]].path.suffix != ".png":
+        return False
+    channels = {name: len(Image.open(images[name].path).getbands()) for name in pool}
+    return max(channels[name] for name in labelled) < max(channels.values())
 
 
 def with_first(cohort: Any, cases: int) -> Any:

@@ -51,7 +51,7 @@ class Metric:
     ``compute_many`` is ``compute`` on scores with ``weights``.
     """
 
-    input_kind: Literal["labels", "scores", "boxes", "field", "image", "image_set", "anomaly"]
+    input_kind: Literal["labels", "scores", "boxes", "field", "image", "image_set", "anomaly_map"]
     compute: Callable[..., dict[str, Any]]
     figures: Mapping[str, Figure]
     pool: Callable[[Sequence[Row], NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None

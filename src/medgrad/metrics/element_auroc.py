@@ -29,7 +29,7 @@ def pool(rows: Sequence[Row], weights: Numbers) -> dict[str, Numbers]:
 
 
 THIS = Metric(
-    input_kind="anomaly",
+    input_kind="anomaly_map",
     compute=compute,
     pool=pool,
     figures=figures_beside(

@@ -14,7 +14,7 @@ def compute(truth: Image, answer: Image, *, region: LabelMap | None = None) -> d
 
 
 THIS = Metric(
-    input_kind="anomaly",
+    input_kind="anomaly_map",
     compute=compute,
     figures={
         "normal_error": Figure(

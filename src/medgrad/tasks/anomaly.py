@@ -127,12 +127,12 @@ class Anomaly(Task):
     def judge(
         self, truth: AnomalyMap, answer: AnomalyMap, *, region: LabelMap | None = None, quick: bool = False
     ) -> dict[str, Any]:
-        names = [self.primary_metric] if quick else metrics_for("anomaly")
+        names = [self.primary_metric] if quick else metrics_for("anomaly_map")
         return metrics.judge(names, truth, answer, region=region)
 
     def failed_row(self, truth: Any, *, region: LabelMap | None = None) -> dict[str, Any]:
         known = anomaly_of(truth, self.abnormal, self.dims)
-        row = metrics.judge_failed(metrics_for("anomaly"), known, region=region)
+        row = metrics.judge_failed(metrics_for("anomaly_map"), known, region=region)
         is_one_kind = len(np.unique(known.array > 0.5)) == 1
         unknown = [name for name in row if name.startswith("element_") and is_one_kind]
         score = 0.0 if row["abnormal"] else FAILED_SCORE
@@ -183,7 +183,7 @@ FAILED_SCORE = 1e6
 def metrics_of_rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the metrics of anomalies whose figures the rows hold."""
     held = {name for row in rows for name in row}
-    return [m for m in metrics_for("anomaly") if held & set(registry.find("metrics", m).figures)]
+    return [m for m in metrics_for("anomaly_map") if held & set(registry.find("metrics", m).figures)]
 
 
 THIS = Anomaly
