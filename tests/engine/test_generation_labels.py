@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    fit(recognise(folder, Hints(task="generation", kind="synthetic_self")), out, steps=120, changes=FLOW)
+    fit(recognise(folder, Hints(task="generation", kind="synthetic_self")), out, steps=90, changes=FLOW)
     return out
 
 
@@ -67,6 +67,7 @@ def test_without_a_label_classes_come_as_often_as_in_the_set(run):
     assert again.metadata["label"] == names[0]
 
 
+@pytest.mark.slow
 def test_what_was_made_is_a_set_of_classes(run, tmp_path):
     found = done("make", run, "-n", "12", "-o", tmp_path / "made")
     assert json.loads((tmp_path / "made" / "make.json").read_text())["synthetic"] is True
